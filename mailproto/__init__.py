@@ -1,0 +1,1 @@
+"""SMTP and POP3 in Python."""

@@ -1,0 +1,81 @@
+"""The exceptions of mailproto.
+
+    MailProtoError
+    ├── LocalProtocolError       the caller's mistake: nothing was queued, the connection is as it was
+    ├── RemoteProtocolError      the peer broke the protocol: the connection has FAILED for good
+    ├── ConnectionClosedError    the connection is gone, or was closed here
+    │   └── ConnectionTimeoutError   the peer took longer than the deadline (also a TimeoutError)
+    ├── GrammarError             a value that may not go on the wire (also a ValueError)
+    ├── NotSupportedError        the peer does not offer what the job needs
+    ├── TLSRequiredError         the TLS policy forbids to go on in clear
+    ├── AuthenticationError      the peer refused the credentials, or cannot be given them safely
+    ├── Reject                   raised by a server's hooks to refuse what was asked
+    ├── smtp.ReplyError          an SMTP reply of class 4 or 5 ended the job
+    └── pop3.ResponseError       a POP3 ``-ERR`` ended the job
+
+Nothing else escapes from the state machines, whatever bytes a peer sends.
+"""
+
+from __future__ import annotations
+
+
+class MailProtoError(Exception):
+    """The root of every exception that this library raises on purpose."""
+
+
+class LocalProtocolError(MailProtoError):
+    """The caller asked for something that the state of the connection does not allow.
+
+    Raised before anything changes: nothing was queued and the connection is still usable.
+    """
+
+
+class RemoteProtocolError(MailProtoError):
+    """The peer sent what the protocol does not allow. The connection has failed and can only be closed."""
+
+
+class ConnectionClosedError(MailProtoError):
+    """The connection ended before the job did. ``last_words`` is what the peer said last, if anything."""
+
+    def __init__(self, message: str, last_words: str = "") -> None:
+        super().__init__(f"{message} (the peer said last: {last_words})" if last_words else message)
+        self.last_words = last_words
+
+
+class ConnectionTimeoutError(ConnectionClosedError, TimeoutError):
+    """The peer took longer than the deadline of this wait; the connection was closed."""
+
+
+class GrammarError(MailProtoError, ValueError):
+    """A value breaks the grammar of the protocol, so it was not put on the wire."""
+
+
+class NotSupportedError(MailProtoError):
+    """The peer does not offer an extension or a mechanism that the job needs. Nothing was sent for it."""
+
+
+class TLSRequiredError(MailProtoError):
+    """The TLS policy requires a secure connection, and there is none to be had."""
+
+
+class AuthenticationError(MailProtoError):
+    """Authentication failed. ``temporary`` says whether the same credentials may work later."""
+
+    def __init__(self, message: str, *, temporary: bool = False) -> None:
+        super().__init__(message)
+        self.temporary = temporary
+
+
+class Reject(MailProtoError):
+    """Raised in a server's hook: refuse what was asked, with this answer.
+
+    SMTP uses all three: the reply code (400 to 599), the text (one line or several), and the enhanced
+    status code of RFC 3463, whose class has to match the code. POP3 has no codes: it sends the text, and
+    ``enhanced`` as the response code of RFC 2449 section 8, such as ``"IN-USE"``.
+    """
+
+    def __init__(self, code: int = 550, text: str = "refused", enhanced: str | None = None) -> None:
+        super().__init__(f"{code} {text}")
+        self.code = code
+        self.text = text
+        self.enhanced = enhanced

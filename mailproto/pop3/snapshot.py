@@ -1,0 +1,43 @@
+"""What a POP3 session sees of a maildrop: a snapshot, taken at login and never renumbered (RFC 1939 section 4).
+
+Any store that can answer these few questions can be served over POP3. The methods may be plain functions, or,
+under asyncio, coroutines; they are called one at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Iterable, Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+
+class MessageInfo(NamedTuple):
+    """One message of a snapshot.
+
+    ``size`` is in octets as sent: every line ends in CRLF, no dot is stuffed (RFC 1939 section 11).
+    ``uid`` is the unique-id: 1 to 70 characters from 0x21 to 0x7E, never used again (RFC 1939 section 7).
+    """
+
+    size: int
+    uid: str
+
+
+class Snapshot(Protocol):
+    """An open maildrop: locked for this session until `close`."""
+
+    @property
+    def messages(self) -> Sequence[MessageInfo]:
+        """The messages in their order; message number 1 of the session is ``messages[0]``."""
+
+    def retrieve(self, number: int) -> Iterator[bytes] | Awaitable[Iterator[bytes]]:
+        """Return the content of message ``number`` (from 1), in pieces cut anywhere."""
+
+    def commit(self, deleted: Sequence[int]) -> Awaitable[None] | None:
+        """Remove the messages with these numbers, for good: the UPDATE state. Called once, at QUIT only."""
+
+    def close(self) -> Awaitable[None] | None:
+        """Release the lock. Called once on every way out, after `commit` if there was one."""
+
+
+def total_size(messages: Iterable[MessageInfo]) -> int:
+    """Return the octets of all ``messages`` together."""
+    return sum(message.size for message in messages)
