@@ -1,0 +1,232 @@
+"""The base of the four connections: input, output, the end of input, failure, and the TLS gate.
+
+A connection is pulled: `Connection.receive_data` only keeps bytes, `Connection.next_event` parses one event and
+moves the state with it, `Connection.data_to_send` is the only tap. It is not safe for use by two threads at once.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from collections.abc import Callable
+from typing import Generic, Literal, TypeAlias, TypeVar
+
+from mailproto._core.buffer import ReceiveBuffer
+from mailproto._core.events import ConnectionClosed, MessageChunk, TLSInfo
+from mailproto._core.limits import Limits
+from mailproto.errors import LocalProtocolError
+
+EventT = TypeVar("EventT")
+
+Trace: TypeAlias = Callable[[str, bytes], None]
+"""Called with ``"C"`` or ``"S"``, who speaks, and the line without its CRLF, secrets taken out."""
+
+
+class Step(enum.Enum):
+    """What a mode did, when it did not make an event."""
+
+    AGAIN = enum.auto()  # it consumed something: look again
+    STARVED = enum.auto()  # it can do nothing before more input comes
+
+
+class Connection(Generic[EventT]):
+    """What SMTP and POP3, client and server, have in common.
+
+    Attributes:
+        limits: the bounds it keeps.
+        tls: the TLS session, or None in clear.
+        progress: grows with every event, and during a message with every block of it. A wait for input may
+            last `timeout` seconds for each unit of it, which makes a deadline and a minimum data rate of one
+            number without a clock in here.
+        trace: when set, is called for every line both sides send, secrets taken out.
+    """
+
+    _speaker: Literal["C", "S"]  # who we are, in a trace
+    _other: Literal["C", "S"]
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.tls: TLSInfo | None = None
+        self.progress = 0
+        self.trace: Trace | None = None
+        self._buffer = ReceiveBuffer()
+        self._output: list[bytes] = []
+        self._queued = 0
+        self._events: deque[EventT] = deque()
+        self._pending: EventT | None = None
+        self._mode: Callable[[], EventT | ConnectionClosed | Step] = self._read
+        self._gate = False
+        self._eof = False
+        self._closing = False
+        self._ended = False
+        self._failure: str | None = None
+        self._block = 0
+
+    # What a subclass says for itself.
+
+    def _read(self) -> EventT | ConnectionClosed | Step:
+        """Parse one thing from the buffer: the mode in which the connection begins."""
+        raise NotImplementedError
+
+    def _at_rest(self) -> bool:
+        """Say whether the peer may leave now without anything being cut short."""
+        raise NotImplementedError
+
+    def _forget(self) -> None:
+        """Forget what was learnt in clear, now that TLS is established."""
+        raise NotImplementedError
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that the wait for input, or for the peer to take output, may last."""
+        raise NotImplementedError
+
+    def receive_timeout(self) -> None:
+        """Learn that a wait took longer than `timeout`: the connection ends."""
+        raise NotImplementedError
+
+    def shut_down(self) -> None:
+        """End the connection as soon as nothing is cut short by it."""
+        raise NotImplementedError
+
+    # Input.
+
+    def receive_data(self, data: bytes | bytearray | memoryview) -> None:
+        """Take bytes from the peer, cut anywhere; ``b""`` means the end of input, as ``recv`` returns it.
+
+        Only keeps them. Never raises for what the peer sent.
+        """
+        if not data:
+            self.receive_eof()
+        elif self._gate:
+            self._fail("the peer sent data between STARTTLS and the handshake")
+        elif not self._closing and not self._eof:
+            self._buffer.append(data if type(data) is bytes else bytes(data))
+
+    def receive_eof(self) -> None:
+        """Learn that the peer has closed its side. May be called more than once."""
+        self._eof = True
+
+    def next_event(self) -> EventT | ConnectionClosed | None:
+        """Parse one event and move the state with it. None: nothing more before more input (or output) flows.
+
+        Raises:
+            LocalProtocolError: the `pending` event has not been answered.
+            RemoteProtocolError: on a client, the server broke the protocol; the connection has failed for good.
+        """
+        if self._pending is not None:
+            raise LocalProtocolError(f"{type(self._pending).__name__} has to be answered first")
+        step: EventT | ConnectionClosed | Step = Step.AGAIN
+        while step is Step.AGAIN:
+            step = self._next_step()
+        if isinstance(step, Step):
+            return None
+        if type(step) is not MessageChunk:
+            self.progress += 1
+        return step
+
+    def _next_step(self) -> EventT | ConnectionClosed | Step:
+        if self._events:
+            return self._events.popleft()
+        if self._failure is not None:
+            return self._report_failure(self._failure)
+        if self._closing:
+            return self._end(True)
+        if self._queued > self.limits.max_unsent:
+            return Step.STARVED
+        step = self._mode()
+        if step is Step.STARVED and self._eof and not self._events:
+            if self._closing or self._failure is not None:
+                return Step.AGAIN
+            return self._end(self._at_rest(), "the peer closed the connection")
+        return step
+
+    def _end(self, clean: bool, reason: str = "") -> ConnectionClosed | Step:
+        """Report the end of the connection, once."""
+        self._closing = True
+        self._buffer.clear()
+        if self._ended:
+            return Step.STARVED
+        self._ended = True
+        return ConnectionClosed(clean, "" if clean else reason)
+
+    # Output.
+
+    def data_to_send(self) -> bytes:
+        """Return what may go on the wire now, ``b""`` if nothing, and forget it."""
+        output, self._output, self._queued = self._output, [], 0
+        return output[0] if len(output) == 1 else b"".join(output)
+
+    @property
+    def queued(self) -> int:
+        """Octets that wait in `data_to_send`, as far as they are known."""
+        return self._queued
+
+    @property
+    def output_full(self) -> bool:
+        """Whether `next_event` returns None only because too much output waits to be sent."""
+        return self._queued > self.limits.max_unsent and not self._closing
+
+    def _send(self, data: bytes) -> None:
+        self._output.append(data)
+        self._queued += len(data)
+
+    # The end.
+
+    @property
+    def pending(self) -> EventT | None:
+        """On a server, the event that still wants its answer."""
+        return self._pending
+
+    @property
+    def closing(self) -> bool:
+        """Whether the connection is over: send what `data_to_send` still holds, then close it."""
+        return self._closing
+
+    def _fail(self, reason: str) -> None:
+        """End the connection at once: nothing more is read, and nothing more is said."""
+        self._failure = reason
+        self._closing = True
+        self._gate = False
+        self._pending = None
+        self._events.clear()
+        self._buffer.clear()
+        self._output.clear()
+        self._queued = 0
+
+    def _report_failure(self, reason: str) -> EventT | ConnectionClosed | Step:
+        return self._end(False, reason)
+
+    # TLS.
+
+    def _close_gate(self) -> None:
+        """Let nothing pass before the handshake; what came too early is an attack (RFC 3207 section 6)."""
+        if len(self._buffer):
+            self._fail("the peer sent data behind STARTTLS, in clear")
+        else:
+            self._gate = True
+
+    def tls_established(self, info: TLSInfo | None = None) -> None:
+        """Learn that the TLS handshake is done: behind `StartTLS`, or at the very beginning for implicit TLS.
+
+        All that was learnt in clear is forgotten (RFC 3207 section 4.2, RFC 2595 section 4).
+
+        Raises:
+            LocalProtocolError: no handshake was due.
+        """
+        if self._failure is not None or self._eof:
+            return  # the connection ended meanwhile, and will say so
+        if not self._gate and (self.progress or self.tls is not None):
+            raise LocalProtocolError("no TLS handshake is due")
+        self._gate = False
+        self.tls = info if info is not None else TLSInfo()
+        self._forget()
+
+    # Help for subclasses.
+
+    def _count_chunk(self, size: int) -> None:
+        """Count octets of a message towards `progress`: one unit for each that the minimum rate wants."""
+        self._block += size
+        if self._block >= self.limits.min_data_rate * self.limits.data_timeout:
+            self._block = 0
+            self.progress += 1

@@ -1,0 +1,70 @@
+"""Line ends inside a message: finding bare CR and LF, and mending them, in blocks.
+
+A bare CR or LF is the stuff that message smuggling is made of: one system takes it for a line end, the next does
+not (RFC 5321 section 2.3.8 forbids both to be sent). So it is counted, never searched line by line: where every
+CR and LF is half of a CRLF, the three counts agree.
+"""
+
+from __future__ import annotations
+
+from mailproto.errors import GrammarError
+
+_ALL_BUT_NEWLINES = bytes(byte for byte in range(256) if byte not in b"\r\n")
+
+
+def has_bare_newline(text: bytes) -> bool:
+    """Say whether a CR or an LF in ``text`` is not half of a CRLF. The text has to be cut at no CRLF."""
+    return text.count(b"\r\n") * 2 != len(text.translate(None, _ALL_BUT_NEWLINES))
+
+
+class StrictNewlines:
+    """Passes a text on as it is, however it is cut, and refuses it where a CR or LF is bare."""
+
+    __slots__ = ("_kept",)
+
+    def __init__(self) -> None:
+        self._kept = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """Return ``data``, a trailing CR held back until it is known what follows.
+
+        Raises:
+            GrammarError: a bare CR or LF.
+        """
+        if self._kept and data:
+            data, self._kept = self._kept + data, b""
+        if data[-1:] == b"\r":
+            data, self._kept = data[:-1], b"\r"
+        if has_bare_newline(data):
+            raise GrammarError("a bare CR or LF in the message; every line has to end in CRLF")
+        return data
+
+    def finish(self) -> bytes:
+        """Return what was held back: nothing, or it is an error."""
+        if self._kept:
+            raise GrammarError("a bare CR at the end of the message")
+        return b""
+
+
+class CanonicalNewlines:
+    """Makes a CRLF of every CR, LF and CRLF of a text, however it is cut."""
+
+    __slots__ = ("_kept",)
+
+    def __init__(self) -> None:
+        self._kept = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """Return the canonical form of ``data``, a trailing CR held back until it is known what follows."""
+        if self._kept and data:
+            data, self._kept = self._kept + data, b""
+        if data[-1:] == b"\r":
+            data, self._kept = data[:-1], b"\r"
+        if not has_bare_newline(data):
+            return data
+        return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
+
+    def finish(self) -> bytes:
+        """Return what was held back, as a line end."""
+        kept, self._kept = self._kept, b""
+        return b"\r\n" if kept else b""
