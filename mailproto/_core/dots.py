@@ -33,7 +33,7 @@ class Unstuffer:
         """
         if start == len(data):
             return b"", start
-        if self._virtual and data[start] != 0x2E:  # "."
+        if self._virtual and self._kept == b"\r\n" and data[start] != 0x2E:  # most texts: no dot comes first
             self._virtual, self._kept = False, b""
         if not self._kept:
             return self._unstuff(data, start)
