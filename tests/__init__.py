@@ -1,0 +1,1 @@
+"""The tests of mailproto, laid out as the package is."""
