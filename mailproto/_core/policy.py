@@ -1,0 +1,22 @@
+"""How much TLS a client insists on."""
+
+from __future__ import annotations
+
+import enum
+
+
+class TLSPolicy(enum.Enum):
+    """What a client does about TLS before anything else is said.
+
+    The default is to insist (RFC 8314 section 3): a server, or somebody in between, that does not offer TLS then
+    gets no credentials and no mail.
+    """
+
+    NONE = "none"
+    """Stay in clear. Credentials are refused, unless clear text is allowed by its long name."""
+    OPPORTUNISTIC = "opportunistic"
+    """Take STARTTLS when offered, go on in clear otherwise: for relay on port 25, never with credentials."""
+    REQUIRED = "required"
+    """STARTTLS or STLS, or nothing."""
+    IMPLICIT = "implicit"
+    """TLS from the first octet (ports 465 and 995)."""

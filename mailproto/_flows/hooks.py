@@ -1,0 +1,35 @@
+"""Calling the application: optional methods of one object, whose exceptions become answers."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from mailproto._core.flow import Call, Flow
+from mailproto._core.server import ServerConnection
+from mailproto.errors import Reject
+
+logger = logging.getLogger("mailproto")
+
+INTERNAL_ERROR = Reject(451, "Internal error, try again later", "4.3.0")
+"""What the peer is told when a hook fails: never the text of the exception, which may hold anything."""
+
+
+def call_hook(hook: Any, *arguments: Any) -> Flow[Any]:
+    """Return what ``hook(*arguments)`` returns.
+
+    Raises:
+        Reject: as the hook raised it, or `INTERNAL_ERROR` for any other exception, which is logged.
+    """
+    try:
+        return (yield Call(hook, arguments))
+    except Reject:
+        raise
+    except Exception:
+        logger.exception("a hook failed: %s", getattr(hook, "__qualname__", type(hook).__name__))
+        raise INTERNAL_ERROR from None
+
+
+def answer(conn: ServerConnection[Any], refusal: Reject) -> None:
+    """Refuse the pending event with what the application raised."""
+    conn.reject(refusal.code, refusal.text, refusal.enhanced)

@@ -1,0 +1,85 @@
+"""PLAIN (RFC 4616): the identity and the password in one response. Only ever under TLS."""
+
+from __future__ import annotations
+
+from mailproto.errors import GrammarError
+from mailproto.sasl.base import (
+    Challenge,
+    ClientExchange,
+    Credentials,
+    PasswordCheck,
+    ServerExchange,
+    identify,
+)
+
+
+class Plain:
+    """Both sides of PLAIN."""
+
+    name = "PLAIN"
+    reveals_secret = True
+
+
+class PlainClient(Plain):
+    """The client's side."""
+
+    def start(self, credentials: Credentials) -> ClientExchange:
+        """Yield ``authzid NUL authcid NUL password``.
+
+        Raises:
+            GrammarError: a part is empty, or has a NUL in it.
+        """
+        yield encode_plain(credentials)
+
+
+class PlainServer(Plain):
+    """The server's side."""
+
+    def start(self, initial_response: bytes | None) -> ServerExchange:
+        """Ask for the response if it did not come along, then ask the application for its opinion."""
+        response = initial_response
+        if response is None:
+            response = yield Challenge(b"")
+        check = parse_plain(response)
+        answer = yield check
+        return identify(check, answer)
+
+
+def encode_plain(credentials: Credentials) -> bytes:
+    """Return the message of RFC 4616 section 2 for these credentials."""
+    parts = (credentials.authzid or "", credentials.username, credentials.password)
+    if not credentials.username or not credentials.password:
+        raise GrammarError("the user name and the password must not be empty")
+    if any("\0" in part for part in parts):
+        raise GrammarError("NUL in a user name or password")
+    return encode_utf8("\0".join(parts))
+
+
+def parse_plain(response: bytes) -> PasswordCheck:
+    """Return what a message of RFC 4616 section 2 says.
+
+    Raises:
+        GrammarError: not exactly two NULs, an empty name or password, or not UTF-8.
+    """
+    parts = response.split(b"\0")
+    if len(parts) != 3 or not parts[1] or not parts[2]:
+        raise GrammarError("not a PLAIN message")
+    authzid, username, password = map(decode_utf8, parts)
+    return PasswordCheck("PLAIN", username, password, authzid or None)
+
+
+def encode_utf8(text: str) -> bytes:
+    """Return ``text`` in UTF-8; a lone surrogate is a `GrammarError`, whose text does not show the secret."""
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise GrammarError("a user name or password that UTF-8 cannot say") from None
+
+
+def decode_utf8(data: bytes) -> str:
+    """Return ``data`` as text; what is not UTF-8 is a `GrammarError`, whose text does not show the secret."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise GrammarError("a user name or password that is not UTF-8") from None
+
