@@ -1,0 +1,63 @@
+"""A message being collected: in memory while it is small, in a temporary file beyond that."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from typing import IO
+
+_PIECE = 256 << 10
+
+
+class Spool:
+    """Collects the pieces of a message and gives them back as often as wanted.
+
+    Beyond ``threshold`` octets they go to an unnamed temporary file, so a large message costs no memory.
+    """
+
+    def __init__(self, threshold: int = 1 << 20) -> None:
+        self._threshold = threshold
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._file: IO[bytes] | None = None
+
+    def write(self, data: bytes) -> None:
+        """Add ``data`` at the end."""
+        self._size += len(data)
+        if self._file is not None:
+            self._file.write(data)
+            return
+        self._pieces.append(data)
+        if self._size > self._threshold:
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the message
+            self._file.writelines(self._pieces)
+            self._pieces.clear()
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Iterate over the message in pieces, from its beginning."""
+        if self._file is None:
+            return iter(tuple(self._pieces))
+        return self._read(self._file)
+
+    def __bytes__(self) -> bytes:
+        return b"".join(self)
+
+    def close(self) -> None:
+        """Throw the message away, and its file."""
+        self._pieces.clear()
+        if self._file is not None:
+            self._file.close()
+
+    def _read(self, file: IO[bytes]) -> Iterator[bytes]:
+        position = 0
+        while True:
+            file.seek(position)
+            piece = file.read(_PIECE)
+            if not piece:
+                file.seek(0, 2)
+                return
+            position += len(piece)
+            yield piece

@@ -1,0 +1,75 @@
+"""The configuration of a connection: one frozen object a role, each default with its reason."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+
+from mailproto._core.limits import Limits
+from mailproto.address import check_domain
+from mailproto.smtp.extensions import DEFAULT_EXTENSIONS, Extension
+
+
+class BareNewlines(enum.Enum):
+    """What a server does with a message that has a CR or LF outside of a CRLF. None of them ends the message."""
+
+    REJECT = "reject"
+    """Take it to its true end, then refuse it with 550."""
+    CLOSE = "close"
+    """Refuse it with 521 and close the connection: for a server that only knows good clients."""
+    NORMALIZE = "normalize"
+    """Make each of them a CRLF and deliver: for old devices that know no better."""
+
+
+class Tolerance(enum.Enum):
+    """A deviation of the peer's that can be let pass, by name. Each reports itself when it is used."""
+
+    SPACE_AFTER_COLON = "space after the colon"
+    """``MAIL FROM: <a@b>``."""
+    MISSING_BRACKETS = "missing brackets"
+    """``MAIL FROM:a@b``."""
+    AUTH_EQUALS = "AUTH= in EHLO"
+    """``250-AUTH=LOGIN PLAIN``, how servers offered AUTH before it had an RFC."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SMTPServerConfig:
+    """How a server behaves where the RFCs leave the choice."""
+
+    hostname: str = "localhost"
+    """The server's own name, in the greeting and in the reply to EHLO (RFC 5321 section 4.2)."""
+    greeting: str = "ESMTP"
+    """What the greeting says behind the name. No version: it helps only attackers (section 7.5)."""
+    max_message_size: int = 32 << 20
+    """The largest message taken, in octets; 0 means no fixed limit, as in RFC 1870 section 4."""
+    starttls: bool = False
+    """Offer STARTTLS. The adapters set it when they have a certificate."""
+    auth_mechanisms: tuple[str, ...] = ()
+    """The SASL mechanisms offered, best first. None: no AUTH at all."""
+    allow_plaintext_auth: bool = False
+    """Offer and take AUTH without TLS, so that whoever listens has the passwords."""
+    require_tls: bool = False
+    """Refuse mail before STARTTLS with 530 (RFC 3207 section 4): for submission, not for port 25."""
+    require_auth: bool = False
+    """Refuse mail before AUTH with 530 (RFC 4954 section 6): for submission."""
+    bare_newlines: BareNewlines = BareNewlines.REJECT
+    allow_nul: bool = False
+    """Take NUL octets in a message, which RFC 5322 forbids and much software stumbles over."""
+    tolerances: frozenset[Tolerance] = frozenset()
+    """None by default: who deviates here is mostly no mail client."""
+    extensions: tuple[Extension, ...] = DEFAULT_EXTENSIONS
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        check_domain(self.hostname)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SMTPClientConfig:
+    """How a client behaves where the RFCs leave the choice."""
+
+    pipelining: bool = True
+    """Send commands ahead of their replies to servers that offer it (RFC 2920)."""
+    tolerances: frozenset[Tolerance] = frozenset({Tolerance.AUTH_EQUALS})
+    extensions: tuple[Extension, ...] = DEFAULT_EXTENSIONS
+    limits: Limits = field(default_factory=Limits)

@@ -1,0 +1,233 @@
+"""The events of SMTP connections. `MessageChunk`, `StartTLS` and `ConnectionClosed` are shared with POP3.
+
+On a server an event either asks, and is answered with ``accept``, ``reject`` or ``reply``, or it is a notice. On a
+client every event that answers a command carries that command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+from mailproto._core.events import ConnectionClosed, MessageChunk, StartTLS
+from mailproto.address import Address
+from mailproto.sasl.base import Auth, AuthResponse
+from mailproto.smtp.config import Tolerance
+from mailproto.smtp.parameters import MailParameters, RcptParameters
+from mailproto.smtp.reply import Reply
+
+if TYPE_CHECKING:
+    from mailproto._core.spool import Spool
+    from mailproto.smtp.client import Command
+
+# A server's events that ask.
+
+
+@dataclass(slots=True)
+class Connected:
+    """A client is there. Accept: 220; reject: 554, and the client may only QUIT (RFC 5321 section 3.1)."""
+
+
+@dataclass(slots=True)
+class Hello:
+    """EHLO (``extended``) or HELO. ``domain`` is what the client calls itself, which proves nothing."""
+
+    domain: str
+    extended: bool
+
+
+@dataclass(slots=True)
+class Mail:
+    """MAIL begins a transaction. ``reverse_path`` is None for ``<>``, the path of failure notices."""
+
+    reverse_path: Address | None
+    parameters: MailParameters
+
+
+@dataclass(slots=True)
+class Rcpt:
+    """RCPT names one recipient. Left unanswered it is refused, so nobody becomes an open relay by forgetting."""
+
+    address: Address
+    parameters: RcptParameters
+
+
+@dataclass(slots=True)
+class Data:
+    """The message is about to come. Accept: 354; reject: it does not come."""
+
+
+@dataclass(slots=True)
+class Envelope:
+    """A transaction: the sender, the recipients that were accepted, and in the end the message.
+
+    ``content`` is the message for hooks; who reads events has got it in `MessageChunk`.
+    """
+
+    mail: Mail
+    recipients: list[Rcpt] = field(default_factory=list)
+    content: Spool | None = field(default=None, repr=False)
+
+    @property
+    def reverse_path(self) -> Address | None:
+        """The sender, None for ``<>``."""
+        return self.mail.reverse_path
+
+    @property
+    def forward_paths(self) -> list[Address]:
+        """The addresses of the accepted recipients, in their order."""
+        return [recipient.address for recipient in self.recipients]
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Iterate over the message in pieces."""
+        return iter(self.content if self.content is not None else ())
+
+    def __bytes__(self) -> bytes:
+        """Return the whole message."""
+        return b"".join(self)
+
+
+@dataclass(slots=True)
+class MessageEnd:
+    """The whole message has come. Accepting it means that it is safe: the client will forget it."""
+
+    size: int
+    envelope: Envelope
+
+
+@dataclass(slots=True)
+class Vrfy:
+    """VRFY. Accept: 252, which says nothing; reject: 502. Answer with 250 or 550 only to whom you trust."""
+
+    argument: str
+
+
+@dataclass(slots=True)
+class Expn:
+    """EXPN. Reject (502) unless you want strangers to read your lists."""
+
+    argument: str
+
+
+# A server's notices.
+
+
+@dataclass(slots=True)
+class Reset:
+    """The client took the transaction back, with RSET."""
+
+
+@dataclass(slots=True)
+class MessageAborted:
+    """The message that is coming in is refused with this reply. What came of it is to be thrown away."""
+
+    reply: Reply
+
+
+@dataclass(slots=True)
+class CommandRejected:
+    """The connection itself refused a command. ``verb`` is what it was, ``""`` if unrecognisable."""
+
+    verb: str
+    reply: Reply
+
+
+@dataclass(slots=True)
+class ToleranceUsed:
+    """The peer deviated from the RFC, and was let."""
+
+    tolerance: Tolerance
+
+
+ServerEvent: TypeAlias = (
+    Connected
+    | Hello
+    | StartTLS
+    | Auth
+    | AuthResponse
+    | Mail
+    | Rcpt
+    | Data
+    | MessageChunk
+    | MessageEnd
+    | Vrfy
+    | Expn
+    | Reset
+    | MessageAborted
+    | CommandRejected
+    | ToleranceUsed
+)
+
+# A client's events.
+
+
+@dataclass(slots=True)
+class GreetingReceived:
+    """The server's first reply: 220, or a refusal."""
+
+    reply: Reply
+
+
+@dataclass(slots=True)
+class ReplyReceived:
+    """The reply to a command, of whatever class. Replies come in the order of the commands."""
+
+    command: Command
+    reply: Reply
+
+
+@dataclass(slots=True)
+class AuthChallenge:
+    """The server's challenge in an AUTH exchange; answer with ``auth_response`` or ``auth_cancel``."""
+
+    command: Command
+    data: bytes = field(repr=False)
+
+
+@dataclass(slots=True)
+class ReadyForData:
+    """The server waits for the message: ``send_data``, then ``end_data``."""
+
+    command: Command
+    reply: Reply
+
+
+@dataclass(slots=True)
+class CommandSkipped:
+    """A command was not sent after all, because the one it depends on was refused."""
+
+    command: Command
+
+
+ClientEvent: TypeAlias = (
+    GreetingReceived | ReplyReceived | AuthChallenge | ReadyForData | CommandSkipped | StartTLS | ToleranceUsed
+)
+
+__all__ = [
+    "Auth",
+    "AuthChallenge",
+    "AuthResponse",
+    "ClientEvent",
+    "CommandRejected",
+    "CommandSkipped",
+    "Connected",
+    "ConnectionClosed",
+    "Data",
+    "Envelope",
+    "Expn",
+    "GreetingReceived",
+    "Hello",
+    "Mail",
+    "MessageAborted",
+    "MessageChunk",
+    "MessageEnd",
+    "Rcpt",
+    "ReadyForData",
+    "ReplyReceived",
+    "Reset",
+    "ServerEvent",
+    "StartTLS",
+    "ToleranceUsed",
+    "Vrfy",
+]

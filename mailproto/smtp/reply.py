@@ -1,0 +1,190 @@
+"""Replies and enhanced status codes (RFC 5321 section 4.2, RFC 2034, RFC 3463) as values.
+
+The first digit of the code decides what a client does, the enhanced code says more, the text is for people.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import NamedTuple
+
+from mailproto._core.codec import printable
+from mailproto.errors import GrammarError, MailProtoError, RemoteProtocolError
+
+MAX_REPLY_LINE = 512  # octets with the CRLF that a server may send, RFC 5321 section 4.5.3.1.5
+
+_ENHANCED = re.compile(r"([245])\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})", re.ASCII)
+_REPLY_LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?", re.DOTALL)
+_UNPRINTABLE = re.compile(r"[^\t -~]")
+_UNPRINTABLE_UTF8 = re.compile(r"[^\t -~\u00a0-\u2027\u202f-\u2065\u206a-\ud7ff\ue000-\U0010ffff]")
+_QUEUE_ID = re.compile(r"\b(?:queued as|queued with id|id=|queue id)[ :]*([A-Za-z0-9._-]+)", re.IGNORECASE)
+
+
+class EnhancedStatus(NamedTuple):
+    """An enhanced status code of RFC 3463: ``5.1.1`` is class 5, subject 1, detail 1."""
+
+    status_class: int
+    subject: int
+    detail: int
+
+    @classmethod
+    def parse(cls, text: str) -> EnhancedStatus:
+        """Return the code that ``text`` is.
+
+        Raises:
+            GrammarError: not a code of RFC 3463 section 2.
+        """
+        match = _ENHANCED.fullmatch(text)
+        if match is None:
+            raise GrammarError(f"not an enhanced status code: {text!a:.40}")
+        return cls(int(match[1]), int(match[2]), int(match[3]))
+
+    def __str__(self) -> str:
+        return f"{self.status_class}.{self.subject}.{self.detail}"
+
+
+class Reply(NamedTuple):
+    """A reply: its code, its text (lines separated by ``\\n``), and its enhanced status code, if it has one."""
+
+    code: int
+    text: str = ""
+    enhanced: EnhancedStatus | None = None
+
+    @classmethod
+    def build(cls, code: int, text: str, enhanced: str | EnhancedStatus | None = None) -> Reply:
+        """Return the reply, checked: what a server's application hands over.
+
+        Raises:
+            GrammarError: the code is not from 200 to 599, or the enhanced code is none or of another class.
+        """
+        status = EnhancedStatus.parse(enhanced) if isinstance(enhanced, str) else enhanced
+        if not 200 <= code <= 599:
+            raise GrammarError(f"not a reply code: {code}")
+        if status is not None and status.status_class != code // 100:
+            raise GrammarError(f"the enhanced code {status} does not go with {code}")
+        return cls(code, text, status)
+
+    @property
+    def ok(self) -> bool:
+        """Whether this is a positive reply: class 2 (done) or class 3 (go on)."""
+        return self.code < 400
+
+    @property
+    def temporary(self) -> bool:
+        """Whether the same may work later (class 4)."""
+        return 400 <= self.code <= 499
+
+    @property
+    def permanent(self) -> bool:
+        """Whether the same will not work later either (class 5)."""
+        return self.code >= 500
+
+    @property
+    def queue_id(self) -> str | None:
+        """What looks like the server's name for an accepted message. A guess, for logs and people."""
+        match = _QUEUE_ID.search(self.text)
+        return match[1] if match else None
+
+    def __str__(self) -> str:
+        status = f"{self.enhanced} " if self.enhanced else ""
+        return f"{self.code} {status}{self.text}".rstrip(" ")
+
+
+class ReplyError(MailProtoError):
+    """A reply of class 4 or 5 ended the job. ``command`` is the verb that it answered."""
+
+    def __init__(self, reply: Reply, command: str) -> None:
+        super().__init__(f"{command}: {reply}")
+        self.reply = reply
+        self.command = command
+
+    @property
+    def temporary(self) -> bool:
+        """Whether the same may work later."""
+        return self.reply.temporary
+
+
+@functools.lru_cache(maxsize=512)
+def encode_reply(reply: Reply, utf8: bool = False) -> bytes:
+    """Return the reply as it goes on the wire: one line of text, one line of reply, long ones wrapped at 512 octets.
+
+    What may not stand in a reply becomes ``?``; with ``utf8`` (RFC 6531 section 3.7.4) that is not so for what is
+    beyond ASCII. So no text of an application or of a message can make two replies of one.
+    """
+    prefix = f"{reply.enhanced} ".encode("ascii") if reply.enhanced else b""
+    unprintable = _UNPRINTABLE_UTF8 if utf8 else _UNPRINTABLE
+    lines: list[bytes] = []
+    for line in reply.text.replace("\r\n", "\n").split("\n"):
+        lines += _wrapped(unprintable.sub("?", line).encode("utf-8"), MAX_REPLY_LINE - len(prefix) - 6)
+    code = b"%d" % reply.code
+    last = len(lines) - 1
+    return b"".join(b"%s%s%s%s\r\n" % (code, b" " if i == last else b"-", prefix, lines[i]) for i in range(last + 1))
+
+
+def _wrapped(line: bytes, width: int) -> list[bytes]:
+    """Cut an over-long line, not within a UTF-8 character."""
+    pieces = []
+    while len(line) > width:
+        cut = width
+        while line[cut] & 0xC0 == 0x80:
+            cut -= 1
+        pieces.append(line[:cut])
+        line = line[cut:]
+    return [*pieces, line]
+
+
+class ReplyParser:
+    """Makes replies of lines, on the client's side.
+
+    Servers deviate in text, and are let: any text, none, UTF-8 or worse. They are not let in what tells one reply
+    from the next: the code, the mark behind it, and the same code on all lines.
+    """
+
+    __slots__ = ("_code", "_lines", "_max_lines", "_max_size", "_size")
+
+    def __init__(self, max_lines: int, max_size: int) -> None:
+        self._max_lines = max_lines
+        self._max_size = max_size
+        self._code = b""
+        self._lines: list[bytes] = []
+        self._size = 0
+
+    def feed(self, line: bytes) -> tuple[int, list[bytes]] | None:
+        """Take a line without its CRLF; return the code and the text lines when it was the last of its reply.
+
+        Raises:
+            RemoteProtocolError: the line is none of a reply, or the reply grows beyond all bounds.
+        """
+        match = _REPLY_LINE.fullmatch(line)
+        if match is None or (self._lines and match[1] != self._code):
+            raise RemoteProtocolError(f"not a reply line: {printable(line)}")
+        self._size += len(line)
+        if len(self._lines) >= self._max_lines or self._size > self._max_size:
+            raise RemoteProtocolError("an endless reply")
+        self._code = match[1]
+        self._lines.append(match[3] or b"")
+        if match[2] == b"-":
+            return None
+        lines, self._lines, self._size = self._lines, [], 0
+        return int(self._code), lines
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether some lines of a reply have come, but not all."""
+        return bool(self._lines)
+
+
+def make_reply(code: int, lines: list[bytes], *, enhanced: bool) -> Reply:
+    """Return the reply of these text lines; with ``enhanced`` the status code in front of each is taken off.
+
+    The status code counts only if its class is that of the reply (RFC 2034 section 4).
+    """
+    texts = [line.decode("utf-8", "backslashreplace") for line in lines]
+    status: EnhancedStatus | None = None
+    if enhanced:
+        match = _ENHANCED.match(texts[0])
+        if match and int(match[1]) == code // 100 and texts[0][match.end() : match.end() + 1] in ("", " "):
+            status = EnhancedStatus.parse(match[0])
+            texts = [text.removeprefix(match[0]).removeprefix(" ") for text in texts]
+    return Reply(code, "\n".join(texts), status)
