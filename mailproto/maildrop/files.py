@@ -1,0 +1,102 @@
+"""The message files of a Maildir, found again wherever other programs move them meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Callable, Iterable, Iterator
+from io import FileIO
+from pathlib import Path
+from typing import TypeVar
+
+from mailproto.maildrop.base import MessageGoneError
+from mailproto.maildrop.durable import fsync_directory
+from mailproto.maildrop.names import base_of
+
+_ATTEMPTS = 4
+_T = TypeVar("_T")
+
+
+class MessageFiles:
+    """The files of ``new`` and ``cur`` by their bases, as the last look found them.
+
+    No lock keeps other programs from moving a file to ``cur`` or changing its flags at any moment. So where a
+    file is not where it was, the directories are listed again before it is called gone.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._names: dict[str, str] = {}
+        self._scan()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def _scan(self) -> None:
+        # new before cur: a file on its way is seen twice, which the dict mends, and never missed.
+        self._names = {base_of(name): f"{folder}/{name}" for folder in ("new", "cur") for name in self._list(folder)}
+
+    def _list(self, folder: str) -> Iterator[str]:
+        """Yield the names of the plain files in a folder. A link could lead anywhere, so it is none."""
+        with os.scandir(self._root / folder) as entries:
+            for entry in entries:
+                if not entry.name.startswith(".") and entry.is_file(follow_symlinks=False):
+                    yield entry.name
+
+    def _reach(self, base: str, action: Callable[[Path], _T]) -> _T:
+        """Return what ``action`` makes of the file's path, looking for the file anew while it is not there."""
+        for attempt in range(_ATTEMPTS):
+            if attempt:
+                self._scan()
+            if base in self._names:
+                with contextlib.suppress(FileNotFoundError):
+                    return action(self._root / self._names[base])
+        raise MessageGoneError("the message is no longer in the maildrop")
+
+    def status(self, base: str) -> os.stat_result:
+        """Return the status of a message's file; raise `MessageGoneError` if there is none."""
+        return self._reach(base, Path.lstat)
+
+    def open(self, base: str) -> FileIO:
+        """Open a message's file to read, unbuffered; raise `MessageGoneError` if there is none."""
+        descriptor = self._reach(base, lambda path: os.open(path, os.O_RDONLY | os.O_NOFOLLOW))
+        return os.fdopen(descriptor, "rb", buffering=0)
+
+    def remove(self, bases: Iterable[str]) -> dict[str, OSError]:
+        """Remove messages for good, and return those that are still there, each with the reason.
+
+        One listing serves all that were moved meanwhile. What is not found again counts as removed.
+        """
+        outcome = {base: self._unlink(base) for base in bases}
+        for _ in range(_ATTEMPTS - 1):
+            missing = [base for base, error in outcome.items() if isinstance(error, FileNotFoundError)]
+            if not missing:
+                break
+            self._scan()
+            outcome |= {base: self._unlink(base) if base in self._names else None for base in missing}
+        for folder in ("new", "cur"):
+            fsync_directory(self._root / folder)
+        return {base: error for base, error in outcome.items() if error}
+
+    def _unlink(self, base: str) -> OSError | None:
+        """Remove a message's file from where it was seen last, and return what went wrong."""
+        if base not in self._names:
+            return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        try:
+            (self._root / self._names[base]).unlink()
+        except OSError as error:
+            return error
+        return None
+
+    def move_to_cur(self, bases: Iterable[str]) -> None:
+        """Tell other programs that these messages were noticed: a reader moves them out of ``new``.
+
+        It does not matter where that fails, mostly because somebody else was faster.
+        """
+        for base in bases:
+            folder, _, name = self._names.get(base, "").partition("/")
+            if folder == "new":
+                target = self._root / "cur" / (name if ":" in name else f"{name}:2,")
+                with contextlib.suppress(OSError):
+                    (self._root / "new" / name).rename(target)
