@@ -58,6 +58,7 @@ class Connection(Generic[EventT]):
         self._gate = False
         self._eof = False
         self._closing = False
+        self._farewell = ""  # why the connection is closing, if not because both sides are through
         self._ended = False
         self._failure: str | None = None
         self._block = 0
@@ -131,7 +132,7 @@ class Connection(Generic[EventT]):
         if self._failure is not None:
             return self._report_failure(self._failure)
         if self._closing:
-            return self._end(True)
+            return self._end(not self._farewell, self._farewell)
         if self._queued > self.limits.max_unsent:
             return Step.STARVED
         step = self._mode()
@@ -182,6 +183,11 @@ class Connection(Generic[EventT]):
     def closing(self) -> bool:
         """Whether the connection is over: send what `data_to_send` still holds, then close it."""
         return self._closing
+
+    def _close(self, reason: str = "") -> None:
+        """Close once the output is sent; ``reason`` unless both sides are through."""
+        self._closing = True
+        self._farewell = reason
 
     def _fail(self, reason: str) -> None:
         """End the connection at once: nothing more is read, and nothing more is said."""

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from mailproto._core.events import ConnectionClosed, MessageChunk, StartTLS
+from mailproto._core.spool import Spool
 from mailproto.address import Address
 from mailproto.sasl.base import Auth, AuthResponse
+from mailproto.smtp.command import Command
 from mailproto.smtp.config import Tolerance
 from mailproto.smtp.parameters import MailParameters, RcptParameters
 from mailproto.smtp.reply import Reply
-
-if TYPE_CHECKING:
-    from mailproto._core.spool import Spool
-    from mailproto.smtp.client import Command
 
 # A server's events that ask.
 

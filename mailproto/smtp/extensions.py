@@ -8,20 +8,37 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from mailproto.smtp import parameters
 from mailproto.smtp.parameters import Parameter
 
-if TYPE_CHECKING:
-    from mailproto.smtp.config import SMTPServerConfig
+
+class Settings(Protocol):
+    """The part of a server's config that decides what it offers; `SMTPServerConfig` is one."""
+
+    @property
+    def max_message_size(self) -> int:
+        """The largest message taken, in octets, or 0."""
+
+    @property
+    def starttls(self) -> bool:
+        """Whether there is a certificate."""
+
+    @property
+    def auth_mechanisms(self) -> tuple[str, ...]:
+        """The SASL mechanisms, best first."""
+
+    @property
+    def allow_plaintext_auth(self) -> bool:
+        """Whether AUTH is offered without TLS."""
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
     """What a server's offer may depend on: its config, and what the client has reached so far."""
 
-    config: SMTPServerConfig
+    config: Settings
     secure: bool
     authenticated: bool
 

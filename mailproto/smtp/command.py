@@ -1,0 +1,134 @@
+"""Command lines: what a server reads and a client writes (RFC 5321 section 4.1.1), and the client's handle of one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from mailproto._core.codec import encode_base64
+from mailproto.address import Address, Path, format_path, parse_path
+from mailproto.errors import GrammarError
+from mailproto.smtp.parameters import MailParameters, Parameter, RcptParameters, format_parameters
+from mailproto.smtp.reply import Reply
+
+SECRET = b"<secret>"
+"""What stands in a trace where a secret was."""
+
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
+_ARGUMENT = re.compile(r"[ -~\u00a0-\u2027\u202a-\ud7ff\ue000-\U0010ffff]*")
+_MECHANISM = re.compile(r"[A-Za-z0-9_-]{1,20}")
+
+
+class CommandLine(NamedTuple):
+    """A command as it came: the verb in upper case, and the octets behind the space."""
+
+    verb: str
+    argument: bytes
+
+
+def parse_command(line: bytes) -> CommandLine:
+    """Split a line into verb and argument.
+
+    Raises:
+        GrammarError: control characters, among them the bare CR or LF that one day somebody takes for a line end.
+    """
+    if _CONTROL.search(line):
+        raise GrammarError("a control character in a command")
+    verb, _, argument = line.partition(b" ")
+    return CommandLine(verb.decode("ascii", "replace").upper() if verb.isascii() else "", argument)
+
+
+def parse_path_argument(
+    argument: bytes, prefix: bytes, *, null: bool = False, postmaster: bool = False
+) -> Path:
+    """Return the path of ``FROM:<…>`` or ``TO:<…>``, where ``prefix`` is ``FROM:`` or ``TO:``.
+
+    Raises:
+        GrammarError: the argument is something else, or not UTF-8.
+    """
+    if argument[: len(prefix)].upper() != prefix:
+        raise GrammarError(f"{prefix.decode('ascii')} is missing")
+    return parse_path(decode_argument(argument[len(prefix) :]), null=null, postmaster=postmaster)
+
+
+def decode_argument(argument: bytes) -> str:
+    """Return the argument as text; what is not UTF-8 is a `GrammarError`."""
+    try:
+        return argument.decode("utf-8")
+    except UnicodeDecodeError:
+        raise GrammarError("not UTF-8") from None
+
+
+class Command:
+    """A client's handle of a command: what was asked, and in time the reply.
+
+    Attributes:
+        verb: the command, or ``"."`` for the end of a message.
+        address: whom a MAIL or RCPT names.
+        reply: the final reply, None until it has come.
+    """
+
+    __slots__ = ("address", "line", "reply", "shown", "transaction", "verb")
+
+    def __init__(self, verb: str, line: bytes, shown: bytes | None = None, address: Address | None = None) -> None:
+        self.verb = verb
+        self.line = line
+        self.shown = line[:-2] if shown is None else shown
+        self.address = address
+        self.reply: Reply | None = None
+        self.transaction: Transaction | None = None
+
+    def __repr__(self) -> str:
+        return f"<{self.shown.decode('utf-8', 'backslashreplace')}>"
+
+
+class Transaction:
+    """A client's view of one mail transaction (RFC 5321 section 3.3)."""
+
+    __slots__ = ("accepted", "data", "refused", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting = 0  # RCPTs without a reply yet
+        self.accepted = 0
+        self.refused = False  # MAIL was, and all that hangs on it is void
+        self.data = False  # DATA was queued
+
+
+def simple(verb: str, argument: str = "") -> Command:
+    """Return a command of a verb and, perhaps, an argument.
+
+    Raises:
+        GrammarError: the argument has a character that may not stand in a command.
+    """
+    if not _ARGUMENT.fullmatch(argument):
+        raise GrammarError(f"a control character in the argument of {verb}")
+    line = f"{verb} {argument}\r\n" if argument else f"{verb}\r\n"
+    return Command(verb, line.encode("utf-8"))
+
+
+def mail(address: Address | None, values: MailParameters, known: Mapping[str, Parameter]) -> Command:
+    """Return the MAIL command (RFC 5321 section 4.1.1.2)."""
+    line = f"MAIL FROM:{format_path(address)}{format_parameters(known, values)}\r\n"
+    return Command("MAIL", line.encode("utf-8"), address=address)
+
+
+def rcpt(address: Address, values: RcptParameters, known: Mapping[str, Parameter]) -> Command:
+    """Return the RCPT command (RFC 5321 section 4.1.1.3)."""
+    line = f"RCPT TO:{format_path(address)}{format_parameters(known, values)}\r\n"
+    return Command("RCPT", line.encode("utf-8"), address=address)
+
+
+def auth(mechanism: str, initial_response: bytes | None) -> Command:
+    """Return the AUTH command (RFC 4954 section 4); an empty initial response is ``=``, none at all is nothing.
+
+    Raises:
+        GrammarError: not the name of a SASL mechanism.
+    """
+    if not _MECHANISM.fullmatch(mechanism):
+        raise GrammarError(f"not a SASL mechanism: {mechanism!a:.40}")
+    line = b"AUTH " + mechanism.encode("ascii")
+    if initial_response is None:
+        return Command("AUTH", line + b"\r\n")
+    encoded = encode_base64(initial_response) or b"="
+    return Command("AUTH", b"%s %s\r\n" % (line, encoded), shown=line + b" " + SECRET)

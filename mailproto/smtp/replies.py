@@ -1,0 +1,93 @@
+"""What a server says unless the application says it better (RFC 5321 section 4.2.3, RFC 5248)."""
+
+from __future__ import annotations
+
+from mailproto._core.events import StartTLS
+from mailproto.sasl.base import Auth, AuthResponse
+from mailproto.smtp.events import Connected, Data, Expn, Hello, Mail, MessageEnd, Rcpt, Vrfy
+from mailproto.smtp.reply import Reply
+from mailproto.smtp.rules import VERBS, Outcome
+
+READY_FOR_DATA = Reply(354, "Go ahead, end with a dot on a line by itself")
+GOODBYE = Reply.build(221, "Bye", "2.0.0")
+OK = Reply.build(250, "OK", "2.0.0")
+HELP = Reply.build(214, " ".join(sorted(VERBS)), "2.0.0")
+
+LINE_TOO_LONG = Reply.build(500, "Line too long", "5.5.2")
+SASL_LINE_TOO_LONG = Reply.build(500, "Authentication exchange line is too long", "5.5.6")
+UNREADABLE = Reply.build(500, "Command not recognised", "5.5.2")
+UNKNOWN = Reply.build(500, "Command not recognised", "5.5.1")
+NOT_IMPLEMENTED = Reply.build(502, "Command not implemented", "5.5.1")
+BAD_ARGUMENTS = Reply.build(501, "Syntax error in the arguments", "5.5.4")
+BAD_SENDER = Reply.build(501, "Bad sender address syntax", "5.1.7")
+BAD_RECIPIENT = Reply.build(501, "Bad recipient address syntax", "5.1.3")
+UNKNOWN_PARAMETER = Reply.build(555, "Parameter not recognised or not offered", "5.5.4")
+NON_ASCII_ADDRESS = Reply.build(553, "This address needs SMTPUTF8", "5.6.7")
+NO_BINARY = Reply.build(503, "BINARYMIME needs BDAT", "5.5.1")
+NOT_A_TRANSACTION = {
+    Outcome.BAD_SEQUENCE: Reply.build(503, "Bad sequence of commands", "5.5.1"),
+    Outcome.NO_RECIPIENTS: Reply.build(554, "No valid recipients", "5.5.1"),
+}
+
+TLS_REQUIRED = Reply.build(530, "Must issue a STARTTLS command first", "5.7.0")
+TLS_ALREADY = Reply.build(503, "TLS is in use already", "5.5.1")
+AUTH_REQUIRED = Reply.build(530, "Authentication required", "5.7.0")
+AUTH_ALREADY = Reply.build(503, "Authenticated already", "5.5.1")
+AUTH_NEEDS_TLS = Reply.build(538, "Encryption required for authentication", "5.7.11")
+AUTH_MECHANISM = Reply.build(504, "Authentication mechanism not offered", "5.5.4")
+AUTH_CANCELLED = Reply.build(501, "Authentication cancelled", "5.7.0")
+AUTH_NOT_BASE64 = Reply.build(501, "Cannot decode the response", "5.5.2")
+
+TOO_BIG = Reply.build(552, "Message too big", "5.3.4")
+TOO_MANY_RECIPIENTS = Reply.build(452, "Too many recipients, send the rest in another transaction", "4.5.3")
+BARE_NEWLINE = Reply.build(550, "The message has a bare CR or LF, which RFC 5321 forbids", "5.6.0")
+BARE_NEWLINE_CLOSE = Reply.build(521, "The message has a bare CR or LF, which RFC 5321 forbids", "5.6.0")
+NUL = Reply.build(550, "The message has a NUL octet, which RFC 5322 forbids", "5.6.0")
+LONG_BODY_LINE = Reply.build(550, "The message has an over-long line", "5.6.0")
+
+TOO_MANY_ERRORS = Reply.build(421, "Too many errors, good-bye", "4.7.0")
+TOO_MANY_COMMANDS = Reply.build(421, "Too many commands, good-bye", "4.7.0")
+TOO_MANY_TRANSACTIONS = Reply.build(421, "Too many messages on this connection, come again", "4.7.0")
+TOO_MANY_LOGINS = Reply.build(421, "Too many failed attempts, good-bye", "4.7.0")
+TIMED_OUT = Reply.build(421, "Timed out, good-bye", "4.4.2")
+SHUTTING_DOWN = Reply.build(421, "Shutting down, come again later", "4.3.2")
+
+ACCEPTED: dict[type, Reply] = {
+    Connected: Reply(220),
+    Hello: Reply(250),
+    StartTLS: Reply.build(220, "Ready to start TLS", "2.0.0"),
+    Auth: Reply.build(235, "Authentication successful", "2.7.0"),
+    AuthResponse: Reply.build(235, "Authentication successful", "2.7.0"),
+    Mail: Reply.build(250, "Sender OK", "2.1.0"),
+    Rcpt: Reply.build(250, "Recipient OK", "2.1.5"),
+    Data: READY_FOR_DATA,
+    MessageEnd: Reply.build(250, "Message accepted", "2.0.0"),
+    Vrfy: Reply.build(252, "Cannot tell, but will take mail for it and try", "2.0.0"),
+    Expn: Reply.build(252, "Cannot tell", "2.0.0"),
+}
+"""The answer to an event that is accepted without words."""
+
+REJECTED: dict[type, Reply] = {
+    Connected: Reply(554, "No SMTP service here"),
+    Hello: Reply(550, "Go away"),
+    StartTLS: Reply.build(454, "TLS not available at present", "4.7.0"),
+    Auth: Reply.build(535, "Authentication credentials invalid", "5.7.8"),
+    AuthResponse: Reply.build(535, "Authentication credentials invalid", "5.7.8"),
+    Mail: Reply.build(550, "Sender refused", "5.7.1"),
+    Rcpt: Reply.build(550, "Recipient refused", "5.7.1"),
+    Data: Reply.build(554, "Transaction failed", "5.0.0"),
+    MessageEnd: Reply.build(554, "Message refused", "5.0.0"),
+    Vrfy: NOT_IMPLEMENTED,
+    Expn: NOT_IMPLEMENTED,
+}
+"""The answer to an event that is rejected without words."""
+
+DEFAULT: dict[type, Reply] = {
+    StartTLS: REJECTED[StartTLS],
+    Auth: REJECTED[Auth],
+    AuthResponse: REJECTED[AuthResponse],
+    Rcpt: REJECTED[Rcpt],
+    MessageEnd: Reply.build(451, "Nobody took the message, try again later", "4.3.0"),
+    Expn: REJECTED[Expn],
+}
+"""The answer to an event that nobody answered, where silence must not mean yes."""

@@ -1,0 +1,68 @@
+"""The order of SMTP commands as one table: what a server does with each command in each state."""
+
+from __future__ import annotations
+
+import enum
+from typing import TypeAlias
+
+
+class ServerState(enum.Enum):
+    """Where a server's connection stands."""
+
+    CONNECTED = "nothing said yet"
+    START = "greeted, waiting for EHLO or HELO"
+    READY = "between transactions"
+    MAIL = "in a transaction, no recipient yet"
+    RCPT = "in a transaction, with a recipient"
+    REFUSED = "greeted with a refusal: only QUIT (RFC 5321 section 3.1)"
+    AUTH = "in an AUTH exchange: lines are responses"
+    DATA = "receiving a message: nothing is a command"
+    CLOSED = "over"
+
+
+class Outcome(enum.Enum):
+    """What becomes of a command."""
+
+    ASK = "ask"
+    """It makes an event, and the user answers it."""
+    OWN = "own"
+    """The connection answers it."""
+    BAD_SEQUENCE = "503"
+    NO_RECIPIENTS = "554"
+
+
+RULES_TABLE = """
+command   START  READY  MAIL  RCPT  REFUSED
+EHLO      ask    ask    ask   ask   503
+HELO      ask    ask    ask   ask   503
+STARTTLS  503    ask    503   503   503
+AUTH      503    ask    503   503   503
+MAIL      503    ask    503   503   503
+RCPT      503    503    ask   ask   503
+DATA      503    503    554   ask   503
+RSET      own    own    own   own   503
+VRFY      ask    ask    ask   ask   503
+EXPN      ask    ask    ask   ask   503
+HELP      own    own    own   own   503
+NOOP      own    own    own   own   503
+QUIT      own    own    own   own   own
+"""
+"""RFC 5321 section 4.1.4, RFC 3207 section 4, RFC 4954 section 4. The other states look at no commands."""
+
+Rules: TypeAlias = dict[tuple[ServerState, str], Outcome]
+
+
+def read_rules(table: str) -> Rules:
+    """Return (state, command) to outcome for a table like `RULES_TABLE`."""
+    header, *rows = (line.split() for line in table.split("\n") if line)
+    return {
+        (ServerState[state], verb): Outcome(outcome)
+        for verb, *outcomes in rows
+        for state, outcome in zip(header[1:], outcomes, strict=True)
+    }
+
+
+RULES = read_rules(RULES_TABLE)
+VERBS = frozenset(verb for _, verb in RULES)
+JUNK = frozenset({"EHLO", "HELO", "RSET", "VRFY", "EXPN", "HELP", "NOOP"})
+"""Commands that deliver nothing, however many of them come."""
