@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from mailproto._core.codec import encode_base64
-from mailproto.address import Address, Path, format_path, parse_path
+from mailproto.address import Address, Path, check_domain, format_path, parse_path
 from mailproto.errors import GrammarError
 from mailproto.smtp.parameters import MailParameters, Parameter, RcptParameters, format_parameters
 from mailproto.smtp.reply import Reply
@@ -86,9 +86,11 @@ class Command:
 class Transaction:
     """A client's view of one mail transaction (RFC 5321 section 3.3)."""
 
-    __slots__ = ("accepted", "data", "refused", "waiting")
+    __slots__ = ("accepted", "canonicalise", "data", "eight_bit", "refused", "waiting")
 
-    def __init__(self) -> None:
+    def __init__(self, eight_bit: bool) -> None:
+        self.eight_bit = eight_bit  # whether MAIL declared more than 7BIT
+        self.canonicalise = False  # whether bare newlines are mended
         self.waiting = 0  # RCPTs without a reply yet
         self.accepted = 0
         self.refused = False  # MAIL was, and all that hangs on it is void
@@ -132,3 +134,13 @@ def auth(mechanism: str, initial_response: bytes | None) -> Command:
         return Command("AUTH", line + b"\r\n")
     encoded = encode_base64(initial_response) or b"="
     return Command("AUTH", b"%s %s\r\n" % (line, encoded), shown=line + b" " + SECRET)
+
+
+def hello(verb: str, name: str) -> Command:
+    """Return EHLO or HELO with a client's name, a domain or an address literal.
+
+    Raises:
+        GrammarError: ``name`` is neither.
+    """
+    check_domain(name)
+    return simple(verb, name)

@@ -47,10 +47,11 @@ from mailproto.smtp.parameters import (
     split_parameters,
 )
 from mailproto.smtp.reply import Reply, encode_reply
-from mailproto.smtp.rules import JUNK, RULES, VERBS, Outcome, ServerState
+from mailproto.smtp.rules import JUNK, RULES, VERBS, ServerState
 
 ServerStep: TypeAlias = ServerEvent | ConnectionClosed | Step
 
+_IDLE = frozenset({ServerState.CONNECTED, ServerState.START, ServerState.READY, ServerState.REFUSED})
 _NO_MAIL_PARAMETERS = MailParameters()
 _NO_RCPT_PARAMETERS = RcptParameters()
 # The first words of protocols whose clients are tricked into talking to mail servers.
@@ -170,12 +171,11 @@ class SMTPServerConnection(ServerConnection[ServerEvent]):
     def shut_down(self) -> None:
         """Say 421 and close, now if no transaction is under way, at its end otherwise (RFC 5321 section 3.8)."""
         self._draining = True
-        idle = self._pending is None and self.state in (ServerState.START, ServerState.READY)
-        if idle or self.state in (ServerState.CONNECTED, ServerState.REFUSED):
+        if self._pending is None and self.state in _IDLE:
             self.close()
 
     def _at_rest(self) -> bool:
-        return self.state in (ServerState.START, ServerState.READY, ServerState.REFUSED) and not len(self._buffer)
+        return self.state in _IDLE and not len(self._buffer)
 
     def _forget(self) -> None:
         if self.state is not ServerState.CONNECTED:

@@ -1,0 +1,522 @@
+"""The client's side of SMTP (RFC 5321), as a state machine without I/O.
+
+A command is a method: it checks, queues, and returns a handle. Whether commands leave one at a time or several in
+one flight is a policy of `SMTPClientConnection.data_to_send`: with PIPELINING everything up to a point where the
+client has to wait (RFC 2920 section 3.1), without it one by one. The caller's code is the same.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
+
+from mailproto._core.buffer import LineTooLongError
+from mailproto._core.codec import decode_base64, encode_base64, parse_uint
+from mailproto._core.connection import Connection, Step
+from mailproto._core.dots import Stuffer
+from mailproto._core.events import ConnectionClosed, StartTLS
+from mailproto._core.newlines import CanonicalNewlines, StrictNewlines
+from mailproto.address import Address
+from mailproto.errors import (
+    ConnectionTimeoutError,
+    GrammarError,
+    LocalProtocolError,
+    MailProtoError,
+    NotSupportedError,
+    RemoteProtocolError,
+)
+from mailproto.smtp import command as commands
+from mailproto.smtp.command import SECRET, Command, Transaction
+from mailproto.smtp.config import SMTPClientConfig, Tolerance
+from mailproto.smtp.events import (
+    AuthChallenge,
+    ClientEvent,
+    CommandSkipped,
+    GreetingReceived,
+    ReadyForData,
+    ReplyReceived,
+    ToleranceUsed,
+)
+from mailproto.smtp.extensions import Extension, mail_parameters, rcpt_parameters
+from mailproto.smtp.parameters import Body, MailParameters, RcptParameters
+from mailproto.smtp.reply import Reply, ReplyParser, make_reply
+
+ClientStep: TypeAlias = ClientEvent | ConnectionClosed | Step
+
+_END = "."  # the verb of the handle for the end of a message
+# Behind these the client has to wait for the reply (RFC 2920 section 3.1).
+_WAIT_BEHIND = frozenset(
+    {"greeting", "EHLO", "HELO", "DATA", "STARTTLS", "AUTH", "VRFY", "EXPN", "NOOP", "HELP", "QUIT"}
+)
+
+
+class ClientState(enum.Enum):
+    """Where a client's connection stands, by the replies that have come."""
+
+    GREETING = "waiting for the greeting"
+    START = "greeted, no EHLO yet"
+    READY = "between transactions"
+    TRANSACTION = "in a transaction"
+    DATA = "sending a message"
+    FAILED = "broken for good"
+    CLOSED = "over"
+
+
+class SMTPClientConnection(Connection[ClientEvent]):
+    """A client's connection to a server.
+
+    Any reply code is legal for any command; its class decides. What the server may not do, such as replies to
+    nothing, raises `RemoteProtocolError` from `next_event`, once and for all.
+
+    Attributes:
+        config: as given.
+        state: where the connection stands.
+        extensions: the server's EHLO keywords, in upper case, and what stood behind them.
+        server_name: what the server calls itself in its reply to EHLO.
+    """
+
+    _speaker = "C"
+    _other = "S"
+
+    def __init__(self, config: SMTPClientConfig | None = None) -> None:
+        self.config = config if config is not None else SMTPClientConfig()
+        super().__init__(self.config.limits)
+        self.state = ClientState.GREETING
+        self.extensions: dict[str, str] = {}
+        self.server_name = ""
+        limits = self.limits
+        self._parser = ReplyParser(limits.max_reply_lines, limits.max_reply_lines * limits.max_reply_line)
+        self._unsent: deque[Command] = deque()
+        self._waiting: deque[Command] = deque((Command("greeting", b""),))
+        self._transaction: Transaction | None = None  # the one that commands are queued for
+        self._sending: Command | None = None  # the DATA whose message is being sent
+        self._stuffer = Stuffer()
+        self._newlines: StrictNewlines | CanonicalNewlines = StrictNewlines()
+        self._challenged: Command | None = None  # the AUTH that a challenge was received for
+        self._error: MailProtoError | None = None
+
+    # Commands.
+
+    def ehlo(self, name: str) -> Command:
+        """Queue EHLO with this client's name, a domain or an address literal (RFC 5321 section 4.1.1.1)."""
+        return self._queue(commands.hello("EHLO", name))
+
+    def helo(self, name: str) -> Command:
+        """Queue HELO, for servers that do not know EHLO."""
+        return self._queue(commands.hello("HELO", name))
+
+    def starttls(self) -> Command:
+        """Queue STARTTLS; `StartTLS` comes when the server agrees (RFC 3207).
+
+        Raises:
+            LocalProtocolError: TLS is there already, or a transaction is under way.
+        """
+        if self.tls is not None:
+            raise LocalProtocolError("TLS is in use already")
+        self._need_no_transaction()
+        return self._queue(commands.simple("STARTTLS"))
+
+    def auth(self, mechanism: str, initial_response: bytes | None = None) -> Command:
+        """Queue AUTH (RFC 4954 section 4). None is no initial response, ``b""`` is an empty one."""
+        self._need_no_transaction()
+        return self._queue(commands.auth(mechanism, initial_response))
+
+    def auth_response(self, data: bytes) -> None:
+        """Answer an `AuthChallenge`.
+
+        Raises:
+            LocalProtocolError: there is none to answer.
+        """
+        self._sasl_line(encode_base64(data), SECRET)
+
+    def auth_cancel(self) -> None:
+        """Give up an AUTH exchange; the server will answer the command with 501."""
+        self._sasl_line(b"*", b"*")
+
+    def mail(self, address: Address | None, parameters: MailParameters | None = None) -> Command:
+        """Queue MAIL and begin a transaction. ``None`` is the null reverse-path.
+
+        Raises:
+            LocalProtocolError: a transaction is under way.
+            NotSupportedError: the address or a parameter needs an extension that the server does not offer.
+            GrammarError: a parameter's value cannot be written.
+        """
+        self._need_no_transaction()
+        values = parameters if parameters is not None else MailParameters()
+        if address is not None and not address.is_ascii and not values.smtputf8:
+            raise NotSupportedError("the sender's address needs SMTPUTF8")
+        known = mail_parameters(self._offered())
+        command = commands.mail(address, values, known)
+        command.transaction = self._transaction = Transaction(values.body not in (None, Body.SEVEN_BIT))
+        return self._queue(command)
+
+    def rcpt(self, address: Address, parameters: RcptParameters | None = None) -> Command:
+        """Queue RCPT.
+
+        Raises:
+            LocalProtocolError: there is no transaction to name a recipient in.
+        """
+        transaction = self._need_transaction()
+        values = parameters if parameters is not None else RcptParameters()
+        command = commands.rcpt(address, values, rcpt_parameters(self._offered()))
+        command.transaction = transaction
+        transaction.waiting += 1
+        return self._queue(command)
+
+    def data(self, *, canonicalise: bool = False) -> Command:
+        """Queue DATA; `ReadyForData` comes when the server waits for the message.
+
+        Args:
+            canonicalise: make a CRLF of every bare CR and LF in the message instead of refusing it.
+
+        Raises:
+            LocalProtocolError: no RCPT stands before it.
+        """
+        transaction = self._need_transaction()
+        if not transaction.waiting and not transaction.accepted:
+            raise LocalProtocolError("DATA without a recipient")
+        transaction.canonicalise = canonicalise
+        command = commands.simple("DATA")
+        command.transaction = transaction
+        transaction.data = True
+        return self._queue(command)
+
+    def send_data(self, data: bytes) -> None:
+        """Send a piece of the message, cut anywhere. Dots are stuffed; a bare CR or LF is never sent.
+
+        Raises:
+            LocalProtocolError: the server does not wait for a message.
+            GrammarError: a bare CR or LF, or 8-bit octets in a message that was declared 7-bit. The connection
+                can then only be closed, for the message cannot be taken back.
+        """
+        if self._sending is None:
+            raise LocalProtocolError("the server does not wait for a message")
+        transaction = self._sending.transaction
+        if transaction is not None and not transaction.eight_bit and not data.isascii():
+            raise GrammarError("8-bit octets in a message that was not declared 8-bit")
+        self._send(self._stuffer.feed(self._newlines.feed(data)))
+
+    def end_data(self) -> Command:
+        """End the message and return the handle for the server's final word on it."""
+        if self._sending is None:
+            raise LocalProtocolError("no message is being sent")
+        self._send(self._stuffer.feed(self._newlines.finish()))
+        end = Command(_END, self._stuffer.finish(), b"<end of message>")
+        end.transaction = self._sending.transaction
+        self._sending = self._transaction = None
+        self.state = ClientState.READY
+        self._transmit(end)
+        return end
+
+    def rset(self) -> Command:
+        """Queue RSET, which takes the transaction back."""
+        if self._sending is not None:
+            raise LocalProtocolError("a message is being sent")
+        self._transaction = None
+        return self._queue(commands.simple("RSET"))
+
+    def noop(self) -> Command:
+        """Queue NOOP, which only makes the server answer."""
+        return self._queue(commands.simple("NOOP"))
+
+    def vrfy(self, text: str) -> Command:
+        """Queue VRFY."""
+        return self._queue(commands.simple("VRFY", text))
+
+    def expn(self, text: str) -> Command:
+        """Queue EXPN."""
+        return self._queue(commands.simple("EXPN", text))
+
+    def help(self, topic: str = "") -> Command:
+        """Queue HELP."""
+        return self._queue(commands.simple("HELP", topic))
+
+    def quit(self) -> Command:
+        """Queue QUIT."""
+        return self._queue(commands.simple("QUIT"))
+
+    # What the server offers.
+
+    @property
+    def max_message_size(self) -> int | None:
+        """The largest message the server takes, in octets, None if it does not say (RFC 1870)."""
+        try:
+            return parse_uint(self.extensions.get("SIZE", "").encode("utf-8")) or None
+        except GrammarError:
+            return None
+
+    @property
+    def auth_mechanisms(self) -> tuple[str, ...]:
+        """The SASL mechanisms the server offers, in upper case."""
+        return tuple(name for name in self.extensions.get("AUTH", "").upper().split(" ") if name)
+
+    # What the base asks for.
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that the wait may last (RFC 5321 section 4.5.3.2), by what the server owes first."""
+        if self._sending is not None:
+            return self.limits.data_timeout
+        verb = self._waiting[0].verb if self._waiting else ""
+        return {
+            "greeting": self.limits.greeting_timeout,
+            _END: self.limits.final_reply_timeout,
+            "QUIT": self.limits.quit_timeout,
+        }.get(verb, self.limits.command_timeout)
+
+    def receive_timeout(self) -> None:
+        """Give up: a reply that comes later would be taken for the reply to something else."""
+        if not self._closing:
+            self._break(ConnectionTimeoutError("the server did not answer in time"))
+
+    def shut_down(self) -> None:
+        """Say QUIT if nothing is under way; close at once otherwise."""
+        if self._waiting or self._sending or self._unsent:
+            self._close("closed by the client")
+        elif not self._closing:
+            self.quit()
+
+    def data_to_send(self) -> bytes:
+        """Return what may go on the wire now: the commands that need not wait for a reply first."""
+        self._release()
+        return super().data_to_send()
+
+    def _at_rest(self) -> bool:
+        return not self._waiting and not self._parser.unfinished and not len(self._buffer)
+
+    def _forget(self) -> None:
+        if self.state is not ClientState.GREETING:
+            self.state = ClientState.START
+        self.extensions = {}
+        self.server_name = ""
+
+    def _report_failure(self, reason: str) -> ClientStep:
+        self.state = ClientState.FAILED
+        raise self._error if self._error is not None else RemoteProtocolError(reason)
+
+    # Queueing.
+
+    def _queue(self, command: Command) -> Command:
+        if self._closing or self._eof:
+            raise LocalProtocolError("the connection is closed")
+        if self._waiting and self._waiting[-1].verb == "QUIT":
+            raise LocalProtocolError("QUIT was said already")
+        self._unsent.append(command)
+        return command
+
+    def _release(self) -> None:
+        while self._unsent and self._may_send():
+            command = self._unsent.popleft()
+            self._transmit(command)
+
+    def _may_send(self) -> bool:
+        """Whether the next command may leave before the replies that are still to come (RFC 2920 section 3.1)."""
+        if self._gate or self._closing or self._sending is not None:
+            return False
+        if not self._waiting:
+            return True
+        if not self.config.pipelining or "PIPELINING" not in self.extensions:
+            return False
+        return self._waiting[-1].verb not in _WAIT_BEHIND and len(self._waiting) < self.limits.max_in_flight
+
+    def _transmit(self, command: Command) -> None:
+        self._send(command.line)
+        self._waiting.append(command)
+        if self.trace is not None:
+            self.trace(self._speaker, command.shown)
+
+    def _sasl_line(self, line: bytes, shown: bytes) -> None:
+        if self._challenged is None:
+            raise LocalProtocolError("there is no challenge to answer")
+        if len(line) + 2 > self.limits.max_sasl_line:
+            raise GrammarError("the response is longer than a line of an AUTH exchange may be")
+        self._challenged = None
+        self._send(line + b"\r\n")
+        if self.trace is not None:
+            self.trace(self._speaker, shown)
+
+    def _need_no_transaction(self) -> None:
+        if self._transaction is not None:
+            raise LocalProtocolError("a transaction is under way")
+
+    def _need_transaction(self) -> Transaction:
+        transaction = self._transaction
+        if transaction is None or transaction.refused or transaction.data:
+            raise LocalProtocolError("no transaction is under way")
+        return transaction
+
+    def _offered(self) -> Iterable[Extension]:
+        return (extension for extension in self.config.extensions if extension.keyword in self.extensions)
+
+    # Replies.
+
+    def _read(self) -> ClientStep:
+        try:
+            line = self._buffer.take_line(self.limits.max_reply_line)
+        except LineTooLongError:
+            return self._break(RemoteProtocolError("an endless reply line"))
+        if line is None:
+            return Step.STARVED
+        try:
+            complete = self._parser.feed(line)
+        except RemoteProtocolError as error:
+            return self._break(error)
+        challenge = line.startswith(b"334") and bool(self._waiting) and self._waiting[0].verb == "AUTH"
+        if self.trace is not None:
+            self.trace(self._other, b"334 " + SECRET if challenge and len(line) > 4 else line)
+        if complete is None:
+            return Step.AGAIN
+        return self._on_reply(*complete)
+
+    def _on_reply(self, code: int, lines: list[bytes]) -> ClientStep:
+        reply = make_reply(code, lines, enhanced="ENHANCEDSTATUSCODES" in self.extensions)
+        if not self._waiting:
+            if code != 421:
+                return self._break(RemoteProtocolError(f"a reply to nothing: {reply}"))
+            self._close(f"the server said: {reply}")
+            return Step.AGAIN
+        command = self._waiting[0]
+        if command.verb == "AUTH" and code == 334 and self._challenged is None:
+            return self._on_challenge(command, lines)
+        if command.verb == "DATA" and code // 100 == 3:
+            return self._on_go_ahead(command, reply)
+        if code // 100 == 3:
+            return self._break(RemoteProtocolError(f"not an answer to {command.verb}: {reply}"))
+        self._waiting.popleft()
+        command.reply = reply
+        _ON_REPLY.get(command.verb, SMTPClientConnection._on_other)(self, command, reply, lines)
+        if self._failure is not None:
+            return Step.AGAIN
+        if code == 421:
+            self._close(f"the server said: {reply}")
+        if command.verb == "greeting":
+            return GreetingReceived(reply)
+        return ReplyReceived(command, reply)
+
+    def _on_challenge(self, command: Command, lines: list[bytes]) -> ClientStep:
+        self._challenged = command
+        try:
+            return AuthChallenge(command, decode_base64(lines[0]))
+        except GrammarError:
+            self.auth_cancel()  # a server that cannot write base64 is asked to stop, and refuses the command
+            return Step.AGAIN
+
+    def _on_go_ahead(self, command: Command, reply: Reply) -> ClientStep:
+        transaction = command.transaction
+        if transaction is None or not transaction.accepted:
+            # Every recipient was refused and the server waits all the same: an empty message goes to nobody
+            # (RFC 2920 section 3.1). Its reply will be the reply to DATA.
+            self._send(b".\r\n")
+            return Step.AGAIN
+        self._waiting.popleft()
+        self._sending = command
+        self._stuffer = Stuffer()
+        self._newlines = CanonicalNewlines() if transaction.canonicalise else StrictNewlines()
+        self.state = ClientState.DATA
+        return ReadyForData(command, reply)
+
+    def _on_greeting(self, _: Command, reply: Reply, __: list[bytes]) -> None:
+        self.state = ClientState.START if reply.ok else ClientState.CLOSED
+
+    def _on_ehlo(self, _: Command, reply: Reply, lines: list[bytes]) -> None:
+        if reply.ok:
+            self._learn(lines)
+            self.state = ClientState.READY
+            self._transaction = None
+
+    def _on_helo(self, _: Command, reply: Reply, lines: list[bytes]) -> None:
+        if reply.ok:
+            self._learn(lines[:1])
+            self.state = ClientState.READY
+            self._transaction = None
+
+    def _learn(self, lines: list[bytes]) -> None:
+        """Keep what the server offers. Of a keyword that comes twice the first counts, but AUTH adds up."""
+        texts = [line.decode("utf-8", "backslashreplace") for line in lines[: self.limits.max_keywords + 1]]
+        self.server_name = texts[0].partition(" ")[0]
+        self.extensions = {}
+        for text in texts[1:]:
+            keyword, _, argument = text.partition(" ")
+            keyword = keyword.upper() if keyword.isascii() else keyword
+            if keyword.startswith("AUTH=") and Tolerance.AUTH_EQUALS in self.config.tolerances:
+                keyword, argument = "AUTH", f"{keyword[5:]} {argument}"
+                self._events.append(ToleranceUsed(Tolerance.AUTH_EQUALS))
+            if keyword == "AUTH" and keyword in self.extensions:
+                self.extensions["AUTH"] += f" {argument}"
+            else:
+                self.extensions.setdefault(keyword, argument)
+
+    def _on_starttls(self, _: Command, reply: Reply, __: list[bytes]) -> None:
+        if reply.code == 220:
+            self._close_gate()
+            if self._failure is None:
+                self._events.append(StartTLS())
+
+    def _on_mail(self, command: Command, reply: Reply, _: list[bytes]) -> None:
+        transaction = command.transaction
+        if transaction is None:
+            return
+        if reply.ok:
+            self.state = ClientState.TRANSACTION
+            return
+        transaction.refused = True
+        if self._transaction is transaction:
+            self._transaction = None
+        self._skip(transaction, ("RCPT", "DATA"))
+
+    def _on_rcpt(self, command: Command, reply: Reply, _: list[bytes]) -> None:
+        transaction = command.transaction
+        if transaction is None:
+            return
+        transaction.waiting -= 1
+        transaction.accepted += reply.ok
+        if not transaction.waiting and not transaction.accepted:
+            self._skip(transaction, ("DATA",))
+
+    def _on_data(self, command: Command, reply: Reply, _: list[bytes]) -> None:
+        if command.transaction is not None and not command.transaction.accepted and reply.ok:
+            # The lone dot of a transaction without recipients was taken; that ended the transaction.
+            self._transaction = None
+
+    def _on_rset(self, _: Command, reply: Reply, __: list[bytes]) -> None:
+        if reply.ok:
+            self.state = ClientState.READY
+
+    def _on_quit(self, _: Command, __: Reply, ___: list[bytes]) -> None:
+        self.state = ClientState.CLOSED
+        self._close()
+
+    def _on_other(self, _: Command, __: Reply, ___: list[bytes]) -> None:
+        """Nothing follows from the reply but the event."""
+
+    def _skip(self, transaction: Transaction, verbs: tuple[str, ...]) -> None:
+        """Take back what was not sent yet of a transaction that comes to nothing."""
+        kept: deque[Command] = deque()
+        for command in self._unsent:
+            if command.transaction is transaction and command.verb in verbs:
+                self._events.append(CommandSkipped(command))
+                transaction.data = transaction.data and command.verb != "DATA"
+            else:
+                kept.append(command)
+        self._unsent = kept
+
+    def _break(self, error: MailProtoError) -> ClientStep:
+        """Fail for good, for this reason."""
+        self._error = error
+        self._fail(str(error))
+        return Step.AGAIN
+
+
+_ON_REPLY: dict[str, Callable[[SMTPClientConnection, Command, Reply, list[bytes]], None]] = {
+    "greeting": SMTPClientConnection._on_greeting,
+    "EHLO": SMTPClientConnection._on_ehlo,
+    "HELO": SMTPClientConnection._on_helo,
+    "STARTTLS": SMTPClientConnection._on_starttls,
+    "MAIL": SMTPClientConnection._on_mail,
+    "RCPT": SMTPClientConnection._on_rcpt,
+    "DATA": SMTPClientConnection._on_data,
+    "RSET": SMTPClientConnection._on_rset,
+    "QUIT": SMTPClientConnection._on_quit,
+}
