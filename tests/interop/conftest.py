@@ -1,0 +1,28 @@
+"""The real servers, each started once for all tests that want it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.interop.dovecot import Dovecot, Mailbox, running_dovecot
+from tests.interop.postfix import Postfix, running_postfix
+
+
+@pytest.fixture(scope="session")
+def dovecot() -> Iterator[Dovecot]:
+    """A Dovecot that serves POP3 and LMTP."""
+    with running_dovecot() as dovecot:
+        yield dovecot
+
+
+@pytest.fixture(scope="session")
+def postfix(dovecot: Dovecot) -> Iterator[Postfix]:
+    """A Postfix that delivers to Dovecot's mailboxes and relays to our servers."""
+    with running_postfix(dovecot) as postfix:
+        yield postfix
+
+
+@pytest.fixture
+def mailbox(dovecot: Dovecot) -> Mailbox:
+    """An empty mailbox of Dovecot's that no other test uses."""
+    return dovecot.mailbox()
