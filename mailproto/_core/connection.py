@@ -78,6 +78,12 @@ class Connection(Generic[EventT]):
         raise NotImplementedError
 
     @property
+    def idle(self) -> bool:
+        """Whether nothing is under way. A client's flow that ends with this false leaves a connection that is out
+        of step, and that an adapter has to close."""
+        raise NotImplementedError
+
+    @property
     def timeout(self) -> float:
         """Seconds that the wait for input, or for the peer to take output, may last."""
         raise NotImplementedError

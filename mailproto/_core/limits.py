@@ -46,6 +46,8 @@ class Limits:
     """Replies that wait because the peer does not read; beyond it no more commands are looked at."""
     max_listing: int = 1_000_000
     """Entries of a POP3 listing that a client keeps."""
+    auth_failure_delay: float = 2.0
+    """Seconds that a server takes to refuse a login, times the number of refusals so far."""
     min_data_rate: int = 500
     """Octets a second that a message has to come with, measured over `data_timeout`."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import weakref
 from collections.abc import Iterator
 from typing import IO
 
@@ -29,9 +30,7 @@ class Spool:
             return
         self._pieces.append(data)
         if self._size > self._threshold:
-            self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the message
-            self._file.writelines(self._pieces)
-            self._pieces.clear()
+            self._open_file()
 
     def __len__(self) -> int:
         return self._size
@@ -50,6 +49,14 @@ class Spool:
         self._pieces.clear()
         if self._file is not None:
             self._file.close()
+
+    def _open_file(self) -> None:
+        """Move to a file, which lives as long as this object does, or until `close`."""
+        file = tempfile.TemporaryFile()  # noqa: SIM115
+        weakref.finalize(self, file.close)
+        file.writelines(self._pieces)
+        self._pieces.clear()
+        self._file = file
 
     def _read(self, file: IO[bytes]) -> Iterator[bytes]:
         position = 0

@@ -6,15 +6,22 @@ from mailproto._core.connection import Connection, EventT
 from mailproto._core.events import ConnectionClosed, StartTLS
 from mailproto._core.flow import Flow, Want
 from mailproto._core.server import ServerConnection
+from mailproto.errors import ConnectionClosedError
 
 
 def read_event(conn: Connection[EventT]) -> Flow[EventT | ConnectionClosed]:
-    """Return the next event. An event that nobody answered gets its safe answer first; TLS is seen to on the way."""
+    """Return the next event. An event that nobody answered gets its safe answer first; TLS is seen to on the way.
+
+    Raises:
+        ConnectionClosedError: `ConnectionClosed` was read before, and there is nothing behind it.
+    """
     if conn.pending is not None and isinstance(conn, ServerConnection):
         conn.answer_default()
     while True:
         event = conn.next_event()
         if event is None:
+            if conn.closing:
+                raise ConnectionClosedError("the connection is over")
             yield Want.FLUSH if conn.output_full else Want.READ
         elif type(event) is StartTLS:
             yield from start_tls(conn)

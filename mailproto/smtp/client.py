@@ -252,7 +252,17 @@ class SMTPClientConnection(Connection[ClientEvent]):
         """The SASL mechanisms the server offers, in upper case."""
         return tuple(name for name in self.extensions.get("AUTH", "").upper().split(" ") if name)
 
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is under way that was neither ended nor taken back."""
+        return self._transaction is not None
+
     # What the base asks for.
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way, so that another job may begin."""
+        return not (self._waiting or self._unsent or self._sending or self._transaction or self._closing)
 
     @property
     def timeout(self) -> float:

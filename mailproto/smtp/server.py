@@ -159,6 +159,11 @@ class SMTPServerConnection(ServerConnection[ServerEvent]):
     # What the base asks for.
 
     @property
+    def idle(self) -> bool:
+        """Whether no transaction is under way and nothing waits for an answer."""
+        return self._pending is None and self.state in _IDLE
+
+    @property
     def timeout(self) -> float:
         """Seconds that the wait for input may last: RFC 5321 section 4.5.3.2.7, or 4.5.3.2.5 during a message."""
         return self.limits.data_timeout if self._body is not None else self.limits.command_timeout
@@ -171,7 +176,7 @@ class SMTPServerConnection(ServerConnection[ServerEvent]):
     def shut_down(self) -> None:
         """Say 421 and close, now if no transaction is under way, at its end otherwise (RFC 5321 section 3.8)."""
         self._draining = True
-        if self._pending is None and self.state in _IDLE:
+        if self.idle:
             self.close()
 
     def _at_rest(self) -> bool:

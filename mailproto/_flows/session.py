@@ -1,0 +1,42 @@
+"""What a server knows of one client, for the hooks and the handlers of both protocols."""
+
+from __future__ import annotations
+
+from typing import Any, Generic, TypeVar
+
+from mailproto._core.events import TLSInfo
+from mailproto._core.server import ServerConnection
+from mailproto.sasl.base import Identity
+
+ConnT = TypeVar("ConnT", bound=ServerConnection[Any])
+
+
+class Session(Generic[ConnT]):
+    """One client's connection, as the application sees it.
+
+    Attributes:
+        conn: the state machine underneath; its answers are here, too.
+        peer: the address of the client, as the transport tells it: an IP address, or ``""`` on a unix socket.
+        local: the address the client reached.
+        state: the application's own, for whatever it wants to keep from hook to hook.
+    """
+
+    def __init__(self, conn: ConnT, peer: str = "", local: str = "") -> None:
+        self.conn = conn
+        self.peer = peer
+        self.local = local
+        self.state: dict[str, Any] = {}
+        self.accept = conn.accept
+        self.reject = conn.reject
+        self.challenge = conn.challenge
+        self._identity: Identity | None = None
+
+    @property
+    def tls(self) -> TLSInfo | None:
+        """The TLS session, None in clear."""
+        return self.conn.tls
+
+    @property
+    def identity(self) -> Identity | None:
+        """Who the client has authenticated as."""
+        return self._identity

@@ -1,0 +1,198 @@
+"""A client's jobs: open a session under a TLS policy, log in, leave.
+
+Sending has a module of its own, `mailproto.smtp.flows.sending`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from mailproto._core.events import ConnectionClosed
+from mailproto._core.flow import Flow, Want
+from mailproto._core.policy import TLSPolicy
+from mailproto._flows.reading import read_event
+from mailproto.errors import AuthenticationError, ConnectionClosedError, TLSRequiredError
+from mailproto.sasl.base import ClientExchange, Credentials
+from mailproto.sasl.choice import choose_mechanism
+from mailproto.smtp.client import SMTPClientConnection
+from mailproto.smtp.command import Command
+from mailproto.smtp.events import AuthChallenge, CommandSkipped, GreetingReceived, ReadyForData, ReplyReceived
+from mailproto.smtp.reply import Reply, ReplyError
+
+RELAY_PORT, SUBMISSION_PORT, SUBMISSIONS_PORT = 25, 587, 465
+_MAX_COMMAND = 512  # octets of a command line with its CRLF, RFC 4954 section 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionOptions:
+    """How a session is to be opened.
+
+    Args:
+        tls: how much TLS it takes.
+        local_name: what the client calls itself in EHLO, a domain or an address literal.
+        credentials: whom to log in as, None for nobody.
+        mechanisms: the SASL mechanisms that may be used, in this order; None for all that are known.
+        allow_plaintext_auth: send credentials without TLS, too, so that whoever listens has them.
+    """
+
+    tls: TLSPolicy = TLSPolicy.REQUIRED
+    local_name: str = "[127.0.0.1]"
+    credentials: Credentials | None = field(default=None, repr=False)
+    mechanisms: Sequence[str] | None = None
+    allow_plaintext_auth: bool = False
+
+
+def default_endpoint(port: int | None, tls: TLSPolicy | None, *, credentials: bool) -> tuple[int, TLSPolicy]:
+    """Return the port and the policy that are meant where the caller leaves one of them, or both, open.
+
+    Without a word it is submission on port 587, TLS required (RFC 8314 section 3.3). Relay needs no credentials
+    and can hardly insist on TLS; whoever has credentials insists.
+    """
+    if tls is None:
+        insists = credentials or port in (None, SUBMISSION_PORT)
+        tls = TLSPolicy.REQUIRED if insists else TLSPolicy.OPPORTUNISTIC
+        tls = TLSPolicy.IMPLICIT if port == SUBMISSIONS_PORT else tls
+    if port is None:
+        port = SUBMISSIONS_PORT if tls is TLSPolicy.IMPLICIT else SUBMISSION_PORT
+    return port, tls
+
+
+def open_session(conn: SMTPClientConnection, options: SessionOptions) -> Flow[None]:
+    """Take a new connection to where messages can be sent.
+
+    Raises:
+        ReplyError: the server refused the session.
+        TLSRequiredError: there is no TLS, and the policy insists on it.
+        AuthenticationError: the credentials were refused, or could not be sent safely.
+        ConnectionClosedError: the server hung up.
+        RemoteProtocolError: the server does not speak SMTP.
+    """
+    if options.tls is TLSPolicy.IMPLICIT:
+        yield Want.START_TLS
+    yield from _greeting(conn)
+    yield from _hello(conn, options.local_name)
+    if options.tls in (TLSPolicy.REQUIRED, TLSPolicy.OPPORTUNISTIC):
+        yield from _secure(conn, options)
+    if options.credentials is not None:
+        yield from log_in(conn, options.credentials, options)
+
+
+def log_in(conn: SMTPClientConnection, credentials: Credentials, options: SessionOptions) -> Flow[None]:
+    """Authenticate (RFC 4954), with one mechanism; when that is refused no weaker one is tried.
+
+    Raises:
+        AuthenticationError: refused, or no mechanism can be used. The credentials may still be good when it is
+            ``temporary``.
+    """
+    if conn.tls is None and not options.allow_plaintext_auth:
+        raise AuthenticationError("credentials are not sent without TLS")
+    mechanism = choose_mechanism(conn.auth_mechanisms, secure=True, allowed=options.mechanisms)
+    exchange = mechanism.start(credentials)
+    initial = next(exchange)
+    if initial is not None and len(initial) * 4 // 3 + len(mechanism.name) + 12 > _MAX_COMMAND:
+        exchange, initial = _delayed(exchange, initial), None
+    reply = yield from _exchange(conn, conn.auth(mechanism.name, initial), exchange)
+    if not reply.ok:
+        raise AuthenticationError(f"the server refused the credentials: {reply}", temporary=reply.temporary)
+    yield from _hello(conn, options.local_name)
+
+
+def request(conn: SMTPClientConnection, command: Command) -> Flow[Reply]:
+    """Return the reply to a command that was just queued, of whatever class.
+
+    Raises:
+        ConnectionClosedError: the server hung up instead.
+    """
+    reply = yield from wait_reply(conn, command)
+    if reply is None:
+        raise ConnectionClosedError("the command was not sent")
+    return reply
+
+
+def quit_session(conn: SMTPClientConnection) -> Flow[None]:
+    """Say QUIT and wait a little for the answer, which changes nothing any more."""
+    try:
+        yield from wait_reply(conn, conn.quit())
+    except ConnectionClosedError:
+        return
+
+
+def wait_reply(conn: SMTPClientConnection, command: Command) -> Flow[Reply | None]:
+    """Return the reply to ``command``, a 354 to DATA included; None if the command was not sent after all.
+
+    Raises:
+        ConnectionClosedError: the server hung up before it answered.
+        RemoteProtocolError: the server broke the protocol.
+    """
+    while True:
+        event = yield from read_event(conn)
+        match event:
+            case ReplyReceived() | ReadyForData() if event.command is command:
+                return event.reply
+            case CommandSkipped() if event.command is command:
+                return None
+            case ConnectionClosed():
+                raise ConnectionClosedError(event.reason or "the connection is closed")
+
+
+def _greeting(conn: SMTPClientConnection) -> Flow[None]:
+    while True:
+        event = yield from read_event(conn)
+        if isinstance(event, GreetingReceived):
+            if event.reply.ok:
+                return
+            raise ReplyError(event.reply, "greeting")
+        if isinstance(event, ConnectionClosed):
+            raise ConnectionClosedError(event.reason or "the server hung up without a greeting")
+
+
+def _hello(conn: SMTPClientConnection, name: str) -> Flow[None]:
+    """Say EHLO, or HELO to a server that does not know it (RFC 5321 section 3.2)."""
+    reply = yield from request(conn, conn.ehlo(name))
+    if reply.permanent:
+        reply = yield from request(conn, conn.helo(name))
+    if not reply.ok:
+        raise ReplyError(reply, "EHLO")
+
+
+def _secure(conn: SMTPClientConnection, options: SessionOptions) -> Flow[None]:
+    required = options.tls is TLSPolicy.REQUIRED
+    if "STARTTLS" not in conn.extensions:
+        if required:
+            raise TLSRequiredError("the server does not offer STARTTLS")
+        return
+    reply = yield from request(conn, conn.starttls())
+    if reply.code == 220:
+        yield from _hello(conn, options.local_name)  # the handshake takes place on the way to its reply
+    elif required:
+        raise TLSRequiredError(f"the server refused STARTTLS: {reply}")
+
+
+def _exchange(conn: SMTPClientConnection, command: Command, exchange: ClientExchange) -> Flow[Reply]:
+    while True:
+        event = yield from read_event(conn)
+        match event:
+            case AuthChallenge():
+                try:
+                    response = exchange.send(event.data)
+                except StopIteration:
+                    conn.auth_cancel()
+                else:
+                    conn.auth_response(response or b"")
+            case ReplyReceived() if event.command is command:
+                return event.reply
+            case ConnectionClosed():
+                raise ConnectionClosedError(event.reason or "the server hung up during AUTH")
+
+
+def _delayed(exchange: ClientExchange, initial: bytes) -> ClientExchange:
+    """Give the initial response as the answer to an empty challenge: it is too long for the command."""
+    challenge = yield None
+    challenge = yield initial
+    while True:
+        try:
+            response = exchange.send(challenge)
+        except StopIteration:
+            return
+        challenge = yield response

@@ -1,0 +1,235 @@
+"""A server's job: carry each event to the application's hook, and its answer back.
+
+A handler is an object with any of the methods named in `HOOKS`, each called with the session first. Returning
+accepts (a text, or a `Reply`, says it in other words), raising `Reject` refuses, and any other exception is logged
+and answered with 451. What the handler has no hook for is answered as is safe: no recipient, no login, no message.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from mailproto._core.events import ConnectionClosed, MessageChunk
+from mailproto._core.flow import Flow, Sleep, Want
+from mailproto._core.spool import Spool
+from mailproto._flows.auth import authenticate
+from mailproto._flows.hooks import answer, call_hook
+from mailproto._flows.reading import read_event
+from mailproto._flows.session import Session
+from mailproto.errors import ConnectionClosedError, Reject
+from mailproto.sasl.base import Auth, Identity, ServerMechanisms
+from mailproto.sasl.choice import SERVER_MECHANISMS
+from mailproto.smtp.events import (
+    Connected,
+    Data,
+    Envelope,
+    Expn,
+    Hello,
+    Mail,
+    MessageAborted,
+    MessageEnd,
+    Rcpt,
+    Reset,
+    Vrfy,
+)
+from mailproto.smtp.reply import Reply
+from mailproto.smtp.server import SMTPServerConnection
+
+logger = logging.getLogger("mailproto")
+
+_ASKING: dict[type, str] = {
+    Connected: "on_connect",
+    Hello: "on_hello",
+    Mail: "on_mail",
+    Rcpt: "on_rcpt",
+    Data: "on_data",
+    Vrfy: "on_vrfy",
+    Expn: "on_expn",
+}
+
+HOOKS = (*_ASKING.values(), "on_auth", "on_chunk", "on_message", "on_reset", "on_close")
+"""The hooks. ``on_connect``, ``on_reset`` and ``on_close`` get the session alone, ``on_chunk`` the octets,
+``on_message`` the `Envelope` with its content, the others the event that they are named after."""
+
+
+class SMTPSession(Session[SMTPServerConnection]):
+    """One SMTP client, as the application sees it.
+
+    Attributes:
+        hello: what the client calls itself, which proves nothing; ``""`` before EHLO or HELO.
+    """
+
+    def __init__(self, conn: SMTPServerConnection, peer: str = "", local: str = "") -> None:
+        super().__init__(conn, peer, local)
+        self.hello = ""
+        self.reply = conn.reply
+
+    @property
+    def identity(self) -> Identity | None:
+        """Who the client has authenticated as; STARTTLS makes it nobody again (RFC 3207 section 4.2)."""
+        return self._identity if self.conn.authenticated else None
+
+    @property
+    def envelope(self) -> Envelope | None:
+        """The transaction under way, if any."""
+        return self.conn.envelope
+
+
+def serve(
+    session: SMTPSession,
+    handler: object,
+    *,
+    implicit_tls: bool = False,
+    mechanisms: ServerMechanisms = SERVER_MECHANISMS,
+    spool_threshold: int = 1 << 20,
+) -> Flow[None]:
+    """Serve one client to the end of its connection, which ``on_close`` hears of on every way out.
+
+    Args:
+        implicit_tls: begin with the handshake (RFC 8314 section 3.3).
+        mechanisms: the SASL mechanisms by name; the config says which of them are offered.
+        spool_threshold: octets of a message that are kept in memory; more go to a temporary file.
+    """
+    service = _Service(session, handler, mechanisms, spool_threshold)
+    try:
+        if implicit_tls:
+            yield Want.START_TLS
+        yield from service.converse()
+    except ConnectionClosedError:
+        pass
+    except Exception:
+        logger.exception("a session failed")
+    yield from service.end()
+
+
+class _Service:
+    """The flow over the events of one session."""
+
+    def __init__(self, session: SMTPSession, handler: object, mechanisms: ServerMechanisms, threshold: int) -> None:
+        self._session = session
+        self._conn = session.conn
+        self._handler = handler
+        self._mechanisms = mechanisms
+        self._threshold = threshold
+        self._hooks: dict[str, Any] = {name: getattr(handler, name, None) for name in HOOKS}
+        self._spool: Spool | None = None
+        self._failures = 0
+
+    def converse(self) -> Flow[None]:
+        """Take events until the connection is over."""
+        conn = self._conn
+        while True:
+            event = yield from read_event(conn)
+            name = _ASKING.get(type(event))
+            if name is not None:
+                yield from self._ask(name, event)
+            elif isinstance(event, MessageChunk):
+                yield from self._chunk(event.data)
+            elif isinstance(event, MessageEnd):
+                yield from self._message(event.envelope)
+            elif isinstance(event, Auth):
+                yield from self._auth(event)
+            elif isinstance(event, Reset | MessageAborted):
+                yield from self._reset()
+            elif isinstance(event, ConnectionClosed):
+                return
+
+    def end(self) -> Flow[None]:
+        """Throw away what is unfinished, and tell the application."""
+        self._drop()
+        yield from self._tell("on_close")
+
+    def _ask(self, name: str, event: Any) -> Flow[None]:
+        """Ask the hook of an event, if there is one, and answer as it says."""
+        if name == "on_hello":
+            self._session.hello = event.domain
+        hook = self._hooks[name]
+        if hook is None:
+            self._conn.answer_default()
+            return
+        arguments = (self._session,) if name == "on_connect" else (self._session, event)
+        try:
+            said = yield from call_hook(hook, *arguments)
+        except Reject as refusal:
+            answer(self._conn, refusal)
+        else:
+            self._accept(said)
+
+    def _accept(self, said: object) -> None:
+        """Accept the pending event, in the words of the hook if it has any."""
+        if self._conn.pending is None:
+            return  # the hook has answered by itself
+        if isinstance(said, Reply):
+            self._conn.reply(said)
+        else:
+            self._conn.accept(said if isinstance(said, str) else None)
+
+    def _chunk(self, data: bytes) -> Flow[None]:
+        """Hand a piece of the message on, or keep it. A refusal is said at the message's end."""
+        hook = self._hooks["on_chunk"]
+        if hook is None:
+            if self._spool is None:
+                self._spool = Spool(self._threshold)
+            self._spool.write(data)
+            return
+        try:
+            yield from call_hook(hook, self._session, data)
+        except Reject as refusal:
+            answer(self._conn, refusal)
+
+    def _message(self, envelope: Envelope) -> Flow[None]:
+        """Have the application take the whole message; only its return makes it a 250."""
+        hook = self._hooks["on_message"]
+        envelope.content, self._spool = self._spool or Spool(self._threshold), None
+        if hook is None:
+            envelope.content.close()
+            self._conn.answer_default()
+            return
+        try:
+            said = yield from call_hook(hook, self._session, envelope)
+        except Reject as refusal:
+            envelope.content.close()
+            answer(self._conn, refusal)
+        else:
+            self._accept(said)
+
+    def _auth(self, event: Auth) -> Flow[None]:
+        conn = self._conn
+        try:
+            identity = yield from authenticate(conn, event, self._mechanisms, self._handler, self._session)
+        except Reject as refusal:
+            yield from self._delay()
+            answer(conn, refusal)
+            return
+        if identity is not None:
+            self._session._identity = identity
+            conn.accept()
+        elif conn.pending is not None:
+            yield from self._delay()
+            conn.reject()
+
+    def _delay(self) -> Flow[None]:
+        """Make guessing slow: each refusal takes longer than the one before."""
+        self._failures += 1
+        delay = self._conn.limits.auth_failure_delay * self._failures
+        if delay > 0:
+            yield Sleep(delay)
+
+    def _reset(self) -> Flow[None]:
+        self._drop()
+        yield from self._tell("on_reset")
+
+    def _drop(self) -> None:
+        if self._spool is not None:
+            self._spool.close()
+            self._spool = None
+
+    def _tell(self, name: str) -> Flow[None]:
+        """Call a hook whose answer nobody waits for."""
+        hook = self._hooks[name]
+        if hook is not None:
+            try:
+                yield from call_hook(hook, self._session)
+            except Reject:
+                logger.warning("%s has nothing to reject", name)

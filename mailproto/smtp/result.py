@@ -1,0 +1,105 @@
+"""What became of a message: the whole truth, for each recipient."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from mailproto.address import Address
+from mailproto.errors import MailProtoError
+from mailproto.smtp.reply import Reply
+
+
+class Outcome(enum.Enum):
+    """What became of a message for one recipient."""
+
+    ACCEPTED = "accepted"
+    """The server has taken over the responsibility."""
+    REFUSED = "refused"
+    """Permanently (5yz): sending the same again is of no use."""
+    DEFERRED = "deferred"
+    """Temporarily (4yz), or the connection broke before the message was complete: try again later."""
+    UNKNOWN = "unknown"
+    """The connection broke after the end of the message was sent: who tries again may send it twice (RFC 1047)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientResult:
+    """What became of a message for one recipient.
+
+    ``phase`` is the command whose reply decided: ``MAIL``, ``RCPT``, ``DATA``, or ``"."`` for the message itself;
+    without a reply it is ``connection`` (it broke), or ``message`` (it could not be sent to this server).
+    ``recipient_reply`` is the reply to the RCPT, whatever came after.
+    """
+
+    address: Address
+    outcome: Outcome
+    phase: str
+    reply: Reply | None = None
+    recipient_reply: Reply | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SendResult:
+    """What became of a message.
+
+    ``recipients`` are in the order in which they were given. ``reply`` is the server's final word on the message,
+    None if there was none; ``error`` is what broke the connection, None if nothing did.
+    """
+
+    recipients: tuple[RecipientResult, ...]
+    reply: Reply | None = None
+    error: MailProtoError | None = None
+
+    def _with(self, outcome: Outcome) -> tuple[RecipientResult, ...]:
+        return tuple(recipient for recipient in self.recipients if recipient.outcome is outcome)
+
+    @property
+    def accepted(self) -> tuple[RecipientResult, ...]:
+        """The recipients for whom the server has taken the message."""
+        return self._with(Outcome.ACCEPTED)
+
+    @property
+    def refused(self) -> tuple[RecipientResult, ...]:
+        """The recipients for whom it never will."""
+        return self._with(Outcome.REFUSED)
+
+    @property
+    def deferred(self) -> tuple[RecipientResult, ...]:
+        """The recipients for whom another try may help, and does no harm."""
+        return self._with(Outcome.DEFERRED)
+
+    @property
+    def unknown(self) -> tuple[RecipientResult, ...]:
+        """The recipients who have the message or have it not."""
+        return self._with(Outcome.UNKNOWN)
+
+    @property
+    def ok(self) -> bool:
+        """Whether the message was accepted for all."""
+        return len(self.accepted) == len(self.recipients)
+
+    @property
+    def queue_id(self) -> str | None:
+        """The server's name for the message, if its reply seems to tell."""
+        return self.reply.queue_id if self.reply is not None and self.accepted else None
+
+    def raise_for_refused(self) -> None:
+        """Raise unless the message was accepted for all.
+
+        Raises:
+            DeliveryError: it was not; the error carries this result.
+        """
+        if not self.ok:
+            raise DeliveryError(self)
+
+
+class DeliveryError(MailProtoError):
+    """A message was not accepted for all of its recipients. ``result`` says for whom, and why."""
+
+    def __init__(self, result: SendResult) -> None:
+        failed = [recipient for recipient in result.recipients if recipient.outcome is not Outcome.ACCEPTED]
+        first = failed[0]
+        more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
+        super().__init__(f"{first.address}{more}: {first.outcome.value} ({first.reply or result.error})")
+        self.result = result
