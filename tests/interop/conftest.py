@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.interop.dovecot import Dovecot, Mailbox, running_dovecot
+from tests.interop.exim import Exim, running_exim
 from tests.interop.postfix import Postfix, running_postfix
 
 
@@ -20,6 +21,13 @@ def postfix(dovecot: Dovecot) -> Iterator[Postfix]:
     """A Postfix that delivers to Dovecot's mailboxes and relays to our servers."""
     with running_postfix(dovecot) as postfix:
         yield postfix
+
+
+@pytest.fixture(scope="session")
+def exim(dovecot: Dovecot) -> Iterator[Exim]:
+    """An Exim that delivers to Dovecot's mailboxes and relays to our servers."""
+    with running_exim(dovecot) as exim:
+        yield exim
 
 
 @pytest.fixture

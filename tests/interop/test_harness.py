@@ -10,6 +10,7 @@ import pytest
 from tests import data
 from tests.interop.clients import TLS_MODES, Endpoint, TLSMode
 from tests.interop.dovecot import Dovecot, Mailbox
+from tests.interop.exim import Exim
 from tests.interop.fetchers import FETCHER_MODES, FETCHERS
 from tests.interop.postfix import UNKNOWN, Postfix
 from tests.interop.programs import find_program
@@ -33,6 +34,18 @@ def test_smtplib_through_postfix_to_poplib(postfix: Postfix, dovecot: Dovecot, m
     pop.quit()
     assert b"\r\n".join([*lines, b""]).endswith(MESSAGE)
     assert mailbox.messages() == []
+
+
+def test_smtplib_through_exim(exim: Exim, mailbox: Mailbox) -> None:
+    context = ssl.create_default_context(cafile=data.CA)
+    with smtplib.SMTP("localhost", exim.port) as client:
+        client.starttls(context=context)
+        refused = client.sendmail(SENDER, [mailbox.address, UNKNOWN], MESSAGE)
+        client.sendmail("ü@example.test", [f"ü{mailbox.address}"], MESSAGE, mail_options=["SMTPUTF8"])
+    with smtplib.SMTP_SSL("localhost", exim.smtps_port, context=context) as client:
+        client.sendmail(SENDER, [mailbox.address], MESSAGE)
+    assert list(refused) == [UNKNOWN] and refused[UNKNOWN][0] == 550
+    assert [message.endswith(MESSAGE) for message in mailbox.wait(3)] == [True, True, True]
 
 
 @pytest.mark.parametrize("by_socket", [False, True], ids=["tcp", "unix"])

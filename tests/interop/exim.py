@@ -1,0 +1,168 @@
+"""Exim as SMTP server in front of Dovecot's mailboxes, and as a relay that delivers to our servers.
+
+It runs without root. It need not be installed (Debian allows one mail server only): the variable MAILPROTO_EXIM
+names a binary that was merely unpacked. It insists on users that its package would have made; a wrapper around
+the look-up of names (libnss_wrapper) shows them to it.
+"""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests import data
+from tests.interop.dovecot import DOMAIN, Dovecot
+from tests.interop.programs import HOST, Daemon, find_program, free_port, temporary_folder
+
+_CONFIGURATION = """\
+exim_path = {folder}/exim
+spool_directory = {folder}/spool
+log_file_path = {folder}/%slog
+pid_file_path =
+primary_hostname = exim.{domain}
+local_interfaces = {host}
+daemon_smtp_ports = {port} : {smtps_port}
+tls_on_connect_ports = {smtps_port}
+tls_certificate = {folder}/server.pem
+tls_privatekey = {folder}/server.key
+tls_advertise_hosts = *
+keep_environment = LD_PRELOAD : ^NSS_WRAPPER_
+deliver_drop_privilege = true
+host_lookup =
+rfc1413_query_timeout = 0s
+message_size_limit = 60M
+chunking_advertise_hosts = *
+dsn_advertise_hosts = *
+pipelining_advertise_hosts = *
+pipelining_connect_advertise_hosts = *
+prdr_enable = true
+smtputf8_advertise_hosts = *
+acl_smtp_rcpt = recipient
+log_selector = +smtp_confirmation +tls_peerdn +pipelining
+
+begin acl
+recipient:
+  accept domains = {domain}
+         local_parts = lsearch;{folder}/mailboxes
+  accept domains = plain.test : starttls.test : smtps.test
+  deny message = 5.7.1 not here
+
+begin routers
+local:
+  driver = accept
+  domains = {domain}
+  local_parts = lsearch;{folder}/mailboxes
+  transport = maildir
+ours:
+  driver = manualroute
+  domains = plain.test : starttls.test : smtps.test
+  route_data = localhost
+  self = send
+  transport = ${{extract{{-2}}{{.}}{{$domain}}}}
+
+begin transports
+maildir:
+  driver = appendfile
+  directory = {homes}/$local_part_data/Maildir
+  maildir_format
+plain:
+  driver = smtp
+  port = {ports[plain]}
+  hosts_avoid_tls = *
+starttls:
+  driver = smtp
+  port = {ports[starttls]}
+  hosts_require_tls = *
+  tls_verify_certificates = {folder}/ca.pem
+  tls_verify_hosts = *
+smtps:
+  driver = smtp
+  port = {ports[smtps]}
+  protocol = smtps
+  hosts_require_tls = *
+  tls_verify_certificates = {folder}/ca.pem
+  tls_verify_hosts = *
+
+begin retry
+* * F,1h,1s
+"""
+
+
+class Exim:
+    """A running Exim; mail to box001@example.test ends in Dovecot's mailbox of that name.
+
+    ``port`` offers STARTTLS, ``smtps_port`` is under TLS. Mail for KIND.test is relayed to ``relay_ports[KIND]``, on
+    which a test lets our own server listen: plain, starttls and smtps.
+    """
+
+    def __init__(self, folder: Path, dovecot: Dovecot) -> None:
+        # A copy, because the original may be setuid, and then the loader would leave the wrapper out.
+        program = Path(shutil.copyfile(find_program(os.environ.get("MAILPROTO_EXIM", "exim4")), folder / "exim"))
+        program.chmod(0o755)
+        self.port, self.smtps_port = free_port(), free_port()
+        self.relay_ports = {kind: free_port() for kind in ("plain", "starttls", "smtps")}
+        self._folder = folder
+        self._write_files(dovecot)
+        self._daemon = Daemon(
+            [program, "-C", folder / "exim.conf", "-bdf", "-q1s"],
+            log=folder / "startup",
+            user=dovecot.owner,
+            environment={
+                "LD_PRELOAD": "libnss_wrapper.so",
+                "NSS_WRAPPER_PASSWD": str(folder / "passwd"),
+                "NSS_WRAPPER_GROUP": str(folder / "group"),
+            },
+        )
+
+    def wait_until_ready(self) -> None:
+        """Wait for the banner. RuntimeError with the log if it does not come."""
+        self._daemon.wait_for_banner(self.port)
+
+    def log(self) -> str:
+        """Return what Exim has logged so far."""
+        main = self._folder / "mainlog"
+        return self._daemon.log() + (main.read_text(errors="replace") if main.exists() else "")
+
+    def stop(self) -> None:
+        """End Exim and its processes."""
+        self._daemon.stop()
+
+    def _write_files(self, dovecot: Dovecot) -> None:
+        folder, owner = self._folder, dovecot.owner
+        configuration = _CONFIGURATION.format(
+            folder=folder,
+            domain=DOMAIN,
+            host=HOST,
+            port=self.port,
+            smtps_port=self.smtps_port,
+            homes=dovecot.homes,
+            ports=self.relay_ports,
+        )
+        files = {
+            "exim.conf": configuration,
+            # übox001@ is the mailbox of box001@ too; only SMTPUTF8 (RFC 6531) can name it.
+            "mailboxes": "".join(f"{u}{name}: {name}\n" for name in dovecot.names for u in ("", "ü")),
+            "server.pem": data.SERVER.certificate.read_text(),
+            "server.key": data.SERVER.key.read_text(),
+            "ca.pem": data.CA.read_text(),
+            "passwd": f"root:x:0:0::/:/bin/sh\nDebian-exim:x:{owner.pw_uid}:{owner.pw_gid}::{folder}:/bin/sh\n",
+            "group": f"root:x:0:\nDebian-exim:x:{owner.pw_gid}:\nmail:x:{owner.pw_gid}:\n",
+        }
+        for name, content in files.items():
+            (folder / name).write_text(content, encoding="utf-8")
+        (folder / "spool").mkdir()
+        for path in (folder, *folder.iterdir()):
+            os.chown(path, owner.pw_uid, owner.pw_gid)
+
+
+@contextlib.contextmanager
+def running_exim(dovecot: Dovecot) -> Iterator[Exim]:
+    """Start Exim in a temporary folder, and end it at the end."""
+    with temporary_folder() as folder:
+        exim = Exim(folder, dovecot)
+        try:
+            exim.wait_until_ready()
+            yield exim
+        finally:
+            exim.stop()
