@@ -38,11 +38,20 @@ class MessageFiles:
         self._names = {base_of(name): f"{folder}/{name}" for folder in ("new", "cur") for name in self._list(folder)}
 
     def _list(self, folder: str) -> Iterator[str]:
-        """Yield the names of the plain files in a folder. A link could lead anywhere, so it is none."""
-        with os.scandir(self._root / folder) as entries:
-            for entry in entries:
-                if not entry.name.startswith(".") and entry.is_file(follow_symlinks=False):
-                    yield entry.name
+        """Yield the names of the plain files in a folder. A link could lead anywhere, so it is none.
+
+        A file that is renamed while a directory is listed may be left out under both names, so a directory that
+        has changed meanwhile is listed again.
+        """
+        path = self._root / folder
+        for _ in range(_ATTEMPTS):
+            before = path.stat().st_mtime_ns
+            with os.scandir(path) as entries:
+                for entry in entries:
+                    if not entry.name.startswith(".") and entry.is_file(follow_symlinks=False):
+                        yield entry.name
+            if path.stat().st_mtime_ns == before:
+                break
 
     def _reach(self, base: str, action: Callable[[Path], _T]) -> _T:
         """Return what ``action`` makes of the file's path, looking for the file anew while it is not there."""

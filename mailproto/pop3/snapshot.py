@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
+from mailproto.errors import Reject
+
 
 class MessageInfo(NamedTuple):
     """One message of a snapshot.
 
-    ``size`` is in octets as sent: every line ends in CRLF, no dot is stuffed (RFC 1939 section 11).
+    ``size`` is in octets as sent: every line ends in CRLF, no dot is stuffed (RFC 1939 section 11). Where the last
+    line has no end, the one it gets on the wire may be counted or not.
     ``uid`` is the unique-id: 1 to 70 characters from 0x21 to 0x7E, never used again (RFC 1939 section 7).
     """
 
@@ -29,7 +32,10 @@ class Snapshot(Protocol):
         """The messages in their order; message number 1 of the session is ``messages[0]``."""
 
     def retrieve(self, number: int) -> Iterator[bytes] | Awaitable[Iterator[bytes]]:
-        """Return the content of message ``number`` (from 1), in pieces cut anywhere."""
+        """Return the content of message ``number`` (from 1), in pieces cut anywhere.
+
+        Line ends other than CRLF become CRLF on their way, and count as such in the size.
+        """
 
     def commit(self, deleted: Sequence[int]) -> Awaitable[None] | None:
         """Remove the messages with these numbers, for good: the UPDATE state. Called once, at QUIT only."""
@@ -41,3 +47,10 @@ class Snapshot(Protocol):
 def total_size(messages: Iterable[MessageInfo]) -> int:
     """Return the octets of all ``messages`` together."""
     return sum(message.size for message in messages)
+
+
+class MaildropBusyError(Reject):
+    """Another session holds the maildrop's exclusive lock (RFC 1939 section 4). Over POP3: ``-ERR [IN-USE]``."""
+
+    def __init__(self, text: str = "the maildrop is in use by another session") -> None:
+        super().__init__(450, text, "IN-USE")

@@ -95,7 +95,6 @@ def log_in(conn: SMTPClientConnection, credentials: Credentials, options: Sessio
     reply = yield from _exchange(conn, conn.auth(mechanism.name, initial), exchange)
     if not reply.ok:
         raise AuthenticationError(f"the server refused the credentials: {reply}", temporary=reply.temporary)
-    yield from _hello(conn, options.local_name)
 
 
 def request(conn: SMTPClientConnection, command: Command) -> Flow[Reply]:
