@@ -1,1 +1,118 @@
-""""""
+"""SMTP (RFC 5321), client and server, without I/O.
+
+The server's side, by hand, over whatever carries bytes::
+
+    conn = SMTPServerConnection(SMTPServerConfig(hostname="mx.example.org"))
+    while not conn.closing:
+        match conn.next_event():
+            case None:
+                sock.sendall(conn.data_to_send())
+                conn.receive_data(sock.recv(65536))
+            case Rcpt(address=address) if address.domain == "example.org":
+                conn.accept()
+            case MessageChunk(data=data):
+                spool.write(data)
+            case MessageEnd():
+                spool.commit()
+                conn.accept("it is safe now")
+            case _ if conn.pending is not None:
+                conn.answer_default()
+    sock.sendall(conn.data_to_send())
+
+The client's side is `SMTPClientConnection`: its methods queue commands and return handles, its events carry them.
+Whole jobs are in `mailproto.smtp.flows`, and `mailproto.aio` and `mailproto.sync` run them.
+"""
+
+from mailproto._core.events import ConnectionClosed, MessageChunk, StartTLS, TLSInfo
+from mailproto._core.limits import Limits
+from mailproto.smtp.client import ClientState, SMTPClientConnection
+from mailproto.smtp.command import Command
+from mailproto.smtp.config import BareNewlines, SMTPClientConfig, SMTPServerConfig, Tolerance
+from mailproto.smtp.events import (
+    Auth,
+    AuthChallenge,
+    AuthResponse,
+    ClientEvent,
+    CommandRejected,
+    CommandSkipped,
+    Connected,
+    Data,
+    Envelope,
+    Expn,
+    GreetingReceived,
+    Hello,
+    Mail,
+    MessageAborted,
+    MessageEnd,
+    Rcpt,
+    ReadyForData,
+    ReplyReceived,
+    Reset,
+    ServerEvent,
+    ToleranceUsed,
+    Vrfy,
+)
+from mailproto.smtp.extensions import DEFAULT_EXTENSIONS, Extension, Standing
+from mailproto.smtp.message import MessageSource, Submission, make_submission
+from mailproto.smtp.parameters import Body, MailParameters, Parameter, RcptParameters, Submitter
+from mailproto.smtp.reply import EnhancedStatus, Reply, ReplyError
+from mailproto.smtp.result import DeliveryError, Outcome, RecipientResult, SendResult
+from mailproto.smtp.rules import ServerState
+from mailproto.smtp.server import SMTPServerConnection
+
+__all__ = [
+    "Auth",
+    "AuthChallenge",
+    "AuthResponse",
+    "BareNewlines",
+    "Body",
+    "ClientEvent",
+    "ClientState",
+    "Command",
+    "CommandRejected",
+    "CommandSkipped",
+    "Connected",
+    "ConnectionClosed",
+    "DEFAULT_EXTENSIONS",
+    "Data",
+    "DeliveryError",
+    "EnhancedStatus",
+    "Envelope",
+    "Expn",
+    "Extension",
+    "GreetingReceived",
+    "Hello",
+    "Limits",
+    "Mail",
+    "MailParameters",
+    "MessageAborted",
+    "MessageChunk",
+    "MessageEnd",
+    "MessageSource",
+    "Outcome",
+    "Parameter",
+    "Rcpt",
+    "RcptParameters",
+    "ReadyForData",
+    "RecipientResult",
+    "Reply",
+    "ReplyError",
+    "ReplyReceived",
+    "Reset",
+    "SMTPClientConfig",
+    "SMTPClientConnection",
+    "SMTPServerConfig",
+    "SMTPServerConnection",
+    "SendResult",
+    "ServerEvent",
+    "ServerState",
+    "Standing",
+    "StartTLS",
+    "Submission",
+    "Submitter",
+    "TLSInfo",
+    "Tolerance",
+    "ToleranceUsed",
+    "Vrfy",
+    "make_submission",
+]
