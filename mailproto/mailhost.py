@@ -1,0 +1,117 @@
+"""A small mail host: who has an account, what is local, and where mail is kept. One handler for SMTP and POP3.
+
+It delivers to its own users and relays for nobody. Give it to `SMTPServer` and `POP3Server` alike; under asyncio
+wrap it in `mailproto.aio.InThreads`, because maildrops wait for disks.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from mailproto._flows.session import Session
+from mailproto.address import POSTMASTER, Address
+from mailproto.errors import Reject
+from mailproto.maildrop.base import Maildrop, MaildropBusyError
+from mailproto.pop3.snapshot import Snapshot
+from mailproto.sasl.base import PasswordCheck
+from mailproto.smtp.events import Envelope, Rcpt
+
+NOT_LOCAL = Reject(550, "Relaying denied", "5.7.1")
+IN_USE = Reject(text="Maildrop already locked", enhanced="IN-USE")
+
+Delivered = Callable[[str, Envelope], None]
+
+
+class MailHost:
+    """The handler of a host with local users.
+
+    Args:
+        open_drop: returns the maildrop of a user; called once for each.
+        users: user name to password. Without any, every recipient is local, all mail lands in the one drop
+            ``open_drop("")``, and anybody on the loopback may fetch it, whatever the name and password: the host
+            of somebody who tries out a program.
+        domains: the local domains; without any, every domain is.
+        delivered: called with each message that was stored, and the user it was stored for.
+    """
+
+    def __init__(
+        self,
+        open_drop: Callable[[str], Maildrop],
+        users: Mapping[str, str] | None = None,
+        domains: Collection[str] = (),
+        *,
+        delivered: Delivered | None = None,
+    ) -> None:
+        self._passwords = {name: password.encode("utf-8") for name, password in (users or {}).items()}
+        self._domains = frozenset(domain.lower() for domain in domains)
+        self._delivered = delivered
+        self._drops = {name: open_drop(name) for name in self._passwords or ("",)}
+
+    def drop_of(self, user: str) -> Maildrop:
+        """Return the maildrop of a user; `KeyError` if there is no such user."""
+        return self._drops[user if self._passwords else ""]
+
+    # SMTP.
+
+    def on_rcpt(self, _: Session[Any], rcpt: Rcpt) -> None:
+        """Take recipients that are local, and nobody else, whoever asks."""
+        if self._user_of(rcpt.address) is None:
+            raise NOT_LOCAL
+
+    def on_message(self, _: Session[Any], envelope: Envelope) -> None:
+        """Store the message for each recipient, once a user. It is on disk when this returns."""
+        users = dict.fromkeys(map(self._user_of, envelope.forward_paths))
+        for user in users:
+            if user is not None:
+                self._drops[user].deliver(envelope)
+                if self._delivered is not None:
+                    self._delivered(user, envelope)
+
+    # POP3.
+
+    def on_login(self, session: Session[Any]) -> Snapshot:
+        """Open the maildrop of who has logged in."""
+        identity = session.identity
+        if identity is None:
+            raise Reject(text="Nobody is logged in")
+        try:
+            return self.drop_of(identity.name).open()
+        except MaildropBusyError:
+            raise IN_USE from None
+
+    # Both.
+
+    def on_auth(self, session: Session[Any], check: PasswordCheck) -> bool:
+        """Say whether the password is right; an unknown user costs what a known one costs."""
+        if not self._passwords:
+            return is_loopback(session.peer)
+        given = check.password.encode("utf-8")
+        expected = self._passwords.get(check.username)
+        matches = hmac.compare_digest(given, given if expected is None else expected)
+        return matches and expected is not None
+
+    def _user_of(self, address: Address) -> str | None:
+        """Return whose mail this is, None if nobody's here."""
+        if not self._passwords:
+            return "" if address == POSTMASTER or self._is_local(address.domain) else None
+        if address != POSTMASTER and not self._is_local(address.domain):
+            return None
+        for name in (address.local_part, address.local_part.lower()):
+            if name in self._passwords:
+                return name
+        # Every host has to take mail for its postmaster (RFC 5321 section 4.5.1).
+        return next(iter(self._passwords)) if address.local_part.lower() == "postmaster" else None
+
+    def _is_local(self, domain: str) -> bool:
+        return not self._domains or domain.lower() in self._domains
+
+
+def is_loopback(peer: str) -> bool:
+    """Say whether ``peer``, as a session has it, is this machine: a loopback address, or a unix socket."""
+    try:
+        return not peer or ipaddress.ip_address(peer.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
