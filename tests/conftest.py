@@ -1,0 +1,10 @@
+"""What all tests share: no deadline for an example of hypothesis, since a loaded machine makes one a coin toss."""
+
+import os
+
+from hypothesis import settings
+
+# With CI set, hypothesis loads a profile of its own: no deadline either, and the same examples in every run.
+if "CI" not in os.environ:
+    settings.register_profile("mailproto", deadline=None)
+    settings.load_profile("mailproto")
