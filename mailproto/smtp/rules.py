@@ -19,6 +19,8 @@ class ServerState(enum.Enum):
     DATA = "receiving a message: nothing is a command"
     CLOSED = "over"
 
+    __hash__ = object.__hash__  # a member equals only itself; hashing its name would cost more than the look-up
+
 
 class Outcome(enum.Enum):
     """What becomes of a command."""

@@ -479,7 +479,7 @@ class SMTPServerConnection(ServerConnection[ServerEvent]):
         """Send the reply to the pending event, and move the state as its code says."""
         positive = self._usual(replies.ACCEPTED).code // 100
         code = reply.code
-        if code // 100 not in (positive, 4, 5) or (positive == 3 and code not in (354, *range(400, 600))):
+        if code // 100 not in (positive, 4, 5) or (positive == 3 and code < 400 and code != 354):
             raise LocalProtocolError(f"{code} is no answer to {type(self._pending).__name__}")
         event = self._take_pending()
         _ANSWERED[type(event)](self, event, reply, code < 400)

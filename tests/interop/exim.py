@@ -56,10 +56,8 @@ local:
   transport = maildir
 ours:
   driver = manualroute
-  domains = plain.test : starttls.test : smtps.test
-  route_data = localhost
+  route_list = plain.test localhost plain; starttls.test localhost starttls; smtps.test localhost smtps
   self = send
-  transport = ${{extract{{-2}}{{.}}{{$domain}}}}
 
 begin transports
 maildir:
