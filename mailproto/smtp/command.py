@@ -9,6 +9,7 @@ from typing import NamedTuple
 from mailproto._core.codec import encode_base64
 from mailproto.address import Address, Path, check_domain, format_path, parse_path
 from mailproto.errors import GrammarError
+from mailproto.smtp.config import Tolerance
 from mailproto.smtp.parameters import MailParameters, Parameter, RcptParameters, format_parameters
 from mailproto.smtp.reply import Reply
 
@@ -40,16 +41,35 @@ def parse_command(line: bytes) -> CommandLine:
 
 
 def parse_path_argument(
-    argument: bytes, prefix: bytes, *, null: bool = False, postmaster: bool = False
-) -> Path:
-    """Return the path of ``FROM:<…>`` or ``TO:<…>``, where ``prefix`` is ``FROM:`` or ``TO:``.
+    argument: bytes,
+    prefix: bytes,
+    *,
+    null: bool = False,
+    postmaster: bool = False,
+    tolerances: frozenset[Tolerance] = frozenset(),
+) -> tuple[Path, list[Tolerance]]:
+    """Return the path of ``FROM:<…>`` or ``TO:<…>``, and the tolerances that it took to find it.
+
+    Args:
+        prefix: ``FROM:`` or ``TO:``.
+        null, postmaster: as in `parse_path`.
+        tolerances: what deviations are let.
 
     Raises:
         GrammarError: the argument is something else, or not UTF-8.
     """
     if argument[: len(prefix)].upper() != prefix:
         raise GrammarError(f"{prefix.decode('ascii')} is missing")
-    return parse_path(decode_argument(argument[len(prefix) :]), null=null, postmaster=postmaster)
+    text = decode_argument(argument[len(prefix) :])
+    used: list[Tolerance] = []
+    if text[:1] == " " and Tolerance.SPACE_AFTER_COLON in tolerances:
+        text = text.lstrip(" ")
+        used.append(Tolerance.SPACE_AFTER_COLON)
+    if text[:1] != "<" and Tolerance.MISSING_BRACKETS in tolerances:
+        address, space, rest = text.partition(" ")
+        text = f"<{address}>{space}{rest}"
+        used.append(Tolerance.MISSING_BRACKETS)
+    return parse_path(text, null=null, postmaster=postmaster), used
 
 
 def decode_argument(argument: bytes) -> str:

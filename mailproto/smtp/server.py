@@ -19,8 +19,9 @@ from mailproto.errors import GrammarError, LocalProtocolError
 from mailproto.sasl.base import Auth, AuthResponse
 from mailproto.smtp import replies
 from mailproto.smtp.body import BodyReader
+from mailproto.smtp.budget import Budget
 from mailproto.smtp.command import SECRET, CommandLine, decode_argument, parse_command, parse_path_argument
-from mailproto.smtp.config import SMTPServerConfig, Tolerance
+from mailproto.smtp.config import SMTPServerConfig
 from mailproto.smtp.events import (
     CommandRejected,
     Connected,
@@ -37,23 +38,14 @@ from mailproto.smtp.events import (
     ToleranceUsed,
     Vrfy,
 )
-from mailproto.smtp.extensions import ENHANCED_STATUS_CODES, Standing, mail_parameters, rcpt_parameters
-from mailproto.smtp.parameters import (
-    Body,
-    MailParameters,
-    Parameter,
-    RcptParameters,
-    collect,
-    split_parameters,
-)
+from mailproto.smtp.extensions import ENHANCED_STATUS_CODES, Standing
+from mailproto.smtp.offer import Offer
 from mailproto.smtp.reply import Reply, encode_reply
-from mailproto.smtp.rules import JUNK, RULES, VERBS, ServerState
+from mailproto.smtp.rules import RULES, VERBS, ServerState
 
 ServerStep: TypeAlias = ServerEvent | ConnectionClosed | Step
 
 _IDLE = frozenset({ServerState.CONNECTED, ServerState.START, ServerState.READY, ServerState.REFUSED})
-_NO_MAIL_PARAMETERS = MailParameters()
-_NO_RCPT_PARAMETERS = RcptParameters()
 # The first words of protocols whose clients are tricked into talking to mail servers.
 _FOREIGN = ("GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PATCH", "HOST:")
 _CLIENT_HELLO = b"\x16\x03"
@@ -81,10 +73,9 @@ class SMTPServerConnection(ServerConnection[ServerEvent]):
         self.authenticated = False
         self.extended = False
         self._enhanced = ENHANCED_STATUS_CODES in self.config.extensions
-        self._mail_parameters: dict[str, Parameter] = {}
-        self._rcpt_parameters: dict[str, Parameter] = {}
+        self._offer = Offer(self.config)
+        self._budget = Budget(self.limits)
         self._body: BodyReader | None = None
-        self._commands = self._junk = self._errors = self._transactions = self._auth_failures = 0
         self._draining = False
 
     # Answers.
@@ -188,7 +179,7 @@ class SMTPServerConnection(ServerConnection[ServerEvent]):
             self._mode = self._read_command
         self.envelope = None
         self.authenticated = self.extended = False
-        self._mail_parameters, self._rcpt_parameters = {}, {}
+        self._offer = Offer(self.config)
 
     # Reading.
 
@@ -206,9 +197,6 @@ class SMTPServerConnection(ServerConnection[ServerEvent]):
             return Step.STARVED
         if self._draining and self.envelope is None:
             return self._hang_up(replies.SHUTTING_DOWN, "shut down")
-        self._commands += 1
-        if self._commands > self.limits.max_commands:
-            return self._hang_up(replies.TOO_MANY_COMMANDS, "too many commands")
         return self._dispatch(line)
 
     def _skip_line(self) -> ServerStep:
@@ -225,14 +213,13 @@ class SMTPServerConnection(ServerConnection[ServerEvent]):
             self._trace_unknown(line)
             return self._foreign() if line.startswith(_CLIENT_HELLO) else self._refuse("", replies.UNREADABLE)
         verb = command.verb
+        farewell = self._budget.count_command(verb)
+        if farewell is not None:
+            return self._hang_up(farewell, "too many commands")
         if verb not in VERBS:
             self._trace_unknown(line)
             return self._foreign() if verb in _FOREIGN else self._refuse("", replies.UNKNOWN)
         self._trace_command(command, line)
-        if verb in JUNK:
-            self._junk += 1
-            if self._junk > self.limits.max_junk:
-                return self._hang_up(replies.TOO_MANY_COMMANDS, "too many idle commands")
         outcome = RULES[self.state, verb]
         if outcome in replies.NOT_A_TRANSACTION:
             return self._refuse(verb, replies.NOT_A_TRANSACTION[outcome])
@@ -267,8 +254,9 @@ class SMTPServerConnection(ServerConnection[ServerEvent]):
         refusal = self._auth_refusal()
         if refusal is not None:
             return self._refuse("AUTH", refusal)
-        if self._auth_failures >= self.limits.max_auth_failures:
-            return self._hang_up(replies.TOO_MANY_LOGINS, "too many failed logins")
+        farewell = self._budget.check_login()
+        if farewell is not None:
+            return self._hang_up(farewell, "too many failed logins")
         name, space, initial = argument.partition(b" ")
         mechanism = decode_argument(name).upper()
         if mechanism not in self.config.auth_mechanisms:
@@ -294,31 +282,19 @@ class SMTPServerConnection(ServerConnection[ServerEvent]):
             return self._refuse("MAIL", replies.TLS_REQUIRED)
         if self.config.require_auth and not self.authenticated:
             return self._refuse("MAIL", replies.AUTH_REQUIRED)
-        if self._transactions >= self.limits.max_transactions:
-            return self._hang_up(replies.TOO_MANY_TRANSACTIONS, "too many messages")
+        farewell = self._budget.check_transaction()
+        if farewell is not None:
+            return self._hang_up(farewell, "too many messages")
         try:
             path = self._path(argument, b"FROM:", null=True)
         except GrammarError:
             return self._refuse("MAIL", replies.BAD_SENDER)
-        parameters = self._mail_values(path.rest)
+        parameters = self._offer.mail_values(path.rest)
         if isinstance(parameters, Reply):
             return self._refuse("MAIL", parameters)
         if path.address is not None and not path.address.is_ascii and not parameters.smtputf8:
             return self._refuse("MAIL", replies.NON_ASCII_ADDRESS)
         return self._ask(Mail(path.address, parameters))
-
-    def _mail_values(self, text: str) -> MailParameters | Reply:
-        found = split_parameters(text, self.limits.max_parameters) if text else {}
-        if not found:
-            return _NO_MAIL_PARAMETERS
-        if not found.keys() <= self._mail_parameters.keys():
-            return replies.UNKNOWN_PARAMETER
-        values = MailParameters(**collect(self._mail_parameters, found))
-        if values.body is Body.BINARY_MIME:
-            return replies.BAD_ARGUMENTS
-        if 0 < self.config.max_message_size < (values.size or 0):
-            return replies.TOO_BIG
-        return values
 
     def _on_rcpt(self, argument: bytes) -> ServerStep:
         envelope = self._transaction()
@@ -332,12 +308,10 @@ class SMTPServerConnection(ServerConnection[ServerEvent]):
             return self._refuse("RCPT", replies.BAD_RECIPIENT)
         if not path.address.is_ascii and not envelope.mail.parameters.smtputf8:
             return self._refuse("RCPT", replies.NON_ASCII_ADDRESS)
-        found = split_parameters(path.rest, self.limits.max_parameters) if path.rest else {}
-        if not found:
-            return self._ask(Rcpt(path.address, _NO_RCPT_PARAMETERS))
-        if not found.keys() <= self._rcpt_parameters.keys():
-            return self._refuse("RCPT", replies.UNKNOWN_PARAMETER)
-        return self._ask(Rcpt(path.address, RcptParameters(**collect(self._rcpt_parameters, found))))
+        parameters = self._offer.rcpt_values(path.rest)
+        if isinstance(parameters, Reply):
+            return self._refuse("RCPT", parameters)
+        return self._ask(Rcpt(path.address, parameters))
 
     def _on_data(self, argument: bytes) -> ServerStep:
         if argument:
@@ -376,24 +350,11 @@ class SMTPServerConnection(ServerConnection[ServerEvent]):
 
     def _path(self, argument: bytes, prefix: bytes, *, null: bool = False, postmaster: bool = False) -> Path:
         """Return the path of MAIL or RCPT, by the grammar, or by a tolerance that the config names."""
-        try:
-            return parse_path_argument(argument, prefix, null=null, postmaster=postmaster)
-        except GrammarError:
-            tolerances = self.config.tolerances
-            mended = argument
-            used: list[Tolerance] = []
-            if Tolerance.SPACE_AFTER_COLON in tolerances and mended[len(prefix) : len(prefix) + 1] == b" ":
-                mended = mended[: len(prefix)] + mended[len(prefix) :].lstrip(b" ")
-                used.append(Tolerance.SPACE_AFTER_COLON)
-            if Tolerance.MISSING_BRACKETS in tolerances and mended[len(prefix) : len(prefix) + 1] != b"<":
-                address, space, rest = mended[len(prefix) :].partition(b" ")
-                mended = b"%s<%s>%s%s" % (prefix, address, space, rest)
-                used.append(Tolerance.MISSING_BRACKETS)
-            if not used:
-                raise
-            path = parse_path_argument(mended, prefix, null=null, postmaster=postmaster)
-            self._events.extend(map(ToleranceUsed, used))
-            return path
+        path, used = parse_path_argument(
+            argument, prefix, null=null, postmaster=postmaster, tolerances=self.config.tolerances
+        )
+        self._events.extend(map(ToleranceUsed, used))
+        return path
 
     # The message.
 
@@ -435,8 +396,7 @@ class SMTPServerConnection(ServerConnection[ServerEvent]):
             self._body.refusal = reply
 
     def _finish_message(self, reply: Reply) -> None:
-        self._transactions += 1
-        self._junk = 0
+        self._budget.count_message()
         self._end_transaction()
         self._say(reply)
         if reply.code in (421, 521):
@@ -500,21 +460,11 @@ class SMTPServerConnection(ServerConnection[ServerEvent]):
         self._end_transaction()
         self.state = ServerState.READY
         self.extended = event.extended
-        lines = [f"{self.config.hostname} {reply.text}" if reply.text else self.config.hostname]
-        self._say(Reply(reply.code, "\n".join(lines + self._offer(event.extended))))
-
-    def _offer(self, extended: bool) -> list[str]:
-        """Return the lines of the reply to EHLO, and be ready for the parameters that they promise."""
+        first = f"{self.config.hostname} {reply.text}" if reply.text else self.config.hostname
+        self._offer = Offer(self.config)
         standing = Standing(self.config, self.tls is not None, self.authenticated)
-        offers = [(extension, extension.offer(standing)) for extension in self.config.extensions if extended]
-        offered = [extension for extension, argument in offers if argument is not None]
-        self._mail_parameters = mail_parameters(offered)
-        self._rcpt_parameters = rcpt_parameters(offered)
-        return [
-            f"{extension.keyword} {argument}" if argument else extension.keyword
-            for extension, argument in offers
-            if argument is not None
-        ]
+        offered = self._offer.make(standing) if event.extended else []
+        self._say(Reply(reply.code, "\n".join((first, *offered))))
 
     def _answered_starttls(self, _: ServerEvent, reply: Reply, accepted: bool) -> None:
         if accepted:
@@ -524,7 +474,8 @@ class SMTPServerConnection(ServerConnection[ServerEvent]):
 
     def _answered_auth(self, _: ServerEvent, reply: Reply, accepted: bool) -> None:
         self.authenticated = accepted
-        self._auth_failures += not accepted
+        if not accepted:
+            self._budget.count_auth_failure()
         self._say(reply)
 
     def _answered_mail(self, event: ServerEvent, reply: Reply, accepted: bool) -> None:
@@ -567,9 +518,9 @@ class SMTPServerConnection(ServerConnection[ServerEvent]):
 
     def _refuse(self, verb: str, reply: Reply, *, count: bool = True) -> ServerStep:
         """Refuse a command without asking anybody, and say so in a notice."""
-        self._errors += count
-        if self._errors > self.limits.max_errors:
-            return self._hang_up(replies.TOO_MANY_ERRORS, "too many errors")
+        farewell = self._budget.count_error() if count else None
+        if farewell is not None:
+            return self._hang_up(farewell, "too many errors")
         self._say(reply)
         return CommandRejected(verb, reply)
 

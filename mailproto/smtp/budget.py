@@ -1,0 +1,51 @@
+"""What one client may cost a server: commands, errors, messages, logins, each counted against its limit.
+
+A method that counts returns None, or the 421 to hang up with once the limit is passed.
+"""
+
+from __future__ import annotations
+
+from mailproto._core.limits import Limits
+from mailproto.smtp import replies
+from mailproto.smtp.reply import Reply
+from mailproto.smtp.rules import JUNK
+
+
+class Budget:
+    """The counts of one connection. STARTTLS does not reset them."""
+
+    __slots__ = ("_auth_failures", "_commands", "_errors", "_junk", "_limits", "_messages")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._commands = self._junk = self._errors = self._messages = self._auth_failures = 0
+
+    def count_command(self, verb: str) -> Reply | None:
+        """Count a command; one that leads nowhere counts twice, against two limits."""
+        self._commands += 1
+        if verb in JUNK:
+            self._junk += 1
+        too_many = self._commands > self._limits.max_commands or self._junk > self._limits.max_junk
+        return replies.TOO_MANY_COMMANDS if too_many else None
+
+    def count_error(self) -> Reply | None:
+        """Count a command that was refused without asking anybody."""
+        self._errors += 1
+        return replies.TOO_MANY_ERRORS if self._errors > self._limits.max_errors else None
+
+    def count_message(self) -> None:
+        """Count a message, whatever became of it; the client does something useful, so junk counts anew."""
+        self._messages += 1
+        self._junk = 0
+
+    def count_auth_failure(self) -> None:
+        """Count a refused login."""
+        self._auth_failures += 1
+
+    def check_transaction(self) -> Reply | None:
+        """Return None while another message may come."""
+        return replies.TOO_MANY_TRANSACTIONS if self._messages >= self._limits.max_transactions else None
+
+    def check_login(self) -> Reply | None:
+        """Return None while another login may be tried. Checked before the password is, so no guess slips in."""
+        return replies.TOO_MANY_LOGINS if self._auth_failures >= self._limits.max_auth_failures else None
