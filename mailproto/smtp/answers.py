@@ -1,0 +1,302 @@
+"""The answering half of a server's connection: what its user says to each event, and what follows from it.
+
+The reading half is `mailproto.smtp.server`, what is said without words of one's own is `mailproto.smtp.replies`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from mailproto._core.codec import encode_base64
+from mailproto._core.connection import Step
+from mailproto._core.events import ConnectionClosed, StartTLS
+from mailproto._core.server import ServerConnection
+from mailproto.errors import GrammarError, LocalProtocolError
+from mailproto.sasl.base import Auth, AuthResponse
+from mailproto.smtp import replies
+from mailproto.smtp.body import BodyReader
+from mailproto.smtp.budget import Budget
+from mailproto.smtp.command import SECRET
+from mailproto.smtp.config import SMTPServerConfig
+from mailproto.smtp.events import (
+    Connected,
+    Data,
+    Envelope,
+    Expn,
+    Hello,
+    Mail,
+    MessageEnd,
+    Rcpt,
+    ServerEvent,
+    Vrfy,
+)
+from mailproto.smtp.extensions import ENHANCED_STATUS_CODES, Standing
+from mailproto.smtp.offer import Offer
+from mailproto.smtp.reply import Reply, encode_reply
+from mailproto.smtp.rules import ServerState
+
+ServerStep: TypeAlias = ServerEvent | ConnectionClosed | Step
+
+
+class AnsweringConnection(ServerConnection[ServerEvent]):
+    """What `SMTPServerConnection` says."""
+
+    def __init__(self, config: SMTPServerConfig | None = None) -> None:
+        self.config = config if config is not None else SMTPServerConfig()
+        super().__init__(self.config.limits)
+        self.state = ServerState.CONNECTED
+        self.envelope: Envelope | None = None
+        self.authenticated = False
+        self.extended = False
+        self._enhanced = ENHANCED_STATUS_CODES in self.config.extensions
+        self._offer = Offer(self.config)
+        self._budget = Budget(self.limits)
+        self._body: BodyReader | None = None
+        self._draining = False
+
+    # Answers.
+
+    def accept(self, text: str | None = None) -> None:
+        """Answer the pending event with yes: 220, 250, 354 or what else yes is there.
+
+        Accepting a `MessageEnd` takes over the responsibility for the message (RFC 5321 section 4.2.5), so it has
+        to be on disk by then.
+
+        Raises:
+            LocalProtocolError: nothing is pending.
+        """
+        reply = self._usual(replies.ACCEPTED)
+        if text is not None:
+            reply = reply._replace(text=text)
+        self._answer(reply)
+
+    def reject(self, code: int | None = None, text: str | None = None, enhanced: str | None = None) -> None:
+        """Answer the pending event with no; while a message comes in, refuse that, at its end.
+
+        Args:
+            code: 400 to 599.
+            text: one line or several, separated by a newline.
+            enhanced: of the same class as ``code``, like ``5.7.1``; left out it is the usual or a general one.
+
+        Raises:
+            LocalProtocolError: nothing is pending and no message comes in.
+            GrammarError: not such a code; nothing was answered.
+        """
+        if self._pending is None and self._body is not None and not self._body.done:
+            self._refuse_body(_refusal(replies.REJECTED[MessageEnd], code, text, enhanced))
+        else:
+            self._answer(_refusal(self._usual(replies.REJECTED), code, text, enhanced))
+
+    def reply(self, reply: Reply) -> None:
+        """Answer the pending event with any reply; the class of its code decides what it means.
+
+        Raises:
+            LocalProtocolError: nothing is pending, or the code says what cannot be said there.
+        """
+        self._answer(reply)
+
+    def challenge(self, data: bytes) -> None:
+        """Answer a pending `Auth` or `AuthResponse` with 334; the response will be the next event.
+
+        Raises:
+            LocalProtocolError: neither is pending.
+        """
+        if not isinstance(self._pending, Auth | AuthResponse):
+            raise LocalProtocolError("a challenge answers Auth and AuthResponse only")
+        self._take_pending()
+        self.state = ServerState.AUTH
+        self._mode = self._read_sasl
+        self._trace_line(self._speaker, b"334 " + SECRET if data else b"334")
+        self._send(b"334 %s\r\n" % encode_base64(data))
+
+    def answer_default(self) -> None:
+        """Answer the pending event as if nobody cared: no recipient, no login, no message is taken by default."""
+        reply = replies.DEFAULT.get(type(self._pending))
+        if reply is None:
+            self.accept()
+        else:
+            self._answer(reply)
+
+    def close(self, reply: Reply = replies.SHUTTING_DOWN) -> None:
+        """Say ``reply``, which should be a 421, and close. A message that is coming in is lost to the client."""
+        if not self._closing:
+            self._pending = None
+            self._hang_up(reply, "closed by the server")
+
+    # The modes, which the reading half fills in.
+
+    def _read_command(self) -> ServerStep:
+        """Read a command."""
+        raise NotImplementedError
+
+    def _read_sasl(self) -> ServerStep:
+        """Read a response to a challenge."""
+        raise NotImplementedError
+
+    def _read_body(self) -> ServerStep:
+        """Read a piece of a message."""
+        raise NotImplementedError
+
+    # What follows from an answer.
+
+    def _usual(self, table: dict[type, Reply]) -> Reply:
+        if self._pending is None:
+            raise LocalProtocolError("there is nothing to answer")
+        return table[type(self._pending)]
+
+    def _answer(self, reply: Reply) -> None:
+        """Send the reply to the pending event, and move the state as its code says."""
+        positive = self._usual(replies.ACCEPTED).code // 100
+        code = reply.code
+        if code // 100 not in (positive, 4, 5) or (positive == 3 and code < 400 and code != 354):
+            raise LocalProtocolError(f"{code} is no answer to {type(self._pending).__name__}")
+        event = self._take_pending()
+        _ANSWERED[type(event)](self, event, reply, code < 400)
+        if code == 421 and not self._closing:
+            self._close("closed by the server")
+
+    def _answered_connected(self, _: ServerEvent, reply: Reply, accepted: bool) -> None:
+        self.state = ServerState.START if accepted else ServerState.REFUSED
+        text = reply.text or self.config.greeting
+        self._say(Reply(reply.code, f"{self.config.hostname} {text}" if accepted else text))
+        if reply.code == 521:
+            self._close("refused")
+
+    def _answered_hello(self, event: ServerEvent, reply: Reply, accepted: bool) -> None:
+        if not accepted or not isinstance(event, Hello):
+            self._say(reply._replace(enhanced=None))
+            return
+        self._end_transaction()
+        self.state = ServerState.READY
+        self.extended = event.extended
+        first = f"{self.config.hostname} {reply.text}" if reply.text else self.config.hostname
+        self._offer = Offer(self.config)
+        standing = Standing(self.config, self.tls is not None, self.authenticated)
+        offered = self._offer.make(standing) if event.extended else []
+        self._say(Reply(reply.code, "\n".join((first, *offered))))
+
+    def _answered_starttls(self, _: ServerEvent, reply: Reply, accepted: bool) -> None:
+        if accepted:
+            self._close_gate()
+        if self._failure is None:
+            self._say(reply)
+
+    def _answered_auth(self, _: ServerEvent, reply: Reply, accepted: bool) -> None:
+        self.authenticated = accepted
+        if not accepted:
+            self._budget.count_auth_failure()
+        self._say(reply)
+
+    def _answered_mail(self, event: ServerEvent, reply: Reply, accepted: bool) -> None:
+        if accepted and isinstance(event, Mail):
+            self.envelope = Envelope(event)
+            self.state = ServerState.MAIL
+        self._say(reply)
+
+    def _answered_rcpt(self, event: ServerEvent, reply: Reply, accepted: bool) -> None:
+        if accepted and isinstance(event, Rcpt):
+            self._transaction().recipients.append(event)
+            self.state = ServerState.RCPT
+        self._say(reply)
+
+    def _answered_data(self, _: ServerEvent, reply: Reply, accepted: bool) -> None:
+        self._say(reply)
+        if accepted:
+            self._begin_body()
+        else:
+            self._end_transaction()
+
+    def _answered_message(self, _: ServerEvent, reply: Reply, __: bool) -> None:
+        self._finish_message(reply)
+
+    def _answered_query(self, _: ServerEvent, reply: Reply, __: bool) -> None:
+        self._say(reply)
+
+    def _begin_body(self) -> None:
+        self.state = ServerState.DATA
+        self._body = BodyReader(self.config)
+        self._mode = self._read_body
+
+    def _refuse_body(self, reply: Reply) -> None:
+        if self._body is not None and self._body.refusal is None:
+            self._body.refusal = reply
+
+    def _finish_message(self, reply: Reply) -> None:
+        self._budget.count_message()
+        self._end_transaction()
+        self._say(reply)
+        if reply.code in (421, 521):
+            self._close("closed by the server")
+        elif self._draining:
+            self.close()
+
+    def _transaction(self) -> Envelope:
+        if self.envelope is None:
+            raise LocalProtocolError("no transaction is under way")
+        return self.envelope
+
+    def _end_transaction(self) -> None:
+        self.envelope = None
+        if self.state in (ServerState.MAIL, ServerState.RCPT, ServerState.DATA):
+            self.state = ServerState.READY
+
+    def _forget(self) -> None:
+        if self.state is not ServerState.CONNECTED:
+            self.state = ServerState.START
+            self._mode = self._read_command
+        self.envelope = None
+        self.authenticated = self.extended = False
+        self._offer = Offer(self.config)
+
+    # Saying it.
+
+    def _hang_up(self, reply: Reply, reason: str) -> ServerStep:
+        self._pending = None
+        self.state = ServerState.CLOSED
+        self._say(reply)
+        self._close(reason)
+        return Step.AGAIN
+
+    def _say(self, reply: Reply) -> None:
+        if not self._enhanced and reply.enhanced is not None:
+            reply = reply._replace(enhanced=None)
+        utf8 = self.envelope is not None and self.envelope.mail.parameters.smtputf8
+        encoded = encode_reply(reply, utf8)
+        self._send(encoded)
+        if self.trace is not None:
+            for line in encoded[:-2].split(b"\r\n"):
+                self.trace(self._speaker, line)
+
+    def _trace_line(self, speaker: str, line: bytes) -> None:
+        if self.trace is not None:
+            self.trace(speaker, line)
+
+
+def _refusal(usual: Reply, code: int | None, text: str | None, enhanced: str | None) -> Reply:
+    """Return the reply that refuses, the usual one where the caller leaves something out."""
+    if code is None:
+        code = usual.code
+    if not 400 <= code <= 599:
+        raise GrammarError(f"{code} does not refuse")
+    if enhanced is None:
+        same_class = usual.enhanced is not None and usual.enhanced.status_class == code // 100
+        status = usual.enhanced if same_class else f"{code // 100}.0.0"
+    else:
+        status = enhanced
+    return Reply.build(code, usual.text if text is None else text, status)
+
+
+_ANSWERED: dict[type, Callable[[AnsweringConnection, ServerEvent, Reply, bool], None]] = {
+    Connected: AnsweringConnection._answered_connected,
+    Hello: AnsweringConnection._answered_hello,
+    StartTLS: AnsweringConnection._answered_starttls,
+    Auth: AnsweringConnection._answered_auth,
+    AuthResponse: AnsweringConnection._answered_auth,
+    Mail: AnsweringConnection._answered_mail,
+    Rcpt: AnsweringConnection._answered_rcpt,
+    Data: AnsweringConnection._answered_data,
+    MessageEnd: AnsweringConnection._answered_message,
+    Vrfy: AnsweringConnection._answered_query,
+    Expn: AnsweringConnection._answered_query,
+}
