@@ -1,0 +1,285 @@
+"""The half of a POP3 server's connection that the application talks to: answers, and what they do.
+
+The other half, which reads the client's commands, is `mailproto.pop3.server`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
+
+from mailproto._core.codec import encode_base64
+from mailproto._core.connection import Step
+from mailproto._core.events import ConnectionClosed, StartTLS
+from mailproto._core.server import ServerConnection
+from mailproto.errors import LocalProtocolError
+from mailproto.pop3 import responses
+from mailproto.pop3.apop import check_timestamp
+from mailproto.pop3.command import SECRET
+from mailproto.pop3.config import POP3ServerConfig
+from mailproto.pop3.content import OutgoingMessage, WrongSizeError
+from mailproto.pop3.events import Apop, Connected, Login, Retrieve, ServerEvent, Update
+from mailproto.pop3.marks import MarkedMaildrop
+from mailproto.pop3.response import Response, encode_response, refusal
+from mailproto.pop3.rules import ServerState
+from mailproto.pop3.snapshot import MessageInfo
+from mailproto.sasl.base import Auth, AuthResponse
+
+ServerStep: TypeAlias = ServerEvent | ConnectionClosed | Step
+
+WRONG_SIZE = "a message is not of the size that its snapshot says"
+"""The reason of a `ConnectionClosed` that is due to the store."""
+
+_LOGINS = (Login, Apop, Auth, AuthResponse)
+
+
+class AnsweringConnection(ServerConnection[ServerEvent]):
+    """What `POP3ServerConnection` is made of, but for reading commands."""
+
+    def __init__(self, config: POP3ServerConfig | None = None, timestamp: str | None = None) -> None:
+        self.config = config if config is not None else POP3ServerConfig()
+        super().__init__(self.config.limits)
+        if timestamp is not None:
+            check_timestamp(timestamp)
+        self.state = ServerState.CONNECTED
+        self.auth_failures = 0
+        self._timestamp = timestamp
+        self._maildrop = MarkedMaildrop(())
+        self._outgoing: OutgoingMessage | None = None
+        self._stopping = False
+
+    def _read_exchange(self) -> ServerStep:
+        """Read the client's response to a challenge."""
+        raise NotImplementedError
+
+    def _opened(self) -> None:
+        """Learn that a login was accepted."""
+        raise NotImplementedError
+
+    def challenge(self, data: bytes) -> None:
+        """Answer a pending `Auth` or `AuthResponse` with a challenge; the next event is the response to it.
+
+        Raises:
+            LocalProtocolError: something else is pending, or nothing.
+        """
+        if not isinstance(self._pending, Auth | AuthResponse):
+            raise LocalProtocolError("a challenge answers only Auth and AuthResponse")
+        self._pending = None
+        self._enter(ServerState.EXCHANGE)
+        self._mode = self._read_exchange
+        if self.trace is not None:
+            self.trace(self._speaker, b"+ " + SECRET)
+        self._send(b"+ %s\r\n" % encode_base64(data))
+        self._stop_if_told()
+
+    def accept(self, text: str | None = None, *, maildrop: Sequence[MessageInfo] | None = None) -> None:
+        """Answer the `pending` event with yes; ``text`` replaces the usual words of the response.
+
+        A login is accepted with the ``maildrop``: its messages, in an order that holds for the session. A
+        `Retrieve` stays pending until `end_data`.
+
+        Raises:
+            LocalProtocolError: there is nothing to answer, or a ``maildrop`` is missing or out of place.
+            GrammarError: the maildrop has what no maildrop may have, such as two equal unique-ids.
+        """
+        pending = self._pending
+        if isinstance(pending, _LOGINS) != (maildrop is not None):
+            raise LocalProtocolError("a login, and nothing else, is accepted with a maildrop")
+        if self._outgoing is not None:
+            raise LocalProtocolError("this Retrieve was accepted already")
+        opened = MarkedMaildrop(maildrop) if maildrop is not None else None
+        self._take_pending()
+        if isinstance(pending, Retrieve):
+            self._accept_retrieve(pending, text)
+            return
+        if isinstance(pending, Connected):
+            text = self.config.greeting if text is None else text
+            text = text if self._timestamp is None else f"{text} {self._timestamp}"
+        self._reply(responses.ACCEPTED[type(pending)] if text is None else Response(True, text))
+        if opened is not None:
+            self._maildrop = opened
+            self._enter(ServerState.TRANSACTION)
+            self._opened()
+        elif isinstance(pending, Connected):
+            self._enter(ServerState.AUTHORIZATION)
+        elif isinstance(pending, StartTLS):
+            self._close_gate()
+        else:
+            self._over()
+        self._stop_if_told()
+
+    def _accept_retrieve(self, event: Retrieve, text: str | None) -> None:
+        size = self._maildrop[event.number].size
+        if text is not None:
+            self._reply(Response(True, text))
+        elif event.lines is None:
+            self._say(f"+OK {size} octets")
+        else:
+            self._reply(responses.TOP_FOLLOWS)
+        self._pending = event
+        self._outgoing = OutgoingMessage(size, event.lines)
+
+    def reject(self, code: int | None = None, text: str | None = None, enhanced: str | None = None) -> None:
+        """Answer the `pending` event with no.
+
+        ``enhanced`` is the response code of RFC 2449 section 8, such as ``"IN-USE"``. What SMTP would say, with
+        ``code`` or ``enhanced``, is understood as far as POP3 has words for it. In the middle of a message
+        nothing can be said any more: the connection closes, and the client knows that the message is not whole.
+
+        Raises:
+            LocalProtocolError: there is nothing to answer.
+            GrammarError: ``enhanced`` is neither a response code nor a status code.
+        """
+        if self._outgoing is not None:
+            self._break_off("the message could not be read to its end")
+            return
+        default = responses.REJECTED[type(self._pending)] if self._pending is not None else responses.UNKNOWN
+        response = refusal(default, code, text, enhanced)
+        pending = self._take_pending()
+        self._reply(response)
+        if isinstance(pending, Update):
+            self._over()
+        elif isinstance(pending, Connected):
+            self._over("refused the connection")
+        elif isinstance(pending, _LOGINS) and response.code in (None, "AUTH"):
+            self.auth_failures += 1
+            if self.auth_failures >= self.limits.max_auth_failures:
+                self._over("too many failed logins")
+        self._stop_if_told()
+
+    def answer_default(self) -> None:
+        """Answer the `pending` event with what is safe when nobody did: the greeting, and no to everything else."""
+        if isinstance(self._pending, Connected):
+            self.accept()
+        else:
+            self.reject()
+
+    @property
+    def wants_data(self) -> bool:
+        """Whether a `Retrieve` was accepted and has room for more of the message. TOP may have enough early."""
+        return self._outgoing is not None and not self._outgoing.full
+
+    def send_data(self, data: bytes) -> None:
+        """Send a piece of the message, cut anywhere. Every line end becomes CRLF, and the dots are put on.
+
+        A message that grows beyond the size of the snapshot closes the connection (see `end_data`). Once the
+        connection is over, nothing happens.
+
+        Raises:
+            LocalProtocolError: no `Retrieve` was accepted.
+        """
+        outgoing = self._sending()
+        if outgoing is None:
+            return
+        try:
+            content = outgoing.feed(data)
+        except WrongSizeError:
+            self._break_off(WRONG_SIZE)
+            return
+        if content:
+            self._count_chunk(len(content))
+            self._send(content)
+
+    def end_data(self) -> None:
+        """End the message, and with it the answer to `Retrieve`.
+
+        If it is not of the size that the snapshot told, the connection closes without the end: a client is not
+        to take for whole what is not.
+
+        Raises:
+            LocalProtocolError: no `Retrieve` was accepted.
+        """
+        outgoing = self._sending()
+        if outgoing is None:
+            return
+        try:
+            end = outgoing.finish()
+        except WrongSizeError:
+            self._break_off(WRONG_SIZE)
+            return
+        self._pending = self._outgoing = None
+        if self.trace is not None:
+            self.trace(self._speaker, b"<message of %d octets>" % outgoing.sent)
+            self.trace(self._speaker, b".")
+        self._send(end)
+        self._stop_if_told()
+
+    def _sending(self) -> OutgoingMessage | None:
+        if self._outgoing is None and not self._closing:
+            raise LocalProtocolError("no message is being sent")
+        return self._outgoing
+
+    def _break_off(self, reason: str) -> None:
+        self._pending = self._outgoing = None
+        self._over(reason)
+
+    # Output.
+
+    def _reply(self, response: Response) -> Step:
+        return self._emit(encode_response(response))
+
+    def _say(self, text: str) -> Step:
+        """Send what is ours down to the last letter, so that nothing has to be checked."""
+        return self._emit(f"{text}\r\n".encode("ascii"))
+
+    def _emit(self, data: bytes) -> Step:
+        if self.trace is not None:
+            for line in data[:-2].split(b"\r\n"):
+                self.trace(self._speaker, line)
+        self._send(data)
+        return Step.AGAIN
+
+    def _say_lines(self, first: str, lines: Iterable[str]) -> Step:
+        """Send a response of several lines. None of ours begins with a dot, so there is none to stuff."""
+        return self._say("\r\n".join((first, *lines, ".")))
+
+    # State, time and the end.
+
+    def _enter(self, state: ServerState) -> None:
+        self.state = state
+
+    def _over(self, reason: str = "") -> None:
+        self._enter(ServerState.CLOSED)
+        self._close(reason)
+
+    def _fail(self, reason: str) -> None:
+        super()._fail(reason)
+        self._outgoing = None
+        self._enter(ServerState.CLOSED)
+
+    def _forget(self) -> None:
+        if self.state is not ServerState.CONNECTED:
+            self._enter(ServerState.AUTHORIZATION)
+        self._stop_if_told()
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that the wait for input, or for the peer to take output, may last."""
+        if self._gate:
+            return self.limits.handshake_timeout
+        if self._outgoing is not None:
+            return self.limits.data_timeout
+        if self.state is ServerState.TRANSACTION:
+            return self.limits.session_timeout
+        return self.limits.login_timeout
+
+    def receive_timeout(self) -> None:
+        """Learn that a wait took longer than `timeout`.
+
+        The connection ends, without a word and without UPDATE (RFC 1939 section 3).
+        """
+        self._fail("the client took too long")
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits for an answer, and nothing is being answered."""
+        return self._pending is None and not self._gate and not self._closing
+
+    def shut_down(self) -> None:
+        """End the connection as soon as nothing is cut short by it: at once, or after the pending answer."""
+        self._stopping = True
+        self._stop_if_told()
+
+    def _stop_if_told(self) -> None:
+        if self._stopping and self.idle:
+            self._over("shut down")

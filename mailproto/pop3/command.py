@@ -1,0 +1,194 @@
+"""Command lines, what a client writes (RFC 1939 section 3, RFC 2449 sections 3 and 4), and the handles of them."""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from mailproto._core.codec import encode_base64, parse_uint
+from mailproto.errors import GrammarError
+from mailproto.pop3.capabilities import Capabilities, check_mechanism, parse_capabilities
+from mailproto.pop3.listing import Stat, collect, parse_size, parse_stat, parse_unique_id
+from mailproto.pop3.response import Response
+from mailproto.pop3.tolerance import Lenience
+
+T = TypeVar("T")
+
+MAX_COMMAND_LINE = 255  # octets with the CRLF, RFC 2449 section 4
+SECRET = b"<secret>"
+"""What stands in a trace where a secret was."""
+
+_VERB = re.compile(r"[!-~]{3,4}")
+_PARAMETER = re.compile(r"[!-~]+")
+_PASSWORD = re.compile(r"[ -~]+")
+
+
+class Shape(enum.Enum):
+    """What a positive response to a command is made of."""
+
+    LINE = enum.auto()
+    LISTING = enum.auto()  # many lines, short ones
+    MESSAGE = enum.auto()
+    EXCHANGE = enum.auto()  # challenges and responses
+
+
+class Command(Generic[T]):
+    """A client's handle of a command: what was asked, and in time the response.
+
+    Attributes:
+        verb: the command.
+        response: the first line of the response, None until it has come.
+        result: what the response means, for a command that asks something; None until all of it has come.
+        done: whether all of the response has come.
+    """
+
+    __slots__ = ("done", "held", "line", "parse", "response", "result", "shape", "shown", "verb")
+
+    def __init__(
+        self,
+        verb: str,
+        line: bytes,
+        shown: bytes | None = None,
+        *,
+        shape: Shape = Shape.LINE,
+        parse: Callable[[list[bytes], Lenience], T] | None = None,
+        held: bytes | None = None,
+    ) -> None:
+        self.verb = verb
+        self.line = line
+        self.shown = line[:-2] if shown is None else shown
+        self.shape = shape
+        self.parse = parse
+        self.held = held  # an initial response that has to wait for the server's empty challenge
+        self.response: Response | None = None
+        self.result: T | None = None
+        self.done = False
+
+    def __repr__(self) -> str:
+        return f"<{self.shown.decode('ascii')}>"
+
+
+def command_line(verb: str, *parameters: str | int, parameter: re.Pattern[str] = _PARAMETER) -> bytes:
+    """Return a command as it goes on the wire.
+
+    Raises:
+        GrammarError: a part has octets that may not stand in a command, or the line is longer than 255 octets.
+    """
+    if not _VERB.fullmatch(verb):
+        raise GrammarError(f"not a command: {verb!a:.40}")
+    texts = [str(value) for value in parameters]
+    if not all(map(parameter.fullmatch, texts)):
+        raise GrammarError(f"a parameter of {verb} that is empty, or has more than printable ASCII in it")
+    line = f"{' '.join((verb, *texts))}\r\n".encode("ascii")
+    if len(line) > MAX_COMMAND_LINE:
+        raise GrammarError(f"{verb} with {len(line)} octets; a command may have {MAX_COMMAND_LINE}")
+    return line
+
+
+def plain(verb: str, *parameters: str | int) -> Command[None]:
+    """Return a command whose response is one line that means only yes or no."""
+    return Command(verb, command_line(verb, *parameters))
+
+
+def on_message(verb: str, number: int, shape: Shape = Shape.LINE) -> Command[None]:
+    """Return a command on message ``number``."""
+    return Command(verb, command_line(verb, _at_least(1, number)), shape=shape)
+
+
+def top(number: int, lines: int) -> Command[None]:
+    """Return the TOP command (RFC 1939 section 7)."""
+    return Command("TOP", command_line("TOP", _at_least(1, number), _at_least(0, lines)), shape=Shape.MESSAGE)
+
+
+def password(secret: str) -> Command[None]:
+    """Return the PASS command (RFC 1939 section 7). Spaces are part of the password, wherever they stand."""
+    return Command("PASS", command_line("PASS", secret, parameter=_PASSWORD), b"PASS " + SECRET)
+
+
+def apop(username: str, digest: str) -> Command[None]:
+    """Return the APOP command (RFC 1939 section 7)."""
+    line = command_line("APOP", username, digest)
+    return Command("APOP", line, b"APOP %s %s" % (username.encode("ascii"), SECRET))
+
+
+def auth(mechanism: str, initial_response: bytes | None, *, along: bool) -> Command[None]:
+    """Return the AUTH command (RFC 5034 section 4).
+
+    The initial response goes with it if that is allowed at all (``along``) and the line stays within 255 octets;
+    else it waits for the server's empty challenge.
+
+    Raises:
+        GrammarError: not the name of a SASL mechanism.
+    """
+    check_mechanism(mechanism)
+    alone = b"AUTH " + mechanism.encode("ascii")
+    if initial_response is None:
+        return Command("AUTH", alone + b"\r\n", shape=Shape.EXCHANGE)
+    line = b"%s %s\r\n" % (alone, encode_base64(initial_response) or b"=")
+    if not along or len(line) > MAX_COMMAND_LINE:
+        return Command("AUTH", alone + b"\r\n", shape=Shape.EXCHANGE, held=initial_response)
+    return Command("AUTH", line, b"%s %s" % (alone, SECRET), shape=Shape.EXCHANGE)
+
+
+def capa(limit: int) -> Command[Capabilities]:
+    """Return the CAPA command (RFC 2449 section 5), of whose capabilities ``limit`` are kept."""
+
+    def parse(lines: list[bytes], lenience: Lenience) -> Capabilities:
+        return parse_capabilities(lines, lenience, limit)
+
+    return Command("CAPA", b"CAPA\r\n", shape=Shape.LISTING, parse=parse)
+
+
+def stat() -> Command[Stat]:
+    """Return the STAT command (RFC 1939 section 5)."""
+    return Command("STAT", b"STAT\r\n", parse=lambda lines, lenience: parse_stat(lines[0], lenience))
+
+
+def last() -> Command[int]:
+    """Return the LAST command, which RFC 1460 had."""
+    return Command("LAST", b"LAST\r\n", parse=lambda lines, _: parse_uint(lines[0].partition(b" ")[0]))
+
+
+def list_one(number: int) -> Command[int]:
+    """Return the LIST command for one message (RFC 1939 section 5)."""
+    return _one("LIST", number, parse_size)
+
+
+def list_all() -> Command[dict[int, int]]:
+    """Return the LIST command for all messages (RFC 1939 section 5)."""
+    return _all("LIST", parse_size)
+
+
+def uidl_one(number: int) -> Command[str]:
+    """Return the UIDL command for one message (RFC 1939 section 7)."""
+    return _one("UIDL", number, parse_unique_id)
+
+
+def uidl_all() -> Command[dict[int, str]]:
+    """Return the UIDL command for all messages (RFC 1939 section 7)."""
+    return _all("UIDL", parse_unique_id)
+
+
+def _one(verb: str, number: int, parse_entry: Callable[[bytes, Lenience], tuple[int, T]]) -> Command[T]:
+    def parse(lines: list[bytes], lenience: Lenience) -> T:
+        answered, value = parse_entry(lines[0], lenience)
+        if answered != number:
+            raise GrammarError(f"an answer about message {answered}, not {number}")
+        return value
+
+    return Command(verb, command_line(verb, _at_least(1, number)), parse=parse)
+
+
+def _all(verb: str, parse_entry: Callable[[bytes, Lenience], tuple[int, T]]) -> Command[dict[int, T]]:
+    def parse(lines: list[bytes], lenience: Lenience) -> dict[int, T]:
+        return collect(parse_entry, lines, lenience)
+
+    return Command(verb, f"{verb}\r\n".encode("ascii"), shape=Shape.LISTING, parse=parse)
+
+
+def _at_least(minimum: int, number: int) -> int:
+    if type(number) is not int or number < minimum:
+        raise GrammarError(f"not a number from {minimum}: {number!a:.40}")
+    return number

@@ -1,0 +1,275 @@
+"""A client's jobs: open a session under a TLS policy, log in, look what is there, delete, leave.
+
+Fetching has a module of its own, `mailproto.pop3.flows.fetch`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, NoReturn, TypeVar, cast
+
+from mailproto._core.events import ConnectionClosed
+from mailproto._core.flow import Flow, Want
+from mailproto._core.policy import TLSPolicy
+from mailproto._flows.reading import read_event
+from mailproto.errors import (
+    AuthenticationError,
+    ConnectionClosedError,
+    MailProtoError,
+    NotSupportedError,
+    TLSRequiredError,
+)
+from mailproto.pop3 import command as commands
+from mailproto.pop3.capabilities import Capabilities
+from mailproto.pop3.client import POP3ClientConnection
+from mailproto.pop3.command import Command
+from mailproto.pop3.events import AuthChallenge, ClientEvent, GreetingReceived
+from mailproto.pop3.response import Response, ResponseError
+from mailproto.sasl.base import ClientExchange, ClientMechanism, Credentials
+from mailproto.sasl.choice import choose_mechanism
+
+T = TypeVar("T")
+
+POP3_PORT, POP3S_PORT = 110, 995
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionOptions:
+    """How a session is to be opened.
+
+    Args:
+        tls: how much TLS it takes.
+        credentials: whom to log in as, None for nobody.
+        mechanisms: the SASL mechanisms that may be used, in this order. None for all that are known, and USER and
+            PASS where the server offers none of them; empty for USER and PASS alone.
+        apop: log in with APOP, and with nothing else.
+        allow_plaintext_auth: send credentials without TLS, too, so that whoever listens has them.
+    """
+
+    tls: TLSPolicy = TLSPolicy.REQUIRED
+    credentials: Credentials | None = field(default=None, repr=False)
+    mechanisms: Sequence[str] | None = None
+    apop: bool = False
+    allow_plaintext_auth: bool = False
+
+
+class MessageListing(NamedTuple):
+    """What LIST and UIDL tell of a message. ``uid`` is None where the server has none."""
+
+    number: int
+    size: int
+    uid: str | None = None
+
+
+def default_endpoint(port: int | None, tls: TLSPolicy | None) -> tuple[int, TLSPolicy]:
+    """Return the port and the policy that are meant where the caller leaves one of them, or both, open.
+
+    Without a word it is TLS from the first octet on port 995 (RFC 8314 section 3.2). On any other port TLS is
+    required as well.
+    """
+    if tls is None:
+        tls = TLSPolicy.IMPLICIT if port in (None, POP3S_PORT) else TLSPolicy.REQUIRED
+    if port is None:
+        port = POP3S_PORT if tls is TLSPolicy.IMPLICIT else POP3_PORT
+    return port, tls
+
+
+def open_session(conn: POP3ClientConnection, options: SessionOptions) -> Flow[None]:
+    """Take a new connection to where messages can be fetched.
+
+    Raises:
+        ResponseError: the server refused the session.
+        TLSRequiredError: there is no TLS, and the policy insists on it.
+        AuthenticationError: the credentials were refused, or could not be sent safely.
+        NotSupportedError: APOP was asked for, and the server has none that can be trusted.
+        ConnectionClosedError: the server hung up.
+        RemoteProtocolError: the server does not speak POP3.
+    """
+    if options.tls is TLSPolicy.IMPLICIT:
+        yield Want.START_TLS
+    yield from _greeting(conn)
+    yield from wait_done(conn, conn.capa())
+    if options.tls in (TLSPolicy.REQUIRED, TLSPolicy.OPPORTUNISTIC):
+        yield from _secure(conn, options.tls)
+    if options.credentials is not None:
+        yield from log_in(conn, options.credentials, options)
+
+
+def log_in(conn: POP3ClientConnection, credentials: Credentials, options: SessionOptions) -> Flow[None]:
+    """Log in, in one way; when that is refused no weaker one is tried.
+
+    Raises:
+        AuthenticationError: refused, or there is no way that can be used. The credentials may still be good when
+            it is ``temporary``, for instance because another session has the maildrop.
+        NotSupportedError: APOP was asked for, and the server has none that can be trusted.
+        GrammarError: the credentials cannot be written in that way.
+    """
+    if conn.tls is None and not options.allow_plaintext_auth:
+        raise AuthenticationError("credentials are not sent without TLS")
+    if options.apop:
+        if conn.timestamp is None:
+            raise NotSupportedError("the greeting has no timestamp for APOP that can be trusted")
+        yield from _log_in_with(conn, conn.apop(credentials.username, credentials.password))
+    elif (mechanism := _choose(conn, options.mechanisms)) is not None:
+        yield from _authenticate(conn, mechanism, credentials)
+    else:
+        yield from _user_and_pass(conn, credentials)
+    if conn.capabilities is not None and conn.capabilities.differ_by_user:
+        yield from wait_done(conn, conn.capa())
+
+
+def request(conn: POP3ClientConnection, command: Command[T]) -> Flow[T]:
+    """Return the result of a command that was queued, once its response has come, and those before it.
+
+    Raises:
+        ResponseError: the response is -ERR.
+        ConnectionClosedError: the server hung up instead.
+        RemoteProtocolError: the server broke the protocol.
+    """
+    response = yield from wait_done(conn, command)
+    if not response.ok:
+        raise ResponseError(response, command.verb)
+    return cast(T, command.result)
+
+
+def listing(conn: POP3ClientConnection) -> Flow[list[MessageListing]]:
+    """Return what is in the maildrop, by LIST and, where the server has it, UIDL, asked for together."""
+    sizes = conn.list()
+    uids = conn.uidl() if not conn.capabilities or conn.capabilities.uidl else None
+    if uids is not None:
+        yield from wait_done(conn, uids)
+    listed = yield from request(conn, sizes)
+    known = (uids.result if uids is not None else None) or {}
+    return [MessageListing(number, size, known.get(number)) for number, size in listed.items()]
+
+
+def delete(conn: POP3ClientConnection, number: int) -> Flow[None]:
+    """Mark message ``number`` as deleted; `quit_session` deletes it.
+
+    Raises:
+        ResponseError: the server has no such message, any more.
+    """
+    yield from request(conn, conn.dele(number))
+
+
+def quit_session(conn: POP3ClientConnection) -> Flow[None]:
+    """Say QUIT, which makes the deletions, and wait for the word that they are made.
+
+    Raises:
+        ResponseError: some messages marked as deleted were not removed.
+        ConnectionClosedError: the server hung up, and nobody knows whether it made the deletions.
+    """
+    yield from request(conn, conn.quit())
+
+
+def wait_done(conn: POP3ClientConnection, command: Command[Any]) -> Flow[Response]:
+    """Return the response to a command that was queued, whatever it is, once all of it has come."""
+    while not command.done:
+        yield from next_event(conn)
+    return cast(Response, command.response)
+
+
+def next_event(conn: POP3ClientConnection) -> Flow[ClientEvent]:
+    """Return the next event of a connection that is not to close.
+
+    Raises:
+        ConnectionClosedError: it did.
+    """
+    event = yield from read_event(conn)
+    if isinstance(event, ConnectionClosed):
+        raise ConnectionClosedError(event.reason or "the connection is closed")
+    return event
+
+
+def _greeting(conn: POP3ClientConnection) -> Flow[None]:
+    while True:
+        event = yield from next_event(conn)
+        if isinstance(event, GreetingReceived):
+            if not event.response.ok:
+                raise ResponseError(event.response, "greeting")
+            return
+
+
+def _secure(conn: POP3ClientConnection, policy: TLSPolicy) -> Flow[None]:
+    required = policy is TLSPolicy.REQUIRED
+    if not _capabilities(conn).stls:
+        if required:
+            raise TLSRequiredError("the server does not offer STLS")
+        return
+    response = yield from wait_done(conn, conn.stls())
+    if response.ok:
+        yield from wait_done(conn, conn.capa())  # the handshake takes place on the way
+    elif required:
+        raise TLSRequiredError(f"the server refused STLS: {response}")
+
+
+def _capabilities(conn: POP3ClientConnection) -> Capabilities:
+    return conn.capabilities if conn.capabilities is not None else Capabilities()
+
+
+def _choose(conn: POP3ClientConnection, allowed: Sequence[str] | None) -> ClientMechanism | None:
+    """Return the SASL mechanism to take, None for USER and PASS.
+
+    Raises:
+        AuthenticationError: neither will do.
+    """
+    offered = _capabilities(conn)
+    may_use_user = not allowed and (offered.user or not offered.auth_mechanisms)
+    try:
+        return choose_mechanism(offered.auth_mechanisms, secure=True, allowed=allowed)
+    except AuthenticationError:
+        if may_use_user:
+            return None
+        raise
+
+
+def _user_and_pass(conn: POP3ClientConnection, credentials: Credentials) -> Flow[None]:
+    commands.password(credentials.password)  # raises before anything is queued, if it cannot be written
+    if credentials.authzid is not None:
+        raise AuthenticationError("USER and PASS cannot carry an authorization identity")
+    user = conn.user(credentials.username)
+    password = conn.pass_(credentials.password)
+    response = yield from wait_done(conn, user)
+    if not response.ok:
+        if not conn.withdraw(password):
+            yield from wait_done(conn, password)
+        _refuse(response)
+    yield from _log_in_with(conn, password)
+
+
+def _log_in_with(conn: POP3ClientConnection, command: Command[None]) -> Flow[None]:
+    response = yield from wait_done(conn, command)
+    if not response.ok:
+        _refuse(response)
+
+
+def _refuse(response: Response) -> NoReturn:
+    raise AuthenticationError(f"the server refused the login: {response}", temporary=response.temporary)
+
+
+def _authenticate(conn: POP3ClientConnection, mechanism: ClientMechanism, credentials: Credentials) -> Flow[None]:
+    exchange = mechanism.start(credentials)
+    command = conn.auth(mechanism.name, next(exchange))
+    failure: MailProtoError | None = None
+    while not command.done:
+        event = yield from next_event(conn)
+        if isinstance(event, AuthChallenge):
+            failure = _respond(conn, exchange, event.data)
+    if failure is not None:
+        raise failure
+    yield from _log_in_with(conn, command)
+
+
+def _respond(conn: POP3ClientConnection, exchange: ClientExchange, challenge: bytes) -> MailProtoError | None:
+    """Answer a challenge; return why not, when the mechanism does not want to go on."""
+    try:
+        response = exchange.send(challenge)
+    except StopIteration:
+        conn.auth_cancel()
+        return None
+    except MailProtoError as error:
+        conn.auth_cancel()
+        return error
+    conn.auth_response(response or b"")
+    return None

@@ -1,0 +1,275 @@
+"""A server's job: carry each event to the application's hook, and its answer back.
+
+A handler is an object with any of the methods named in `HOOKS`, each called with the session first. Raising `Reject`
+refuses, with ``enhanced`` as the response code, and any other exception is logged and answered with [SYS/TEMP].
+
+``on_auth`` says who somebody is, the same for USER and PASS, APOP and SASL, and for SMTP; ``on_login`` opens the
+maildrop of ``session.identity``. Without both of them nobody gets in.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+from mailproto._core.events import ConnectionClosed
+from mailproto._core.flow import Call, Flow, Sleep, Want
+from mailproto._flows.auth import authenticate
+from mailproto._flows.hooks import INTERNAL_ERROR, answer, call_hook
+from mailproto._flows.reading import read_event
+from mailproto._flows.session import Session
+from mailproto.errors import ConnectionClosedError, Reject
+from mailproto.pop3.answers import WRONG_SIZE
+from mailproto.pop3.apop import ApopCheck
+from mailproto.pop3.events import Apop, Connected, Login, Retrieve, Update
+from mailproto.pop3.server import POP3ServerConnection
+from mailproto.pop3.snapshot import Snapshot
+from mailproto.sasl.base import Auth, Identity, PasswordCheck, ServerMechanisms, identify
+from mailproto.sasl.choice import SERVER_MECHANISMS
+
+logger = logging.getLogger("mailproto")
+
+HOOKS = ("on_connect", "on_auth", "on_login", "on_retrieve", "on_commit", "on_close")
+"""The hooks. ``on_connect`` and ``on_close`` get the session alone; ``on_auth`` a `PasswordCheck`, an `ApopCheck` or
+another question of a SASL mechanism; ``on_login`` gets the session alone and returns a `Snapshot`; ``on_retrieve``
+gets a message number and returns the pieces of its content, ``on_commit`` the numbers of the messages to remove.
+Without the last two the snapshot is asked itself."""
+
+NO_MAILDROP = Reject(550, "There is no maildrop here", "SYS/PERM")
+
+
+class POP3Session(Session[POP3ServerConnection]):
+    """One POP3 client, as the application sees it.
+
+    Attributes:
+        snapshot: the open maildrop, None before login and after QUIT.
+    """
+
+    def __init__(self, conn: POP3ServerConnection, peer: str = "", local: str = "") -> None:
+        super().__init__(conn, peer, local)
+        self.snapshot: Snapshot | None = None
+        self.send_data = conn.send_data
+        self.end_data = conn.end_data
+
+
+def serve(
+    session: POP3Session,
+    handler: object,
+    *,
+    implicit_tls: bool = False,
+    mechanisms: ServerMechanisms = SERVER_MECHANISMS,
+) -> Flow[None]:
+    """Serve one client to the end of its connection.
+
+    The snapshot is closed on every way out, once, and ``on_close`` hears of it on every way out but one: when the
+    flow itself is broken off, there is nobody left to ask.
+
+    Args:
+        implicit_tls: begin with the handshake (RFC 8314 section 3.2).
+        mechanisms: the SASL mechanisms by name; the config says which of them are offered.
+    """
+    service = _Service(session, handler, mechanisms)
+    try:
+        if implicit_tls:
+            yield Want.START_TLS
+        yield from service.converse()
+    except ConnectionClosedError:
+        session.conn.data_to_send()  # nobody is there to hear it
+    except Exception:
+        logger.exception("a session failed")
+    except BaseException:
+        service.abandon()
+        raise
+    yield from service.end()
+
+
+class _Service:
+    """The flow over the events of one session."""
+
+    def __init__(self, session: POP3Session, handler: object, mechanisms: ServerMechanisms) -> None:
+        self._session = session
+        self._conn = session.conn
+        self._handler = handler
+        self._mechanisms = mechanisms
+        self._hooks: dict[str, Any] = {name: getattr(handler, name, None) for name in HOOKS}
+
+    def converse(self) -> Flow[None]:
+        """Take events until the connection is over."""
+        while True:
+            event = yield from read_event(self._conn)
+            match event:
+                case Retrieve():
+                    yield from self._retrieve(event)
+                case Login() | Apop() | Auth():
+                    yield from self._log_in(event)
+                case Update():
+                    yield from self._commit(event)
+                case Connected():
+                    yield from self._connect()
+                case ConnectionClosed():
+                    level = logging.ERROR if event.reason == WRONG_SIZE else logging.DEBUG
+                    logger.log(level, "the session ended: %s", event.reason or "in good order")
+                    return
+
+    def end(self) -> Flow[None]:
+        """Release the maildrop, and tell the application."""
+        yield from self._release()
+        if self._hooks["on_close"] is not None:
+            try:
+                yield from call_hook(self._hooks["on_close"], self._session)
+            except Reject:
+                logger.warning("on_close has nothing to reject")
+
+    def abandon(self) -> None:
+        """Release the maildrop without waiting for anything: nobody drives this flow any more."""
+        snapshot, self._session.snapshot = self._session.snapshot, None
+        if snapshot is not None:
+            closing = snapshot.close()
+            if inspect.iscoroutine(closing):
+                closing.close()
+                logger.error("a session was broken off, and its maildrop could not be closed")
+
+    def _connect(self) -> Flow[None]:
+        hook = self._hooks["on_connect"]
+        try:
+            if hook is not None:
+                yield from call_hook(hook, self._session)
+        except Reject as refusal:
+            answer(self._conn, refusal)
+        else:
+            self._conn.accept()
+
+    # Login.
+
+    def _log_in(self, event: Login | Apop | Auth) -> Flow[None]:
+        conn = self._conn
+        try:
+            identity = yield from self._identify(event)
+        except Reject as refusal:
+            yield from self._delay()
+            answer(conn, refusal)
+            return
+        if identity is not None:
+            yield from self._open(identity)
+        elif conn.pending is not None:
+            yield from self._delay()
+            conn.reject()
+
+    def _identify(self, event: Login | Apop | Auth) -> Flow[Identity | None]:
+        """Return who the client has proved to be; None if nobody, or if it gave up."""
+        if isinstance(event, Auth):
+            return (yield from authenticate(self._conn, event, self._mechanisms, self._handler, self._session))
+        hook = self._hooks["on_auth"]
+        if hook is None:
+            return None
+        if isinstance(event, Login):
+            check = PasswordCheck("USER", event.username, event.password)
+            return identify(check, (yield from call_hook(hook, self._session, check)))
+        question = ApopCheck(event.username, event.timestamp, event.digest)
+        said = yield from call_hook(hook, self._session, question)
+        return Identity(said if isinstance(said, str) else event.username, "APOP") if said else None
+
+    def _delay(self) -> Flow[None]:
+        """Make guessing slow: each refusal takes longer than the one before."""
+        delay = self._conn.limits.auth_failure_delay * (self._conn.auth_failures + 1)
+        if delay > 0:
+            yield Sleep(delay)
+
+    def _open(self, identity: Identity) -> Flow[None]:
+        """Have the application open the maildrop, and show it to the client."""
+        session = self._session
+        session._identity = identity
+        try:
+            if self._hooks["on_login"] is None:
+                raise NO_MAILDROP
+            session.snapshot = yield from call_hook(self._hooks["on_login"], session)
+            messages = yield from call_hook(getattr, session.snapshot, "messages")
+            yield from call_hook(lambda: self._conn.accept(maildrop=messages))
+        except Reject as refusal:
+            yield from self._release()
+            session._identity = None
+            answer(self._conn, refusal)
+
+    # The maildrop.
+
+    def _retrieve(self, event: Retrieve) -> Flow[None]:
+        conn = self._conn
+        try:
+            pieces = yield from self._pieces(event.number)
+            piece = yield from self._next(pieces)  # nothing is promised before this much was to be had
+        except Reject as refusal:
+            answer(conn, refusal)
+            return
+        conn.accept()
+        try:
+            while piece is not None:
+                conn.send_data(piece)
+                piece = (yield from self._next(pieces)) if conn.wants_data else None
+        except Reject:
+            conn.reject()
+        else:
+            conn.end_data()
+        finally:
+            close = getattr(pieces, "close", None)
+            if close is not None:
+                close()
+
+    def _pieces(self, number: int) -> Flow[Iterator[bytes]]:
+        hook = self._hooks["on_retrieve"]
+        if hook is not None:
+            content = yield from call_hook(hook, self._session, number)
+        else:
+            content = yield from call_hook(self._open_maildrop.retrieve, number)
+        return iter((content,) if isinstance(content, bytes) else content)
+
+    def _next(self, pieces: Iterator[bytes]) -> Flow[bytes | None]:
+        """Return the next piece of a message, None behind the last."""
+        try:
+            piece: bytes | None = yield Call(next, (pieces, None))
+        except (Reject, ConnectionClosedError):
+            raise
+        except Exception:
+            logger.exception("a message could not be read")
+            raise INTERNAL_ERROR from None
+        return piece
+
+    def _commit(self, event: Update) -> Flow[None]:
+        """Have the deletions made, and the lock released, before the client hears of it."""
+        hook = self._hooks["on_commit"]
+        try:
+            if hook is not None:
+                yield from call_hook(hook, self._session, event.deleted)
+            else:
+                yield from call_hook(self._open_maildrop.commit, event.deleted)
+        except Reject as refusal:
+            yield from self._release()
+            self._refuse_commit(refusal)
+        else:
+            yield from self._release()
+            self._conn.accept()
+
+    def _refuse_commit(self, refusal: Reject) -> None:
+        if refusal is INTERNAL_ERROR:
+            self._conn.reject()  # RFC 1939 section 6 has words for it
+        else:
+            answer(self._conn, refusal)
+
+    @property
+    def _open_maildrop(self) -> Snapshot:
+        if self._session.snapshot is None:
+            raise NO_MAILDROP
+        return self._session.snapshot
+
+    def _release(self) -> Flow[None]:
+        snapshot, self._session.snapshot = self._session.snapshot, None
+        if snapshot is None:
+            return
+        try:
+            yield Call(snapshot.close)
+        except ConnectionClosedError:  # thrown when the output before the call could not be sent
+            self._session.snapshot = snapshot
+            raise
+        except Exception:
+            logger.exception("a maildrop could not be closed")

@@ -1,0 +1,107 @@
+"""The order of POP3 commands as two tables, one a role: what may be said in each state."""
+
+from __future__ import annotations
+
+import enum
+from typing import TypeAlias, TypeVar
+
+
+class ServerState(enum.Enum):
+    """Where a server's connection stands."""
+
+    CONNECTED = "nothing said yet"
+    AUTHORIZATION = "waiting for a login"
+    NAMED = "waiting for a login, and USER was the last command"
+    EXCHANGE = "in an AUTH exchange: lines are responses"
+    TRANSACTION = "the maildrop is open"
+    UPDATE = "QUIT was said, and the deletions are being made"
+    CLOSED = "over"
+
+
+class ClientState(enum.Enum):
+    """Where a client's connection stands, as far as the responses tell that have come."""
+
+    GREETING = "waiting for the greeting"
+    AUTHORIZATION = "not logged in"
+    TRANSACTION = "logged in"
+    FAILED = "broken for good"
+    CLOSED = "over"
+
+
+class Outcome(enum.Enum):
+    """What becomes of a command."""
+
+    ASK = "ask"
+    """It makes an event, and the user answers it."""
+    OWN = "own"
+    """The connection answers it."""
+    REFUSED = "-ERR"
+    SENT = "send"
+    """On a client: it goes out as soon as it is its turn."""
+    NOT_SENT = "no"
+    """On a client: it is the caller's mistake."""
+
+
+SERVER_TABLE = """
+command  AUTHORIZATION  NAMED  TRANSACTION
+USER     own            own    -ERR
+PASS     -ERR           ask    -ERR
+APOP     ask            ask    -ERR
+AUTH     ask            ask    -ERR
+STLS     ask            ask    -ERR
+STAT     -ERR           -ERR   own
+LIST     -ERR           -ERR   own
+UIDL     -ERR           -ERR   own
+RETR     -ERR           -ERR   ask
+TOP      -ERR           -ERR   ask
+DELE     -ERR           -ERR   own
+RSET     -ERR           -ERR   own
+NOOP     -ERR           -ERR   own
+LAST     -ERR           -ERR   own
+CAPA     own            own    own
+QUIT     own            own    ask
+"""
+"""RFC 1939 sections 4 to 7, RFC 2449 section 5, RFC 2595 section 4, RFC 5034 section 4.
+
+The other states look at no commands: these wait until the state is left, which they never do once it is CLOSED.
+"""
+
+CLIENT_TABLE = """
+command  GREETING  AUTHORIZATION  TRANSACTION  FAILED  CLOSED
+USER     no        send           no           no      no
+PASS     no        send           no           no      no
+APOP     no        send           no           no      no
+AUTH     no        send           no           no      no
+STLS     no        send           no           no      no
+STAT     no        no             send         no      no
+LIST     no        no             send         no      no
+UIDL     no        no             send         no      no
+RETR     no        no             send         no      no
+TOP      no        no             send         no      no
+DELE     no        no             send         no      no
+RSET     no        no             send         no      no
+NOOP     no        no             send         no      no
+LAST     no        no             send         no      no
+CAPA     no        send           send         no      no
+QUIT     no        send           send         no      no
+"""
+"""The same rules as a client keeps them. Further, nothing goes behind QUIT, and nothing behind AUTH or STLS before
+they are answered; PASS goes only right behind USER, and APOP only with a timestamp."""
+
+StateT = TypeVar("StateT", bound=enum.Enum)
+Rules: TypeAlias = dict[tuple[StateT, str], Outcome]
+
+
+def read_rules(table: str, states: type[StateT]) -> Rules[StateT]:
+    """Return (state, command) to outcome for one of the tables."""
+    header, *rows = (line.split() for line in table.split("\n") if line)
+    return {
+        (states[state], verb): Outcome(outcome)
+        for verb, *outcomes in rows
+        for state, outcome in zip(header[1:], outcomes, strict=True)
+    }
+
+
+SERVER_RULES = read_rules(SERVER_TABLE, ServerState)
+CLIENT_RULES = read_rules(CLIENT_TABLE, ClientState)
+VERBS = frozenset(verb for _, verb in SERVER_RULES)

@@ -1,0 +1,359 @@
+"""The server's side of POP3 (RFC 1939), as a state machine without I/O.
+
+The application answers a login with a snapshot of the maildrop. From it the connection answers everything but
+content, and it keeps the marks of deletion: they reach the application as one `Update`, on QUIT alone. What may be
+said when is in `mailproto.pop3.rules.SERVER_TABLE`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable
+from typing import TypeAlias
+
+from mailproto._core.buffer import LineTooLongError
+from mailproto._core.codec import decode_base64, parse_uint
+from mailproto._core.connection import Step
+from mailproto._core.events import StartTLS
+from mailproto.errors import GrammarError
+from mailproto.pop3 import responses
+from mailproto.pop3.answers import AnsweringConnection, ServerStep
+from mailproto.pop3.command import SECRET
+from mailproto.pop3.config import POP3ServerConfig
+from mailproto.pop3.events import Apop, CommandRejected, Connected, Login, Retrieve, Update
+from mailproto.pop3.marks import Refusal
+from mailproto.pop3.response import Response
+from mailproto.pop3.rules import SERVER_RULES, VERBS, Outcome, ServerState
+from mailproto.sasl.base import Auth, AuthResponse
+
+_COMMAND = re.compile(rb"[ -~]*")
+_WORD = re.compile(rb"[!-~]+")
+_DIGEST = re.compile(rb"[0-9a-f]{32}")
+_FOREIGN = (b"GET ", b"POST ", b"PUT ", b"HEAD ", b"DELETE ", b"OPTIONS ", b"CONNECT ", b"Host:", b"\x16\x03")
+"""How a client of HTTP, or of TLS, begins: one that was lured here to talk to us on behalf of somebody else."""
+
+
+class POP3ServerConnection(AnsweringConnection):
+    """One session with a POP3 client.
+
+    Attributes:
+        config: how it behaves.
+        state: where it stands.
+        auth_failures: logins that were refused so far because of the credentials.
+    """
+
+    def __init__(self, config: POP3ServerConfig | None = None, timestamp: str | None = None) -> None:
+        """Begin a session.
+
+        Args:
+            config: how to behave.
+            timestamp: offers APOP. A msg-id in angle brackets that no other session ever has: it stands in the
+                greeting, and nothing in here could make one.
+
+        Raises:
+            GrammarError: ``timestamp`` is no msg-id.
+        """
+        super().__init__(config, timestamp)
+        self._username = ""
+        self._commands = _COMMANDS[self.state]
+        self._known_command_seen = False
+        self._commands_left = self.limits.max_commands
+        self._errors = 0
+        self._junk = 0
+        self._mode = self._greet
+
+    def _enter(self, state: ServerState) -> None:
+        super()._enter(state)
+        self._commands = _COMMANDS[state]
+
+    def _opened(self) -> None:
+        self._commands_left += 4 * len(self._maildrop)  # LIST, UIDL, RETR and DELE for each message
+        self._errors = self._junk = 0
+
+    # Input.
+
+    def _greet(self) -> ServerStep:
+        self._mode = self._read
+        return self._ask(Connected())
+
+    def _read(self) -> ServerStep:
+        """Read and carry out one command."""
+        try:
+            line = self._buffer.take_line(self.limits.max_line)
+        except LineTooLongError:
+            return self._skip_long_line(responses.LINE_TOO_LONG)
+        if line is None:
+            foreign = not self._known_command_seen and self._hang_up_on_foreigner(self._buffer.peek(4))
+            return foreign or Step.STARVED
+        verb, space, argument = line.partition(b" ")
+        handler = self._commands.get(verb) or self._commands.get(verb.upper())
+        if handler is None or not _COMMAND.fullmatch(line):
+            return self._hang_up_on_foreigner(line) or self._refuse_line(line)
+        if self.trace is not None:
+            self.trace(self._other, _redacted(line, self.config.auth_mechanisms))
+        self._known_command_seen = True
+        self._commands_left -= 1
+        if self._commands_left < 0:
+            return self._give_up(responses.TOO_MANY_COMMANDS)
+        if self.state is ServerState.NAMED:  # PASS comes right behind USER or not at all
+            self._enter(ServerState.AUTHORIZATION)
+        try:
+            return handler(self, argument if space else None)
+        except GrammarError:
+            return self._refuse(verb, responses.BAD_ARGUMENTS)
+        except Refusal as refused:
+            if self.state is not ServerState.TRANSACTION:
+                return self._refuse(verb, refused.response)
+            return self._count_junk() or self._refuse(verb, refused.response, error=False)
+
+    def _refuse_line(self, line: bytes) -> ServerStep:
+        """Refuse what is no command here. It is not shown: it may be a password in the wrong place."""
+        if self.trace is not None:
+            self.trace(self._other, b"<%d octets that are no command>" % len(line))
+        if self.state is ServerState.NAMED:
+            self._enter(ServerState.AUTHORIZATION)
+        verb = line.partition(b" ")[0].upper()
+        known = verb.isascii() and verb.decode("ascii") in VERBS
+        if not _COMMAND.fullmatch(line):
+            return self._refuse(verb if known else b"", responses.UNREADABLE)
+        return self._refuse(verb, responses.NOT_NOW) if known else self._refuse(b"", responses.UNKNOWN)
+
+    def _skip_long_line(self, response: Response) -> ServerStep:
+        if self.trace is not None:
+            self.trace(self._other, b"<over-long line>")
+        self._mode = self._skip
+        return self._refuse(b"", response)
+
+    def _skip(self) -> ServerStep:
+        if not self._buffer.skip_line():
+            return Step.STARVED
+        self._mode = self._read
+        return Step.AGAIN
+
+    def _hang_up_on_foreigner(self, beginning: bytes) -> ServerStep | None:
+        if self._known_command_seen or not beginning.startswith(_FOREIGN):
+            return None
+        self._over("the peer speaks another protocol")
+        return Step.AGAIN
+
+    def _at_rest(self) -> bool:
+        return self._mode == self._read and not len(self._buffer)
+
+    # Commands: each returns an event that asks, or answers by itself.
+
+    def _user(self, argument: bytes | None) -> ServerStep:
+        self._check_login(self.config.user)
+        self._username = _word(argument)
+        self._enter(ServerState.NAMED)
+        return self._count_junk() or self._reply(responses.SEND_PASSWORD)
+
+    def _pass(self, argument: bytes | None) -> ServerStep:
+        if not argument:
+            raise GrammarError("no password")
+        return self._ask(Login(self._username, argument.decode("ascii")))
+
+    def _apop(self, argument: bytes | None) -> ServerStep:
+        self._check_login(self._timestamp is not None)
+        name, _, digest = (argument or b"").partition(b" ")
+        if self._timestamp is None or not _DIGEST.fullmatch(digest):
+            raise GrammarError("not a name and a digest")
+        return self._ask(Apop(_word(name), self._timestamp, digest.decode("ascii")))
+
+    def _auth(self, argument: bytes | None) -> ServerStep:
+        self._check_login(bool(self.config.auth_mechanisms))
+        if argument is None:  # how clients asked before CAPA
+            return self._count_junk() or self._say_lines("+OK Mechanisms follow", self.config.auth_mechanisms)
+        name, space, response = argument.partition(b" ")
+        mechanism = name.upper().decode("ascii")
+        if mechanism not in self.config.auth_mechanisms:
+            raise Refusal(responses.AUTH_MECHANISM)
+        if not space:
+            return self._ask(Auth(mechanism))
+        return self._ask(Auth(mechanism, b"" if response == b"=" else _decode_initial(response)))
+
+    def _check_login(self, offered: bool) -> None:
+        if not offered:
+            raise Refusal(responses.UNKNOWN)
+        if not self._login_allowed:
+            raise Refusal(responses.TLS_REQUIRED)
+
+    @property
+    def _login_allowed(self) -> bool:
+        return self.tls is not None or self.config.allow_plaintext_auth
+
+    def _stls(self, argument: bytes | None) -> ServerStep:
+        _nothing(argument)
+        if self.tls is not None:
+            raise Refusal(responses.TLS_ALREADY)
+        if not self.config.starttls:
+            raise Refusal(responses.UNKNOWN)
+        return self._ask(StartTLS())
+
+    def _capa(self, argument: bytes | None) -> ServerStep:
+        _nothing(argument)
+        return self._count_junk() or self._say_lines("+OK Capability list follows", self._capabilities())
+
+    def _capabilities(self) -> Iterable[str]:
+        """Yield the capabilities as they are now; what concerns logins stays after login (RFC 2449 section 5)."""
+        yield from ("TOP", "UIDL", "PIPELINING", "RESP-CODES", "AUTH-RESP-CODE")
+        if self._login_allowed and self.config.user:
+            yield "USER"
+        if self._login_allowed and self.config.auth_mechanisms:
+            yield " ".join(("SASL", *self.config.auth_mechanisms))
+        if self.config.starttls and self.tls is None and self.state is not ServerState.TRANSACTION:
+            yield "STLS"
+        yield from self.config.extra_capabilities
+
+    def _stat(self, argument: bytes | None) -> ServerStep:
+        _nothing(argument)
+        return self._count_junk() or self._say(f"+OK {self._maildrop.count} {self._maildrop.octets}")
+
+    def _list(self, argument: bytes | None) -> ServerStep:
+        if argument is not None:
+            number = parse_uint(argument)
+            return self._say(f"+OK {number} {self._maildrop[number].size}")
+        lines = (f"{number} {message.size}" for number, message in self._maildrop.listed())
+        return self._count_junk() or self._say_lines(self._drop_listing(), lines)
+
+    def _uidl(self, argument: bytes | None) -> ServerStep:
+        if argument is not None:
+            number = parse_uint(argument)
+            return self._say(f"+OK {number} {self._maildrop[number].uid}")
+        lines = (f"{number} {message.uid}" for number, message in self._maildrop.listed())
+        return self._count_junk() or self._say_lines(self._drop_listing(), lines)
+
+    def _retr(self, argument: bytes | None) -> ServerStep:
+        number = parse_uint(argument or b"")
+        self._maildrop.visit(number)
+        self._junk = 0
+        return self._ask(Retrieve(number))
+
+    def _top(self, argument: bytes | None) -> ServerStep:
+        number, _, lines = (argument or b"").partition(b" ")
+        event = Retrieve(parse_uint(number), parse_uint(lines))
+        self._maildrop.visit(event.number)
+        self._junk = 0
+        return self._ask(event)
+
+    def _dele(self, argument: bytes | None) -> ServerStep:
+        number = parse_uint(argument or b"")
+        self._maildrop.mark(number)
+        self._junk = 0
+        return self._say(f"+OK Message {number} deleted")
+
+    def _rset(self, argument: bytes | None) -> ServerStep:
+        _nothing(argument)
+        self._maildrop.reset()
+        return self._count_junk() or self._say(self._drop_listing())
+
+    def _noop(self, argument: bytes | None) -> ServerStep:
+        _nothing(argument)
+        return self._count_junk() or self._reply(responses.OK)
+
+    def _last(self, argument: bytes | None) -> ServerStep:
+        _nothing(argument)
+        if not self.config.last:
+            raise Refusal(responses.UNKNOWN)
+        return self._count_junk() or self._say(f"+OK {self._maildrop.last}")
+
+    def _quit(self, argument: bytes | None) -> ServerStep:
+        _nothing(argument)
+        if self.state is ServerState.TRANSACTION:
+            self._enter(ServerState.UPDATE)
+            return self._ask(Update(self._maildrop.marked))
+        self._reply(responses.GOODBYE)
+        self._over()
+        return Step.AGAIN
+
+    def _drop_listing(self) -> str:
+        return f"+OK {self._maildrop.count} messages ({self._maildrop.octets} octets)"
+
+    # The AUTH exchange.
+
+    def _read_exchange(self) -> ServerStep:
+        """Read the client's response to a challenge (RFC 5034 section 4)."""
+        try:
+            line = self._buffer.take_line(self.limits.max_sasl_line)
+        except LineTooLongError:
+            self._enter(ServerState.AUTHORIZATION)
+            return self._skip_long_line(responses.LINE_TOO_LONG)
+        if line is None:
+            return Step.STARVED
+        if self.trace is not None:
+            self.trace(self._other, line if line == b"*" else SECRET)
+        self._mode = self._read
+        self._enter(ServerState.AUTHORIZATION)
+        if line == b"*":
+            return self._refuse(b"AUTH", responses.AUTH_CANCELLED)
+        try:
+            return self._ask(AuthResponse(decode_base64(line)))
+        except GrammarError:
+            return self._refuse(b"AUTH", responses.AUTH_NOT_BASE64)
+
+    # Limits.
+
+    def _refuse(self, verb: bytes, response: Response, *, error: bool = True) -> ServerStep:
+        self._errors += error
+        if self._errors >= self.limits.max_errors:
+            return self._give_up(responses.TOO_MANY_ERRORS)
+        self._reply(response)
+        return CommandRejected(verb.upper().decode("ascii"), response)
+
+    def _count_junk(self) -> ServerStep | None:
+        """Count a command that leads nowhere; return what to do when there were too many, None otherwise."""
+        self._junk += 1
+        return self._give_up(responses.TOO_MANY_COMMANDS) if self._junk > self.limits.max_junk else None
+
+    def _give_up(self, response: Response) -> ServerStep:
+        self._reply(response)
+        self._over(response.text)
+        return Step.AGAIN
+
+
+def _nothing(argument: bytes | None) -> None:
+    if argument is not None:
+        raise GrammarError("an argument where there is none")
+
+
+def _word(argument: bytes | None) -> str:
+    if argument is None or not _WORD.fullmatch(argument):
+        raise GrammarError("not a single argument")
+    return argument.decode("ascii")
+
+
+def _decode_initial(response: bytes) -> bytes:
+    """Return what an initial response says; that it is not base64 is an error of the exchange, not of syntax."""
+    try:
+        return decode_base64(response or b"=")
+    except GrammarError:
+        raise Refusal(responses.AUTH_NOT_BASE64) from None
+
+
+def _redacted(line: bytes, mechanisms: Collection[str]) -> bytes:
+    """Return a command of ours fit for a trace, whatever is wrong with it."""
+    verb, space, argument = line.partition(b" ")
+    name, more, _ = argument.partition(b" ")
+    match verb.upper():
+        case b"PASS" if space:
+            return verb + b" " + SECRET
+        case b"APOP" if space:
+            return b" ".join((verb, name, SECRET) if more else (verb, SECRET))
+        case b"AUTH" if space:
+            known = name.upper().decode("ascii") in mechanisms
+            return b" ".join((verb, *((name,) if known else ()), *((SECRET,) if more or not known else ())))
+        case b"USER" if more:
+            return b" ".join((verb, name, SECRET))
+    return line
+
+
+_Handler: TypeAlias = Callable[[POP3ServerConnection, bytes | None], ServerStep]
+
+_COMMANDS: dict[ServerState, dict[bytes, _Handler]] = {
+    state: {
+        verb.encode("ascii"): getattr(POP3ServerConnection, f"_{verb.lower()}")
+        for verb in sorted(VERBS)
+        if SERVER_RULES.get((state, verb), Outcome.REFUSED) is not Outcome.REFUSED
+    }
+    for state in ServerState
+}
+"""The handlers of each state's commands, in bytes and in upper case."""

@@ -1,0 +1,47 @@
+"""What a client lets pass of a server's deviations, by name."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Collection
+
+from mailproto.errors import GrammarError
+
+
+class Tolerance(enum.Enum):
+    """A deviation of a server's that can be let pass. Each reports itself when it is used."""
+
+    STRAY_SPACES = "stray spaces"
+    """More than one space, a tab, or one too many at either end, in STAT, LIST, UIDL and CAPA."""
+    LONG_UNIQUE_ID = "long unique-id"
+    """A unique-id of more than 70 characters."""
+    BARE_PLUS = "plus without space"
+    """``+`` for an empty challenge, which RFC 5034 section 4 writes with a space behind it."""
+
+
+class Lenience:
+    """The tolerances that are allowed, and in ``used`` those that were needed."""
+
+    __slots__ = ("_allowed", "used")
+
+    def __init__(self, allowed: Collection[Tolerance]) -> None:
+        self._allowed = allowed
+        self.used: set[Tolerance] = set()
+
+    def need(self, tolerance: Tolerance, what: str) -> None:
+        """Note that ``tolerance`` is needed; raise `GrammarError` for ``what`` if it is not allowed."""
+        if tolerance not in self._allowed:
+            raise GrammarError(f"{what} ({tolerance.value})")
+        self.used.add(tolerance)
+
+    def split(self, line: bytes) -> list[bytes]:
+        """Return the words of ``line``, which single spaces separate.
+
+        Raises:
+            GrammarError: there is more space than that, and it is not let.
+        """
+        words = line.split(b" ")
+        if b"" in words or b"\t" in line:
+            self.need(Tolerance.STRAY_SPACES, "words that are not separated by single spaces")
+            words = [word for word in line.replace(b"\t", b" ").split(b" ") if word]
+        return words
