@@ -5,7 +5,7 @@ The reading half is `mailproto.smtp.server`, what is said without words of one's
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from mailproto._core.codec import encode_base64
@@ -15,7 +15,7 @@ from mailproto._core.server import ServerConnection
 from mailproto.errors import GrammarError, LocalProtocolError
 from mailproto.sasl.base import Auth, AuthResponse
 from mailproto.smtp import replies
-from mailproto.smtp.body import BodyReader
+from mailproto.smtp.body import BodyReader, ChunkSource, DataSource, Source
 from mailproto.smtp.budget import Budget
 from mailproto.smtp.command import SECRET
 from mailproto.smtp.config import SMTPServerConfig
@@ -33,6 +33,7 @@ from mailproto.smtp.events import (
 )
 from mailproto.smtp.extensions import ENHANCED_STATUS_CODES, Standing
 from mailproto.smtp.offer import Offer
+from mailproto.smtp.parameters import Body
 from mailproto.smtp.reply import Reply, encode_reply
 from mailproto.smtp.rules import ServerState
 
@@ -53,6 +54,7 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
         self._offer = Offer(self.config)
         self._budget = Budget(self.limits)
         self._body: BodyReader | None = None
+        self._chunks = ChunkSource()
         self._draining = False
 
     # Answers.
@@ -95,6 +97,21 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
             LocalProtocolError: nothing is pending, or the code says what cannot be said there.
         """
         self._answer(reply)
+
+    def reply_each(self, each: Sequence[Reply]) -> None:
+        """Answer a pending `MessageEnd` in LMTP with a reply for each accepted recipient (RFC 2033 section 4.2).
+
+        Raises:
+            LocalProtocolError: that is not what is pending, or not so many replies are due.
+        """
+        if not self.config.lmtp or not isinstance(self._pending, MessageEnd):
+            raise LocalProtocolError("only a message in LMTP has a reply for each recipient")
+        if len(each) != len(self._pending.envelope.recipients):
+            raise LocalProtocolError("not as many replies as recipients")
+        if not all(reply.code // 100 in (2, 4, 5) for reply in each):
+            raise LocalProtocolError("such a reply is no answer to a message")
+        self._take_pending()
+        self._finish_message(each)
 
     def challenge(self, data: bytes) -> None:
         """Answer a pending `Auth` or `AuthResponse` with 334; the response will be the next event.
@@ -200,33 +217,44 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
             self.state = ServerState.RCPT
         self._say(reply)
 
-    def _answered_data(self, _: ServerEvent, reply: Reply, accepted: bool) -> None:
+    def _answered_data(self, event: ServerEvent, reply: Reply, accepted: bool) -> None:
+        if isinstance(event, Data) and event.chunked:
+            self._begin_body(self._chunks)
+            if not accepted:
+                self._refuse_body(reply)
+            return
         self._say(reply)
         if accepted:
-            self._begin_body()
+            self._begin_body(DataSource())
         else:
             self._end_transaction()
 
     def _answered_message(self, _: ServerEvent, reply: Reply, __: bool) -> None:
-        self._finish_message(reply)
+        self._finish_message((reply,) * self._final_replies())
 
     def _answered_query(self, _: ServerEvent, reply: Reply, __: bool) -> None:
         self._say(reply)
 
-    def _begin_body(self) -> None:
+    def _begin_body(self, source: Source) -> None:
         self.state = ServerState.DATA
-        self._body = BodyReader(self.config)
+        binary = self._transaction().mail.parameters.body is Body.BINARY_MIME
+        self._body = BodyReader(self.config, source, binary=binary)
         self._mode = self._read_body
 
     def _refuse_body(self, reply: Reply) -> None:
         if self._body is not None and self._body.refusal is None:
             self._body.refusal = reply
 
-    def _finish_message(self, reply: Reply) -> None:
+    def _final_replies(self) -> int:
+        """Return how many replies the message gets: one, or in LMTP one for each recipient."""
+        return len(self._transaction().recipients) if self.config.lmtp else 1
+
+    def _finish_message(self, final: Sequence[Reply]) -> None:
         self._budget.count_message()
         self._end_transaction()
-        self._say(reply)
-        if reply.code in (421, 521):
+        for reply in final:
+            self._say(reply)
+        if any(reply.code in (421, 521) for reply in final):
             self._close("closed by the server")
         elif self._draining:
             self.close()
@@ -238,7 +266,8 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
 
     def _end_transaction(self) -> None:
         self.envelope = None
-        if self.state in (ServerState.MAIL, ServerState.RCPT, ServerState.DATA):
+        self._body = None
+        if self.state in (ServerState.MAIL, ServerState.RCPT, ServerState.DATA, ServerState.CHUNKS):
             self.state = ServerState.READY
 
     def _forget(self) -> None:

@@ -1,4 +1,4 @@
-"""Receiving a message: off with the dots, and everything that a server will not have in it.
+"""Receiving a message, by DATA or by BDAT, and everything that a server will not have in it.
 
 A message that breaks a rule is read to its true end before it is refused, so that no part of it can pass for a
 command. How much of it was passed on does not depend on how the network cut it.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Protocol
 
 from mailproto._core.buffer import ReceiveBuffer
 from mailproto._core.dots import Unstuffer
@@ -17,6 +18,86 @@ from mailproto.smtp.config import BareNewlines, SMTPServerConfig
 from mailproto.smtp.reply import Reply
 
 _BARE_NEWLINE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
+
+
+class Source(Protocol):
+    """Where the octets of a message come from."""
+
+    @property
+    def done(self) -> bool:
+        """Whether the end of the message has come."""
+
+    @property
+    def at_boundary(self) -> bool:
+        """Whether the end of the message, or of a chunk of it, has come."""
+
+    def read(self, buffer: ReceiveBuffer) -> bytes:
+        """Consume what ``buffer`` has of the message, and return it, cut at no CRLF."""
+
+
+class DataSource:
+    """The text behind DATA: CRLF lines, dots stuffed, to a lone dot (RFC 5321 section 4.5.2)."""
+
+    __slots__ = ("_unstuffer",)
+
+    def __init__(self) -> None:
+        self._unstuffer = Unstuffer()
+
+    @property
+    def done(self) -> bool:
+        """Whether the lone dot has come."""
+        return self._unstuffer.done
+
+    @property
+    def at_boundary(self) -> bool:
+        """Whether the lone dot has come."""
+        return self._unstuffer.done
+
+    def read(self, buffer: ReceiveBuffer) -> bytes:
+        """Consume what ``buffer`` has of the text, and return it with the dots off."""
+        return buffer.unstuff(self._unstuffer)
+
+
+class ChunkSource:
+    """The octets behind BDAT: so many as were announced, in chunk after chunk (RFC 3030 section 2).
+
+    Attributes:
+        remaining: octets of the chunk under way that have not come yet.
+        last: whether it is the last chunk.
+        size: octets of the chunk.
+    """
+
+    __slots__ = ("_kept", "last", "remaining", "size")
+
+    def __init__(self) -> None:
+        self.remaining = self.size = 0
+        self.last = False
+        self._kept = b""
+
+    def begin(self, size: int, last: bool) -> None:
+        """Begin with a chunk of ``size`` octets."""
+        self.remaining = self.size = size
+        self.last = last
+
+    @property
+    def done(self) -> bool:
+        """Whether the last chunk is complete, and nothing of it is held back."""
+        return self.last and not self.remaining and not self._kept
+
+    @property
+    def at_boundary(self) -> bool:
+        """Whether the chunk is complete."""
+        return not self.remaining
+
+    def read(self, buffer: ReceiveBuffer) -> bytes:
+        """Consume what ``buffer`` has of the chunk; a CR at its end waits for what follows."""
+        data = buffer.take(self.remaining)
+        self.remaining -= len(data)
+        if self._kept:
+            data, self._kept = self._kept + data, b""
+        if data[-1:] == b"\r" and not self.done:
+            data, self._kept = data[:-1], b"\r"
+        return data
 
 
 class BodyReader:
@@ -30,37 +111,46 @@ class BodyReader:
 
     __slots__ = (
         "_bare_refusal",
+        "_binary",
         "_canonical",
         "_lines",
         "_max_size",
         "_nul_ok",
-        "_unstuffer",
+        "_source",
         "excess",
         "refusal",
         "size",
     )
 
-    def __init__(self, config: SMTPServerConfig) -> None:
+    def __init__(self, config: SMTPServerConfig, source: Source, *, binary: bool = False) -> None:
+        """Read from ``source``; in a ``binary`` message (BODY=BINARYMIME) every octet is as good as the other."""
         self.size = 0
         self.excess = 0
         self.refusal: Reply | None = None
-        self._unstuffer = Unstuffer()
+        self._source = source
+        self._binary = binary
         self._max_size = config.max_message_size
-        self._nul_ok = config.allow_nul
+        self._nul_ok = config.allow_nul or binary
         closes = config.bare_newlines is BareNewlines.CLOSE
         self._bare_refusal = replies.BARE_NEWLINE_CLOSE if closes else replies.BARE_NEWLINE
-        self._canonical = CanonicalNewlines() if config.bare_newlines is BareNewlines.NORMALIZE else None
+        mends = config.bare_newlines is BareNewlines.NORMALIZE and not binary
+        self._canonical = CanonicalNewlines() if mends else None
         limit = config.limits.max_body_line
-        self._lines = LineMeter(limit) if limit is not None else None
+        self._lines = LineMeter(limit) if limit is not None and not binary else None
 
     @property
     def done(self) -> bool:
         """Whether the end of the message has come."""
-        return self._unstuffer.done
+        return self._source.done
+
+    @property
+    def at_boundary(self) -> bool:
+        """Whether the end of the message, or of a chunk of it, has come."""
+        return self._source.at_boundary
 
     def read(self, buffer: ReceiveBuffer) -> bytes:
         """Consume what ``buffer`` has of the message; return what of it is to be passed on."""
-        content = buffer.unstuff(self._unstuffer)
+        content = self._source.read(buffer)
         if self.refusal is not None:
             self.excess += len(content)
             return b""
@@ -80,14 +170,14 @@ class BodyReader:
     def _is_fine(self, content: bytes) -> bool:
         return not (
             (self._lines is not None and self._lines.feed(content) is not None)
-            or has_bare_newline(content)
+            or (not self._binary and has_bare_newline(content))
             or (not self._nul_ok and b"\0" in content)
             or 0 < self._max_size < self.size + len(content)
         )
 
     def _faults(self, content: bytes) -> Iterator[tuple[int, Reply]]:
         """Yield where each kind of fault begins, first of its kind."""
-        bare = _BARE_NEWLINE.search(content)
+        bare = None if self._binary else _BARE_NEWLINE.search(content)
         if bare is not None:
             yield bare.start(), self._bare_refusal
         if not self._nul_ok and b"\0" in content:

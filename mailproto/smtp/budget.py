@@ -23,10 +23,14 @@ class Budget:
     def count_command(self, verb: str) -> Reply | None:
         """Count a command; one that leads nowhere counts twice, against two limits."""
         self._commands += 1
-        if verb in JUNK:
-            self._junk += 1
-        too_many = self._commands > self._limits.max_commands or self._junk > self._limits.max_junk
-        return replies.TOO_MANY_COMMANDS if too_many else None
+        if self._commands > self._limits.max_commands:
+            return replies.TOO_MANY_COMMANDS
+        return self.count_junk() if verb in JUNK else None
+
+    def count_junk(self) -> Reply | None:
+        """Count what leads nowhere."""
+        self._junk += 1
+        return replies.TOO_MANY_COMMANDS if self._junk > self._limits.max_junk else None
 
     def count_error(self) -> Reply | None:
         """Count a command that was refused without asking anybody."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from mailproto._core.codec import encode_base64
+from mailproto._core.codec import encode_base64, parse_uint
 from mailproto.address import Address, Path, check_domain, format_path, parse_path
 from mailproto.errors import GrammarError
 from mailproto.smtp.config import Tolerance
@@ -78,6 +78,17 @@ def decode_argument(argument: bytes) -> str:
         return argument.decode("utf-8")
     except UnicodeDecodeError:
         raise GrammarError("not UTF-8") from None
+
+
+def parse_chunk(argument: bytes) -> tuple[int, bool] | None:
+    """Return the size of a BDAT chunk and whether it is the last (RFC 3030 section 2); None if it cannot be told."""
+    digits, space, mark = argument.partition(b" ")
+    if space and mark.upper() != b"LAST":
+        return None
+    try:
+        return parse_uint(digits), bool(space)
+    except GrammarError:
+        return None
 
 
 class Command:

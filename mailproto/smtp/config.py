@@ -52,6 +52,8 @@ class SMTPServerConfig:
     """Refuse mail before STARTTLS with 530 (RFC 3207 section 4): for submission, not for port 25."""
     require_auth: bool = False
     """Refuse mail before AUTH with 530 (RFC 4954 section 6): for submission."""
+    lmtp: bool = False
+    """Speak LMTP (RFC 2033): LHLO, and a reply for each recipient to a message. Never on port 25."""
     bare_newlines: BareNewlines = BareNewlines.REJECT
     allow_nul: bool = False
     """Take NUL octets in a message, which RFC 5322 forbids and much software stumbles over."""

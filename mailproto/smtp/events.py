@@ -53,7 +53,12 @@ class Rcpt:
 
 @dataclass(slots=True)
 class Data:
-    """The message is about to come. Accept: 354; reject: it does not come."""
+    """The message is about to come. Accept: 354, or nothing yet for BDAT; reject: it does not come.
+
+    ``chunked`` is whether it comes with BDAT (RFC 3030), which makes no difference to what follows.
+    """
+
+    chunked: bool = False
 
 
 @dataclass(slots=True)

@@ -82,6 +82,8 @@ SIZE = Extension("SIZE", "RFC 1870", _offer_size, mail=(parameters.SIZE,))
 EIGHT_BIT_MIME = Extension("8BITMIME", "RFC 6152", _always, mail=(parameters.BODY,))
 SMTPUTF8 = Extension("SMTPUTF8", "RFC 6531", _always, mail=(parameters.SMTPUTF8,))
 ENHANCED_STATUS_CODES = Extension("ENHANCEDSTATUSCODES", "RFC 2034", _always)
+CHUNKING = Extension("CHUNKING", "RFC 3030", _always)
+BINARYMIME = Extension("BINARYMIME", "RFC 3030", _always)
 STARTTLS = Extension("STARTTLS", "RFC 3207", _offer_starttls)
 AUTH = Extension("AUTH", "RFC 4954", _offer_auth, mail=(parameters.AUTH,))
 
@@ -91,6 +93,7 @@ DEFAULT_EXTENSIONS: tuple[Extension, ...] = (
     EIGHT_BIT_MIME,
     SMTPUTF8,
     ENHANCED_STATUS_CODES,
+    CHUNKING,
     STARTTLS,
     AUTH,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mailproto.errors import GrammarError
 from mailproto.smtp import replies
 from mailproto.smtp.config import SMTPServerConfig
-from mailproto.smtp.extensions import Standing, mail_parameters, rcpt_parameters
+from mailproto.smtp.extensions import BINARYMIME, Standing, mail_parameters, rcpt_parameters
 from mailproto.smtp.parameters import Body, MailParameters, Parameter, RcptParameters, collect, split_parameters
 from mailproto.smtp.reply import Reply
 
@@ -42,7 +42,7 @@ class Offer:
         if not found.keys() <= self._mail.keys():
             return replies.UNKNOWN_PARAMETER
         values = MailParameters(**collect(self._mail, found))
-        if values.body is Body.BINARY_MIME:
+        if values.body is Body.BINARY_MIME and BINARYMIME not in self._config.extensions:
             raise GrammarError("BINARYMIME is not offered")
         if 0 < self._config.max_message_size < (values.size or 0):
             return replies.TOO_BIG

@@ -6,12 +6,12 @@ from mailproto._core.events import StartTLS
 from mailproto.sasl.base import Auth, AuthResponse
 from mailproto.smtp.events import Connected, Data, Expn, Hello, Mail, MessageEnd, Rcpt, Vrfy
 from mailproto.smtp.reply import Reply
-from mailproto.smtp.rules import VERBS, Outcome
+from mailproto.smtp.rules import SMTP_VERBS, Outcome
 
 READY_FOR_DATA = Reply(354, "Go ahead, end with a dot on a line by itself")
 GOODBYE = Reply.build(221, "Bye", "2.0.0")
 OK = Reply.build(250, "OK", "2.0.0")
-HELP = Reply.build(214, " ".join(sorted(VERBS)), "2.0.0")
+HELP = Reply.build(214, " ".join(sorted(SMTP_VERBS)), "2.0.0")
 
 LINE_TOO_LONG = Reply.build(500, "Line too long", "5.5.2")
 SASL_LINE_TOO_LONG = Reply.build(500, "Authentication exchange line is too long", "5.5.6")
@@ -23,7 +23,10 @@ BAD_SENDER = Reply.build(501, "Bad sender address syntax", "5.1.7")
 BAD_RECIPIENT = Reply.build(501, "Bad recipient address syntax", "5.1.3")
 UNKNOWN_PARAMETER = Reply.build(555, "Parameter not recognised or not offered", "5.5.4")
 NON_ASCII_ADDRESS = Reply.build(553, "This address needs SMTPUTF8", "5.6.7")
-NO_BINARY = Reply.build(503, "BINARYMIME needs BDAT", "5.5.1")
+NO_BINARY = Reply.build(503, "A binary message has to come with BDAT", "5.5.1")
+CHUNK_OK = Reply.build(250, "Chunk received", "2.0.0")
+BAD_CHUNK = Reply.build(521, "Cannot tell where this chunk ends, good-bye", "5.5.4")
+HUGE_CHUNK = Reply.build(521, "The chunk is too big to be skipped, good-bye", "5.3.4")
 NOT_A_TRANSACTION = {
     Outcome.BAD_SEQUENCE: Reply.build(503, "Bad sequence of commands", "5.5.1"),
     Outcome.NO_RECIPIENTS: Reply.build(554, "No valid recipients", "5.5.1"),

@@ -16,7 +16,8 @@ class ServerState(enum.Enum):
     RCPT = "in a transaction, with a recipient"
     REFUSED = "greeted with a refusal: only QUIT (RFC 5321 section 3.1)"
     AUTH = "in an AUTH exchange: lines are responses"
-    DATA = "receiving a message: nothing is a command"
+    DATA = "receiving a message or a chunk: nothing is a command"
+    CHUNKS = "between the chunks of a message (RFC 3030)"
     CLOSED = "over"
 
     __hash__ = object.__hash__  # a member equals only itself; hashing its name would cost more than the look-up
@@ -34,22 +35,25 @@ class Outcome(enum.Enum):
 
 
 RULES_TABLE = """
-command   START  READY  MAIL  RCPT  REFUSED
-EHLO      ask    ask    ask   ask   503
-HELO      ask    ask    ask   ask   503
-STARTTLS  503    ask    503   503   503
-AUTH      503    ask    503   503   503
-MAIL      503    ask    503   503   503
-RCPT      503    503    ask   ask   503
-DATA      503    503    554   ask   503
-RSET      own    own    own   own   503
-VRFY      ask    ask    ask   ask   503
-EXPN      ask    ask    ask   ask   503
-HELP      own    own    own   own   503
-NOOP      own    own    own   own   503
-QUIT      own    own    own   own   own
+command   START  READY  MAIL  RCPT  CHUNKS  REFUSED
+EHLO      ask    ask    ask   ask   ask     503
+HELO      ask    ask    ask   ask   ask     503
+LHLO      ask    ask    ask   ask   ask     503
+STARTTLS  503    ask    503   503   503     503
+AUTH      503    ask    503   503   503     503
+MAIL      503    ask    503   503   503     503
+RCPT      503    503    ask   ask   503     503
+DATA      503    503    554   ask   503     503
+BDAT      503    503    554   ask   own     503
+RSET      own    own    own   own   own     503
+VRFY      ask    ask    ask   ask   ask     503
+EXPN      ask    ask    ask   ask   ask     503
+HELP      own    own    own   own   own     503
+NOOP      own    own    own   own   own     503
+QUIT      own    own    own   own   own     own
 """
-"""RFC 5321 section 4.1.4, RFC 3207 section 4, RFC 4954 section 4. The other states look at no commands."""
+"""RFC 5321 section 4.1.4, RFC 3207 section 4, RFC 4954 section 4, RFC 3030 section 2. The other states look at no
+commands. LHLO takes the place of EHLO and HELO in LMTP (RFC 2033 section 4.1), where 554 is 503 (section 4.2)."""
 
 Rules: TypeAlias = dict[tuple[ServerState, str], Outcome]
 
@@ -66,5 +70,7 @@ def read_rules(table: str) -> Rules:
 
 RULES = read_rules(RULES_TABLE)
 VERBS = frozenset(verb for _, verb in RULES)
-JUNK = frozenset({"EHLO", "HELO", "RSET", "VRFY", "EXPN", "HELP", "NOOP"})
+SMTP_VERBS = VERBS - {"LHLO"}
+LMTP_VERBS = VERBS - {"EHLO", "HELO"}
+JUNK = frozenset({"EHLO", "HELO", "LHLO", "RSET", "VRFY", "EXPN", "HELP", "NOOP"})
 """Commands that deliver nothing, however many of them come."""

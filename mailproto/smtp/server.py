@@ -19,7 +19,15 @@ from mailproto.sasl.base import Auth, AuthResponse
 from mailproto.smtp import replies
 from mailproto.smtp.answers import AnsweringConnection, ServerStep
 from mailproto.smtp.body import BodyReader
-from mailproto.smtp.command import SECRET, CommandLine, decode_argument, parse_command, parse_path_argument
+from mailproto.smtp.command import (
+    SECRET,
+    CommandLine,
+    decode_argument,
+    parse_chunk,
+    parse_command,
+    parse_path_argument,
+)
+from mailproto.smtp.config import SMTPServerConfig
 from mailproto.smtp.events import (
     CommandRejected,
     Connected,
@@ -34,8 +42,10 @@ from mailproto.smtp.events import (
     ToleranceUsed,
     Vrfy,
 )
+from mailproto.smtp.extensions import CHUNKING
+from mailproto.smtp.parameters import Body
 from mailproto.smtp.reply import Reply
-from mailproto.smtp.rules import RULES, VERBS, ServerState
+from mailproto.smtp.rules import LMTP_VERBS, RULES, SMTP_VERBS, VERBS, Outcome, ServerState
 
 _IDLE = frozenset({ServerState.CONNECTED, ServerState.START, ServerState.READY, ServerState.REFUSED})
 # The first words of protocols whose clients are tricked into talking to mail servers.
@@ -56,6 +66,10 @@ class SMTPServerConnection(AnsweringConnection):
         authenticated: whether an AUTH has succeeded (since STARTTLS).
         extended: whether the client said EHLO.
     """
+
+    def __init__(self, config: SMTPServerConfig | None = None) -> None:
+        super().__init__(config)
+        self._verbs = LMTP_VERBS if self.config.lmtp else SMTP_VERBS
 
     # What the base asks for.
 
@@ -118,17 +132,22 @@ class SMTPServerConnection(AnsweringConnection):
         farewell = self._budget.count_command(verb)
         if farewell is not None:
             return self._hang_up(farewell, "too many commands")
-        if verb not in VERBS:
+        if verb not in self._verbs:
             self._trace_unknown(line)
             return self._foreign() if verb in _FOREIGN else self._refuse("", replies.UNKNOWN)
         self._trace_command(command, line)
         outcome = RULES[self.state, verb]
+        if verb == "BDAT":
+            return self._on_bdat(command.argument, outcome)
         if outcome in replies.NOT_A_TRANSACTION:
-            return self._refuse(verb, replies.NOT_A_TRANSACTION[outcome])
+            return self._refuse(verb, self._not_a_transaction(outcome))
         try:
             return _HANDLERS[verb](self, command.argument)
         except GrammarError:
             return self._refuse(verb, replies.BAD_ARGUMENTS)
+
+    def _not_a_transaction(self, outcome: Outcome) -> Reply:
+        return replies.NOT_A_TRANSACTION[Outcome.BAD_SEQUENCE if self.config.lmtp else outcome]
 
     def _foreign(self) -> ServerStep:
         """Hang up on a client of another protocol at once: it is a browser somebody makes use of."""
@@ -142,6 +161,8 @@ class SMTPServerConnection(AnsweringConnection):
 
     def _on_helo(self, argument: bytes) -> ServerStep:
         return self._ask(Hello(_name(argument), False))
+
+    _on_lhlo = _on_ehlo
 
     def _on_starttls(self, argument: bytes) -> ServerStep:
         if self.tls is not None:
@@ -218,7 +239,31 @@ class SMTPServerConnection(AnsweringConnection):
     def _on_data(self, argument: bytes) -> ServerStep:
         if argument:
             return self._refuse("DATA", replies.BAD_ARGUMENTS)
+        if self._transaction().mail.parameters.body is Body.BINARY_MIME:
+            return self._refuse("DATA", replies.NO_BINARY)
         return self._ask(Data())
+
+    def _on_bdat(self, argument: bytes, outcome: Outcome) -> ServerStep:
+        """Take a chunk. Its octets are consumed whatever becomes of it, or they would be taken for commands."""
+        chunk = parse_chunk(argument)
+        if chunk is None:
+            return self._hang_up(replies.BAD_CHUNK, "a chunk of unknown size")
+        size, last = chunk
+        if size > self.limits.max_excess and 0 < self.config.max_message_size < size:
+            return self._hang_up(replies.HUGE_CHUNK, "a chunk beyond all bounds")
+        if outcome in replies.NOT_A_TRANSACTION:
+            return self._skip_chunk(size, last, self._not_a_transaction(outcome))
+        if CHUNKING not in self.config.extensions:
+            return self._skip_chunk(size, last, replies.NOT_IMPLEMENTED)
+        farewell = self._budget.count_junk() if not size and not last else None
+        if farewell is not None:
+            return self._hang_up(farewell, "too many empty chunks")
+        self._chunks.begin(size, last)
+        if outcome is Outcome.ASK:
+            return self._ask(Data(chunked=True))
+        self.state = ServerState.DATA
+        self._mode = self._read_body
+        return Step.AGAIN
 
     def _on_rset(self, argument: bytes) -> ServerStep:
         if argument:
@@ -266,7 +311,7 @@ class SMTPServerConnection(AnsweringConnection):
             raise LocalProtocolError("no message is coming in")
         if body.done:
             return self._end_body(body)
-        if not len(self._buffer):
+        if not len(self._buffer) and not body.at_boundary:
             return Step.STARVED
         was_refused = body.refusal is not None
         content = body.read(self._buffer)
@@ -276,18 +321,42 @@ class SMTPServerConnection(AnsweringConnection):
             return Step.AGAIN
         if body.refusal is not None and not was_refused:
             self._events.append(MessageAborted(body.refusal))
+        if body.at_boundary and not body.done:
+            self._end_chunk(body)
         if content:
             return MessageChunk(content)
-        return Step.AGAIN if body.done or self._events else Step.STARVED
+        return Step.AGAIN if body.at_boundary or self._events else Step.STARVED
+
+    def _end_chunk(self, body: BodyReader) -> None:
+        """Answer a chunk that is not the last."""
+        self.state = ServerState.CHUNKS
+        self._mode = self._read_command
+        self._say(body.refusal if body.refusal is not None else replies.CHUNK_OK)
 
     def _end_body(self, body: BodyReader) -> ServerStep:
         self._body = None
         self._mode = self._read_command
         self._trace_line(self._other, b"<message of %d octets>" % body.size)
         if body.refusal is not None:
-            self._finish_message(body.refusal)
+            self._finish_message((body.refusal,) * self._final_replies())
             return Step.AGAIN
         return self._ask(MessageEnd(body.size, self._transaction()))
+
+    def _skip_chunk(self, size: int, last: bool, reply: Reply) -> ServerStep:
+        """Consume a chunk that cannot be taken, then say so; in LMTP the last one has nobody to be said to."""
+        left = size
+
+        def skip() -> ServerStep:
+            nonlocal left
+            left -= len(self._buffer.take(left))
+            if left:
+                return Step.STARVED
+            self._mode = self._read_command
+            silent = self.config.lmtp and last
+            return CommandRejected("BDAT", reply) if silent else self._refuse("BDAT", reply)
+
+        self._mode = skip
+        return Step.AGAIN
 
     # AUTH.
 
@@ -351,5 +420,5 @@ def _text(argument: bytes) -> str:
 
 _Handler: TypeAlias = Callable[[SMTPServerConnection, bytes], ServerStep]
 _HANDLERS: dict[str, _Handler] = {
-    verb: getattr(SMTPServerConnection, f"_on_{verb.lower()}") for verb in sorted(VERBS)
+    verb: getattr(SMTPServerConnection, f"_on_{verb.lower()}") for verb in sorted(VERBS - {"BDAT"})
 }
