@@ -83,6 +83,11 @@ class Engine:
         """Whether a flow is under way."""
         return self._flow is not None
 
+    @property
+    def broken(self) -> bool:
+        """Whether a flow was broken off, so that only closing is left."""
+        return self._broken
+
     def begin(self, flow: Flow[T]) -> None:
         """Take on ``flow``, to be driven with `step`.
 
@@ -98,21 +103,24 @@ class Engine:
             raise ConnectionClosedError("the connection was closed here, because an operation was broken off")
         self._flow = self._refine(flow)
 
-    def step(self, value: object = None, error: BaseException | None = None) -> Wish | None:
-        """Go on with the flow, sent ``value`` or thrown ``error``; return its next wish, None when it is over.
+    def step(self, value: object = None, thrown: BaseException | None = None) -> Wish | None:
+        """Go on with the flow, sent ``value`` or thrown ``thrown``; return its next wish, None when it is over.
 
-        Raises: whatever ends the flow.
+        Raises: whatever ends the flow. If that leaves replies behind that are still to come, the connection is
+        broken off, too.
         """
         if self._flow is None:
             raise LocalProtocolError("no operation is under way")
         self.wish = None
         try:
-            self.wish = self._flow.send(value) if error is None else self._flow.throw(error)
+            self.wish = self._flow.send(value) if thrown is None else self._flow.throw(thrown)
         except StopIteration as stop:
             self._flow = None
             self.result = stop.value
-        except BaseException:
+        except BaseException as error:
             self._flow = None
+            if not isinstance(error, Exception) or not (self.conn.idle or self.conn.closing):
+                self.break_off()
             raise
         return self.wish
 
@@ -143,8 +151,9 @@ class Engine:
                 elif wish is Want.START_TLS:
                     yield from self._shake_hands()
                 else:
-                    if conn.queued > HIGH_WATER and type(wish) is Call:
-                        yield Want.FLUSH
+                    if type(wish) is Call and conn.queued > HIGH_WATER:
+                        with suppress(ConnectionTimeoutError):  # no fault of the application's
+                            yield Want.FLUSH
                     value = yield wish
             except GeneratorExit:
                 flow.close()
@@ -291,8 +300,8 @@ class Engine:
         """
         if self._handshake_timeout is not None:
             return ConnectionTimeoutError("the TLS handshake took too long")
-        self.conn.receive_timeout()
         if self.wish is Want.READ:
+            self.conn.receive_timeout()
             return None
         self.lose()
         return ConnectionTimeoutError("the peer took too long to take what was sent")

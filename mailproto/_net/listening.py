@@ -1,0 +1,227 @@
+"""Listening sockets, and who may come in."""
+
+from __future__ import annotations
+
+import enum
+import errno
+import ipaddress
+import os
+import socket
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_TRIES = 10
+"""How often several addresses are tried to be given one free port."""
+_MAX_FAREWELLS = 100
+"""Connections beyond the cap that are told so; there is no time for more."""
+
+
+def listen(
+    host: str | Sequence[str] | None = "127.0.0.1", port: int = 0, *, backlog: int = 128, reuse_port: bool = False
+) -> list[socket.socket]:
+    """Return sockets that listen on every address of ``host``, all on the same port.
+
+    Args:
+        host: a name or an address, several of them, or None for every address of the machine.
+        port: 0 has the system choose one.
+        backlog: connections that wait to be accepted.
+        reuse_port: let other processes listen on it too, and share the connections.
+
+    Raises:
+        OSError: an address is not known, not ours, or in use.
+    """
+    addresses = _addresses(host, port)
+    tries = _TRIES if port == 0 and len(addresses) > 1 else 1
+    while True:
+        tries -= 1
+        try:
+            return _open_all(addresses, port, backlog, reuse_port)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or not tries:
+                raise
+
+
+def _addresses(host: str | Sequence[str] | None, port: int) -> list[tuple[int, Any]]:
+    hosts = [host] if host is None or isinstance(host, str) else host
+    found: dict[tuple[int, Any], None] = {}
+    for name in hosts:
+        kind, flags = socket.SOCK_STREAM, socket.AI_PASSIVE
+        for family, _, _, _, address in socket.getaddrinfo(name or None, port, type=kind, flags=flags):
+            found[family, address] = None
+    return list(found)
+
+
+def _open_all(addresses: list[tuple[int, Any]], port: int, backlog: int, reuse_port: bool) -> list[socket.socket]:
+    sockets: list[socket.socket] = []
+    absent: OSError | None = None
+    try:
+        for family, address in addresses:
+            try:
+                sockets.append(_open(family, (address[0], port, *address[2:]), backlog, reuse_port))
+            except OSError as error:
+                if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+                    raise
+                absent = error  # names often have an IPv6 address where the machine has no IPv6
+            else:
+                port = sockets[-1].getsockname()[1]
+        if absent is not None and not sockets:
+            raise absent
+    except BaseException:
+        for sock in sockets:
+            sock.close()
+        raise
+    return sockets
+
+
+def _open(family: int, address: tuple[Any, ...], backlog: int, reuse_port: bool) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if os.name == "posix":
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # IPv4 has its own socket
+        sock.bind(address)
+        sock.listen(backlog)
+    except OSError as error:
+        sock.close()
+        raise OSError(error.errno, f"cannot listen on {address[0]} port {address[1]}: {error.strerror}") from None
+    return sock
+
+
+def listen_unix(path: str | os.PathLike[str], *, backlog: int = 128) -> socket.socket:
+    """Return a socket that listens at ``path``; a socket that a dead server left there is replaced.
+
+    Raises:
+        OSError: something else is there, or somebody listens on it.
+    """
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _remove_stale(Path(path))
+        sock.bind(os.fspath(path))
+        sock.listen(backlog)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove the socket at ``path`` if nobody listens on it."""
+    if path.is_socket():
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            try:
+                probe.connect(os.fspath(path))
+            except ConnectionRefusedError:
+                path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerOptions:
+    """How a server deals with connections, whatever is said on them."""
+
+    max_connections: int = 1000
+    """Connections at a time; beyond it new ones are sent away."""
+    max_per_address: int = 100
+    """Connections at a time from one IPv4 address or IPv6 /64."""
+    backlog: int = 128
+    """Connections that wait to be accepted."""
+    reuse_port: bool = False
+    """Let other processes listen on the same port and share the connections."""
+    grace: float = 30.0
+    """Seconds that transactions under way have to finish when the server closes."""
+
+
+class Sockets:
+    """The listening sockets of one server, and what is to be tidied up behind them.
+
+    Args:
+        sock: a socket to listen on, bound already; host, port and path do not count then.
+        path: where to listen as a unix socket, in place of host and port.
+    """
+
+    def __init__(
+        self,
+        host: str | Sequence[str] | None,
+        port: int,
+        path: str | os.PathLike[str] | None,
+        sock: socket.socket | None,
+        options: ServerOptions,
+    ) -> None:
+        self._path = Path(path) if path is not None and sock is None else None
+        if sock is not None:
+            self.sockets = [sock]
+            sock.listen(options.backlog)
+        elif self._path is not None:
+            self.sockets = [listen_unix(self._path, backlog=options.backlog)]
+            self._inode = self._path.stat().st_ino
+        else:
+            self.sockets = listen(host, port, backlog=options.backlog, reuse_port=options.reuse_port)
+        self.addresses: tuple[Any, ...] = tuple(sock.getsockname() for sock in self.sockets)
+
+    @property
+    def port(self) -> int:
+        """The port, the real one where 0 was asked for; 0 for a unix socket."""
+        return next((address[1] for address in self.addresses if isinstance(address, tuple)), 0)
+
+    def close(self) -> None:
+        """Listen no more. The file of a unix socket goes too, unless it is another server's by now."""
+        for sock in self.sockets:
+            sock.close()
+        if self._path is not None:
+            with suppress(FileNotFoundError):
+                if self._path.stat().st_ino == self._inode:
+                    self._path.unlink()
+
+
+class Verdict(enum.Enum):
+    """What to do with a new connection."""
+
+    SERVE = enum.auto()
+    REFUSE = enum.auto()  # with a word of farewell
+    DROP = enum.auto()
+
+
+class Admission:
+    """Counts connections, in all and for each network that one client is likely to have to itself."""
+
+    def __init__(self, options: ServerOptions) -> None:
+        self._options = options
+        self._total = 0
+        self._counts: Counter[str] = Counter()
+
+    def enter(self, peer: Any) -> Verdict:
+        """Count a connection from the socket address ``peer`` and say what to do with it. `leave` follows anyway."""
+        network = _network(peer)
+        self._total += 1
+        self._counts[network] += 1
+        excess = self._total - self._options.max_connections
+        if excess > _MAX_FAREWELLS:
+            return Verdict.DROP
+        if excess > 0 or (network and self._counts[network] > self._options.max_per_address):
+            return Verdict.REFUSE
+        return Verdict.SERVE
+
+    def leave(self, peer: Any) -> None:
+        """Count a connection off."""
+        network = _network(peer)
+        self._total -= 1
+        self._counts[network] -= 1
+        if not self._counts[network]:
+            del self._counts[network]
+
+
+def _network(peer: Any) -> str:
+    """Return the address for IPv4, the /64 that a client has for IPv6, ``""`` for a unix socket."""
+    if not isinstance(peer, tuple):
+        return ""
+    host: str = peer[0]
+    if ":" not in host:
+        return host
+    address = ipaddress.IPv6Address(host.partition("%")[0])
+    return str(address.ipv4_mapped) if address.ipv4_mapped else address.packed[:8].hex()

@@ -1,0 +1,377 @@
+"""A connection over asyncio: its bytes, its clock and its tasks, and nothing that knows a protocol.
+
+No streams and no task a read: bytes go to the engine where asyncio delivers them, and the flow runs on from there
+until it waits again. A task is needed only where the application's code is to be awaited.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, cast
+
+from mailproto._core.connection import Connection
+from mailproto._core.flow import Call, Flow, Sleep, T, Want
+from mailproto._flows.engine import HIGH_WATER, Engine, TLSSession
+from mailproto.errors import ConnectionClosedError
+
+logger = logging.getLogger("mailproto")
+
+LINGER = 1.0
+"""Seconds to wait for the peer's end after ours: to close at once could destroy what it has not read yet."""
+
+
+class Link(asyncio.Protocol):
+    """One connection and its transport.
+
+    A client runs flows on it, one after the other (`run`). A server starts the one that serves it (`start`), or a
+    coroutine that runs flows (`attend`).
+
+    Args:
+        conn: the state machine.
+        open_tls: what opens a TLS session when a flow wants one.
+        on_open: called when the transport is there.
+        on_close: called when the connection is closed and nothing runs on it any more.
+    """
+
+    def __init__(
+        self,
+        conn: Connection[Any],
+        open_tls: Callable[[], TLSSession] | None = None,
+        *,
+        on_open: Callable[[Link], None] | None = None,
+        on_close: Callable[[Link], None] | None = None,
+    ) -> None:
+        self.conn = conn
+        self._engine = Engine(conn, open_tls)
+        self._on_open = on_open
+        self._on_close = on_close
+        self._loop = asyncio.get_running_loop()
+        self._closed = self._loop.create_future()
+        self._parked: asyncio.Future[tuple[Awaitable[Any] | None, Exception | None]] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._deadline: float | None = None
+        self._unsent = 0  # octets the transport held when the wait for room began
+        self._unread = 0  # octets that came since the flow last asked for input
+        self._choked = False  # the transport holds output that the network does not take
+        self._hung_up = False
+
+    # Flows.
+
+    async def run(self, flow: Flow[T]) -> T:
+        """Drive ``flow`` to its end and return its value.
+
+        If it is cancelled on the way, or broken off by anything else that is no answer of the flow's own, the
+        connection is closed: nobody could say any more to whom the next reply belongs.
+
+        Raises:
+            LocalProtocolError: another flow is under way.
+            ConnectionClosedError: the connection is gone.
+        """
+        self._engine.begin(flow)
+        try:
+            awaitable = self._advance()
+            while self._engine.busy:
+                awaitable = await (self._park() if awaitable is None else self._grant(awaitable))
+        except BaseException:
+            if self._engine.busy:
+                self._engine.break_off()
+            raise
+        finally:
+            if self._engine.broken:
+                self._transport.abort()
+            elif self.conn.closing:
+                self._hang_up()
+        result: T = self._engine.result
+        return result
+
+    def start(self, flow: Flow[Any]) -> None:
+        """Drive ``flow`` for the life of the connection, without a task as long as no hook needs one."""
+        self._engine.begin(flow)
+        self._wake()
+
+    def attend(self, work: Coroutine[Any, Any, None]) -> None:
+        """Let ``work``, which runs flows, serve the connection."""
+        self._task = self._loop.create_task(self._attend(work))
+
+    async def _attend(self, work: Coroutine[Any, Any, None]) -> None:
+        failure: BaseException | None = None
+        try:
+            await work
+        except BaseException as raised:
+            failure = raised
+        self._over(failure)
+
+    def _advance(self, value: Any = None, error: BaseException | None = None) -> Awaitable[Any] | None:
+        """Go on with the flow until it waits or is over; return what has to be awaited for it, if it is that."""
+        engine = self._engine
+        self._deadline = None
+        while (wish := engine.step(value, error)) is not None:
+            value = error = None
+            if type(wish) is Call:
+                try:
+                    value = wish.function(*wish.arguments)
+                except Exception as raised:
+                    error = raised
+                else:
+                    if hasattr(type(value), "__await__"):
+                        return cast(Awaitable[Any], value)
+                continue
+            self._write()
+            if wish is Want.READ:
+                self._want_input()
+                return None
+            if isinstance(wish, Sleep):
+                return asyncio.sleep(wish.seconds)
+            if self._choked:
+                self._want_room()
+                return None
+        self._write()
+        return None
+
+    async def _grant(self, awaitable: Awaitable[Any]) -> Awaitable[Any] | None:
+        """Await for the flow, and go on with it."""
+        value: Any = None
+        error: Exception | None = None
+        try:
+            value = await awaitable
+        except Exception as raised:
+            error = raised
+        return self._advance(value, error)
+
+    async def _park(self) -> Awaitable[Any] | None:
+        """Wait until the flow, driven by the network meanwhile, is over or wants something awaited."""
+        parked: asyncio.Future[tuple[Awaitable[Any] | None, Exception | None]] = self._loop.create_future()
+        self._parked = parked
+        try:
+            awaitable, failure = await parked
+        except BaseException:
+            if not parked.cancelled() and asyncio.iscoroutine(awaiting := parked.result()[0]):
+                awaiting.close()
+            raise
+        finally:
+            self._parked = None
+        if failure is not None:
+            raise failure
+        return awaitable
+
+    def _wake(self, error: BaseException | None = None) -> None:
+        """Go on with the flow after something happened, and find who takes over when it stops."""
+        parked = self._parked
+        if parked is not None and parked.done():
+            return  # its owner has been cancelled and is about to say so
+        if self._engine.wish is Want.READ:
+            self._engine.wait_to(self._loop.time())
+        awaitable: Awaitable[Any] | None = None
+        failure: Exception | None = None
+        try:
+            awaitable = self._advance(error=error)
+        except Exception as raised:
+            failure = raised
+        except BaseException:
+            self.abort()
+            raise
+        if awaitable is None and self._engine.busy:
+            return
+        if parked is not None:
+            parked.set_result((awaitable, failure))
+        elif awaitable is not None:
+            self._task = self._loop.create_task(self._pursue(awaitable))
+        else:
+            self._over(failure)
+
+    async def _pursue(self, awaitable: Awaitable[Any] | None) -> None:
+        """Go on, in a task, with a flow that was started, for as long as there is something to await."""
+        failure: BaseException | None = None
+        try:
+            while awaitable is not None:
+                try:
+                    awaitable = await self._grant(awaitable)
+                except asyncio.CancelledError:
+                    # To the flow a cancelled hook is one that failed: it goes on, and so to its proper end.
+                    awaitable = self._advance(error=RuntimeError("the hook was cancelled"))
+        except BaseException as raised:
+            failure = raised
+        self._task = None
+        if not self._engine.busy:
+            self._over(failure)
+
+    def _over(self, failure: BaseException | None) -> None:
+        """See the connection off after its flow has ended."""
+        self._task = None
+        if isinstance(failure, ConnectionClosedError | OSError):
+            logger.info("%s: %s", self.peer, failure)
+        elif isinstance(failure, Exception):
+            logger.error("%s: serving failed", self.peer, exc_info=failure)
+        self._hang_up()
+        self._tell_closed()
+        if failure is not None and not isinstance(failure, Exception | asyncio.CancelledError):
+            raise failure
+
+    # The end.
+
+    async def close(self) -> None:
+        """Close the connection and wait until it is closed: politely, unless a flow is under way."""
+        if self._engine.busy:
+            self.abort()
+        else:
+            self._hang_up()
+        try:
+            await asyncio.shield(self._closed)
+        except asyncio.CancelledError:
+            self._transport.abort()
+            raise
+
+    def abort(self) -> None:
+        """Close the connection at once. The flow that is under way learns that the peer is gone."""
+        self._transport.abort()
+        if self._task is not None:
+            self._task.cancel()
+
+    def shut_down(self) -> None:
+        """Have the connection end itself as soon as nothing is cut short by it."""
+        self._engine.shut_down()
+        if self._engine.wish is Want.READ:
+            self._wake()
+
+    def refuse(self) -> None:
+        """End the connection before it has begun, in the words it has for that."""
+        self.conn.shut_down()
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Say what is to be said, that this was all, and give the peer a moment to take it."""
+        transport = self._transport
+        if self._hung_up or transport.is_closing():
+            return
+        self._engine.close_tls()
+        self._write()
+        self._hung_up = True
+        self._stop_timer()
+        if self._choked:
+            transport.abort()  # it had its time
+        elif self._engine.ended or not transport.can_write_eof():
+            transport.close()
+        else:
+            transport.write_eof()
+            transport.resume_reading()
+        self._timer = self._loop.call_later(LINGER, transport.abort)
+
+    def _tell_closed(self) -> None:
+        if self._closed.done() and not self._engine.busy and self._task is None and self._on_close is not None:
+            on_close, self._on_close = self._on_close, None
+            on_close(self)
+
+    # Time: one timer a connection, moved only when it fires too early.
+
+    def _want_input(self) -> None:
+        if self._unread > HIGH_WATER:
+            self._transport.resume_reading()
+        self._unread = 0
+        self._watch(self._engine.wait_from(self._loop.time()))
+
+    def _want_room(self) -> None:
+        self._unsent = self._transport.get_write_buffer_size()
+        self._watch(self._loop.time() + self.conn.timeout)
+
+    def _watch(self, deadline: float) -> None:
+        self._deadline = deadline
+        if self._timer is None or self._timer.when() > deadline:
+            self._stop_timer()
+            self._timer = self._loop.call_at(deadline, self._on_timer, deadline)
+
+    def _on_timer(self, due: float) -> None:
+        self._timer = None
+        if self._deadline is None:
+            return
+        if self._deadline > due:
+            self._watch(self._deadline)
+        elif self._unsent - self._transport.get_write_buffer_size() >= HIGH_WATER:
+            self._want_room()
+        else:
+            self._wake(self._engine.receive_timeout())
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Have a transport; pausing starts with the first octet that the network does not take."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=0)
+        if self._on_open is not None:
+            self._on_open(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Let the flow have it if it waits, or keep it; stop reading when too much is kept."""
+        if self._hung_up:
+            return
+        self._engine.receive(data)
+        if self._engine.wish is Want.READ:
+            self._wake()
+        else:
+            self._unread += len(data)
+            if self._unread > HIGH_WATER:
+                self._transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        """Tell the flow if it waits for input. Whatever else it does goes on, and may still be answered."""
+        self._engine.receive(b"")
+        if self._engine.wish is Want.READ:
+            self._wake()
+        return not self._hung_up
+
+    def pause_writing(self) -> None:
+        """Keep the output back, where its amount is limited."""
+        self._choked = True
+
+    def resume_writing(self) -> None:
+        """Go on writing, and with a flow that waited for it."""
+        self._choked = False
+        self._write()
+        if self._engine.wish is Want.FLUSH and not self._choked:
+            self._wake()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Let the flow see what came last, and then the end."""
+        self._stop_timer()
+        self._choked = False
+        if isinstance(error, OSError) and not self._hung_up:
+            self._read_last_words()
+        self._engine.lose()
+        self._closed.set_result(None)
+        if isinstance(self._engine.wish, Want):
+            self._wake()
+        self._tell_closed()
+
+    def _read_last_words(self) -> None:
+        """Take what came before a write failed: it may say why, and asyncio does not look any more."""
+        try:
+            with self._transport.get_extra_info("socket").dup() as sock:
+                self._engine.receive(sock.recv(HIGH_WATER))
+        except OSError:
+            pass
+
+    def _write(self) -> None:
+        if self._choked or self._hung_up:
+            return
+        data = self._engine.output()
+        if data and not self._transport.is_closing():
+            self._transport.write(data)
+
+    # Who is there.
+
+    @property
+    def peer(self) -> Any:
+        """The peer's address, as the socket has it: (host, port, …), or a path."""
+        return self._transport.get_extra_info("peername")
+
+    @property
+    def local(self) -> Any:
+        """Our own address, as the socket has it."""
+        return self._transport.get_extra_info("sockname")

@@ -1,0 +1,198 @@
+"""Listening with blocking sockets: a thread that accepts, and a thread a connection. Nothing here knows a protocol.
+
+A connection belongs to its thread alone. To end them all, `Listener.close` rings a bell that every thread hears
+where it waits for the network, and each then shuts its own connection down; what has not ended when the grace is
+over has its line cut, which its thread sees as the end of input. Hooks are never interrupted.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import selectors
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any
+
+from mailproto._core.connection import Connection
+from mailproto._net.listening import Admission, ServerOptions, Sockets, Verdict
+from mailproto._net.tls import server_tls
+from mailproto.errors import ConnectionClosedError
+from mailproto.sync.link import Link
+
+logger = logging.getLogger("mailproto")
+
+_MOMENT = 1.0
+"""Seconds for what was cut off to tidy up, and for the system to find what it lacked to accept."""
+
+
+class Listener:
+    """Listening sockets, and the connections that came through them.
+
+    Args:
+        connect: makes the state machine of a new connection.
+        serve: serves a link to its end, in a thread of its own.
+        host: a name or an address to listen on, several of them, or None for all of the machine.
+        port: 0 has the system choose one.
+        path: listen on a unix socket instead.
+        sock: listen on this bound socket instead.
+        tls: the context for handshakes. It may be replaced while the server runs; new connections take the new one.
+        implicit_tls: every connection begins with the handshake, so that one too many cannot be told in clear.
+        options: the caps, and the rest.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Connection[Any]],
+        serve: Callable[[Link], None],
+        host: str | Sequence[str] | None = "127.0.0.1",
+        port: int = 0,
+        *,
+        path: str | os.PathLike[str] | None = None,
+        sock: socket.socket | None = None,
+        tls: ssl.SSLContext | None = None,
+        implicit_tls: bool = False,
+        options: ServerOptions | None = None,
+    ) -> None:
+        self.tls = tls
+        self.options = options if options is not None else ServerOptions()
+        self._connect = connect
+        self._serve = serve
+        self._implicit_tls = implicit_tls
+        self._where = (host, port, path, sock)
+        self._sockets: Sockets | None = None
+        self._acceptor: threading.Thread | None = None
+        self._links: set[Link] = set()
+        self._admission = Admission(self.options)
+        self._changed = threading.Condition()  # guards the links and their count
+        self._stopped = threading.Event()
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on, the real one where 0 was asked for; 0 for a unix socket."""
+        return self._sockets.port if self._sockets is not None else 0
+
+    @property
+    def addresses(self) -> tuple[Any, ...]:
+        """The socket addresses that are listened on."""
+        return self._sockets.addresses if self._sockets is not None else ()
+
+    @property
+    def connections(self) -> int:
+        """How many connections there are now."""
+        return len(self._links)
+
+    def start(self) -> None:
+        """Begin to listen, if that was not done yet.
+
+        Raises:
+            OSError: an address is not known, not ours, or in use.
+        """
+        if self._sockets is not None:
+            return
+        self._sockets = Sockets(*self._where, self.options)
+        self._bell, self._rope = socket.socketpair()
+        self._acceptor = threading.Thread(target=self._accept_all, args=(self._sockets,), daemon=True)
+        self._acceptor.start()
+
+    def serve_forever(self) -> None:
+        """Listen until `close` is called elsewhere, or until an exception such as KeyboardInterrupt."""
+        with self:
+            self._stopped.wait()
+
+    def close(self, grace: float | None = None) -> None:
+        """Stop listening, let the transactions under way finish, and close all connections.
+
+        Args:
+            grace: seconds until what has not finished is cut off; None takes that of the options.
+        """
+        if self._sockets is None or self._acceptor is None or self._stopped.is_set():
+            return
+        self._stopped.set()
+        self._rope.send(b"!")
+        self._acceptor.join()
+        self._sockets.close()
+        try:
+            self._wait_until_empty(self.options.grace if grace is None else grace)
+        finally:
+            with self._changed:
+                for link in self._links:
+                    link.cut()
+        if self._wait_until_empty(_MOMENT):
+            self._rope.close()
+            self._bell.close()
+        else:
+            logger.error("%d connections are left: their hooks do not end", len(self._links))
+
+    def __enter__(self) -> Listener:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _wait_until_empty(self, seconds: float) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._links, seconds)
+
+    def _accept_all(self, sockets: Sockets) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._bell, selectors.EVENT_READ)
+            for sock in sockets.sockets:
+                sock.setblocking(False)
+                selector.register(sock, selectors.EVENT_READ)
+            while not self._stopped.is_set():
+                for key, _ in selector.select():
+                    if isinstance(key.fileobj, socket.socket) and key.fileobj is not self._bell:
+                        self._accept(key.fileobj)
+
+    def _accept(self, listening: socket.socket) -> None:
+        try:
+            sock, _ = listening.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return
+        except OSError as error:
+            logger.error("cannot accept a connection: %s", error)
+            self._stopped.wait(_MOMENT)
+            return
+        try:
+            self._admit(sock)
+        except Exception:
+            logger.exception("a connection could not be served")
+            sock.close()
+
+    def _admit(self, sock: socket.socket) -> None:
+        open_tls = server_tls(self.tls) if self.tls is not None else None
+        link = Link(self._connect(), sock, open_tls, bell=self._bell)
+        with self._changed:
+            verdict = self._admission.enter(link.peer)
+            self._links.add(link)
+        if verdict is Verdict.SERVE:
+            threading.Thread(target=self._attend, args=(link,), daemon=True).start()
+            return
+        if verdict is Verdict.REFUSE and not self._implicit_tls:
+            link.refuse()
+        link.abort()
+        self._forget(link)
+
+    def _attend(self, link: Link) -> None:
+        try:
+            self._serve(link)
+        except (ConnectionClosedError, OSError) as error:
+            logger.info("%s: %s", link.peer, error)
+        except Exception:
+            logger.exception("%s: serving failed", link.peer)
+        finally:
+            link.close()
+            self._forget(link)
+
+    def _forget(self, link: Link) -> None:
+        with self._changed:
+            self._links.discard(link)
+            self._admission.leave(link.peer)
+            self._changed.notify_all()

@@ -1,0 +1,14 @@
+"""Every test of this folder that asks for an adapter runs on both."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.adapters.harness import Aio, Sync
+
+
+@pytest.fixture(params=[Aio, Sync], ids=["aio", "sync"])
+def adapter(request: pytest.FixtureRequest) -> Iterator[Aio | Sync]:
+    chosen: Aio | Sync = request.param()
+    yield chosen
+    chosen.close()
