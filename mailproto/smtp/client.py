@@ -40,7 +40,7 @@ from mailproto.smtp.events import (
     ToleranceUsed,
 )
 from mailproto.smtp.extensions import Extension, mail_parameters, rcpt_parameters
-from mailproto.smtp.parameters import Body, MailParameters, RcptParameters
+from mailproto.smtp.parameters import MailParameters, RcptParameters
 from mailproto.smtp.reply import Reply, ReplyParser, make_reply
 
 ClientStep: TypeAlias = ClientEvent | ConnectionClosed | Step
@@ -48,7 +48,7 @@ ClientStep: TypeAlias = ClientEvent | ConnectionClosed | Step
 _END = "."  # the verb of the handle for the end of a message
 # Behind these the client has to wait for the reply (RFC 2920 section 3.1).
 _WAIT_BEHIND = frozenset(
-    {"greeting", "EHLO", "HELO", "DATA", "STARTTLS", "AUTH", "VRFY", "EXPN", "NOOP", "HELP", "QUIT"}
+    {"greeting", "EHLO", "HELO", "LHLO", "DATA", "STARTTLS", "AUTH", "VRFY", "EXPN", "NOOP", "HELP", "QUIT"}
 )
 
 
@@ -107,6 +107,10 @@ class SMTPClientConnection(Connection[ClientEvent]):
         """Queue HELO, for servers that do not know EHLO."""
         return self._queue(commands.hello("HELO", name))
 
+    def lhlo(self, name: str) -> Command:
+        """Queue LHLO, which takes the place of EHLO in LMTP (RFC 2033 section 4.1)."""
+        return self._queue(commands.hello("LHLO", name))
+
     def starttls(self) -> Command:
         """Queue STARTTLS; `StartTLS` comes when the server agrees (RFC 3207).
 
@@ -149,7 +153,7 @@ class SMTPClientConnection(Connection[ClientEvent]):
             raise NotSupportedError("the sender's address needs SMTPUTF8")
         known = mail_parameters(self._offered())
         command = commands.mail(address, values, known)
-        command.transaction = self._transaction = Transaction(values.body not in (None, Body.SEVEN_BIT))
+        command.transaction = self._transaction = Transaction(values.body)
         return self._queue(command)
 
     def rcpt(self, address: Address, parameters: RcptParameters | None = None) -> Command:
@@ -174,9 +178,9 @@ class SMTPClientConnection(Connection[ClientEvent]):
         Raises:
             LocalProtocolError: no RCPT stands before it.
         """
-        transaction = self._need_transaction()
-        if not transaction.waiting and not transaction.accepted:
-            raise LocalProtocolError("DATA without a recipient")
+        transaction = self._need_recipients()
+        if transaction.chunked or transaction.binary:
+            raise LocalProtocolError("DATA and BDAT do not mix, and a binary message needs BDAT")
         transaction.canonicalise = canonicalise
         command = commands.simple("DATA")
         command.transaction = transaction
@@ -204,11 +208,42 @@ class SMTPClientConnection(Connection[ClientEvent]):
             raise LocalProtocolError("no message is being sent")
         self._send(self._stuffer.feed(self._newlines.finish()))
         end = Command(_END, self._stuffer.finish(), b"<end of message>")
+        end.ends = True
         end.transaction = self._sending.transaction
         self._sending = self._transaction = None
         self.state = ClientState.READY
         self._transmit(end)
         return end
+
+    def bdat(self, data: bytes, *, last: bool = False, canonicalise: bool = False) -> Command:
+        """Queue a chunk of the message (RFC 3030), cut anywhere; ``last`` ends the message.
+
+        A bare CR or LF is never sent, unless MAIL said BODY=BINARYMIME. Nothing has to be waited for before: chunks
+        may leave together with MAIL and RCPT.
+
+        Raises:
+            LocalProtocolError: no RCPT stands before it, or the message goes by DATA. In LMTP the replies to all
+                RCPTs have to be there, for they say how many replies the message will get.
+            NotSupportedError: the server does not offer CHUNKING.
+            GrammarError: as in `send_data`; the transaction can be taken back with `rset`.
+        """
+        transaction = self._need_recipients()
+        if "CHUNKING" not in self.extensions:
+            raise NotSupportedError("the server does not offer CHUNKING")
+        if self.config.lmtp and (transaction.waiting or not transaction.accepted):
+            raise LocalProtocolError("the recipients are not settled yet")
+        if not transaction.eight_bit and not data.isascii():
+            raise GrammarError("8-bit octets in a message that was not declared 8-bit")
+        if not transaction.chunked:
+            self._newlines = CanonicalNewlines() if canonicalise else StrictNewlines()
+        if not transaction.binary:
+            data = self._newlines.feed(data) + (self._newlines.finish() if last else b"")
+        transaction.chunked = True
+        command = self._queue(commands.bdat(data, last))
+        command.transaction = transaction
+        if last:
+            self._transaction = None
+        return command
 
     def rset(self) -> Command:
         """Queue RSET, which takes the transaction back."""
@@ -269,12 +304,13 @@ class SMTPClientConnection(Connection[ClientEvent]):
         """Seconds that the wait may last (RFC 5321 section 4.5.3.2), by what the server owes first."""
         if self._sending is not None:
             return self.limits.data_timeout
-        verb = self._waiting[0].verb if self._waiting else ""
-        return {
-            "greeting": self.limits.greeting_timeout,
-            _END: self.limits.final_reply_timeout,
-            "QUIT": self.limits.quit_timeout,
-        }.get(verb, self.limits.command_timeout)
+        if not self._waiting:
+            return self.limits.command_timeout
+        first = self._waiting[0]
+        if first.ends:
+            return self.limits.final_reply_timeout
+        special = {"greeting": self.limits.greeting_timeout, "QUIT": self.limits.quit_timeout}
+        return special.get(first.verb, self.limits.command_timeout)
 
     def receive_timeout(self) -> None:
         """Give up: a reply that comes later would be taken for the reply to something else."""
@@ -333,6 +369,9 @@ class SMTPClientConnection(Connection[ClientEvent]):
 
     def _transmit(self, command: Command) -> None:
         self._send(command.line)
+        if command.payload:
+            self._send(command.payload)
+            command.payload = b""
         self._waiting.append(command)
         if self.trace is not None:
             self.trace(self._speaker, command.shown)
@@ -355,6 +394,12 @@ class SMTPClientConnection(Connection[ClientEvent]):
         transaction = self._transaction
         if transaction is None or transaction.refused or transaction.data:
             raise LocalProtocolError("no transaction is under way")
+        return transaction
+
+    def _need_recipients(self) -> Transaction:
+        transaction = self._need_transaction()
+        if not transaction.waiting and not transaction.accepted:
+            raise LocalProtocolError("a message without a recipient")
         return transaction
 
     def _offered(self) -> Iterable[Extension]:
@@ -394,6 +439,8 @@ class SMTPClientConnection(Connection[ClientEvent]):
             return self._on_go_ahead(command, reply)
         if code // 100 == 3:
             return self._break(RemoteProtocolError(f"not an answer to {command.verb}: {reply}"))
+        if not self._is_final(command, reply):
+            return Step.AGAIN
         self._waiting.popleft()
         command.reply = reply
         _ON_REPLY.get(command.verb, SMTPClientConnection._on_other)(self, command, reply, lines)
@@ -404,6 +451,13 @@ class SMTPClientConnection(Connection[ClientEvent]):
         if command.verb == "greeting":
             return GreetingReceived(reply)
         return ReplyReceived(command, reply)
+
+    def _is_final(self, command: Command, reply: Reply) -> bool:
+        """Whether ``reply`` is the last to its command: a message in LMTP has one for each accepted recipient."""
+        if not command.ends or command.transaction is None or not self.config.lmtp:
+            return True
+        command.replies.append(reply)
+        return len(command.replies) >= command.transaction.accepted or reply.code == 421
 
     def _on_challenge(self, command: Command, lines: list[bytes]) -> ClientStep:
         self._challenged = command
@@ -474,7 +528,7 @@ class SMTPClientConnection(Connection[ClientEvent]):
         transaction.refused = True
         if self._transaction is transaction:
             self._transaction = None
-        self._skip(transaction, ("RCPT", "DATA"))
+        self._skip(transaction, ("RCPT", "DATA", "BDAT"))
 
     def _on_rcpt(self, command: Command, reply: Reply, _: list[bytes]) -> None:
         transaction = command.transaction
@@ -483,12 +537,16 @@ class SMTPClientConnection(Connection[ClientEvent]):
         transaction.waiting -= 1
         transaction.accepted += reply.ok
         if not transaction.waiting and not transaction.accepted:
-            self._skip(transaction, ("DATA",))
+            self._skip(transaction, ("DATA", "BDAT"))
 
     def _on_data(self, command: Command, reply: Reply, _: list[bytes]) -> None:
         if command.transaction is not None and not command.transaction.accepted and reply.ok:
             # The lone dot of a transaction without recipients was taken; that ended the transaction.
             self._transaction = None
+
+    def _on_bdat(self, command: Command, reply: Reply, _: list[bytes]) -> None:
+        if command.transaction is not None and not reply.ok:
+            self._skip(command.transaction, ("BDAT",))
 
     def _on_rset(self, _: Command, reply: Reply, __: list[bytes]) -> None:
         if reply.ok:
@@ -523,10 +581,12 @@ _ON_REPLY: dict[str, Callable[[SMTPClientConnection, Command, Reply, list[bytes]
     "greeting": SMTPClientConnection._on_greeting,
     "EHLO": SMTPClientConnection._on_ehlo,
     "HELO": SMTPClientConnection._on_helo,
+    "LHLO": SMTPClientConnection._on_ehlo,
     "STARTTLS": SMTPClientConnection._on_starttls,
     "MAIL": SMTPClientConnection._on_mail,
     "RCPT": SMTPClientConnection._on_rcpt,
     "DATA": SMTPClientConnection._on_data,
+    "BDAT": SMTPClientConnection._on_bdat,
     "RSET": SMTPClientConnection._on_rset,
     "QUIT": SMTPClientConnection._on_quit,
 }

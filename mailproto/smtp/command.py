@@ -10,7 +10,7 @@ from mailproto._core.codec import encode_base64, parse_uint
 from mailproto.address import Address, Path, check_domain, format_path, parse_path
 from mailproto.errors import GrammarError
 from mailproto.smtp.config import Tolerance
-from mailproto.smtp.parameters import MailParameters, Parameter, RcptParameters, format_parameters
+from mailproto.smtp.parameters import Body, MailParameters, Parameter, RcptParameters, format_parameters
 from mailproto.smtp.reply import Reply
 
 SECRET = b"<secret>"
@@ -98,16 +98,20 @@ class Command:
         verb: the command, or ``"."`` for the end of a message.
         address: whom a MAIL or RCPT names.
         reply: the final reply, None until it has come.
+        replies: in LMTP, the replies to a message as far as they have come, one for each accepted recipient.
     """
 
-    __slots__ = ("address", "line", "reply", "shown", "transaction", "verb")
+    __slots__ = ("address", "ends", "line", "payload", "replies", "reply", "shown", "transaction", "verb")
 
     def __init__(self, verb: str, line: bytes, shown: bytes | None = None, address: Address | None = None) -> None:
         self.verb = verb
         self.line = line
         self.shown = line[:-2] if shown is None else shown
         self.address = address
+        self.payload = b""  # the octets of a chunk, which follow the line
+        self.ends = False  # whether it ends a message
         self.reply: Reply | None = None
+        self.replies: list[Reply] = []
         self.transaction: Transaction | None = None
 
     def __repr__(self) -> str:
@@ -117,10 +121,12 @@ class Command:
 class Transaction:
     """A client's view of one mail transaction (RFC 5321 section 3.3)."""
 
-    __slots__ = ("accepted", "canonicalise", "data", "eight_bit", "refused", "waiting")
+    __slots__ = ("accepted", "binary", "canonicalise", "chunked", "data", "eight_bit", "refused", "waiting")
 
-    def __init__(self, eight_bit: bool) -> None:
-        self.eight_bit = eight_bit  # whether MAIL declared more than 7BIT
+    def __init__(self, body: Body | None) -> None:
+        self.eight_bit = body not in (None, Body.SEVEN_BIT)
+        self.binary = body is Body.BINARY_MIME
+        self.chunked = False  # a BDAT was queued
         self.canonicalise = False  # whether bare newlines are mended
         self.waiting = 0  # RCPTs without a reply yet
         self.accepted = 0
@@ -165,6 +171,14 @@ def auth(mechanism: str, initial_response: bytes | None) -> Command:
         return Command("AUTH", line + b"\r\n")
     encoded = encode_base64(initial_response) or b"="
     return Command("AUTH", b"%s %s\r\n" % (line, encoded), shown=line + b" " + SECRET)
+
+
+def bdat(data: bytes, last: bool) -> Command:
+    """Return a BDAT command with its chunk (RFC 3030 section 2)."""
+    command = Command("BDAT", b"BDAT %d%s\r\n" % (len(data), b" LAST" if last else b""))
+    command.payload = data
+    command.ends = last
+    return command
 
 
 def hello(verb: str, name: str) -> Command:

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, TypeAlias
 from mailproto._core.newlines import has_bare_newline
 from mailproto.address import Address
 from mailproto.errors import GrammarError
-from mailproto.smtp.parameters import MailParameters
+from mailproto.smtp.parameters import Body, MailParameters
 
 MessageSource: TypeAlias = (
     "Message[Any, Any] | bytes | bytearray | memoryview | BinaryIO | Iterable[bytes] | AsyncIterable[bytes]"
@@ -120,15 +120,16 @@ def open_content(submission: Submission, *, eight_bit: bool) -> Content:
     if isinstance(message, Message):
         message = _flatten(message, utf8=submission.needs_utf8, eight_bit=eight_bit)
     if isinstance(message, bytes | bytearray | memoryview):
-        return _octets(bytes(message), submission.canonicalise)
+        binary = submission.parameters.body is Body.BINARY_MIME
+        return _octets(bytes(message), submission.canonicalise, binary)
     if isinstance(message, AsyncIterable):
         return Content(message)
     read = getattr(message, "read", None)
     return Content(iter(lambda: read(_PIECE), b"") if read is not None else message)
 
 
-def _octets(data: bytes, canonicalise: bool) -> Content:
-    bare = has_bare_newline(data)
+def _octets(data: bytes, canonicalise: bool, binary: bool) -> Content:
+    bare = not binary and has_bare_newline(data)
     if bare and not canonicalise:
         raise GrammarError("a bare CR or LF in the message; every line has to end in CRLF")
     size = None if bare else len(data) + (0 if data.endswith(b"\r\n") else 2)

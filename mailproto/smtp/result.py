@@ -27,8 +27,8 @@ class Outcome(enum.Enum):
 class RecipientResult:
     """What became of a message for one recipient.
 
-    ``phase`` is the command whose reply decided: ``MAIL``, ``RCPT``, ``DATA``, or ``"."`` for the message itself;
-    without a reply it is ``connection`` (it broke), or ``message`` (it could not be sent to this server).
+    ``phase`` is the command whose reply decided: ``MAIL``, ``RCPT``, ``DATA``, ``BDAT``, or ``"."`` for the end of
+    a message; without a reply it is ``connection`` (it broke), or ``message`` (it could not be sent to this server).
     ``recipient_reply`` is the reply to the RCPT, whatever came after.
     """
 

@@ -147,7 +147,12 @@ def _greeting(conn: SMTPClientConnection) -> Flow[None]:
 
 
 def _hello(conn: SMTPClientConnection, name: str) -> Flow[None]:
-    """Say EHLO, or HELO to a server that does not know it (RFC 5321 section 3.2)."""
+    """Say EHLO, or HELO to a server that does not know it (RFC 5321 section 3.2); LHLO in LMTP, and nothing else."""
+    if conn.config.lmtp:
+        reply = yield from request(conn, conn.lhlo(name))
+        if not reply.ok:
+            raise ReplyError(reply, "LHLO")
+        return
     reply = yield from request(conn, conn.ehlo(name))
     if reply.permanent:
         reply = yield from request(conn, conn.helo(name))

@@ -1,13 +1,15 @@
 """Sending messages in as few round trips as the server allows, and sorting out what became of each recipient.
 
 MAIL, all RCPTs and DATA leave in one flight, and the next message's MAIL right behind the end of the last message.
-With a server that does not pipeline the same commands leave one by one.
+A message that goes in chunks (RFC 3030) does not even wait for a go-ahead. With a server that does not pipeline the
+same commands leave one by one.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Iterable
-from dataclasses import replace
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from typing import Any
 
 from mailproto._core.flow import Call, Flow, Want
 from mailproto.address import Address
@@ -21,12 +23,13 @@ from mailproto.errors import (
 from mailproto.smtp.client import SMTPClientConnection
 from mailproto.smtp.command import Command
 from mailproto.smtp.flows.client import wait_reply
+from mailproto.smtp.flows.fitting import fit_parameters, suits_chunks
 from mailproto.smtp.message import Content, Submission, open_content
-from mailproto.smtp.parameters import Body, MailParameters
 from mailproto.smtp.reply import Reply
 from mailproto.smtp.result import Outcome, RecipientResult, SendResult
 
-_FLUSH_BEYOND = 64 << 10
+_FLUSH_BEYOND = 64 << 10  # octets of output
+_CHUNKS_AHEAD = 4  # chunks sent before the reply to the first of them is looked at
 
 
 def send_message(conn: SMTPClientConnection, submission: Submission) -> Flow[SendResult]:
@@ -51,91 +54,88 @@ def send_messages(conn: SMTPClientConnection, submissions: Iterable[Submission])
         the connection breaks, the messages behind are deferred.
     """
     sendings: list[_Sending] = []
+    previous: _Sending | None = None
     for submission in submissions:
-        previous = sendings[-1] if sendings else None
-        sending = _Sending(conn, submission)
-        sendings.append(sending)
-        if not conn.closing:
-            sending.queue()
+        sending = _begin(conn, submission)
         if previous is not None:
             yield from previous.finish()
-        if (yield from sending.ask()):
-            yield from sending.stream()
-    if sendings:
-        yield from sendings[-1].finish()
+        ready = yield from sending.ask()
+        if previous is not None and previous.broke_off and sending.out_of_sequence:
+            # Behind a refused chunk the server may still be in its transaction (RFC 3030 section 2).
+            yield from wait_reply(conn, conn.rset())
+            sending = _begin(conn, submission)
+            ready = yield from sending.ask()
+        if ready:
+            yield from sending.transfer()
+        sendings.append(sending)
+        previous = sending
+    if previous is not None:
+        yield from previous.finish()
     return [sending.result() for sending in sendings]
+
+
+def _begin(conn: SMTPClientConnection, submission: Submission) -> _Sending:
+    """Check everything that can be checked before, and queue the first commands if nothing is wrong."""
+    try:
+        content = open_content(submission, eight_bit="8BITMIME" in conn.extensions)
+        parameters = fit_parameters(conn, submission, content)
+    except (NotSupportedError, GrammarError) as error:
+        return _Sending(conn, submission, Content(()), error)
+    kind = _ChunkSending if suits_chunks(conn, parameters, content) else _DataSending
+    sending = kind(conn, submission, content)
+    if not conn.closing:
+        sending.mail = conn.mail(submission.reverse_path, parameters)
+        sending.recipients = [conn.rcpt(address) for address in submission.recipients]
+        sending.queue_more()
+    return sending
 
 
 class _Sending:
     """One message on its way: its commands, and the replies as far as they have come."""
 
-    def __init__(self, conn: SMTPClientConnection, submission: Submission) -> None:
+    def __init__(
+        self,
+        conn: SMTPClientConnection,
+        submission: Submission,
+        content: Content,
+        error: MailProtoError | None = None,
+    ) -> None:
+        self.mail: Command | None = None
+        self.recipients: list[Command] = []
         self._conn = conn
         self._submission = submission
-        self._content: Content | None = None
-        self._mail: Command | None = None
-        self._recipients: list[Command] = []
-        self._data: Command | None = None
-        self._end: Command | None = None
-        self._error: MailProtoError | None = None
+        self._size = content.size
+        self._iterator = _iterator(content.pieces)
+        self._error = error
+        self._carriers: list[Command] = []  # DATA, or the chunks
+        self._end: Command | None = None  # what the server's final word is the reply to
 
-    def queue(self) -> None:
-        """Queue MAIL, the RCPTs and DATA, after everything that could be wrong with them was checked."""
-        submission = self._submission
-        conn = self._conn
-        try:
-            self._content = open_content(submission, eight_bit="8BITMIME" in conn.extensions)
-            parameters = _parameters(conn, submission, self._content)
-        except (NotSupportedError, GrammarError) as error:
-            self._error = error
-            return
-        self._mail = conn.mail(submission.reverse_path, parameters)
-        self._recipients = [conn.rcpt(address) for address in submission.recipients]
-        self._data = conn.data(canonicalise=submission.canonicalise)
+    def queue_more(self) -> None:
+        """Queue what can leave together with MAIL and RCPT."""
 
     def ask(self) -> Flow[bool]:
-        """Read the replies up to the one to DATA; say whether the server waits for the message."""
-        conn = self._conn
-        if self._mail is None or self._data is None:
+        """Read the replies to what was queued; say whether the message is to be transferred."""
+        if self.mail is None:
             return False
         try:
-            for command in (self._mail, *self._recipients):
-                yield from wait_reply(conn, command)
-            reply = yield from wait_reply(conn, self._data)
-            if reply is not None and reply.code == 354:
+            for command in (self.mail, *self.recipients):
+                yield from wait_reply(self._conn, command)
+            if (yield from self._may_go_on()):
                 return True
-            if conn.in_transaction and not conn.closing:
-                yield from wait_reply(conn, conn.rset())
+            yield from self._take_back()
         except (ConnectionClosedError, RemoteProtocolError) as error:
             self._error = error
         return False
 
-    def stream(self) -> Flow[None]:
-        """Send the message, and its end."""
-        conn = self._conn
-        pieces = self._content.pieces if self._content is not None else ()
+    def transfer(self) -> Flow[None]:
+        """Send the message, or the rest of it, and its end."""
         try:
-            if isinstance(pieces, AsyncIterable):
-                iterator = pieces.__aiter__()
-                while piece := (yield Call(anext, (iterator, b""))):
-                    yield from self._send(piece)
-            else:
-                for piece in pieces:
-                    yield from self._send(piece)
-            if not conn.closing:
-                self._end = conn.end_data()
-        except ConnectionClosedError as error:
+            yield from self._transfer()
+        except (ConnectionClosedError, RemoteProtocolError) as error:
             self._error = error
         except GrammarError as error:
             self._error = error
-            conn.shut_down()  # half a message cannot be taken back, only cut off
-
-    def _send(self, piece: bytes) -> Flow[None]:
-        if self._conn.closing:
-            return
-        self._conn.send_data(piece)
-        if self._conn.queued >= _FLUSH_BEYOND:
-            yield Want.FLUSH
+            self._conn.shut_down()  # half a message cannot be taken back, only cut off
 
     def finish(self) -> Flow[None]:
         """Read the server's final word."""
@@ -149,48 +149,150 @@ class _Sending:
     def result(self) -> SendResult:
         """Return what became of the message, by the replies that have come."""
         final = self._end.reply if self._end is not None else None
-        commands: Iterable[Command | None] = self._recipients or [None] * len(self._submission.recipients)
-        results = tuple(map(self._recipient, self._submission.recipients, commands))
+        own: Iterable[Command | None] = self.recipients or [None] * len(self._submission.recipients)
+        words = self._final_words()
+        results = tuple(
+            self._recipient(address, command, words.get(index))
+            for index, (address, command) in enumerate(zip(self._submission.recipients, own, strict=True))
+        )
         return SendResult(results, final, self._error)
 
-    def _recipient(self, address: Address, command: Command | None) -> RecipientResult:
+    def _may_go_on(self) -> Flow[bool]:
+        """Say, all recipients being settled, whether the message is to be transferred."""
+        raise NotImplementedError
+
+    def _transfer(self) -> Flow[None]:
+        """Send the message."""
+        raise NotImplementedError
+
+    def _take_back(self) -> Flow[None]:
+        """End the transaction that comes to nothing, so that the connection is fit for the next one."""
+        if self._conn.in_transaction and not self._conn.closing:
+            yield from wait_reply(self._conn, self._conn.rset())
+
+    def _next_piece(self) -> Flow[bytes]:
+        """Return the next piece of the message, ``b""`` behind the last."""
+        if isinstance(self._iterator, AsyncIterator):
+            piece: bytes = yield Call(anext, (self._iterator, b""))
+            return piece
+        return next(self._iterator, b"")
+
+    @property
+    def broke_off(self) -> bool:
+        """Whether a chunk was refused, so that it is not clear where the server stands."""
+        return any(command.verb == "BDAT" and command.reply and not command.reply.ok for command in self._carriers)
+
+    @property
+    def out_of_sequence(self) -> bool:
+        """Whether the server took MAIL for one that comes at the wrong time."""
+        return self.mail is not None and self.mail.reply is not None and self.mail.reply.code == 503
+
+    @property
+    def _accepted(self) -> list[int]:
+        """The indices of the recipients that the server has accepted."""
+        return [i for i, command in enumerate(self.recipients) if command.reply is not None and command.reply.ok]
+
+    def _final_words(self) -> dict[int, Reply]:
+        """Return the replies to the message itself, by the index of the recipient that each is for."""
+        if self._end is None:
+            return {}
+        if self._conn.config.lmtp:
+            return dict(zip(self._accepted, self._end.replies, strict=False))
+        return dict.fromkeys(self._accepted, self._end.reply) if self._end.reply is not None else {}
+
+    def _recipient(self, address: Address, command: Command | None, final: Reply | None) -> RecipientResult:
         own = command.reply if command is not None else None
-        for decider in (self._mail, command, self._data, self._end):
-            if decider is not None and decider.reply is not None and not decider.reply.ok:
-                return RecipientResult(address, _outcome(decider.reply), decider.verb, decider.reply, own)
+        for decider in (self.mail, command, *self._carriers):
+            reply = decider.reply if decider is not None and decider is not self._end else None
+            if decider is not None and reply is not None and not reply.ok:
+                return RecipientResult(address, _outcome(reply), decider.verb, reply, own)
         if isinstance(self._error, NotSupportedError | GrammarError):
             return RecipientResult(address, Outcome.REFUSED, "message", None, own)
         if self._end is None:
             return RecipientResult(address, Outcome.DEFERRED, "connection", None, own)
-        if self._end.reply is None:
+        if final is None:
             return RecipientResult(address, Outcome.UNKNOWN, self._end.verb, None, own)
-        return RecipientResult(address, Outcome.ACCEPTED, self._end.verb, self._end.reply, own)
+        return RecipientResult(address, _outcome(final), self._end.verb, final, own)
+
+
+class _DataSending(_Sending):
+    """A message that goes with DATA: the server says first that it waits for it."""
+
+    def queue_more(self) -> None:
+        self._carriers = [self._conn.data(canonicalise=self._submission.canonicalise)]
+
+    def _may_go_on(self) -> Flow[bool]:
+        reply = yield from wait_reply(self._conn, self._carriers[0])
+        return reply is not None and reply.code == 354
+
+    def _transfer(self) -> Flow[None]:
+        conn = self._conn
+        while piece := (yield from self._next_piece()):
+            conn.send_data(piece)
+            if conn.queued >= _FLUSH_BEYOND:
+                yield Want.FLUSH
+            if conn.closing:
+                raise ConnectionClosedError("the server hung up during the message")
+        self._end = conn.end_data()
+
+
+class _ChunkSending(_Sending):
+    """A message that goes with BDAT. What is small leaves together with MAIL and RCPT."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._ahead = b""  # the next chunk: which one is the last shows only behind it
+
+    def queue_more(self) -> None:
+        # In LMTP the recipients have to be settled first, and only octets in memory can be sent twice.
+        if self._size is not None and not self._conn.config.lmtp and not isinstance(self._iterator, AsyncIterator):
+            first = next(self._iterator, b"")
+            self._ahead = next(self._iterator, b"")
+            self._queue_chunk(first, not self._ahead)
+
+    def _may_go_on(self) -> Flow[bool]:
+        if self._accepted:
+            return True
+        for chunk in self._carriers:
+            yield from wait_reply(self._conn, chunk)
+        self._end = None
+        return False
+
+    def _transfer(self) -> Flow[None]:
+        waiting = deque(self._carriers)
+        while self._end is None:
+            chunk = self._ahead or (yield from self._next_chunk())
+            self._ahead = yield from self._next_chunk()
+            waiting.append(self._queue_chunk(chunk, not self._ahead))
+            yield Want.FLUSH
+            if len(waiting) > _CHUNKS_AHEAD:
+                reply = yield from wait_reply(self._conn, waiting.popleft())
+                if reply is None or not reply.ok:
+                    yield from self._take_back()
+                    return
+
+    def _next_chunk(self) -> Flow[bytes]:
+        """Return the next pieces of the message, enough of them for a chunk, ``b""`` behind the last."""
+        pieces: list[bytes] = []
+        size = 0
+        while size < _FLUSH_BEYOND and (piece := (yield from self._next_piece())):
+            pieces.append(piece)
+            size += len(piece)
+        return b"".join(pieces)
+
+    def _queue_chunk(self, data: bytes, last: bool) -> Command:
+        chunk = self._conn.bdat(data, last=last, canonicalise=self._submission.canonicalise)
+        self._carriers.append(chunk)
+        if last:
+            self._end = chunk
+        return chunk
+
+
+def _iterator(pieces: Iterable[bytes] | AsyncIterable[bytes]) -> Iterator[bytes] | AsyncIterator[bytes]:
+    return aiter(pieces) if isinstance(pieces, AsyncIterable) else iter(pieces)
 
 
 def _outcome(reply: Reply) -> Outcome:
+    if reply.ok:
+        return Outcome.ACCEPTED
     return Outcome.REFUSED if reply.permanent else Outcome.DEFERRED
-
-
-def _parameters(conn: SMTPClientConnection, submission: Submission, content: Content) -> MailParameters:
-    """Return the parameters of MAIL: the caller's, and what the message itself needs.
-
-    Raises:
-        NotSupportedError: the message needs what the server does not offer.
-    """
-    values = submission.parameters
-    if submission.needs_utf8:
-        if "SMTPUTF8" not in conn.extensions:
-            raise NotSupportedError("an address is not ASCII, and the server does not offer SMTPUTF8")
-        values = replace(values, smtputf8=True)
-    if values.body is None and content.eight_bit is not False:
-        if "8BITMIME" in conn.extensions:
-            values = replace(values, body=Body.EIGHT_BIT_MIME)
-        elif content.eight_bit:
-            raise NotSupportedError("the message has 8-bit octets, and the server does not offer 8BITMIME")
-    if content.size is not None:
-        limit = conn.max_message_size
-        if limit is not None and content.size > limit:
-            raise NotSupportedError(f"the message has {content.size} octets, and the server takes {limit}")
-        if values.size is None and "SIZE" in conn.extensions:
-            values = replace(values, size=content.size)
-    return values

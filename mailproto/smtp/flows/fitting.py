@@ -1,0 +1,58 @@
+"""Fitting a message to what the server offers: the parameters of MAIL, and whether it goes with DATA or BDAT."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mailproto.errors import NotSupportedError
+from mailproto.smtp.client import SMTPClientConnection
+from mailproto.smtp.message import Content, Submission
+from mailproto.smtp.parameters import Body, MailParameters
+
+_LARGE = 64 << 10  # octets from which the round trip that BDAT saves is lost among those of the message
+
+
+def fit_parameters(conn: SMTPClientConnection, submission: Submission, content: Content) -> MailParameters:
+    """Return the parameters of MAIL: the caller's, and what the message itself needs.
+
+    Raises:
+        NotSupportedError: the message needs what the server does not offer.
+    """
+    values = submission.parameters
+    if submission.needs_utf8:
+        if "SMTPUTF8" not in conn.extensions:
+            raise NotSupportedError("an address is not ASCII, and the server does not offer SMTPUTF8")
+        values = replace(values, smtputf8=True)
+    return _fit_size(conn, _fit_body(conn, values, content), content)
+
+
+def suits_chunks(conn: SMTPClientConnection, parameters: MailParameters, content: Content) -> bool:
+    """Say whether the message is to go with BDAT: it has to if it is binary, and does if it is large."""
+    if "CHUNKING" not in conn.extensions:
+        return False
+    if parameters.body is Body.BINARY_MIME:
+        return True
+    return conn.config.chunking and (content.size is None or content.size >= _LARGE)
+
+
+def _fit_body(conn: SMTPClientConnection, values: MailParameters, content: Content) -> MailParameters:
+    if values.body is Body.BINARY_MIME and not {"BINARYMIME", "CHUNKING"} <= conn.extensions.keys():
+        raise NotSupportedError("the message is binary, and the server does not offer BINARYMIME")
+    if values.body is not None or content.eight_bit is False:
+        return values
+    if "8BITMIME" in conn.extensions:
+        return replace(values, body=Body.EIGHT_BIT_MIME)
+    if content.eight_bit:
+        raise NotSupportedError("the message has 8-bit octets, and the server does not offer 8BITMIME")
+    return values
+
+
+def _fit_size(conn: SMTPClientConnection, values: MailParameters, content: Content) -> MailParameters:
+    if content.size is None:
+        return values
+    limit = conn.max_message_size
+    if limit is not None and content.size > limit:
+        raise NotSupportedError(f"the message has {content.size} octets, and the server takes {limit}")
+    if values.size is None and "SIZE" in conn.extensions:
+        return replace(values, size=content.size)
+    return values
