@@ -7,10 +7,12 @@ import threading
 from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from mailproto.maildrop import Maildir, MaildirSnapshot, MessageGoneError, NotRemovedError
+from mailproto.maildrop import files as files_module
 from mailproto.maildrop.files import MessageFiles
 from tests.maildrop import contents, read, stored_files, uids
 
@@ -267,7 +269,7 @@ def test_a_file_renamed_under_the_listing_is_not_missed(
             seen = [entry for entry in seen if not entry.name.startswith(delivered[2])]
         yield iter(seen)
 
-    monkeypatch.setattr(os, "scandir", listing)
+    monkeypatch.setattr(files_module, "os", SimpleNamespace(**{**vars(os), "scandir": listing}))
     assert uids(maildir.open()) == delivered
 
 
@@ -282,7 +284,7 @@ def test_a_message_on_its_way_to_cur_is_not_missed(
             flag_all(path, "S")
         return really(directory)
 
-    monkeypatch.setattr(os, "scandir", listing)
+    monkeypatch.setattr(files_module, "os", SimpleNamespace(**{**vars(os), "scandir": listing}))
     assert uids(maildir.open()) == delivered
 
 
