@@ -291,7 +291,11 @@ class Link(asyncio.Protocol):
         elif self._unsent - self._transport.get_write_buffer_size() >= HIGH_WATER:
             self._want_room()
         else:
-            self._wake(self._engine.receive_timeout())
+            error = self._engine.receive_timeout()
+            if error is not None:
+                self._choked = False
+                self._transport.abort()
+            self._wake(error)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

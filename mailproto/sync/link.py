@@ -138,6 +138,7 @@ class Link:
             deaf = self._engine.ended or self._unread > HIGH_WATER
             ready = self._wait(_WRITE if deaf else _READ | _WRITE, deadline)
             if not ready:
+                self._unsent = memoryview(b"")
                 return self._engine.receive_timeout()
             if ready & _READ:
                 self._receive()

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -25,6 +26,14 @@ from tests.data import SERVER
 
 PATIENCE = 10.0
 """Seconds after which a test has failed, whatever it waits for."""
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    """Wait until something has come true that no event tells of."""
+    deadline = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 def server_context() -> ssl.SSLContext:

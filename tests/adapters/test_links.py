@@ -14,7 +14,7 @@ import pytest
 from mailproto._core.limits import Limits
 from mailproto.errors import ConnectionClosedError, ConnectionTimeoutError, LocalProtocolError, Reject
 from tests.adapters import toy
-from tests.adapters.harness import PATIENCE, Aio, Gate, Sync, Wire, scripted
+from tests.adapters.harness import PATIENCE, Aio, Gate, Sync, Wire, scripted, wait_until
 
 Adapter = Aio | Sync
 
@@ -266,7 +266,7 @@ def test_a_session_that_fails_touches_no_other(adapter: Adapter, caplog: pytest.
         assert wire.rest() == b""
     with Wire.to(server.port) as wire:
         assert wire.rest() == b""
-    assert caplog.text.count("cannot even be asked") == 2
+    wait_until(lambda: [record.levelname for record in caplog.records] == ["ERROR", "ERROR"])
 
 
 # Time.
@@ -354,8 +354,7 @@ def test_a_client_that_does_not_read_is_bounded_and_dropped(adapter: Adapter) ->
         conn = server.conns[0]
         assert conn.queued <= conn.limits.max_unsent + 20_000
         assert Large.asked * 10_000 < 30 << 20
-        wire.sock.settimeout(PATIENCE)
-        assert len(wire.rest()) < 30 << 20  # dropped
+        wait_until(lambda: server.listener.connections == 0)
 
 
 def test_a_server_that_does_not_read(adapter: Adapter) -> None:

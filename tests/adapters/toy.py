@@ -197,7 +197,7 @@ class ToyClient(Connection[ClientEvent]):
             self._shaking = False
             self._close_gate()
             if self._failure is None:
-                self._events += [Said(text), StartTLS()]
+                self._events += [StartTLS(), Said(text)]
         else:
             return Said(text)
         return Step.AGAIN

@@ -1,0 +1,366 @@
+"""TLS on either adapter: handshakes, what they make of bytes that come too early, and whom a client trusts."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import pytest
+
+from mailproto._core.limits import Limits
+from mailproto._net.tls import client_context, client_tls
+from mailproto.errors import ConnectionClosedError, ConnectionTimeoutError, LocalProtocolError
+from tests.adapters import toy
+from tests.adapters.harness import PATIENCE, Aio, Gate, Sync, Wire, scripted, server_context
+from tests.adapters.test_links import Echo, reset
+from tests.data import CA, EXPIRED, NAME_IN_CN_ONLY, SELF_SIGNED, SERVER, WRONG_NAME, KeyPair
+
+Adapter = Aio | Sync
+
+
+def trusting(name: str = "localhost", **settings: Any) -> Any:
+    context = client_context(CA)
+    for key, value in settings.items():
+        setattr(context, key, value)
+    return client_tls(context, name)
+
+
+def context_of(pair: KeyPair) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*pair)
+    return context
+
+
+def test_a_session_begun_in_clear_goes_on_under_tls(adapter: Adapter) -> None:
+    server = adapter.serve(Echo(), tls=server_context())
+    client = adapter.connect(server.port, open_tls=trusting())
+    client.run(toy.greet(client.conn))
+    client.run(toy.ask(client.conn, "in clear"))
+    assert client.conn.tls is None
+    client.run(toy.start_tls(client.conn))
+    assert client.conn.tls is not None
+    assert client.conn.tls.version == "TLSv1.3"
+    assert client.conn.tls.server_name == "localhost"
+    assert client.conn.tls.peer_certificate == ssl.PEM_cert_to_DER_cert(SERVER.certificate.read_text())
+    assert client.conn.tls.channel_bindings == {}
+    (conn,) = server.conns
+    assert conn.tls is not None
+    assert conn.tls.peer_certificate is None
+    assert conn.lines == ["under TLS"]  # what was said in clear is forgotten
+    assert client.run(toy.ask(client.conn, "BYE")) == ["+bye"]
+
+
+def test_a_session_under_tls_from_the_first_octet(adapter: Adapter) -> None:
+    server = adapter.serve(Echo(), tls=server_context(), implicit_tls=True)
+    client = adapter.connect(server.port, open_tls=trusting("127.0.0.1"))
+    assert client.run(toy.greet(client.conn, tls=True)) == "+ok"
+    assert client.run(toy.ask(client.conn, "one", "two")) == ["+one", "+two"]
+
+
+def test_much_goes_both_ways_under_tls(adapter: Adapter) -> None:
+    class Large(Echo):
+        def on_line(self, event: toy.Line) -> str:
+            return event.text * 900
+
+    server = adapter.serve(Large(), tls=server_context(), implicit_tls=True)
+    client = adapter.connect(server.port, open_tls=trusting())
+    client.run(toy.greet(client.conn, tls=True))
+    assert client.run(toy.put(client.conn, 5_000_000, [b"x" * 50_000] * 100)) == "+stored 5000000"
+    line = "y" * 100
+    assert client.run(toy.ask(client.conn, *[line] * 50)) == ["+" + line * 900] * 50
+
+
+def test_tls_1_2_has_a_channel_binding_that_both_sides_know(adapter: Adapter) -> None:
+    server = adapter.serve(Echo(), tls=server_context(), implicit_tls=True)
+    client = adapter.connect(server.port, open_tls=trusting(maximum_version=ssl.TLSVersion.TLSv1_2))
+    client.run(toy.greet(client.conn, tls=True))
+    assert client.conn.tls is not None
+    assert client.conn.tls.version == "TLSv1.2"
+    binding = client.conn.tls.channel_bindings["tls-unique"]
+    assert binding
+    assert server.conns[0].tls is not None
+    assert server.conns[0].tls.channel_bindings == {"tls-unique": binding}
+
+
+def test_a_client_s_certificate_is_known_once_it_is_verified(adapter: Adapter) -> None:
+    asking = server_context()
+    asking.load_verify_locations(SELF_SIGNED.certificate)
+    asking.verify_mode = ssl.CERT_OPTIONAL
+    server = adapter.serve(Echo(), tls=asking, implicit_tls=True)
+    identified = client_context(CA)
+    identified.load_cert_chain(*SELF_SIGNED)
+    client = adapter.connect(server.port, open_tls=client_tls(identified, "localhost"))
+    client.run(toy.greet(client.conn, tls=True))
+    assert server.conns[0].tls is not None
+    assert server.conns[0].tls.peer_certificate == ssl.PEM_cert_to_DER_cert(SELF_SIGNED.certificate.read_text())
+
+
+def test_the_certificate_can_be_replaced_while_the_server_runs(adapter: Adapter) -> None:
+    server = adapter.serve(Echo(), tls=context_of(WRONG_NAME), implicit_tls=True)
+    client = adapter.connect(server.port, open_tls=trusting())
+    with pytest.raises(ssl.SSLCertVerificationError):
+        client.run(toy.greet(client.conn, tls=True))
+    server.listener.tls = server_context()
+    client = adapter.connect(server.port, open_tls=trusting())
+    assert client.run(toy.greet(client.conn, tls=True)) == "+ok"
+
+
+def test_without_a_context_there_is_no_handshake(adapter: Adapter) -> None:
+    server = adapter.serve(Echo())
+    client = adapter.connect(server.port)
+    with pytest.raises(LocalProtocolError):
+        client.run(toy.greet(client.conn, tls=True))
+
+
+# Whom a client trusts.
+
+
+@pytest.mark.parametrize("implicit", [True, False], ids=["implicit", "starttls"])
+@pytest.mark.parametrize(
+    ("pair", "name"),
+    [
+        (SELF_SIGNED, "localhost"),
+        (EXPIRED, "localhost"),
+        (WRONG_NAME, "localhost"),
+        (NAME_IN_CN_ONLY, "localhost"),
+        (SERVER, "elsewhere.example.test"),
+        (SERVER, "127.0.0.2"),
+    ],
+    ids=["self-signed", "expired", "wrong name", "name in CN only", "another server", "another address"],
+)
+def test_a_server_that_cannot_prove_who_it_is(adapter: Adapter, pair: KeyPair, name: str, implicit: bool) -> None:
+    server = adapter.serve(Echo(), tls=context_of(pair), implicit_tls=implicit)
+    client = adapter.connect(server.port, open_tls=trusting(name))
+    with pytest.raises(ssl.SSLCertVerificationError):
+        if implicit:
+            client.run(toy.greet(client.conn, tls=True))
+        else:
+            client.run(toy.greet(client.conn))
+            client.run(toy.start_tls(client.conn))
+    with pytest.raises((ConnectionClosedError, LocalProtocolError)):
+        client.run(toy.ask(client.conn, "in clear then"))
+    assert all(conn.lines == [] for conn in server.conns)
+
+
+def test_the_system_does_not_trust_our_test_authority(adapter: Adapter) -> None:
+    server = adapter.serve(Echo(), tls=server_context(), implicit_tls=True)
+    client = adapter.connect(server.port, open_tls=client_tls(client_context(), "localhost"))
+    with pytest.raises(ssl.SSLCertVerificationError):
+        client.run(toy.greet(client.conn, tls=True))
+
+
+def test_a_client_s_context_is_strict() -> None:
+    context = client_context()
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
+    assert context.minimum_version is ssl.TLSVersion.TLSv1_2
+    assert context.options & ssl.OP_NO_COMPRESSION
+
+
+# Bytes that come too early are never taken for what came under TLS.
+
+
+def test_a_server_fails_a_client_that_goes_on_in_clear_in_the_same_segment(adapter: Adapter) -> None:
+    server = adapter.serve(Echo(), tls=server_context())
+    with Wire.to(server.port) as wire:
+        assert wire.line() == b"+ok"
+        wire.send(b"TLS\r\nEVIL\r\n")
+        assert wire.rest() == b""
+    assert server.conns[0].lines == []
+
+
+@pytest.mark.parametrize("early", [b"E", b"EVIL\r\n", b"\r\n" * 1000], ids=["one octet", "a line", "many lines"])
+def test_a_server_fails_a_client_that_goes_on_in_clear_right_behind(adapter: Adapter, early: bytes) -> None:
+    server = adapter.serve(Echo(), tls=server_context())
+    with Wire.to(server.port) as wire:
+        assert wire.line() == b"+ok"
+        wire.send(b"TLS\r\n")
+        assert wire.line() == b"+ok"
+        wire.send(early)
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            wire.start_tls(client_context(CA))
+            wire.send(b"LATER\r\n")
+            assert wire.line() == b""
+            raise ConnectionResetError
+    assert server.conns[0].lines == []
+
+
+def test_a_server_fails_early_bytes_that_come_while_a_hook_decides(adapter: Adapter) -> None:
+    gate = Gate(adapter)
+
+    class Slow:
+        def on_line(self, event: toy.Line) -> Any:
+            return gate.wait()
+
+    server = adapter.serve(Slow(), tls=server_context())
+    with Wire.to(server.port) as wire:
+        wire.send(b"wait\r\nTLS\r\n")
+        gate.wait_reached()
+        wire.send(b"EVIL\r\n")
+        gate.open()
+        answers = wire.rest()
+    # What comes before the answer fails at once; what comes behind it is no handshake.
+    assert answers.startswith(b"+ok\r\n")
+    assert b"EVIL" not in answers
+    assert server.conns[0].lines == ["wait"]
+
+
+def test_nothing_is_answered_in_clear_after_a_failed_handshake(adapter: Adapter) -> None:
+    server = adapter.serve(Echo(), tls=server_context())
+    with Wire.to(server.port) as wire:
+        assert wire.line() == b"+ok"
+        wire.send(b"TLS\r\n")
+        assert wire.line() == b"+ok"
+        wire.send(b"GET / HTTP/1.0\r\n\r\nhello\r\n")
+        assert b"hello" not in wire.rest()
+    assert server.conns[0].lines == []
+
+
+def test_a_client_fails_a_server_that_goes_on_in_clear_in_the_same_segment(adapter: Adapter) -> None:
+    def script(wire: Wire) -> None:
+        wire.send(b"+ok\r\n")
+        assert wire.line() == b"TLS"
+        wire.send(b"+go\r\n+evil\r\n")
+        assert wire.rest() == b""
+
+    with scripted(script) as port:
+        client = adapter.connect(port, open_tls=trusting())
+        client.run(toy.greet(client.conn))
+        with pytest.raises(ConnectionClosedError):
+            client.run(toy.start_tls(client.conn))
+        assert client.conn.tls is None
+
+
+def test_a_client_fails_a_server_that_goes_on_in_clear_right_behind(adapter: Adapter) -> None:
+    def script(wire: Wire) -> None:
+        wire.send(b"+ok\r\n")
+        assert wire.line() == b"TLS"
+        wire.send(b"+go\r\n")
+        assert wire.sock.recv(1) == b"\x16"  # the client's part of the handshake
+        wire.send(b"+evil\r\n")
+        wire.rest()
+
+    with scripted(script) as port:
+        client = adapter.connect(port, open_tls=trusting())
+        client.run(toy.greet(client.conn))
+        with pytest.raises(ssl.SSLError):
+            client.run(toy.start_tls(client.conn))
+        client.close()
+        assert client.conn.tls is None
+
+
+# Handshakes that come to nothing.
+
+
+def test_a_handshake_has_its_own_deadline(adapter: Adapter) -> None:
+    server = adapter.serve(Echo(), tls=server_context(), implicit_tls=True, limits=Limits(handshake_timeout=0.1))
+    with Wire.to(server.port) as wire:
+        assert wire.rest() == b""
+
+    def script(wire: Wire) -> None:
+        wire.rest()
+
+    with scripted(script) as port:
+        client = adapter.connect(port, Limits(handshake_timeout=0.1), open_tls=trusting())
+        with pytest.raises(ConnectionTimeoutError):
+            client.run(toy.greet(client.conn, tls=True))
+        client.close()
+
+
+def test_a_drip_does_not_prolong_a_handshake(adapter: Adapter) -> None:
+    server = adapter.serve(Echo(), tls=server_context(), implicit_tls=True, limits=Limits(handshake_timeout=0.2))
+    with Wire.to(server.port) as wire:
+        wire.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
+        wire.sock.settimeout(0.02)
+        for _ in range(400):
+            wire.send(b"\x00")
+            with suppress(TimeoutError):
+                assert wire.sock.recv(100) == b""
+                break
+        else:
+            raise AssertionError("nobody lost patience")
+
+
+def test_a_peer_that_leaves_during_the_handshake(adapter: Adapter) -> None:
+    def script(wire: Wire) -> None:
+        assert wire.sock.recv(1) == b"\x16"
+
+    with scripted(script) as port:
+        client = adapter.connect(port, open_tls=trusting())
+        with pytest.raises((ConnectionClosedError, OSError)):
+            client.run(toy.greet(client.conn, tls=True))
+
+
+# Ends.
+
+
+def test_the_end_of_tls_ends_no_message(adapter: Adapter) -> None:
+    stored = threading.Event()
+    ended = threading.Event()
+
+    class Store:
+        def on_stored(self, event: toy.Stored) -> None:
+            stored.set()
+
+        def on_end(self) -> None:
+            ended.set()
+
+    server = adapter.serve(Store(), tls=server_context(), implicit_tls=True)
+    with Wire.to(server.port) as wire:
+        wire.start_tls(client_context(CA))
+        wire.send(b"PUT 10\r\n123456789")
+        assert wire.line() == b"+ok"
+        reset(socket.socket(fileno=wire.sock.detach()))  # no close_notify
+    assert ended.wait(PATIENCE)
+    assert not stored.is_set()
+
+
+def test_a_client_that_is_done_talking_is_answered_under_tls(adapter: Adapter) -> None:
+    gate = Gate(adapter)
+
+    class Slow:
+        def on_line(self, event: toy.Line) -> Any:
+            return gate.wait()
+
+    server = adapter.serve(Slow(), tls=server_context(), implicit_tls=True)
+    with Wire.to(server.port) as wire:
+        wire.start_tls(client_context(CA))
+        wire.send(b"store this\r\n")
+        gate.wait_reached()
+        socket.socket.shutdown(wire.sock, socket.SHUT_WR)
+        gate.open()
+        assert [wire.line(), wire.line()] == [b"+ok", b"+True"]
+
+
+def test_both_sides_say_that_tls_ends(adapter: Adapter) -> None:
+    def script(wire: Wire) -> None:
+        wire.sock = server_context().wrap_socket(wire.sock, server_side=True, suppress_ragged_eofs=False)
+        wire.send(b"+ok\r\n")
+        assert wire.line() == b""  # would raise without a close_notify
+
+    with scripted(script) as port:
+        client = adapter.connect(port, open_tls=trusting())
+        client.run(toy.greet(client.conn, tls=True))
+        client.close()
+    server = adapter.serve(Echo(), tls=server_context(), implicit_tls=True)
+    with Wire.to(server.port) as wire:
+        wire.sock = client_context(CA).wrap_socket(
+            wire.sock, server_hostname="localhost", suppress_ragged_eofs=False
+        )
+        wire.send(b"BYE\r\n")
+        assert [wire.line() for _ in range(3)] == [b"+ok", b"+bye", b""]
+
+
+def test_a_server_refuses_old_tls_as_its_context_says(adapter: Adapter) -> None:
+    modern = server_context()
+    modern.minimum_version = ssl.TLSVersion.TLSv1_3
+    server = adapter.serve(Echo(), tls=modern, implicit_tls=True)
+    old = client_context(CA)
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+    connect = partial(Wire.to, server.port)
+    with connect() as wire, pytest.raises(ssl.SSLError):
+        wire.start_tls(old)
