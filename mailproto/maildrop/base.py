@@ -7,19 +7,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from mailproto._core.newlines import CanonicalNewlines
-from mailproto.errors import LocalProtocolError, MailProtoError
+from mailproto.errors import LocalProtocolError, MailProtoError, Reject
+from mailproto.pop3.snapshot import MaildropBusyError as MaildropBusyError
 from mailproto.pop3.snapshot import MessageInfo, Snapshot
 
 BLOCK = 65536
 """Octets read from a stored message at a time."""
 
 
-class MaildropBusyError(MailProtoError):
-    """Another session holds the maildrop's exclusive lock (RFC 1939 section 4). Over POP3: ``-ERR [IN-USE]``."""
+class MessageGoneError(Reject):
+    """A message of the snapshot is no longer there: another program removed it. Over POP3: ``-ERR [SYS/TEMP]``."""
 
-
-class MessageGoneError(MailProtoError):
-    """A message of the snapshot is no longer there: another program removed it during the session."""
+    def __init__(self) -> None:
+        super().__init__(450, "the message is no longer in the maildrop", "SYS/TEMP")
 
 
 class NotRemovedError(MailProtoError):

@@ -61,7 +61,7 @@ class MessageFiles:
             if base in self._names:
                 with contextlib.suppress(FileNotFoundError):
                     return action(self._root / self._names[base])
-        raise MessageGoneError("the message is no longer in the maildrop")
+        raise MessageGoneError
 
     def status(self, base: str) -> os.stat_result:
         """Return the status of a message's file; raise `MessageGoneError` if there is none."""

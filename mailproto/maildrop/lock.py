@@ -31,7 +31,7 @@ class SessionLock:
         # The process is part of the key because a fork inherits the table, but not the sessions in it.
         self._key = (os.getpid(), os.path.realpath(path))
         if _held.setdefault(self._key, self) is not self:
-            raise MaildropBusyError("another session of this process holds the maildrop")
+            raise MaildropBusyError
         try:
             self._descriptor = _flock(path)
         except BaseException:
@@ -54,6 +54,6 @@ def _flock(path: Path) -> int:
     except BaseException as error:
         os.close(descriptor)
         if isinstance(error, BlockingIOError):
-            raise MaildropBusyError("another process holds the maildrop") from error
+            raise MaildropBusyError from error
         raise
     return descriptor

@@ -40,7 +40,7 @@ class MemoryMaildrop:
             MaildropBusyError: another session has it open.
         """
         if not self._session_lock.acquire(blocking=False):
-            raise MaildropBusyError("another session holds the maildrop")
+            raise MaildropBusyError
         return MemorySnapshot(self, self._session_lock)
 
     def _contents_now(self) -> dict[str, bytes]:

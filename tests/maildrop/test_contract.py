@@ -106,8 +106,9 @@ def test_a_delivery_during_a_session_shows_in_the_next(maildrop: AnyMaildrop) ->
 def test_a_second_session_is_refused_until_the_first_is_closed(maildrop: AnyMaildrop) -> None:
     first = maildrop.open()
     for _ in range(3):
-        with pytest.raises(MaildropBusyError):
+        with pytest.raises(MaildropBusyError) as caught:
             maildrop.open()
+        assert caught.value.enhanced == "IN-USE"
     first.close()
     second = maildrop.open()
     first.close()  # a second time: it must not take the lock from the second session

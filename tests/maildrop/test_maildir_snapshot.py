@@ -108,8 +108,9 @@ def test_a_message_gone_is_told_before_its_first_octet(path: Path, maildir: Mail
     delivered = [maildir.deliver([b"%d" % number]) for number in range(3)]
     snapshot = maildir.open()
     (path / "new" / delivered[1]).unlink()
-    with pytest.raises(MessageGoneError):
+    with pytest.raises(MessageGoneError) as caught:
         snapshot.retrieve(2)
+    assert caught.value.enhanced == "SYS/TEMP"
     assert (read(snapshot, 1), read(snapshot, 3)) == (b"0", b"2")
     assert len(snapshot.messages) == 3
 
