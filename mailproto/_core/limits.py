@@ -22,6 +22,8 @@ class Limits:
     """A line of an AUTH exchange (RFC 4954 section 4)."""
     max_body_line: int | None = None
     """A line of a message with its CRLF. None: no limit, for real mail passes 998 every day."""
+    max_hops: int = 100
+    """Received fields of a message; more is a loop (RFC 5321 section 6.3 wants at least 100 to be let pass)."""
     max_recipients: int = 1000
     """Recipients of one transaction; RFC 5321 section 4.5.3.1.8 wants at least 100."""
     max_transactions: int = 1000

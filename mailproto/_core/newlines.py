@@ -76,22 +76,19 @@ class LineMeter:
     It looks for a line end in each stretch of ``limit`` octets, not for each line end.
     """
 
-    __slots__ = ("_begun", "_limit", "fault")
+    __slots__ = ("_begun", "_limit")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._begun = 0  # octets of the last line so far
-        self.fault: int | None = None
-        """Where in the text last fed the first over-long line passes the limit, CRLF included."""
 
     def feed(self, data: bytes) -> int | None:
-        """Measure ``data``, the next piece of the text; return `fault`."""
+        """Measure the next piece; return where in it a line passes the limit, CRLF included, None if none does."""
         start = -self._begun
         while start + self._limit < len(data):
             end = data.rfind(b"\r\n", max(start, 0), start + self._limit)
             if end < 0:
-                self.fault = start + self._limit
-                return self.fault
+                return start + self._limit
             start = end + 2
         last = data.rfind(b"\r\n", max(start, 0))
         self._begun = len(data) - (last + 2 if last >= 0 else start)

@@ -16,6 +16,7 @@ from mailproto._core.newlines import CanonicalNewlines, LineMeter, has_bare_newl
 from mailproto.smtp import replies
 from mailproto.smtp.config import BareNewlines, SMTPServerConfig
 from mailproto.smtp.reply import Reply
+from mailproto.smtp.trace import HopCounter
 
 _BARE_NEWLINE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 
@@ -113,6 +114,7 @@ class BodyReader:
         "_bare_refusal",
         "_binary",
         "_canonical",
+        "_hops",
         "_lines",
         "_max_size",
         "_nul_ok",
@@ -135,6 +137,7 @@ class BodyReader:
         self._bare_refusal = replies.BARE_NEWLINE_CLOSE if closes else replies.BARE_NEWLINE
         mends = config.bare_newlines is BareNewlines.NORMALIZE and not binary
         self._canonical = CanonicalNewlines() if mends else None
+        self._hops = HopCounter(config.limits.max_hops)
         limit = config.limits.max_body_line
         self._lines = LineMeter(limit) if limit is not None and not binary else None
 
@@ -159,30 +162,27 @@ class BodyReader:
         return self._checked(content)
 
     def _checked(self, content: bytes) -> bytes:
-        if self._is_fine(content):
+        faults = list(self._faults(content))
+        if not faults:
             self.size += len(content)
             return content
-        position, self.refusal = min(self._faults(content), key=lambda fault: fault[0])
+        position, self.refusal = min(faults, key=lambda fault: fault[0])
         self.size += position
         self.excess = len(content) - position
         return content[:position]
 
-    def _is_fine(self, content: bytes) -> bool:
-        return not (
-            (self._lines is not None and self._lines.feed(content) is not None)
-            or (not self._binary and has_bare_newline(content))
-            or (not self._nul_ok and b"\0" in content)
-            or 0 < self._max_size < self.size + len(content)
-        )
-
     def _faults(self, content: bytes) -> Iterator[tuple[int, Reply]]:
         """Yield where each kind of fault begins, first of its kind."""
-        bare = None if self._binary else _BARE_NEWLINE.search(content)
-        if bare is not None:
-            yield bare.start(), self._bare_refusal
+        if not self._binary and has_bare_newline(content):
+            bare = _BARE_NEWLINE.search(content)
+            yield bare.start() if bare else 0, self._bare_refusal
         if not self._nul_ok and b"\0" in content:
             yield content.index(b"\0"), replies.NUL
         if 0 < self._max_size < self.size + len(content):
             yield self._max_size - self.size, replies.TOO_BIG
-        if self._lines is not None and self._lines.fault is not None:
-            yield self._lines.fault, replies.LONG_BODY_LINE
+        hop = self._hops.feed(content)
+        if hop is not None:
+            yield hop, replies.TOO_MANY_HOPS
+        line = self._lines.feed(content) if self._lines is not None else None
+        if line is not None:
+            yield line, replies.LONG_BODY_LINE

@@ -46,6 +46,7 @@ TOO_MANY_RECIPIENTS = Reply.build(452, "Too many recipients, send the rest in an
 BARE_NEWLINE = Reply.build(550, "The message has a bare CR or LF, which RFC 5321 forbids", "5.6.0")
 BARE_NEWLINE_CLOSE = Reply.build(521, "The message has a bare CR or LF, which RFC 5321 forbids", "5.6.0")
 NUL = Reply.build(550, "The message has a NUL octet, which RFC 5322 forbids", "5.6.0")
+TOO_MANY_HOPS = Reply.build(554, "The message has been through too many servers: a loop", "5.4.6")
 LONG_BODY_LINE = Reply.build(550, "The message has an over-long line", "5.6.0")
 
 TOO_MANY_ERRORS = Reply.build(421, "Too many errors, good-bye", "4.7.0")
