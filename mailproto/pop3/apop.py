@@ -28,11 +28,8 @@ def check_timestamp(timestamp: str) -> None:
 
 def find_timestamp(greeting: str) -> str | None:
     """Return the timestamp in the text of a greeting, None if there is none that may be used."""
-    _, bracket, rest = greeting.partition("<")
-    timestamp = bracket + rest.partition(">")[0] + ">"
-    if greeting.count("<") != 1 or len(timestamp) > _MAX_TIMESTAMP or not _TIMESTAMP.fullmatch(timestamp):
-        return None
-    return timestamp
+    match = _TIMESTAMP.search(greeting) if greeting.count("<") == 1 else None
+    return match[0] if match is not None and len(match[0]) <= _MAX_TIMESTAMP else None
 
 
 def apop_digest(timestamp: str, secret: str) -> str:

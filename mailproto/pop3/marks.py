@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 
 from mailproto.errors import GrammarError
 from mailproto.pop3.response import Response
-from mailproto.pop3.responses import DELETED_ALREADY, NO_SUCH_MESSAGE
 from mailproto.pop3.snapshot import MessageInfo, total_size
 
 _UNIQUE_ID = re.compile(r"[!-~]{1,70}")
@@ -51,12 +50,15 @@ class MarkedMaildrop:
     def __len__(self) -> int:
         return len(self._messages)
 
+    def __str__(self) -> str:
+        return f"{self.count} messages ({self.octets} octets)"
+
     def __getitem__(self, number: int) -> MessageInfo:
         """Return message ``number``; raise `Refusal` if there is none, or if it is marked."""
         if not 1 <= number <= len(self._messages):
-            raise Refusal(NO_SUCH_MESSAGE)
+            raise Refusal(Response(False, f"no such message, only {len(self._messages)} messages in maildrop"))
         if number in self._marked:
-            raise Refusal(DELETED_ALREADY)
+            raise Refusal(Response(False, f"message {number} already deleted"))
         return self._messages[number - 1]
 
     @property

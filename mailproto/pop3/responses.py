@@ -1,4 +1,4 @@
-"""What a server says, where the application has no words of its own."""
+"""What a server says, where the application has no words of its own: those of the RFCs, as far as they have any."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ UNREADABLE = Response(False, "Only printable ASCII in a command")
 UNKNOWN = Response(False, "Command not recognised")
 NOT_NOW = Response(False, "Command not permitted in this state")
 BAD_ARGUMENTS = Response(False, "Syntax error in the arguments")
-NO_SUCH_MESSAGE = Response(False, "No such message")
-DELETED_ALREADY = Response(False, "Message already deleted")
 
 TLS_REQUIRED = Response(False, "Must establish TLS first")
 TLS_ALREADY = Response(False, "Command not permitted when TLS active")
@@ -28,8 +26,8 @@ AUTH_NOT_BASE64 = Response(False, "Cannot decode the response")
 TOO_MANY_ERRORS = Response(False, "Too many errors, good-bye")
 TOO_MANY_COMMANDS = Response(False, "Too many commands, good-bye")
 
-TOP_FOLLOWS = Response(True, "Top of message follows")
-LOGGED_IN = Response(True, "Maildrop locked and ready")
+TOP_FOLLOWS = Response(True, "top of message follows")
+LOGGED_IN = Response(True, "maildrop locked and ready")
 LOGIN_FAILED = Response(False, "Authentication failed", "AUTH")
 
 ACCEPTED: dict[type, Response] = {
@@ -50,7 +48,7 @@ REJECTED: dict[type, Response] = {
     Auth: LOGIN_FAILED,
     AuthResponse: LOGIN_FAILED,
     Retrieve: Response(False, "Message not available", "SYS/TEMP"),
-    Update: Response(False, "Some deleted messages not removed", "SYS/TEMP"),
+    Update: Response(False, "some deleted messages not removed", "SYS/TEMP"),
 }
 """The answer to an event that is rejected without words, or not answered at all. There is one for all logins, so
 that it does not tell which users exist."""

@@ -213,14 +213,14 @@ class POP3ServerConnection(AnsweringConnection):
             number = parse_uint(argument)
             return self._say(f"+OK {number} {self._maildrop[number].size}")
         lines = (f"{number} {message.size}" for number, message in self._maildrop.listed())
-        return self._count_junk() or self._say_lines(self._drop_listing(), lines)
+        return self._count_junk() or self._say_lines(f"+OK {self._maildrop}", lines)
 
     def _uidl(self, argument: bytes | None) -> ServerStep:
         if argument is not None:
             number = parse_uint(argument)
             return self._say(f"+OK {number} {self._maildrop[number].uid}")
         lines = (f"{number} {message.uid}" for number, message in self._maildrop.listed())
-        return self._count_junk() or self._say_lines(self._drop_listing(), lines)
+        return self._count_junk() or self._say_lines("+OK", lines)
 
     def _retr(self, argument: bytes | None) -> ServerStep:
         number = parse_uint(argument or b"")
@@ -239,12 +239,12 @@ class POP3ServerConnection(AnsweringConnection):
         number = parse_uint(argument or b"")
         self._maildrop.mark(number)
         self._junk = 0
-        return self._say(f"+OK Message {number} deleted")
+        return self._say(f"+OK message {number} deleted")
 
     def _rset(self, argument: bytes | None) -> ServerStep:
         _nothing(argument)
         self._maildrop.reset()
-        return self._count_junk() or self._say(self._drop_listing())
+        return self._count_junk() or self._say(f"+OK maildrop has {self._maildrop}")
 
     def _noop(self, argument: bytes | None) -> ServerStep:
         _nothing(argument)
@@ -264,9 +264,6 @@ class POP3ServerConnection(AnsweringConnection):
         self._reply(responses.GOODBYE)
         self._over()
         return Step.AGAIN
-
-    def _drop_listing(self) -> str:
-        return f"+OK {self._maildrop.count} messages ({self._maildrop.octets} octets)"
 
     # The AUTH exchange.
 
