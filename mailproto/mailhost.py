@@ -14,13 +14,12 @@ from typing import Any
 from mailproto._flows.session import Session
 from mailproto.address import POSTMASTER, Address
 from mailproto.errors import Reject
-from mailproto.maildrop.base import Maildrop, MaildropBusyError
+from mailproto.maildrop.base import Maildrop
 from mailproto.pop3.snapshot import Snapshot
 from mailproto.sasl.base import PasswordCheck
 from mailproto.smtp.events import Envelope, Rcpt
 
 NOT_LOCAL = Reject(550, "Relaying denied", "5.7.1")
-IN_USE = Reject(text="Maildrop already locked", enhanced="IN-USE")
 
 Delivered = Callable[[str, Envelope], None]
 
@@ -73,14 +72,11 @@ class MailHost:
     # POP3.
 
     def on_login(self, session: Session[Any]) -> Snapshot:
-        """Open the maildrop of who has logged in."""
+        """Open the maildrop of who has logged in, which no other session may have open."""
         identity = session.identity
         if identity is None:
             raise Reject(text="Nobody is logged in")
-        try:
-            return self.drop_of(identity.name).open()
-        except MaildropBusyError:
-            raise IN_USE from None
+        return self.drop_of(identity.name).open()
 
     # Both.
 
