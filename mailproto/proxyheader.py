@@ -1,0 +1,204 @@
+"""The PROXY protocol, versions 1 and 2: how a load balancer tells a server who really connects.
+
+The header comes first on a connection, before TLS even. It is believed only where the application says that the
+peer is such a balancer, and there it has to be: nothing is guessed (`SMTPServerConnection.expect_proxy_header`).
+"""
+
+from __future__ import annotations
+
+import enum
+import ipaddress
+import re
+import struct
+from dataclasses import dataclass
+
+from mailproto._core.codec import parse_uint
+from mailproto.errors import GrammarError
+
+MAX_V1 = 107  # octets of a version 1 header with its CRLF
+MAX_V2 = 4096  # octets of a version 2 header that are taken: addresses, and some room for TLVs
+
+_SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
+_V1 = re.compile(rb"PROXY (TCP4|TCP6) ([0-9a-fA-F.:]{2,39}) ([0-9a-fA-F.:]{2,39}) ([0-9]{1,5}) ([0-9]{1,5})")
+_LOCAL, _PROXY = 0x20, 0x21
+_UNIX_LENGTH = 108
+
+
+class Family(enum.IntEnum):
+    """What kind of addresses a header has, as version 2 numbers them."""
+
+    UNKNOWN = 0x00
+    TCP4 = 0x11
+    UDP4 = 0x12
+    TCP6 = 0x21
+    UDP6 = 0x22
+    UNIX = 0x31
+    UNIX_DATAGRAM = 0x32
+
+
+_ADDRESS_LENGTHS = {Family.TCP4: 12, Family.UDP4: 12, Family.TCP6: 36, Family.UDP6: 36, Family.UNIX: 216}
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyHeader:
+    """Who connects to whom, as the balancer tells.
+
+    ``family`` is UNKNOWN where the socket's own addresses count: a health check of the balancer, or addresses
+    that are none of ours. ``tlvs`` are the extra fields of version 2, type and value, such as (0x02, the name of
+    TLS's SNI).
+    """
+
+    family: Family = Family.UNKNOWN
+    source: str = ""
+    destination: str = ""
+    source_port: int = 0
+    destination_port: int = 0
+    tlvs: tuple[tuple[int, bytes], ...] = ()
+
+    def encode(self, version: int = 2) -> bytes:
+        """Return the header as it goes on the wire.
+
+        Raises:
+            GrammarError: there is no such version, version 1 cannot say it, or an address is none.
+        """
+        if version == 1:
+            return self._encode_v1()
+        if version != 2:
+            raise GrammarError("the PROXY protocol has versions 1 and 2")
+        rest = self._encode_addresses() + b"".join(
+            struct.pack("!BH", kind, len(value)) + value for kind, value in self.tlvs
+        )
+        if len(rest) > 0xFFFF:
+            raise GrammarError("the header is too long")
+        return _SIGNATURE + struct.pack("!BBH", _PROXY, self.family, len(rest)) + rest
+
+    def _encode_v1(self) -> bytes:
+        if self.family is Family.UNKNOWN:
+            return b"PROXY UNKNOWN\r\n"
+        if self.family not in (Family.TCP4, Family.TCP6) or self.tlvs:
+            raise GrammarError("version 1 knows TCP over IP and no extra fields")
+        source, destination = self._packed()
+        texts = f"{ipaddress.ip_address(source)} {ipaddress.ip_address(destination)}"
+        line = f"PROXY {self.family.name} {texts} {_port(self.source_port)} {_port(self.destination_port)}\r\n"
+        return line.encode("ascii")
+
+    def _encode_addresses(self) -> bytes:
+        if self.family is Family.UNKNOWN:
+            return b""
+        if self.family in (Family.UNIX, Family.UNIX_DATAGRAM):
+            paths = (self.source.encode(), self.destination.encode())
+            if max(map(len, paths)) > _UNIX_LENGTH:
+                raise GrammarError("the path of a socket is too long")
+            return struct.pack("108s108s", *paths)
+        source, destination = self._packed()
+        return source + destination + struct.pack("!HH", _port(self.source_port), _port(self.destination_port))
+
+    def _packed(self) -> tuple[bytes, bytes]:
+        version = 4 if self.family in (Family.TCP4, Family.UDP4) else 6
+        return _pack(self.source, version), _pack(self.destination, version)
+
+
+def parse_proxy_header(data: bytes) -> tuple[ProxyHeader, int] | None:
+    """Return the header that ``data`` begins with and how long it is, or None when more has to come.
+
+    Raises:
+        GrammarError: this is no PROXY header, or a broken one; the connection is to be closed without a word.
+    """
+    if data.startswith(_SIGNATURE):
+        return _parse_v2(data)
+    if _SIGNATURE.startswith(data):
+        return None
+    end = data.find(b"\r\n", 0, MAX_V1)
+    if end >= 0:
+        return _parse_v1(data[:end]), end + 2
+    if len(data) >= MAX_V1 or not data.startswith(b"PROXY "[: len(data)]):
+        raise GrammarError("no PROXY header")
+    return None
+
+
+def _parse_v1(line: bytes) -> ProxyHeader:
+    if line == b"PROXY UNKNOWN" or line.startswith(b"PROXY UNKNOWN "):
+        return ProxyHeader()
+    match = _V1.fullmatch(line)
+    if match is None:
+        raise GrammarError("a broken PROXY header")
+    family = Family.TCP4 if match[1] == b"TCP4" else Family.TCP6
+    version = 4 if family is Family.TCP4 else 6
+    source, destination = (_unpack(_pack(match[i].decode("ascii"), version)) for i in (2, 3))
+    return ProxyHeader(family, source, destination, _parse_port(match[4]), _parse_port(match[5]))
+
+
+def _parse_v2(data: bytes) -> tuple[ProxyHeader, int] | None:
+    if len(data) < 16:
+        return None
+    command, family, length = struct.unpack_from("!BBH", data, 12)
+    if command not in (_LOCAL, _PROXY) or 16 + length > MAX_V2:
+        raise GrammarError("a broken PROXY header")
+    if len(data) < 16 + length:
+        return None
+    if command == _LOCAL:
+        return ProxyHeader(), 16 + length
+    return _parse_v2_addresses(family, data[16 : 16 + length]), 16 + length
+
+
+def _parse_v2_addresses(number: int, rest: bytes) -> ProxyHeader:
+    try:
+        family = Family(number)
+    except ValueError:
+        raise GrammarError("a PROXY header of an unknown family") from None
+    needed = _ADDRESS_LENGTHS.get(family, 216 if family is Family.UNIX_DATAGRAM else 0)
+    if len(rest) < needed:
+        raise GrammarError("a PROXY header without its addresses")
+    tlvs = tuple(_parse_tlvs(rest[needed:]))
+    if family is Family.UNKNOWN:
+        return ProxyHeader(tlvs=tlvs)
+    if needed == 216:
+        source, destination = (path.rstrip(b"\0").decode("utf-8", "backslashreplace") for path in _halves(rest[:216]))
+        return ProxyHeader(family, source, destination, tlvs=tlvs)
+    half = (needed - 4) // 2
+    ports = struct.unpack_from("!HH", rest, 2 * half)
+    return ProxyHeader(family, _unpack(rest[:half]), _unpack(rest[half : 2 * half]), *ports, tlvs)
+
+
+def _parse_tlvs(data: bytes) -> list[tuple[int, bytes]]:
+    found = []
+    while data:
+        if len(data) < 3:
+            raise GrammarError("a broken field in a PROXY header")
+        kind, length = struct.unpack_from("!BH", data)
+        if len(data) < 3 + length:
+            raise GrammarError("a broken field in a PROXY header")
+        found.append((kind, data[3 : 3 + length]))
+        data = data[3 + length :]
+    return found
+
+
+def _halves(data: bytes) -> tuple[bytes, bytes]:
+    middle = len(data) // 2
+    return data[:middle], data[middle:]
+
+
+def _pack(address: str, version: int) -> bytes:
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        raise GrammarError("not an IP address in a PROXY header") from None
+    if parsed.version != version:
+        raise GrammarError("an IP address of the wrong family in a PROXY header")
+    return parsed.packed
+
+
+def _unpack(packed: bytes) -> str:
+    return str(ipaddress.ip_address(packed))
+
+
+def _port(number: int) -> int:
+    if not 0 <= number <= 0xFFFF:
+        raise GrammarError("not a port")
+    return number
+
+
+def _parse_port(digits: bytes) -> int:
+    if len(digits) > 1 and digits.startswith(b"0"):
+        raise GrammarError("a port with leading zeros")
+    return _port(parse_uint(digits))
