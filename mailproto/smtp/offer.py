@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from mailproto.errors import GrammarError
 from mailproto.smtp import replies
 from mailproto.smtp.config import SMTPServerConfig
@@ -44,9 +46,7 @@ class Offer:
         values = MailParameters(**collect(self._mail, found))
         if values.body is Body.BINARY_MIME and BINARYMIME not in self._config.extensions:
             raise GrammarError("BINARYMIME is not offered")
-        if 0 < self._config.max_message_size < (values.size or 0):
-            return replies.TOO_BIG
-        return values
+        return self._refusal(self._mail, found, values) or values
 
     def rcpt_values(self, text: str) -> RcptParameters | Reply:
         """Return what the parameters of a RCPT say, or the reply that refuses them.
@@ -59,4 +59,17 @@ class Offer:
         found = split_parameters(text, self._config.limits.max_parameters)
         if not found.keys() <= self._rcpt.keys():
             return replies.UNKNOWN_PARAMETER
-        return RcptParameters(**collect(self._rcpt, found))
+        values = RcptParameters(**collect(self._rcpt, found))
+        return self._refusal(self._rcpt, found, values) or values
+
+    def _refusal(
+        self, known: Mapping[str, Parameter], found: Iterable[str], values: MailParameters | RcptParameters
+    ) -> Reply | None:
+        """Return the reply to values that are right but cannot be honoured, None if all can."""
+        for keyword in found:
+            parameter = known[keyword]
+            value = getattr(values, parameter.field) if parameter.field else values.extra[keyword]
+            reply = parameter.check(self._config, value)
+            if reply is not None:
+                return reply
+        return None

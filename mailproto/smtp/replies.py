@@ -5,6 +5,7 @@ from __future__ import annotations
 from mailproto._core.events import StartTLS
 from mailproto.sasl.base import Auth, AuthResponse
 from mailproto.smtp.events import Connected, Data, Expn, Hello, Mail, MessageEnd, Rcpt, Vrfy
+from mailproto.smtp.extensions.basic import TOO_BIG as TOO_BIG
 from mailproto.smtp.reply import Reply
 from mailproto.smtp.rules import SMTP_VERBS, Outcome
 
@@ -41,7 +42,6 @@ AUTH_MECHANISM = Reply.build(504, "Authentication mechanism not offered", "5.5.4
 AUTH_CANCELLED = Reply.build(501, "Authentication cancelled", "5.7.0")
 AUTH_NOT_BASE64 = Reply.build(501, "Cannot decode the response", "5.5.2")
 
-TOO_BIG = Reply.build(552, "Message too big", "5.3.4")
 TOO_MANY_RECIPIENTS = Reply.build(452, "Too many recipients, send the rest in another transaction", "4.5.3")
 BARE_NEWLINE = Reply.build(550, "The message has a bare CR or LF, which RFC 5321 forbids", "5.6.0")
 BARE_NEWLINE_CLOSE = Reply.build(521, "The message has a bare CR or LF, which RFC 5321 forbids", "5.6.0")

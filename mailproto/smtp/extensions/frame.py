@@ -1,0 +1,147 @@
+"""The frame in which an SMTP extension is one value: its keyword, when it is offered, its parameters.
+
+Everything here is open to extensions of your own (RFC 5321 section 2.2.2): make an `Extension` of a keyword and of
+the `Parameter` values it adds to MAIL and RCPT, and put it into a config's ``extensions``, on either side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from mailproto._core.events import TLSInfo
+from mailproto._core.limits import Limits
+from mailproto.errors import GrammarError
+from mailproto.smtp.reply import Reply
+
+
+class Settings(Protocol):
+    """The part of a server's config that decides what it offers; `SMTPServerConfig` is one."""
+
+    @property
+    def max_message_size(self) -> int:
+        """The largest message taken, in octets, or 0."""
+
+    @property
+    def starttls(self) -> bool:
+        """Whether there is a certificate."""
+
+    @property
+    def auth_mechanisms(self) -> tuple[str, ...]:
+        """The SASL mechanisms, best first."""
+
+    @property
+    def allow_plaintext_auth(self) -> bool:
+        """Whether AUTH is offered without TLS."""
+
+    @property
+    def limits(self) -> Limits:
+        """The bounds of a connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a server's offer may depend on: its config, and what the client has reached so far."""
+
+    config: Settings
+    secure: bool
+    authenticated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """An extension as a server has offered it to a client.
+
+    ``argument`` is what stands behind the keyword in the reply to EHLO, ``tls`` the session that it came through,
+    and ``keywords`` all that was offered with it.
+    """
+
+    argument: str
+    tls: TLSInfo | None
+    keywords: Mapping[str, str]
+
+
+def _honour(_: Settings, __: Any) -> Reply | None:
+    """Take every value."""
+    return None
+
+
+def _trust(_: Offered, __: Any) -> None:
+    """Send every value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter: its keyword, how its value is read and written, and the field that it fills.
+
+    Args:
+        keyword: in upper case.
+        parse: gets the text behind ``=``, or None, and returns the value or raises `GrammarError`.
+        format: gets the value and returns that text, or None when the keyword stands alone. What may not stand in
+            a parameter is found out afterwards.
+        field: of `MailParameters` or `RcptParameters`; without one the value goes into ``extra``.
+        kind: the type of the values, where several parameters fill one field.
+        format_ascii: the same as ``format`` for a message without SMTPUTF8, where that is something else.
+        check: on a server, gets the config and a value, and returns the reply that refuses it, or None. Refuse so
+            what is well-formed and cannot be honoured.
+        fit: on a client, gets what the server has offered and a value, and raises `NotSupportedError` when the one
+            has no room for the other.
+    """
+
+    keyword: str
+    parse: Callable[[str | None], Any]
+    format: Callable[[Any], str | None]
+    field: str | None = None
+    kind: type = object
+    format_ascii: Callable[[Any], str | None] | None = None
+    check: Callable[[Settings, Any], Reply | None] = _honour
+    fit: Callable[[Offered, Any], None] = _trust
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """One extension of SMTP.
+
+    ``offer`` returns what stands behind the keyword in the reply to EHLO (``""`` if nothing does), or None when
+    the extension is not to be offered. ``mail`` and ``rcpt`` are the parameters that it adds to the commands.
+    """
+
+    keyword: str
+    rfc: str
+    offer: Callable[[Standing], str | None]
+    mail: tuple[Parameter, ...] = ()
+    rcpt: tuple[Parameter, ...] = ()
+
+
+def offer_always(_: Standing) -> str:
+    """Offer an extension without an argument, to every client."""
+    return ""
+
+
+def flag(keyword: str, field: str, fit: Callable[[Offered, Any], None] = _trust) -> Parameter:
+    """Return a parameter without a value, which is there (True) or is not."""
+    return Parameter(keyword, _parse_flag, lambda _: None, field, fit=fit)
+
+
+def _parse_flag(text: str | None) -> bool:
+    if text is not None:
+        raise GrammarError("this parameter takes no value")
+    return True
+
+
+def need_value(text: str | None) -> str:
+    """Return ``text``; raise `GrammarError` for a parameter that came without a value."""
+    if text is None:
+        raise GrammarError("this parameter needs a value")
+    return text
+
+
+def mail_parameters(extensions: Iterable[Extension]) -> dict[str, Parameter]:
+    """Return the parameters that these extensions add to MAIL, by keyword."""
+    return {parameter.keyword: parameter for extension in extensions for parameter in extension.mail}
+
+
+def rcpt_parameters(extensions: Iterable[Extension]) -> dict[str, Parameter]:
+    """Return the parameters that these extensions add to RCPT, by keyword."""
+    return {parameter.keyword: parameter for extension in extensions for parameter in extension.rcpt}
