@@ -156,8 +156,9 @@ def _parse_v2_addresses(number: int, rest: bytes) -> ProxyHeader:
         source, destination = (path.rstrip(b"\0").decode("utf-8", "backslashreplace") for path in _halves(rest[:216]))
         return ProxyHeader(family, source, destination, tlvs=tlvs)
     half = (needed - 4) // 2
-    ports = struct.unpack_from("!HH", rest, 2 * half)
-    return ProxyHeader(family, _unpack(rest[:half]), _unpack(rest[half : 2 * half]), *ports, tlvs)
+    source_port, destination_port = struct.unpack_from("!HH", rest, 2 * half)
+    source, destination = _unpack(rest[:half]), _unpack(rest[half : 2 * half])
+    return ProxyHeader(family, source, destination, source_port, destination_port, tlvs)
 
 
 def _parse_tlvs(data: bytes) -> list[tuple[int, bytes]]:
