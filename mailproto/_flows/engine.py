@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from mailproto._core.connection import Connection
 from mailproto._core.events import TLSInfo
 from mailproto._core.flow import Call, Flow, T, Want, Wish
-from mailproto.errors import ConnectionClosedError, ConnectionTimeoutError, LocalProtocolError
+from mailproto.errors import ConnectionClosedError, ConnectionTimeoutError, LocalProtocolError, MailProtoError
 
 HIGH_WATER = 64 << 10
 """Octets of output that may wait before they are sent without being asked for; and of input that nobody wants."""
@@ -62,6 +62,7 @@ class Engine:
         self.wish: Wish | None = None
         self.result: Any = None
         self._flow: Flow[Any] | None = None
+        self._part = False
         self._open_tls = open_tls
         self._tls: TLSSession | None = None
         self._secure = False
@@ -88,8 +89,12 @@ class Engine:
         """Whether a flow was broken off, so that only closing is left."""
         return self._broken
 
-    def begin(self, flow: Flow[T]) -> None:
+    def begin(self, flow: Flow[T], *, part: bool = False) -> None:
         """Take on ``flow``, to be driven with `step`.
+
+        Args:
+            part: the flow is a part of a longer job, such as one event of a session or one message of many. Other
+                flows have to leave the connection idle; if one does not, the connection is broken off behind it.
 
         Raises:
             LocalProtocolError: another flow is under way.
@@ -102,12 +107,12 @@ class Engine:
             flow.close()
             raise ConnectionClosedError("the connection was closed here, because an operation was broken off")
         self._flow = self._refine(flow)
+        self._part = part
 
     def step(self, value: object = None, thrown: BaseException | None = None) -> Wish | None:
         """Go on with the flow, sent ``value`` or thrown ``thrown``; return its next wish, None when it is over.
 
-        Raises: whatever ends the flow. If that leaves replies behind that are still to come, the connection is
-        broken off, too.
+        Raises: whatever ends the flow.
         """
         if self._flow is None:
             raise LocalProtocolError("no operation is under way")
@@ -115,14 +120,22 @@ class Engine:
         try:
             self.wish = self._flow.send(value) if thrown is None else self._flow.throw(thrown)
         except StopIteration as stop:
-            self._flow = None
             self.result = stop.value
+            self._settle(None)
         except BaseException as error:
-            self._flow = None
-            if not isinstance(error, Exception) or not (self.conn.idle or self.conn.closing):
-                self.break_off()
+            self._settle(error)
             raise
         return self.wish
+
+    def _settle(self, error: BaseException | None) -> None:
+        """Break the connection off if the flow that has ended, by ``error`` or well, leaves it out of step."""
+        self._flow = None
+        if self._part:
+            in_step = error is None or isinstance(error, MailProtoError)
+        else:
+            in_step = self.conn.idle and (error is None or isinstance(error, Exception))
+        if not in_step and not self.conn.closing:
+            self.break_off()
 
     def break_off(self) -> None:
         """Drop the flow that is under way, and with it the connection: what comes now answers nobody's question."""

@@ -60,8 +60,8 @@ class Link(asyncio.Protocol):
 
     # Flows.
 
-    async def run(self, flow: Flow[T]) -> T:
-        """Drive ``flow`` to its end and return its value.
+    async def run(self, flow: Flow[T], *, part: bool = False) -> T:
+        """Drive ``flow``, a whole job or a ``part`` of one, to its end and return its value.
 
         If it is cancelled on the way, or broken off by anything else that is no answer of the flow's own, the
         connection is closed: nobody could say any more to whom the next reply belongs.
@@ -70,7 +70,7 @@ class Link(asyncio.Protocol):
             LocalProtocolError: another flow is under way.
             ConnectionClosedError: the connection is gone.
         """
-        self._engine.begin(flow)
+        self._engine.begin(flow, part=part)
         try:
             awaitable = self._advance()
             while self._engine.busy:
@@ -89,7 +89,7 @@ class Link(asyncio.Protocol):
 
     def start(self, flow: Flow[Any]) -> None:
         """Drive ``flow`` for the life of the connection, without a task as long as no hook needs one."""
-        self._engine.begin(flow)
+        self._engine.begin(flow, part=True)
         self._wake()
 
     def attend(self, work: Coroutine[Any, Any, None]) -> None:

@@ -65,8 +65,8 @@ class Link:
 
     # Flows.
 
-    def run(self, flow: Flow[T]) -> T:
-        """Drive ``flow`` to its end and return its value.
+    def run(self, flow: Flow[T], *, part: bool = False) -> T:
+        """Drive ``flow``, a whole job or a ``part`` of one, to its end and return its value.
 
         If it is broken off on the way by what is no answer of the flow's own, such as KeyboardInterrupt, the
         connection is closed: nobody could say any more to whom the next reply belongs.
@@ -76,7 +76,7 @@ class Link:
             ConnectionClosedError: the connection is gone.
         """
         engine = self._engine
-        engine.begin(flow)
+        engine.begin(flow, part=part)
         try:
             self._drive()
         except BaseException:

@@ -69,6 +69,7 @@ class Listener:
         self._admission = Admission(self.options)
         self._changed = threading.Condition()  # guards the links and their count
         self._stopped = threading.Event()
+        self._over = False
 
     @property
     def port(self) -> int:
@@ -121,11 +122,11 @@ class Listener:
             with self._changed:
                 for link in self._links:
                     link.cut()
-        if self._wait_until_empty(_MOMENT):
-            self._rope.close()
-            self._bell.close()
-        else:
+        if not self._wait_until_empty(_MOMENT):
             logger.error("%d connections are left: their hooks do not end", len(self._links))
+        with self._changed:
+            self._over = True
+            self._put_bell_away()
 
     def __enter__(self) -> Listener:
         self.start()
@@ -196,3 +197,10 @@ class Listener:
             self._links.discard(link)
             self._admission.leave(link.peer)
             self._changed.notify_all()
+            self._put_bell_away()
+
+    def _put_bell_away(self) -> None:
+        """Close what threads listen to, once there are none any more."""
+        if self._over and not self._links:
+            self._bell.close()
+            self._rope.close()

@@ -113,7 +113,7 @@ class _AioServer(_Server):
 class _SyncServer(_Server):
     def __init__(self, handler: Any, limits: Limits | None = None, **settings: Any) -> None:
         super().__init__(limits, settings.get("implicit_tls", False), handler)
-        self.listener = SyncListener(self.make, lambda link: link.run(self.flow(link.conn)), **settings)
+        self.listener = SyncListener(self.make, lambda link: link.run(self.flow(link.conn), part=True), **settings)
         self.listener.start()
         self.port = self.listener.port
 
