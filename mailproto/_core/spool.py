@@ -63,8 +63,8 @@ class Spool:
         while True:
             file.seek(position)
             piece = file.read(_PIECE)
+            file.seek(0, 2)  # where the next write belongs
             if not piece:
-                file.seek(0, 2)
                 return
             position += len(piece)
             yield piece

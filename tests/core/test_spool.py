@@ -1,0 +1,83 @@
+"""A message being collected, in memory or in a file."""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+
+import pytest
+
+from mailproto._core.spool import Spool
+
+
+@pytest.mark.parametrize("threshold", [0, 1, 9, 10, 100])
+def test_the_pieces_come_back_as_often_as_wanted(threshold: int) -> None:
+    spool = Spool(threshold)
+    for piece in (b"one ", b"", b"two ", b"three"):
+        spool.write(piece)
+    for _ in range(2):
+        assert bytes(spool) == b"one two three"
+        assert b"".join(spool) == b"one two three"
+    assert len(spool) == 13
+    spool.write(b"!")
+    assert bytes(spool) == b"one two three!"
+
+
+@pytest.mark.parametrize("threshold", [0, 100])
+def test_two_readers_do_not_disturb_each_other_or_the_writer(threshold: int) -> None:
+    spool = Spool(threshold)
+    spool.write(b"x" * (300 << 10))
+    first, second = iter(spool), iter(spool)
+    a, b = next(first), next(second)
+    spool.write(b"y")
+    assert a + b"".join(first) in (b"x" * (300 << 10), b"x" * (300 << 10) + b"y")
+    assert (b + b"".join(second)).startswith(b"x" * (300 << 10))
+    assert bytes(spool) == b"x" * (300 << 10) + b"y"
+
+
+@pytest.mark.parametrize("threshold", [0, 100])
+def test_writing_in_the_middle_of_reading_appends(threshold: int) -> None:
+    spool = Spool(threshold)
+    spool.write(b"a" * (600 << 10))
+    reader = iter(spool)
+    next(reader)
+    spool.write(b"b")
+    assert bytes(spool) == b"a" * (600 << 10) + b"b"
+
+
+def test_a_large_message_takes_no_memory() -> None:
+    """S24: beyond the threshold it is on disk."""
+    spool = Spool(64 << 10)
+    piece = b"x" * (64 << 10)
+    tracemalloc.start()
+    for _ in range(256):
+        spool.write(piece)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1 << 20
+    assert len(spool) == 16 << 20
+    assert sum(map(len, spool)) == 16 << 20
+
+
+@pytest.mark.parametrize("threshold", [0, 100])
+def test_close_throws_it_away(threshold: int) -> None:
+    spool = Spool(threshold)
+    spool.write(b"secret")
+    spool.close()
+    spool.close()
+    if threshold:
+        assert bytes(spool) == b""
+    else:
+        with pytest.raises(ValueError, match="closed"):
+            bytes(spool)
+
+
+@pytest.mark.filterwarnings("error::ResourceWarning")
+def test_a_forgotten_spool_closes_its_file() -> None:
+    spool = Spool(0)
+    spool.write(b"x")
+    file = spool._file
+    assert file is not None
+    del spool
+    gc.collect()
+    assert file.closed

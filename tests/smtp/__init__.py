@@ -1,0 +1,1 @@
+"""Tests of mailproto.smtp, and what they share."""
