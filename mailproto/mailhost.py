@@ -7,10 +7,10 @@ wrap it in `mailproto.aio.InThreads`, because maildrops wait for disks.
 from __future__ import annotations
 
 import hmac
-import ipaddress
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from mailproto._core.peers import is_loopback
 from mailproto._flows.session import Session
 from mailproto.address import POSTMASTER, Address
 from mailproto.errors import Reject
@@ -103,11 +103,3 @@ class MailHost:
 
     def _is_local(self, domain: str) -> bool:
         return not self._domains or domain.lower() in self._domains
-
-
-def is_loopback(peer: str) -> bool:
-    """Say whether ``peer``, as a session has it, is this machine: a loopback address, or a unix socket."""
-    try:
-        return not peer or ipaddress.ip_address(peer.partition("%")[0]).is_loopback
-    except ValueError:
-        return False

@@ -16,14 +16,15 @@ class Session(Generic[ConnT]):
 
     Attributes:
         conn: the state machine underneath; its answers are here, too.
-        peer: the address of the client, as the transport tells it: an IP address, or ``""`` on a unix socket.
+        peer: the address of the client: an IP address, or ``""`` on a unix socket. A trusted proxy may have told it;
+            `transport_peer` is then the proxy's own.
         local: the address the client reached.
         state: the application's own, for whatever it wants to keep from hook to hook.
     """
 
     def __init__(self, conn: ConnT, peer: str = "", local: str = "") -> None:
         self.conn = conn
-        self.peer = peer
+        self.peer = self.transport_peer = peer
         self.local = local
         self.state: dict[str, Any] = {}
         self.accept = conn.accept

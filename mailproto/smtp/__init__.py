@@ -38,6 +38,7 @@ from mailproto.smtp.events import (
     Connected,
     Data,
     Envelope,
+    Etrn,
     Expn,
     GreetingReceived,
     Hello,
@@ -51,6 +52,8 @@ from mailproto.smtp.events import (
     ServerEvent,
     ToleranceUsed,
     Vrfy,
+    XClient,
+    XForward,
 )
 from mailproto.smtp.extensions import DEFAULT_EXTENSIONS, Extension, Standing
 from mailproto.smtp.message import MessageSource, Submission, make_submission
@@ -78,6 +81,7 @@ __all__ = [
     "DeliveryError",
     "EnhancedStatus",
     "Envelope",
+    "Etrn",
     "Expn",
     "Extension",
     "GreetingReceived",
@@ -114,5 +118,7 @@ __all__ = [
     "Tolerance",
     "ToleranceUsed",
     "Vrfy",
+    "XClient",
+    "XForward",
     "make_submission",
 ]

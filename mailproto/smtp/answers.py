@@ -23,6 +23,7 @@ from mailproto.smtp.events import (
     Connected,
     Data,
     Envelope,
+    Etrn,
     Expn,
     Hello,
     Mail,
@@ -30,6 +31,8 @@ from mailproto.smtp.events import (
     Rcpt,
     ServerEvent,
     Vrfy,
+    XClient,
+    XForward,
 )
 from mailproto.smtp.extensions import ENHANCED_STATUS_CODES, Standing
 from mailproto.smtp.offer import Offer
@@ -50,6 +53,7 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
         self.envelope: Envelope | None = None
         self.authenticated = False
         self.extended = False
+        self.trusted = False
         self._enhanced = ENHANCED_STATUS_CODES in self.config.extensions
         self._offer = Offer(self.config)
         self._budget = Budget(self.limits)
@@ -189,7 +193,7 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
         self.extended = event.extended
         first = f"{self.config.hostname} {reply.text}" if reply.text else self.config.hostname
         self._offer = Offer(self.config)
-        standing = Standing(self.config, self.tls is not None, self.authenticated)
+        standing = Standing(self.config, self.tls is not None, self.authenticated, self.trusted)
         offered = self._offer.make(standing) if event.extended else []
         self._say(Reply(reply.code, "\n".join((first, *offered))))
 
@@ -234,6 +238,14 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
 
     def _answered_query(self, _: ServerEvent, reply: Reply, __: bool) -> None:
         self._say(reply)
+
+    def _answered_xclient(self, _: ServerEvent, reply: Reply, accepted: bool) -> None:
+        """Begin again as another client's session: only TLS is left of what was (Postfix XCLIENT_README)."""
+        if accepted:
+            self._forget()
+            self._say(Reply(reply.code, f"{self.config.hostname} {reply.text or self.config.greeting}"))
+        else:
+            self._say(reply)
 
     def _begin_body(self, source: Source) -> None:
         self.state = ServerState.DATA
@@ -328,4 +340,7 @@ _ANSWERED: dict[type, Callable[[AnsweringConnection, ServerEvent, Reply, bool], 
     MessageEnd: AnsweringConnection._answered_message,
     Vrfy: AnsweringConnection._answered_query,
     Expn: AnsweringConnection._answered_query,
+    Etrn: AnsweringConnection._answered_query,
+    XClient: AnsweringConnection._answered_xclient,
+    XForward: AnsweringConnection._answered_query,
 }

@@ -28,6 +28,7 @@ from mailproto.errors import (
     RemoteProtocolError,
 )
 from mailproto.smtp import command as commands
+from mailproto.smtp.attributes import XCLIENT_NAMES, XFORWARD_NAMES, Attributes, format_attributes
 from mailproto.smtp.command import SECRET, Command, Transaction
 from mailproto.smtp.config import SMTPClientConfig, Tolerance
 from mailproto.smtp.events import (
@@ -47,8 +48,9 @@ ClientStep: TypeAlias = ClientEvent | ConnectionClosed | Step
 
 _END = "."  # the verb of the handle for the end of a message
 # Behind these the client has to wait for the reply (RFC 2920 section 3.1).
+_HELLO = ("EHLO", "HELO", "LHLO")
 _WAIT_BEHIND = frozenset(
-    {"greeting", "EHLO", "HELO", "LHLO", "DATA", "STARTTLS", "AUTH", "VRFY", "EXPN", "NOOP", "HELP", "QUIT"}
+    {"greeting", *_HELLO, "DATA", "STARTTLS", "AUTH", "VRFY", "EXPN", "ETRN", "XCLIENT", "NOOP", "HELP", "QUIT"}
 )
 
 
@@ -263,6 +265,30 @@ class SMTPClientConnection(Connection[ClientEvent]):
     def expn(self, text: str) -> Command:
         """Queue EXPN."""
         return self._queue(commands.simple("EXPN", text))
+
+    def etrn(self, node: str) -> Command:
+        """Queue ETRN: ask the server to run its queue for ``node`` (RFC 1985)."""
+        return self._queue(commands.simple("ETRN", node))
+
+    def xclient(self, attributes: Attributes) -> Command:
+        """Queue XCLIENT: speak for another client. If the server agrees, the session begins again with EHLO.
+
+        Raises:
+            LocalProtocolError: a transaction is under way.
+            NotSupportedError: the server does not offer it, to us.
+            GrammarError: an attribute that it does not have, or a value that cannot be.
+        """
+        return self._speak_for("XCLIENT", attributes, XCLIENT_NAMES)
+
+    def xforward(self, attributes: Attributes) -> Command:
+        """Queue XFORWARD: say where the next message came from. Raises as `xclient` does."""
+        return self._speak_for("XFORWARD", attributes, XFORWARD_NAMES)
+
+    def _speak_for(self, verb: str, attributes: Attributes, names: tuple[str, ...]) -> Command:
+        self._need_no_transaction()
+        if verb not in self.extensions:
+            raise NotSupportedError(f"the server does not offer {verb}")
+        return self._queue(commands.simple(verb, format_attributes(attributes, names)))
 
     def help(self, topic: str = "") -> Command:
         """Queue HELP."""
@@ -548,6 +574,10 @@ class SMTPClientConnection(Connection[ClientEvent]):
         if command.transaction is not None and not reply.ok:
             self._skip(command.transaction, ("BDAT",))
 
+    def _on_xclient(self, _: Command, reply: Reply, __: list[bytes]) -> None:
+        if reply.code == 220:
+            self._forget()
+
     def _on_rset(self, _: Command, reply: Reply, __: list[bytes]) -> None:
         if reply.ok:
             self.state = ClientState.READY
@@ -588,5 +618,6 @@ _ON_REPLY: dict[str, Callable[[SMTPClientConnection, Command, Reply, list[bytes]
     "DATA": SMTPClientConnection._on_data,
     "BDAT": SMTPClientConnection._on_bdat,
     "RSET": SMTPClientConnection._on_rset,
+    "XCLIENT": SMTPClientConnection._on_xclient,
     "QUIT": SMTPClientConnection._on_quit,
 }

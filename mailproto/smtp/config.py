@@ -6,6 +6,7 @@ import enum
 from dataclasses import dataclass, field
 
 from mailproto._core.limits import Limits
+from mailproto._core.peers import check_networks
 from mailproto.address import check_domain
 from mailproto.smtp.extensions import DEFAULT_EXTENSIONS, Extension
 
@@ -57,6 +58,8 @@ class SMTPServerConfig:
     bare_newlines: BareNewlines = BareNewlines.REJECT
     allow_nul: bool = False
     """Take NUL octets in a message, which RFC 5322 forbids and much software stumbles over."""
+    trusted_peers: tuple[str, ...] = ()
+    """Addresses and networks of peers that may speak for other clients, with XCLIENT and XFORWARD."""
     tolerances: frozenset[Tolerance] = frozenset()
     """None by default: who deviates here is mostly no mail client."""
     extensions: tuple[Extension, ...] = DEFAULT_EXTENSIONS
@@ -64,6 +67,7 @@ class SMTPServerConfig:
 
     def __post_init__(self) -> None:
         check_domain(self.hostname)
+        check_networks(self.trusted_peers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

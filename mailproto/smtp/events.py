@@ -14,6 +14,7 @@ from mailproto._core.events import ConnectionClosed, MessageChunk, StartTLS
 from mailproto._core.spool import Spool
 from mailproto.address import Address
 from mailproto.sasl.base import Auth, AuthResponse
+from mailproto.smtp.attributes import Attributes
 from mailproto.smtp.command import Command
 from mailproto.smtp.config import Tolerance
 from mailproto.smtp.parameters import MailParameters, RcptParameters
@@ -113,6 +114,30 @@ class Expn:
     argument: str
 
 
+@dataclass(slots=True)
+class Etrn:
+    """ETRN: run the queue for this node (RFC 1985). Reply 250 to 253, or reject."""
+
+    node: str
+
+
+@dataclass(slots=True)
+class XClient:
+    """XCLIENT: a trusted proxy says whom it speaks for. Accept: 220, and the session begins again, as that client's.
+
+    Comes only from a peer that the server trusts, see ``trusted`` of `SMTPServerConnection`.
+    """
+
+    attributes: Attributes
+
+
+@dataclass(slots=True)
+class XForward:
+    """XFORWARD: a trusted peer says, for the logs alone, where the next message came from."""
+
+    attributes: Attributes
+
+
 # A server's notices.
 
 
@@ -156,6 +181,9 @@ ServerEvent: TypeAlias = (
     | MessageEnd
     | Vrfy
     | Expn
+    | Etrn
+    | XClient
+    | XForward
     | Reset
     | MessageAborted
     | CommandRejected
@@ -218,6 +246,7 @@ __all__ = [
     "ConnectionClosed",
     "Data",
     "Envelope",
+    "Etrn",
     "Expn",
     "GreetingReceived",
     "Hello",
@@ -233,4 +262,6 @@ __all__ = [
     "StartTLS",
     "ToleranceUsed",
     "Vrfy",
+    "XClient",
+    "XForward",
 ]

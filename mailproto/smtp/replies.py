@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from mailproto._core.events import StartTLS
 from mailproto.sasl.base import Auth, AuthResponse
-from mailproto.smtp.events import Connected, Data, Expn, Hello, Mail, MessageEnd, Rcpt, Vrfy
+from mailproto.smtp.events import (
+    Connected,
+    Data,
+    Etrn,
+    Expn,
+    Hello,
+    Mail,
+    MessageEnd,
+    Rcpt,
+    Vrfy,
+    XClient,
+    XForward,
+)
 from mailproto.smtp.extensions.basic import TOO_BIG as TOO_BIG
 from mailproto.smtp.reply import Reply
 from mailproto.smtp.rules import SMTP_VERBS, Outcome
@@ -33,6 +45,7 @@ NOT_A_TRANSACTION = {
     Outcome.NO_RECIPIENTS: Reply.build(554, "No valid recipients", "5.5.1"),
 }
 
+NOT_TRUSTED = Reply.build(550, "Not for you", "5.7.0")
 TLS_REQUIRED = Reply.build(530, "Must issue a STARTTLS command first", "5.7.0")
 TLS_ALREADY = Reply.build(503, "TLS is in use already", "5.5.1")
 AUTH_REQUIRED = Reply.build(530, "Authentication required", "5.7.0")
@@ -68,6 +81,9 @@ ACCEPTED: dict[type, Reply] = {
     MessageEnd: Reply.build(250, "Message accepted", "2.0.0"),
     Vrfy: Reply.build(252, "Cannot tell, but will take mail for it and try", "2.0.0"),
     Expn: Reply.build(252, "Cannot tell", "2.0.0"),
+    Etrn: Reply.build(250, "Queuing started", "2.0.0"),
+    XClient: Reply(220),
+    XForward: OK,
 }
 """The answer to an event that is accepted without words."""
 
@@ -83,6 +99,9 @@ REJECTED: dict[type, Reply] = {
     MessageEnd: Reply.build(554, "Message refused", "5.0.0"),
     Vrfy: NOT_IMPLEMENTED,
     Expn: NOT_IMPLEMENTED,
+    Etrn: NOT_IMPLEMENTED,
+    XClient: NOT_TRUSTED,
+    XForward: NOT_TRUSTED,
 }
 """The answer to an event that is rejected without words."""
 
@@ -93,5 +112,6 @@ DEFAULT: dict[type, Reply] = {
     Rcpt: REJECTED[Rcpt],
     MessageEnd: Reply.build(451, "Nobody took the message, try again later", "4.3.0"),
     Expn: REJECTED[Expn],
+    Etrn: REJECTED[Etrn],
 }
 """The answer to an event that nobody answered, where silence must not mean yes."""

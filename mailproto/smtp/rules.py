@@ -48,12 +48,16 @@ BDAT      503    503    554   ask   own     503
 RSET      own    own    own   own   own     503
 VRFY      ask    ask    ask   ask   ask     503
 EXPN      ask    ask    ask   ask   ask     503
+ETRN      503    ask    503   503   503     503
+XCLIENT   503    ask    503   503   503     503
+XFORWARD  503    ask    503   503   503     503
 HELP      own    own    own   own   own     503
 NOOP      own    own    own   own   own     503
 QUIT      own    own    own   own   own     own
 """
-"""RFC 5321 section 4.1.4, RFC 3207 section 4, RFC 4954 section 4, RFC 3030 section 2. The other states look at no
-commands. LHLO takes the place of EHLO and HELO in LMTP (RFC 2033 section 4.1), where 554 is 503 (section 4.2)."""
+"""RFC 5321 section 4.1.4, RFC 3207 section 4, RFC 4954 section 4, RFC 3030 section 2, RFC 1985; XCLIENT and XFORWARD
+are Postfix's. The other states look at no commands. LHLO takes the place of EHLO and HELO in LMTP (RFC 2033 section
+4.1), where 554 is 503 (section 4.2)."""
 
 Rules: TypeAlias = dict[tuple[ServerState, str], Outcome]
 
@@ -72,5 +76,5 @@ RULES = read_rules(RULES_TABLE)
 VERBS = frozenset(verb for _, verb in RULES)
 SMTP_VERBS = VERBS - {"LHLO"}
 LMTP_VERBS = VERBS - {"EHLO", "HELO"}
-JUNK = frozenset({"EHLO", "HELO", "LHLO", "RSET", "VRFY", "EXPN", "HELP", "NOOP"})
+JUNK = frozenset({"EHLO", "HELO", "LHLO", "RSET", "VRFY", "EXPN", "ETRN", "HELP", "NOOP"})
 """Commands that deliver nothing, however many of them come."""

@@ -18,6 +18,7 @@ from mailproto.errors import GrammarError, LocalProtocolError
 from mailproto.sasl.base import Auth, AuthResponse
 from mailproto.smtp import replies
 from mailproto.smtp.answers import AnsweringConnection, ServerStep
+from mailproto.smtp.attributes import XCLIENT_NAMES, XFORWARD_NAMES, parse_attributes
 from mailproto.smtp.body import BodyReader
 from mailproto.smtp.command import (
     SECRET,
@@ -32,6 +33,7 @@ from mailproto.smtp.events import (
     CommandRejected,
     Connected,
     Data,
+    Etrn,
     Expn,
     Hello,
     Mail,
@@ -41,8 +43,10 @@ from mailproto.smtp.events import (
     Reset,
     ToleranceUsed,
     Vrfy,
+    XClient,
+    XForward,
 )
-from mailproto.smtp.extensions import CHUNKING
+from mailproto.smtp.extensions import CHUNKING, ETRN, XCLIENT, XFORWARD
 from mailproto.smtp.parameters import Body
 from mailproto.smtp.reply import Reply
 from mailproto.smtp.rules import LMTP_VERBS, RULES, SMTP_VERBS, VERBS, Outcome, ServerState
@@ -65,6 +69,8 @@ class SMTPServerConnection(AnsweringConnection):
         envelope: the transaction under way, or None.
         authenticated: whether an AUTH has succeeded (since STARTTLS).
         extended: whether the client said EHLO.
+        trusted: whether the peer may speak for other clients, with XCLIENT and XFORWARD. For whoever runs the
+            connection to set, by the peer's address and nothing that the peer says.
     """
 
     def __init__(self, config: SMTPServerConfig | None = None) -> None:
@@ -277,6 +283,21 @@ class SMTPServerConnection(AnsweringConnection):
 
     def _on_expn(self, argument: bytes) -> ServerStep:
         return self._ask(Expn(_text(argument)))
+
+    def _on_etrn(self, argument: bytes) -> ServerStep:
+        if ETRN not in self.config.extensions:
+            return self._refuse("ETRN", replies.NOT_IMPLEMENTED)
+        return self._ask(Etrn(_text(argument)))
+
+    def _on_xclient(self, argument: bytes) -> ServerStep:
+        if not self.trusted or XCLIENT not in self.config.extensions:
+            return self._refuse("XCLIENT", replies.NOT_TRUSTED)
+        return self._ask(XClient(parse_attributes(_text(argument), XCLIENT_NAMES)))
+
+    def _on_xforward(self, argument: bytes) -> ServerStep:
+        if not self.trusted or XFORWARD not in self.config.extensions:
+            return self._refuse("XFORWARD", replies.NOT_TRUSTED)
+        return self._ask(XForward(parse_attributes(_text(argument), XFORWARD_NAMES)))
 
     def _on_help(self, _: bytes) -> ServerStep:
         self._say(replies.HELP)

@@ -15,6 +15,7 @@ from mailproto.smtp.extensions.basic import (
     SMTPUTF8,
     STARTTLS,
 )
+from mailproto.smtp.extensions.edge import ETRN, XCLIENT, XFORWARD
 from mailproto.smtp.extensions.frame import (
     Extension,
     Offered,
@@ -44,6 +45,7 @@ __all__ = [
     "CHUNKING",
     "DEFAULT_EXTENSIONS",
     "EIGHT_BIT_MIME",
+    "ETRN",
     "ENHANCED_STATUS_CODES",
     "Extension",
     "Offered",
@@ -54,6 +56,8 @@ __all__ = [
     "STARTTLS",
     "Settings",
     "Standing",
+    "XCLIENT",
+    "XFORWARD",
     "flag",
     "mail_parameters",
     "rcpt_parameters",

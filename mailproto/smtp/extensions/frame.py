@@ -47,6 +47,7 @@ class Standing:
     config: Settings
     secure: bool
     authenticated: bool
+    trusted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

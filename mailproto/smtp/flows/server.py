@@ -12,6 +12,7 @@ from typing import Any
 
 from mailproto._core.events import ConnectionClosed, MessageChunk
 from mailproto._core.flow import Flow, Sleep, Want
+from mailproto._core.peers import is_among
 from mailproto._core.spool import Spool
 from mailproto._flows.auth import authenticate
 from mailproto._flows.hooks import answer, call_hook
@@ -24,6 +25,7 @@ from mailproto.smtp.events import (
     Connected,
     Data,
     Envelope,
+    Etrn,
     Expn,
     Hello,
     Mail,
@@ -32,6 +34,8 @@ from mailproto.smtp.events import (
     Rcpt,
     Reset,
     Vrfy,
+    XClient,
+    XForward,
 )
 from mailproto.smtp.reply import Reply
 from mailproto.smtp.server import SMTPServerConnection
@@ -46,6 +50,8 @@ _ASKING: dict[type, str] = {
     Data: "on_data",
     Vrfy: "on_vrfy",
     Expn: "on_expn",
+    Etrn: "on_etrn",
+    XForward: "on_xforward",
 }
 
 HOOKS = (*_ASKING.values(), "on_auth", "on_chunk", "on_message", "on_reset", "on_close")
@@ -91,6 +97,7 @@ def serve(
         mechanisms: the SASL mechanisms by name; the config says which of them are offered.
         spool_threshold: octets of a message that are kept in memory; more go to a temporary file.
     """
+    session.conn.trusted = is_among(session.peer, session.conn.config.trusted_peers)
     service = _Service(session, handler, mechanisms, spool_threshold)
     try:
         if implicit_tls:
@@ -128,6 +135,8 @@ class _Service:
                 yield from self._chunk(event.data)
             elif isinstance(event, MessageEnd):
                 yield from self._message(event.envelope)
+            elif isinstance(event, XClient):
+                self._speak_for(event)
             elif isinstance(event, Auth):
                 yield from self._auth(event)
             elif isinstance(event, Reset | MessageAborted):
@@ -164,6 +173,13 @@ class _Service:
             self._conn.reply(said)
         else:
             self._conn.accept(said if isinstance(said, str) else None)
+
+    def _speak_for(self, event: XClient) -> None:
+        """Take a trusted peer's word for who the client is. The peer's own address is kept beside."""
+        session, attributes = self._session, event.attributes
+        session.peer = attributes.get("ADDR") or session.peer
+        session.hello = attributes.get("HELO") or ""
+        self._conn.accept()
 
     def _chunk(self, data: bytes) -> Flow[None]:
         """Hand a piece of the message on, or keep it. A refusal is said at the message's end."""
