@@ -1,0 +1,22 @@
+"""The command line: thin, and made of the public names alone.
+
+``serve`` runs a small mail host, ``send`` sends a message, ``fetch`` fetches a maildrop.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from mailproto.cli import fetch, send, serve
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that ``arguments`` (or the program's own) ask for, and return its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m mailproto", description="SMTP and POP3, client and server.")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for command in (serve, send, fetch):
+        command.add_parser(commands)
+    options = parser.parse_args(arguments)
+    status: int = options.run(options)
+    return status

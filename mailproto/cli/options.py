@@ -1,0 +1,114 @@
+"""What the commands have in common: addresses, passwords, TLS, and the way they report."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from typing import Any, NamedTuple
+
+from mailproto._core.policy import TLSPolicy
+
+
+class HostPort(NamedTuple):
+    """Where to listen, or whom to connect to. ``port`` is None where it was left out."""
+
+    host: str
+    port: int | None
+
+
+def host_port(text: str) -> HostPort:
+    """Return the place that ``HOST:PORT``, ``HOST``, ``[IPV6]:PORT`` or ``:PORT`` names."""
+    host, colon, port = text.rpartition(":")
+    if not colon or port.endswith("]"):
+        host, port = text, ""
+    if host.count(":") and not host.startswith("["):
+        raise argparse.ArgumentTypeError(f"put an IPv6 address in brackets: {text}")
+    if port and not (port.isascii() and port.isdigit() and int(port) <= 0xFFFF):
+        raise argparse.ArgumentTypeError(f"not a port: {port}")
+    return HostPort(host.removeprefix("[").removesuffix("]") or "127.0.0.1", int(port) if port else None)
+
+
+def listening_host_port(text: str) -> HostPort:
+    """Return the place to listen that ``text`` names, with its port, which may be 0."""
+    place = host_port(text)
+    if place.port is None:
+        raise argparse.ArgumentTypeError(f"the port is missing: {text}")
+    return place
+
+
+def add_server_options(parser: argparse.ArgumentParser, *, user_required: bool) -> None:
+    """Add what tells whom to connect to, and as whom."""
+    parser.add_argument("--server", required=True, type=host_port, metavar="HOST[:PORT]", help="the server")
+    parser.add_argument(
+        "--tls",
+        type=TLSPolicy,
+        choices=list(TLSPolicy),
+        metavar="{none,opportunistic,required,implicit}",
+        help="how much TLS it takes; left out it is what the port is for. 'none' sends a password in clear, too",
+    )
+    parser.add_argument("--cafile", metavar="FILE", help="trust the authorities in this PEM file, not the system's")
+    parser.add_argument("--user", required=user_required, metavar="NAME", help="log in as this user")
+    parser.add_argument(
+        "--password-env", metavar="VAR", help="take the password from this environment variable (else it is asked for)"
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as one line of JSON")
+    parser.add_argument("-v", "--verbose", action="store_true", help="show the conversation on standard error")
+
+
+def client_arguments(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments of a client for these options."""
+    return {
+        "host": options.server.host,
+        "port": options.server.port,
+        "tls": options.tls,
+        "cafile": options.cafile,
+        "user": options.user,
+        "password": read_password(options) if options.user is not None else None,
+        "allow_plaintext_auth": options.tls is TLSPolicy.NONE,
+    }
+
+
+def read_password(options: argparse.Namespace) -> str:
+    """Return the password, which is never on the command line, where every user of the machine could read it."""
+    if options.password_env is not None:
+        try:
+            return os.environ[options.password_env]
+        except KeyError:
+            raise SystemExit(f"there is no environment variable {options.password_env}") from None
+    import getpass
+
+    return getpass.getpass(f"Password of {options.user}: ")
+
+
+def complain(text: object) -> None:
+    """Say something on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """Print one line of JSON."""
+    print(json.dumps(value, ensure_ascii=False), flush=True)
+
+
+class Progress:
+    """A line on a terminal's standard error that tells how far a long job is; nothing where there is no terminal."""
+
+    def __init__(self, what: str, total: int) -> None:
+        self._what = what
+        self._total = total
+        self._shown = sys.stderr.isatty()
+        self._step = -1
+
+    def show(self, done: int) -> None:
+        """Tell that so much of the total is done."""
+        step = 100 * done // self._total if self._total else 100
+        if self._shown and step != self._step:
+            self._step = step
+            print(f"\r{self._what}: {step:3} %", end="", file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        """Leave the line."""
+        if self._shown and self._step >= 0:
+            print(file=sys.stderr)

@@ -1,0 +1,89 @@
+"""``python -m mailproto send``: send one message, and say what became of it for each recipient."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from mailproto import sync
+from mailproto.cli.options import add_server_options, client_arguments, complain, print_json
+from mailproto.errors import MailProtoError
+from mailproto.smtp.result import RecipientResult, SendResult
+from mailproto.transcript import Transcript
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the command line."""
+    parser = commands.add_parser("send", help="send a message", description=__doc__)
+    add_server_options(parser, user_required=False)
+    parser.add_argument("--from", dest="sender", required=True, metavar="ADDRESS", help="the sender; '' is nobody")
+    parser.add_argument(
+        "--to", dest="recipients", required=True, action="append", metavar="ADDRESS", help="a recipient; repeatable"
+    )
+    parser.add_argument("file", metavar="FILE", help="the message, with its header; '-' is standard input")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Send the message; the exit status is 0 only if every recipient was accepted."""
+    result: SendResult | None = None
+    error: Exception | None = None
+    try:
+        result = _send(options)
+    except (MailProtoError, OSError) as raised:
+        error = raised
+    if options.json:
+        print_json(_as_json(result, error))
+    else:
+        _tell(result, error)
+    return 0 if result is not None and result.ok else 1
+
+
+def _send(options: argparse.Namespace) -> SendResult:
+    message = sys.stdin.buffer.read() if options.file == "-" else Path(options.file).read_bytes()
+    client = sync.SMTPClient(**client_arguments(options))
+    if options.verbose:
+        client.conn.trace = Transcript(complain)
+    with client:
+        # Files have the line ends of their system; on the wire there is only CRLF.
+        return client.send_message(message, options.sender, options.recipients, canonicalise=True)
+
+
+def _as_json(result: SendResult | None, error: Exception | None) -> dict[str, Any]:
+    failure = error if error is not None else result.error if result is not None else None
+    return {
+        "ok": result is not None and result.ok,
+        "accepted": [str(recipient.address) for recipient in result.accepted] if result else [],
+        "refused": _details(result.refused) if result else {},
+        "deferred": _details(result.deferred) if result else {},
+        "unknown": [str(recipient.address) for recipient in result.unknown] if result else [],
+        "reply": str(result.reply) if result and result.reply else None,
+        "error": type(failure).__name__ if failure is not None else None,
+    }
+
+
+def _details(recipients: tuple[RecipientResult, ...]) -> dict[str, dict[str, Any]]:
+    return {str(recipient.address): _detail(recipient) for recipient in recipients}
+
+
+def _detail(recipient: RecipientResult) -> dict[str, Any]:
+    reply = recipient.reply
+    return {
+        "code": reply.code if reply else None,
+        "enhanced": str(reply.enhanced) if reply and reply.enhanced else None,
+        "text": reply.text if reply else None,
+        "phase": recipient.phase,
+    }
+
+
+def _tell(result: SendResult | None, error: Exception | None) -> None:
+    if error is not None:
+        complain(f"not sent: {type(error).__name__}: {error}")
+    if result is None:
+        return
+    for recipient in result.recipients:
+        print(f"{recipient.address}: {recipient.outcome.value} ({recipient.reply or recipient.phase})")
+    if result.error is not None:
+        complain(f"{type(result.error).__name__}: {result.error}")

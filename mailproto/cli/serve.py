@@ -1,0 +1,173 @@
+"""``python -m mailproto serve``: a small mail host. It takes mail for its users, keeps it, and hands it out over POP3.
+
+It relays nothing: mail for anybody else is refused, whoever brings it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import ssl
+import sys
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import Any, NamedTuple
+
+from mailproto import aio
+from mailproto._flows.session import Session
+from mailproto.cli.options import HostPort, complain, listening_host_port
+from mailproto.errors import MailProtoError
+from mailproto.mailhost import MailHost
+from mailproto.maildrop import MaildirRoot, Maildrop, MemoryMaildrop, is_safe_name
+from mailproto.pop3.config import POP3ServerConfig
+from mailproto.smtp.config import SMTPServerConfig
+from mailproto.smtp.events import Envelope
+from mailproto.transcript import Transcript
+
+SINGLE_DROP = "inbox"
+"""The Maildir of a host without users, below ``--maildir``."""
+
+
+class Role(NamedTuple):
+    """What a listener is for."""
+
+    name: str
+    pop3: bool = False
+    submission: bool = False
+    implicit_tls: bool = False
+
+
+ROLES = (
+    Role("smtp"),
+    Role("submission", submission=True),
+    Role("smtps", submission=True, implicit_tls=True),
+    Role("pop3", pop3=True),
+    Role("pop3s", pop3=True, implicit_tls=True),
+)
+_DEFAULT_LISTENERS = {"smtp": HostPort("127.0.0.1", 8025), "pop3": HostPort("127.0.0.1", 8110)}
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the command line."""
+    parser = commands.add_parser("serve", help="run a small mail host", description=__doc__)
+    for role in ROLES:
+        parser.add_argument(
+            f"--{role.name}", type=listening_host_port, metavar="HOST:PORT", help=f"listen here for {role.name}"
+        )
+    parser.add_argument("--maildir", metavar="DIR", help="keep each user's mail in the Maildir DIR/NAME, not in memory")
+    parser.add_argument(
+        "--user", action="append", default=[], type=_user, metavar="NAME:PASSWORD", help="a user; repeatable"
+    )
+    parser.add_argument(
+        "--domain", action="append", default=[], metavar="NAME", help="a local domain; left out, every domain is"
+    )
+    parser.add_argument("--hostname", default="localhost", metavar="NAME", help="the host's own name")
+    parser.add_argument("--tls-cert", metavar="FILE", help="the certificate (PEM), for STARTTLS and implicit TLS")
+    parser.add_argument("--tls-key", metavar="FILE", help="its key (PEM)")
+    parser.add_argument(
+        "--allow-plaintext-auth", action="store_true", help="let users log in without TLS, where others may listen"
+    )
+    parser.add_argument("--max-size", type=int, default=32 << 20, metavar="BYTES", help="the largest message taken")
+    parser.add_argument("--print", action="store_true", help="print each message that is delivered")
+    parser.add_argument("-v", "--verbose", action="store_true", help="show the conversations on standard error")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve until SIGTERM or Ctrl-C, then let what is under way finish."""
+    try:
+        asyncio.run(_serve(options))
+    except (MailProtoError, OSError) as error:
+        complain(f"{type(error).__name__}: {error}")
+        return 1
+    return 0
+
+
+class _Host(MailHost):
+    """The mail host, its conversations shown."""
+
+    def on_connect(self, session: Session[Any]) -> None:
+        """Have both sides of the conversation written to standard error."""
+        session.conn.trace = Transcript(complain, f"{session.peer or 'unix'} ")
+
+
+async def _serve(options: argparse.Namespace) -> None:
+    host = (_Host if options.verbose else MailHost)(
+        _open_drop(options),
+        dict(options.user),
+        options.domain,
+        delivered=_print_message if options.print else None,
+    )
+    handler = aio.InThreads(host, "on_message", "on_login")
+    context = _tls_context(options)
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with AsyncExitStack() as stack:
+        for role, place in _listeners(options):
+            server = _make_server(role, place, handler, context, options)
+            await stack.enter_async_context(server)
+            print(f"{role.name}: listening on {place.host} port {server.port}", flush=True)
+        await stop.wait()
+
+
+def _listeners(options: argparse.Namespace) -> list[tuple[Role, HostPort]]:
+    wanted = {role.name: place for role in ROLES if (place := getattr(options, role.name)) is not None}
+    places = wanted or _DEFAULT_LISTENERS
+    return [(role, places[role.name]) for role in ROLES if role.name in places]
+
+
+def _make_server(
+    role: Role, place: HostPort, handler: object, context: ssl.SSLContext | None, options: argparse.Namespace
+) -> Any:
+    if role.implicit_tls and context is None:
+        raise SystemExit(f"--{role.name} needs --tls-cert")
+    # A host without users has no passwords that could be listened to.
+    in_clear = options.allow_plaintext_auth or not options.user
+    config: SMTPServerConfig | POP3ServerConfig
+    if role.pop3:
+        config = POP3ServerConfig(allow_plaintext_auth=in_clear)
+        make: Callable[..., Any] = aio.POP3Server
+    else:
+        config = SMTPServerConfig(
+            hostname=options.hostname,
+            max_message_size=options.max_size,
+            allow_plaintext_auth=in_clear,
+            require_auth=role.submission,
+            require_tls=role.submission and not in_clear,
+        )
+        make = aio.SMTPServer
+    return make(
+        handler, place.host, place.port, config=config, tls=context, implicit_tls=role.implicit_tls
+    )
+
+
+def _open_drop(options: argparse.Namespace) -> Callable[[str], Maildrop]:
+    if options.maildir is None:
+        return lambda user: MemoryMaildrop()
+    root = MaildirRoot(options.maildir)
+    return lambda user: root.maildir(user or SINGLE_DROP)
+
+
+def _tls_context(options: argparse.Namespace) -> ssl.SSLContext | None:
+    if options.tls_cert is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(options.tls_cert, options.tls_key)
+    return context
+
+
+def _user(text: str) -> tuple[str, str]:
+    name, colon, password = text.partition(":")
+    if not colon or not password or not is_safe_name(name):
+        raise argparse.ArgumentTypeError("a user is NAME:PASSWORD, and the name one that may name a directory")
+    return name, password
+
+
+def _print_message(user: str, envelope: Envelope) -> None:
+    print(f"---------- MESSAGE FOLLOWS ---------- (for {user or 'everybody'})", flush=True)
+    sys.stdout.buffer.writelines(envelope)
+    sys.stdout.buffer.flush()
+    print("------------ END MESSAGE ------------", flush=True)
