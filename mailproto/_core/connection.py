@@ -230,6 +230,9 @@ class Connection(Generic[EventT]):
             return  # the connection ended meanwhile, and will say so
         if not self._gate and (self.progress or self.tls is not None):
             raise LocalProtocolError("no TLS handshake is due")
+        if len(self._buffer):
+            self._fail("the peer sent data before the TLS handshake, in clear")
+            return
         self._gate = False
         self.tls = info if info is not None else TLSInfo()
         self._forget()

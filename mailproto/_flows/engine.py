@@ -243,8 +243,9 @@ class Engine:
         if self._tls is None:
             data = self.conn.data_to_send()
         elif self._secure:
-            if self.conn.queued:
-                self._tls.write(self.conn.data_to_send())
+            said = self.conn.data_to_send()
+            if said:
+                self._tls.write(said)
             data = self._tls.output()
         else:
             data = self._clear + self._tls.output()

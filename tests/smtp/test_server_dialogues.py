@@ -484,10 +484,10 @@ E: Connected
 ! accept()
 S: 220 mx.example.org ESMTP
 C: NOOP
-C: HELP
+C: NOOP whatever
 C: MAIL FROM:<a@b>
 S: 250 OK
-S: 214 AUTH BDAT DATA EHLO EXPN HELO HELP MAIL NOOP QUIT RCPT RSET STARTTLS VRFY
+S: 250 OK
 S: 503 Bad sequence of commands
 E: CommandRejected 'MAIL' 503 5.5.1 Bad sequence of commands
 C: EHLO
