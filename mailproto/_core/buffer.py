@@ -29,6 +29,9 @@ class ReceiveBuffer:
     def __len__(self) -> int:
         return len(self._data) - self._start + sum(map(len, self._arrived))
 
+    def __bool__(self) -> bool:
+        return self._start < len(self._data) or bool(self._arrived)
+
     def append(self, data: bytes) -> None:
         """Add ``data``, which has to be an immutable ``bytes`` object, at the end."""
         if self._start == len(self._data) and not self._arrived:

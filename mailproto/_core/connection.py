@@ -213,7 +213,7 @@ class Connection(Generic[EventT]):
 
     def _close_gate(self) -> None:
         """Let nothing pass before the handshake; what came too early is an attack (RFC 3207 section 6)."""
-        if len(self._buffer):
+        if self._buffer:
             self._fail("the peer sent data behind STARTTLS, in clear")
         else:
             self._gate = True
@@ -230,7 +230,7 @@ class Connection(Generic[EventT]):
             return  # the connection ended meanwhile, and will say so
         if not self._gate and (self.progress or self.tls is not None):
             raise LocalProtocolError("no TLS handshake is due")
-        if len(self._buffer):
+        if self._buffer:
             self._fail("the peer sent data before the TLS handshake, in clear")
             return
         self._gate = False

@@ -26,6 +26,9 @@ class Limits:
     """Received fields of a message; more is a loop (RFC 5321 section 6.3 wants at least 100 to be let pass)."""
     max_recipients: int = 1000
     """Recipients of one transaction; RFC 5321 section 4.5.3.1.8 wants at least 100."""
+    max_recipient_domains: int | None = None
+    """Different domains of recipients on one connection, for servers that hand over to one place only (RFC 9422
+    section 4.3)."""
     max_transactions: int = 1000
     """Messages of one connection; then 421."""
     max_commands: int = 100_000

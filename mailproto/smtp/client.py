@@ -356,7 +356,7 @@ class SMTPClientConnection(Connection[ClientEvent]):
         return super().data_to_send()
 
     def _at_rest(self) -> bool:
-        return not self._waiting and not self._parser.unfinished and not len(self._buffer)
+        return not self._waiting and not self._parser.unfinished and not self._buffer
 
     def _forget(self) -> None:
         if self.state is not ClientState.GREETING:

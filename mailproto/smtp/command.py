@@ -12,12 +12,14 @@ from mailproto.errors import GrammarError
 from mailproto.smtp.config import Tolerance
 from mailproto.smtp.parameters import Body, MailParameters, Parameter, RcptParameters, format_parameters
 from mailproto.smtp.reply import Reply
+from mailproto.smtp.rules import VERBS
 
 SECRET = b"<secret>"
 """What stands in a trace where a secret was."""
 
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _ARGUMENT = re.compile(r"[ -~\u00a0-\u2027\u202a-\ud7ff\ue000-\U0010ffff]*")
+_VERBS = {verb.encode("ascii"): verb for verb in VERBS}  # as nearly every client writes them
 _MECHANISM = re.compile(r"[A-Za-z0-9_-]{1,20}")
 
 
@@ -37,7 +39,7 @@ def parse_command(line: bytes) -> CommandLine:
     if _CONTROL.search(line):
         raise GrammarError("a control character in a command")
     verb, _, argument = line.partition(b" ")
-    return CommandLine(verb.decode("ascii", "replace").upper() if verb.isascii() else "", argument)
+    return CommandLine(_VERBS.get(verb) or verb.upper().decode("ascii", "replace"), argument)
 
 
 def parse_path_argument(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from mailproto._core.limits import Limits
 from mailproto._core.peers import check_networks
 from mailproto.address import check_domain
-from mailproto.smtp.extensions import DEFAULT_EXTENSIONS, Extension
+from mailproto.smtp.extensions import ALL_EXTENSIONS, DEFAULT_EXTENSIONS, Extension
 
 
 class BareNewlines(enum.Enum):
@@ -31,6 +32,15 @@ class Tolerance(enum.Enum):
     """``MAIL FROM:a@b``."""
     AUTH_EQUALS = "AUTH= in EHLO"
     """``250-AUTH=LOGIN PLAIN``, how servers offered AUTH before it had an RFC."""
+
+
+class UnknownParameters(enum.Enum):
+    """What a server does with a parameter of MAIL or RCPT that none of the extensions it has offered knows."""
+
+    REFUSE = "refuse"
+    """Refuse the command with 555 (RFC 5321 section 4.1.1.11)."""
+    PASS = "pass"
+    """Put it into ``extra``, its value as raw text: for proxies, and for whoever collects."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +72,7 @@ class SMTPServerConfig:
     """Addresses and networks of peers that may speak for other clients, with XCLIENT and XFORWARD."""
     tolerances: frozenset[Tolerance] = frozenset()
     """None by default: who deviates here is mostly no mail client."""
+    unknown_parameters: UnknownParameters = UnknownParameters.REFUSE
     extensions: tuple[Extension, ...] = DEFAULT_EXTENSIONS
     limits: Limits = field(default_factory=Limits)
 
@@ -81,5 +92,17 @@ class SMTPClientConfig:
     lmtp: bool = False
     """Speak LMTP (RFC 2033): LHLO, and a reply for each recipient to a message."""
     tolerances: frozenset[Tolerance] = frozenset({Tolerance.AUTH_EQUALS})
-    extensions: tuple[Extension, ...] = DEFAULT_EXTENSIONS
+    extensions: tuple[Extension, ...] = ALL_EXTENSIONS
     limits: Limits = field(default_factory=Limits)
+
+
+ConfigT = TypeVar("ConfigT", SMTPServerConfig, SMTPClientConfig)
+
+
+def with_extensions(config: ConfigT, *extensions: Extension) -> ConfigT:
+    """Return the config with these extensions added; one whose keyword is there already takes its place.
+
+    The same can be said by hand, ``extensions=(*DEFAULT_EXTENSIONS, DSN)``, and what is not wanted left out.
+    """
+    by_keyword = {extension.keyword: extension for extension in (*config.extensions, *extensions)}
+    return replace(config, extensions=tuple(by_keyword.values()))

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from mailproto.errors import GrammarError
 from mailproto.smtp import replies
-from mailproto.smtp.config import SMTPServerConfig
-from mailproto.smtp.extensions import BINARYMIME, Standing, mail_parameters, rcpt_parameters
-from mailproto.smtp.parameters import Body, MailParameters, Parameter, RcptParameters, collect, split_parameters
+from mailproto.smtp.config import SMTPServerConfig, UnknownParameters
+from mailproto.smtp.extensions import BINARYMIME, SMTPUTF8, Extension, Standing, mail_parameters, rcpt_parameters
+from mailproto.smtp.parameters import (
+    Body,
+    MailParameters,
+    Parameter,
+    RcptParameters,
+    Submitter,
+    collect,
+    split_parameters,
+)
 from mailproto.smtp.reply import Reply
 
 _NO_MAIL_PARAMETERS = MailParameters()
@@ -18,34 +27,49 @@ _NO_RCPT_PARAMETERS = RcptParameters()
 class Offer:
     """The extensions in force on one connection: none before EHLO, none after HELO."""
 
-    __slots__ = ("_config", "_mail", "_rcpt")
+    __slots__ = ("_config", "_keywords", "_mail", "_passes", "_rcpt")
 
     def __init__(self, config: SMTPServerConfig) -> None:
         self._config = config
+        self._keywords: frozenset[str] = frozenset()
         self._mail: dict[str, Parameter] = {}
         self._rcpt: dict[str, Parameter] = {}
+        self._passes = False
 
     def make(self, standing: Standing) -> list[str]:
         """Decide what is offered to a client of this standing; return the lines of the reply to EHLO."""
-        arguments = {extension: extension.offer(standing) for extension in self._config.extensions}
-        offered = [extension for extension, argument in arguments.items() if argument is not None]
+        offered: list[Extension] = []
+        lines: list[str] = []
+        for extension in self._config.extensions:
+            argument = extension.offer(standing)
+            if argument is not None:
+                offered.append(extension)
+                lines.append(f"{extension.keyword} {argument}" if argument else extension.keyword)
+        self._keywords = frozenset(extension.keyword for extension in offered)
         self._mail, self._rcpt = mail_parameters(offered), rcpt_parameters(offered)
-        return [f"{extension.keyword} {arguments[extension]}".rstrip(" ") for extension in offered]
+        self._passes = self._config.unknown_parameters is UnknownParameters.PASS
+        return lines
 
-    def mail_values(self, text: str) -> MailParameters | Reply:
+    def mail_values(self, text: str, *, authenticated: bool = False) -> MailParameters | Reply:
         """Return what the parameters of a MAIL say, or the reply that refuses them.
+
+        Args:
+            authenticated: whether the client is. Of one that is not nothing in AUTH= is believed (RFC 4954
+                section 5).
 
         Raises:
             GrammarError: they break the grammar of their RFCs.
         """
         if not text:
             return _NO_MAIL_PARAMETERS
-        found = split_parameters(text, self._config.limits.max_parameters)
-        if not found.keys() <= self._mail.keys():
+        found = self._split(text)
+        if not (self._passes or found.keys() <= self._mail.keys()):
             return replies.UNKNOWN_PARAMETER
         values = MailParameters(**collect(self._mail, found))
-        if values.body is Body.BINARY_MIME and BINARYMIME not in self._config.extensions:
+        if values.body is Body.BINARY_MIME and BINARYMIME.keyword not in self._keywords:
             raise GrammarError("BINARYMIME is not offered")
+        if values.auth is not None and not authenticated:
+            values = replace(values, auth=Submitter.UNKNOWN)
         return self._refusal(self._mail, found, values) or values
 
     def rcpt_values(self, text: str) -> RcptParameters | Reply:
@@ -56,18 +80,25 @@ class Offer:
         """
         if not text:
             return _NO_RCPT_PARAMETERS
-        found = split_parameters(text, self._config.limits.max_parameters)
-        if not found.keys() <= self._rcpt.keys():
+        found = self._split(text)
+        if not (self._passes or found.keys() <= self._rcpt.keys()):
             return replies.UNKNOWN_PARAMETER
         values = RcptParameters(**collect(self._rcpt, found))
         return self._refusal(self._rcpt, found, values) or values
+
+    def _split(self, text: str) -> dict[str, str | None]:
+        if not text.isascii() and SMTPUTF8.keyword not in self._keywords:
+            raise GrammarError("SMTPUTF8 is not offered")
+        return split_parameters(text, self._config.limits.max_parameters)
 
     def _refusal(
         self, known: Mapping[str, Parameter], found: Iterable[str], values: MailParameters | RcptParameters
     ) -> Reply | None:
         """Return the reply to values that are right but cannot be honoured, None if all can."""
         for keyword in found:
-            parameter = known[keyword]
+            parameter = known.get(keyword)
+            if parameter is None:
+                continue
             value = getattr(values, parameter.field) if parameter.field else values.extra[keyword]
             reply = parameter.check(self._config, value)
             if reply is not None:

@@ -19,7 +19,12 @@ from mailproto.smtp.extensions.basic import EIGHT_BIT_MIME as _EIGHT_BIT_MIME
 from mailproto.smtp.extensions.basic import SIZE as _SIZE
 from mailproto.smtp.extensions.basic import SMTPUTF8 as _SMTPUTF8
 from mailproto.smtp.extensions.basic import Body, Submitter
+from mailproto.smtp.extensions.deliverby import DeliverBy
+from mailproto.smtp.extensions.dsn import Notify, OriginalRecipient, Ret
 from mailproto.smtp.extensions.frame import Parameter
+from mailproto.smtp.extensions.futurerelease import HoldFor, HoldUntil
+from mailproto.smtp.extensions.rrvs import RequireRecipientValidSince
+from mailproto.smtp.extensions.tracking import Tracking
 
 _KEYWORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
 _VALUE = re.compile(r"[!-<>-~\u00a0-\u2027\u202a-\ud7ff\ue000-\U0010ffff]+")
@@ -46,21 +51,67 @@ __all__ = [
 class MailParameters:
     """What a client says of a message as a whole, in MAIL.
 
-    ``size`` is in octets, with CRLF line ends and without stuffed dots (RFC 1870 section 5). ``auth`` is who
-    submitted the message (RFC 4954 section 5).
+    Args:
+        size: octets, with CRLF line ends and without stuffed dots (RFC 1870 section 5).
+        body: what the message is made of (RFC 6152, RFC 3030).
+        smtputf8: whether an address or a header field is not ASCII (RFC 6531 section 3.4).
+        auth: who submitted the message (RFC 4954 section 5). On a server it is `Submitter.UNKNOWN`, whatever the
+            client said, unless the client has authenticated; even then it is for you to trust.
+        ret: how much of it a notice of failure is to return (RFC 3461 section 4.3).
+        envid: what its notices are to call it, printable ASCII (RFC 3461 section 4.4).
+        requiretls: whether it travels over TLS or not at all (RFC 8689).
+        deliver_by: when it is late (RFC 2852).
+        hold: when the server is to release it (RFC 4865).
+        mt_priority: from -9 to 9, the higher the sooner (RFC 6710).
+        solicit: the classes of solicitation it belongs to (RFC 3865).
+        mtrk: what a later question about it has to match (RFC 3885).
+        conperm: whether its content may be converted (RFC 4141).
+        transid: a name under which the transaction could be resumed (RFC 1845).
+        extra: what extensions of your own added, by keyword.
+
+    Raises:
+        GrammarError: it would be held until it is late (RFC 4865 section 5.2).
     """
 
     size: int | None = None
     body: Body | None = None
     smtputf8: bool = False
     auth: Address | Submitter | None = None
+    ret: Ret | None = None
+    envid: str | None = None
+    requiretls: bool = False
+    deliver_by: DeliverBy | None = None
+    hold: HoldFor | HoldUntil | None = None
+    mt_priority: int | None = None
+    solicit: tuple[str, ...] | None = None
+    mtrk: Tracking | None = None
+    conperm: bool = False
+    transid: str | None = None
     extra: Mapping[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # HoldUntil names a moment, which cannot be compared without a clock.
+        if isinstance(self.hold, HoldFor) and self.deliver_by and self.hold.seconds > self.deliver_by.seconds:
+            raise GrammarError("the message would be held until it is late")
 
 
 @dataclass(frozen=True, slots=True)
 class RcptParameters:
-    """What a client says of one recipient, in RCPT."""
+    """What a client says of one recipient, in RCPT.
 
+    Args:
+        notify: when the sender wants to hear of this recipient: some of `Notify`, or `Notify.NEVER` alone
+            (RFC 3461 section 4.1). None leaves it to the server.
+        orcpt: whom the sender meant, before aliases and lists (RFC 3461 section 4.2, RFC 6533).
+        rrvs: since when the mailbox must have had the same owner (RFC 7293).
+        conneg: whether the reply is to say what the recipient can show (RFC 4141).
+        extra: what extensions of your own added, by keyword.
+    """
+
+    notify: frozenset[Notify] | None = None
+    orcpt: OriginalRecipient | None = None
+    rrvs: RequireRecipientValidSince | None = None
+    conneg: bool = False
     extra: Mapping[str, object] = field(default_factory=dict)
 
 

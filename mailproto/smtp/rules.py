@@ -33,6 +33,8 @@ class Outcome(enum.Enum):
     BAD_SEQUENCE = "503"
     NO_RECIPIENTS = "554"
 
+    __hash__ = object.__hash__
+
 
 RULES_TABLE = """
 command   START  READY  MAIL  RCPT  CHUNKS  REFUSED

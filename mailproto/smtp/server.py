@@ -101,7 +101,7 @@ class SMTPServerConnection(AnsweringConnection):
             self.close()
 
     def _at_rest(self) -> bool:
-        return self.state in _IDLE and not len(self._buffer)
+        return self.state in _IDLE and not self._buffer
 
     # Reading.
 
@@ -218,7 +218,7 @@ class SMTPServerConnection(AnsweringConnection):
             path = self._path(argument, b"FROM:", null=True)
         except GrammarError:
             return self._refuse("MAIL", replies.BAD_SENDER)
-        parameters = self._offer.mail_values(path.rest)
+        parameters = self._offer.mail_values(path.rest, authenticated=self.authenticated)
         if isinstance(parameters, Reply):
             return self._refuse("MAIL", parameters)
         if path.address is not None and not path.address.is_ascii and not parameters.smtputf8:
@@ -332,7 +332,7 @@ class SMTPServerConnection(AnsweringConnection):
             raise LocalProtocolError("no message is coming in")
         if body.done:
             return self._end_body(body)
-        if not len(self._buffer) and not body.at_boundary:
+        if not self._buffer and not body.at_boundary:
             return Step.STARVED
         was_refused = body.refusal is not None
         content = body.read(self._buffer)

@@ -15,6 +15,10 @@ from mailproto.smtp.extensions.basic import (
     SMTPUTF8,
     STARTTLS,
 )
+from mailproto.smtp.extensions.checkpoint import CHECKPOINT
+from mailproto.smtp.extensions.conversion import CONNEG, CONPERM
+from mailproto.smtp.extensions.deliverby import DELIVERBY, ByMode, DeliverBy, deliver_by
+from mailproto.smtp.extensions.dsn import DSN, Notify, OriginalRecipient, Ret
 from mailproto.smtp.extensions.edge import ETRN, XCLIENT, XFORWARD
 from mailproto.smtp.extensions.frame import (
     Extension,
@@ -26,6 +30,13 @@ from mailproto.smtp.extensions.frame import (
     mail_parameters,
     rcpt_parameters,
 )
+from mailproto.smtp.extensions.futurerelease import FUTURERELEASE, HoldFor, HoldUntil, future_release
+from mailproto.smtp.extensions.limits import LIMITS, ServerLimits
+from mailproto.smtp.extensions.priority import MT_PRIORITY, mt_priority
+from mailproto.smtp.extensions.requiretls import REQUIRETLS
+from mailproto.smtp.extensions.rrvs import RRVS, NoSupport, RequireRecipientValidSince
+from mailproto.smtp.extensions.solicit import NO_SOLICITING, no_soliciting
+from mailproto.smtp.extensions.tracking import MTRK, Tracking
 
 DEFAULT_EXTENSIONS: tuple[Extension, ...] = (
     PIPELINING,
@@ -36,29 +47,82 @@ DEFAULT_EXTENSIONS: tuple[Extension, ...] = (
     CHUNKING,
     STARTTLS,
     AUTH,
+    LIMITS,
 )
 """What a server offers unless told otherwise, in this order."""
 
+OFF_BY_DEFAULT: tuple[Extension, ...] = (
+    BINARYMIME,
+    DSN,
+    REQUIRETLS,
+    DELIVERBY,
+    FUTURERELEASE,
+    MT_PRIORITY,
+    RRVS,
+    NO_SOLICITING,
+    MTRK,
+    CONPERM,
+    CONNEG,
+    CHECKPOINT,
+    ETRN,
+    XCLIENT,
+    XFORWARD,
+)
+"""What a server may offer when its application acts on it; DELIVERBY, FUTURERELEASE, MT-PRIORITY and NO-SOLICITING
+have something to tell, which `deliver_by`, `future_release`, `mt_priority` and `no_soliciting` make known."""
+
+ALL_EXTENSIONS: tuple[Extension, ...] = DEFAULT_EXTENSIONS + OFF_BY_DEFAULT
+"""What a client makes use of where a server offers it."""
+
 __all__ = [
+    "ALL_EXTENSIONS",
     "AUTH",
     "BINARYMIME",
+    "ByMode",
+    "CHECKPOINT",
     "CHUNKING",
+    "CONNEG",
+    "CONPERM",
     "DEFAULT_EXTENSIONS",
+    "DELIVERBY",
+    "DSN",
+    "DeliverBy",
     "EIGHT_BIT_MIME",
-    "ETRN",
     "ENHANCED_STATUS_CODES",
+    "ETRN",
     "Extension",
+    "FUTURERELEASE",
+    "HoldFor",
+    "HoldUntil",
+    "LIMITS",
+    "MTRK",
+    "MT_PRIORITY",
+    "NO_SOLICITING",
+    "NoSupport",
+    "Notify",
+    "OFF_BY_DEFAULT",
     "Offered",
+    "OriginalRecipient",
     "PIPELINING",
     "Parameter",
+    "REQUIRETLS",
+    "RRVS",
+    "RequireRecipientValidSince",
+    "Ret",
     "SIZE",
     "SMTPUTF8",
     "STARTTLS",
+    "ServerLimits",
     "Settings",
     "Standing",
+    "Tracking",
     "XCLIENT",
     "XFORWARD",
+    "deliver_by",
     "flag",
+    "future_release",
     "mail_parameters",
+    "mt_priority",
+    "no_soliciting",
     "rcpt_parameters",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 
-from mailproto._core.codec import decode_xtext, encode_xtext, parse_uint
+from mailproto._core.codec import decode_xtext, encode_xtext
 from mailproto.address import Address
 from mailproto.errors import GrammarError, NotSupportedError
 from mailproto.smtp.extensions.frame import (
@@ -16,6 +16,7 @@ from mailproto.smtp.extensions.frame import (
     flag,
     need_value,
     offer_always,
+    parse_number,
 )
 from mailproto.smtp.reply import Reply
 
@@ -42,7 +43,7 @@ def _offer_size(standing: Standing) -> str:
 
 
 def _parse_size(text: str | None) -> int:
-    return parse_uint(need_value(text).encode("utf-8"))
+    return parse_number(need_value(text))
 
 
 def _format_size(size: int) -> str:

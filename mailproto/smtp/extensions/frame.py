@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from mailproto._core.codec import parse_uint
 from mailproto._core.events import TLSInfo
 from mailproto._core.limits import Limits
 from mailproto.errors import GrammarError
@@ -129,6 +130,11 @@ def _parse_flag(text: str | None) -> bool:
     if text is not None:
         raise GrammarError("this parameter takes no value")
     return True
+
+
+def parse_number(digits: str, max_digits: int = 20) -> int:
+    """Return the number that 1 to ``max_digits`` ASCII digits stand for; raise `GrammarError` for all else."""
+    return parse_uint(digits.encode("utf-8"), max_digits)
 
 
 def need_value(text: str | None) -> str:
