@@ -219,7 +219,7 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
         if accepted and isinstance(event, Rcpt):
             self._transaction().recipients.append(event)
             self.state = ServerState.RCPT
-        self._say(reply)
+        self._say(reply, self._transaction().mail.parameters.smtputf8 and reply.code in replies.SHOWS_ADDRESS)
 
     def _answered_data(self, event: ServerEvent, reply: Reply, accepted: bool) -> None:
         if isinstance(event, Data) and event.chunked:
@@ -236,8 +236,13 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
     def _answered_message(self, _: ServerEvent, reply: Reply, __: bool) -> None:
         self._finish_message((reply,) * self._final_replies())
 
-    def _answered_query(self, _: ServerEvent, reply: Reply, __: bool) -> None:
-        self._say(reply)
+    def _answered_query(self, event: ServerEvent, reply: Reply, _: bool) -> None:
+        if not isinstance(event, Vrfy | Expn) or reply.text.isascii():
+            self._say(reply)
+        elif event.smtputf8:
+            self._say(reply, utf8=True)
+        else:
+            self._say(replies.UTF8_NEEDED if reply.ok else replies.UTF8_REFUSED)
 
     def _answered_xclient(self, _: ServerEvent, reply: Reply, accepted: bool) -> None:
         """Begin again as another client's session: only TLS is left of what was (Postfix XCLIENT_README)."""
@@ -299,10 +304,12 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
         self._close(reason)
         return Step.AGAIN
 
-    def _say(self, reply: Reply) -> None:
+    def _say(self, reply: Reply, utf8: bool = False) -> None:
+        """Send a reply; with ``utf8`` the client has allowed more than ASCII in it (RFC 6531 section 3.7.4)."""
+        if not utf8 and not reply.text.isascii():
+            reply = replies.SHOWS_ADDRESS.get(reply.code, reply)
         if not self._enhanced and reply.enhanced is not None:
             reply = reply._replace(enhanced=None)
-        utf8 = self.envelope is not None and self.envelope.mail.parameters.smtputf8
         encoded = encode_reply(reply, utf8)
         self._send(encoded)
         if self.trace is not None:

@@ -14,11 +14,12 @@ from mailproto.smtp.rules import JUNK
 class Budget:
     """The counts of one connection. STARTTLS does not reset them."""
 
-    __slots__ = ("_auth_failures", "_commands", "_errors", "_junk", "_limits", "_messages")
+    __slots__ = ("_auth_failures", "_commands", "_domains", "_errors", "_junk", "_limits", "_messages")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._commands = self._junk = self._errors = self._messages = self._auth_failures = 0
+        self._domains: set[str] = set()
 
     def count_command(self, verb: str) -> Reply | None:
         """Count a command; one that leads nowhere counts twice, against two limits."""
@@ -41,6 +42,16 @@ class Budget:
         """Count a message, whatever became of it; the client does something useful, so junk counts anew."""
         self._messages += 1
         self._junk = 0
+
+    def count_domain(self, domain: str) -> Reply | None:
+        """Count the domain of a recipient, if it is a new one."""
+        limit = self._limits.max_recipient_domains
+        if limit is None or domain in self._domains:
+            return None
+        if len(self._domains) >= limit:
+            return replies.TOO_MANY_DOMAINS
+        self._domains.add(domain)
+        return None
 
     def count_auth_failure(self) -> None:
         """Count a refused login."""

@@ -102,16 +102,21 @@ class MessageEnd:
 
 @dataclass(slots=True)
 class Vrfy:
-    """VRFY. Accept: 252, which says nothing; reject: 502. Answer with 250 or 550 only to whom you trust."""
+    """VRFY. Accept: 252, which says nothing; reject: 502. Answer with 250 or 550 only to whom you trust.
+
+    With ``smtputf8`` the reply may be in UTF-8.
+    """
 
     argument: str
+    smtputf8: bool = False
 
 
 @dataclass(slots=True)
 class Expn:
-    """EXPN. Reject (502) unless you want strangers to read your lists."""
+    """EXPN. Reject (502) unless you want strangers to read your lists. ``smtputf8`` is as in `Vrfy`."""
 
     argument: str
+    smtputf8: bool = False
 
 
 @dataclass(slots=True)

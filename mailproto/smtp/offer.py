@@ -50,6 +50,10 @@ class Offer:
         self._passes = self._config.unknown_parameters is UnknownParameters.PASS
         return lines
 
+    def offers(self, extension: Extension) -> bool:
+        """Say whether an extension, or another one with its keyword, is in force."""
+        return extension.keyword in self._keywords
+
     def mail_values(self, text: str, *, authenticated: bool = False) -> MailParameters | Reply:
         """Return what the parameters of a MAIL say, or the reply that refuses them.
 
@@ -66,7 +70,7 @@ class Offer:
         if not (self._passes or found.keys() <= self._mail.keys()):
             return replies.UNKNOWN_PARAMETER
         values = MailParameters(**collect(self._mail, found))
-        if values.body is Body.BINARY_MIME and BINARYMIME.keyword not in self._keywords:
+        if values.body is Body.BINARY_MIME and not self.offers(BINARYMIME):
             raise GrammarError("BINARYMIME is not offered")
         if values.auth is not None and not authenticated:
             values = replace(values, auth=Submitter.UNKNOWN)
@@ -87,7 +91,7 @@ class Offer:
         return self._refusal(self._rcpt, found, values) or values
 
     def _split(self, text: str) -> dict[str, str | None]:
-        if not text.isascii() and SMTPUTF8.keyword not in self._keywords:
+        if not text.isascii() and not self.offers(SMTPUTF8):
             raise GrammarError("SMTPUTF8 is not offered")
         return split_parameters(text, self._config.limits.max_parameters)
 

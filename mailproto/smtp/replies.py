@@ -35,6 +35,7 @@ BAD_ARGUMENTS = Reply.build(501, "Syntax error in the arguments", "5.5.4")
 BAD_SENDER = Reply.build(501, "Bad sender address syntax", "5.1.7")
 BAD_RECIPIENT = Reply.build(501, "Bad recipient address syntax", "5.1.3")
 UNKNOWN_PARAMETER = Reply.build(555, "Parameter not recognised or not offered", "5.5.4")
+NON_ASCII_SENDER = Reply.build(550, "This address needs SMTPUTF8", "5.6.7")
 NON_ASCII_ADDRESS = Reply.build(553, "This address needs SMTPUTF8", "5.6.7")
 NO_BINARY = Reply.build(503, "A binary message has to come with BDAT", "5.5.1")
 CHUNK_OK = Reply.build(250, "Chunk received", "2.0.0")
@@ -55,7 +56,17 @@ AUTH_MECHANISM = Reply.build(504, "Authentication mechanism not offered", "5.5.4
 AUTH_CANCELLED = Reply.build(501, "Authentication cancelled", "5.7.0")
 AUTH_NOT_BASE64 = Reply.build(501, "Cannot decode the response", "5.5.2")
 
+SHOWS_ADDRESS = {
+    251: Reply.build(250, "User not local, will forward", "2.1.5"),
+    551: Reply.build(550, "User not local", "5.1.6"),
+}
+"""The replies that may name a non-ASCII address, and what becomes of them for clients without SMTPUTF8 (RFC 6531
+section 3.7.4.1)."""
+UTF8_NEEDED = Reply.build(252, "Cannot tell without SMTPUTF8", "2.6.8")
+UTF8_REFUSED = Reply.build(550, "Cannot tell without SMTPUTF8", "5.6.8")
+
 TOO_MANY_RECIPIENTS = Reply.build(452, "Too many recipients, send the rest in another transaction", "4.5.3")
+TOO_MANY_DOMAINS = Reply.build(452, "Too many domains, send to this one on another connection", "4.5.3")
 BARE_NEWLINE = Reply.build(550, "The message has a bare CR or LF, which RFC 5321 forbids", "5.6.0")
 BARE_NEWLINE_CLOSE = Reply.build(521, "The message has a bare CR or LF, which RFC 5321 forbids", "5.6.0")
 NUL = Reply.build(550, "The message has a NUL octet, which RFC 5322 forbids", "5.6.0")

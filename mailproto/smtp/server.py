@@ -46,7 +46,7 @@ from mailproto.smtp.events import (
     XClient,
     XForward,
 )
-from mailproto.smtp.extensions import CHUNKING, ETRN, XCLIENT, XFORWARD
+from mailproto.smtp.extensions import CHUNKING, ETRN, SMTPUTF8, XCLIENT, XFORWARD
 from mailproto.smtp.parameters import Body
 from mailproto.smtp.reply import Reply
 from mailproto.smtp.rules import LMTP_VERBS, RULES, SMTP_VERBS, VERBS, Outcome, ServerState
@@ -222,7 +222,7 @@ class SMTPServerConnection(AnsweringConnection):
         if isinstance(parameters, Reply):
             return self._refuse("MAIL", parameters)
         if path.address is not None and not path.address.is_ascii and not parameters.smtputf8:
-            return self._refuse("MAIL", replies.NON_ASCII_ADDRESS)
+            return self._refuse("MAIL", replies.NON_ASCII_SENDER)
         return self._ask(Mail(path.address, parameters))
 
     def _on_rcpt(self, argument: bytes) -> ServerStep:
@@ -240,6 +240,9 @@ class SMTPServerConnection(AnsweringConnection):
         parameters = self._offer.rcpt_values(path.rest)
         if isinstance(parameters, Reply):
             return self._refuse("RCPT", parameters)
+        refusal = self._budget.count_domain(path.address.canonical.domain)
+        if refusal is not None:
+            return self._refuse("RCPT", refusal, count=False)
         return self._ask(Rcpt(path.address, parameters))
 
     def _on_data(self, argument: bytes) -> ServerStep:
@@ -279,10 +282,18 @@ class SMTPServerConnection(AnsweringConnection):
         return Reset()
 
     def _on_vrfy(self, argument: bytes) -> ServerStep:
-        return self._ask(Vrfy(_text(argument)))
+        return self._ask(Vrfy(*self._query(argument)))
 
     def _on_expn(self, argument: bytes) -> ServerStep:
-        return self._ask(Expn(_text(argument)))
+        return self._ask(Expn(*self._query(argument)))
+
+    def _query(self, argument: bytes) -> tuple[str, bool]:
+        """Return what VRFY or EXPN asks for, and whether the reply may be UTF-8 (RFC 6531 section 3.7.4.2)."""
+        text = _text(argument)
+        string, space, keyword = text.rpartition(" ")
+        if space and keyword.isascii() and keyword.upper() == "SMTPUTF8" and self._offer.offers(SMTPUTF8):
+            return string, True
+        return text, False
 
     def _on_etrn(self, argument: bytes) -> ServerStep:
         if ETRN not in self.config.extensions:

@@ -523,8 +523,8 @@ C: RCPT TO:<a@b>
 S: 503 Bad sequence of commands
 E: CommandRejected 'RCPT' 503 5.5.1 Bad sequence of commands
 C: MAIL FROM:<grün@b.example>
-S: 553 This address needs SMTPUTF8
-E: CommandRejected 'MAIL' 553 5.6.7 This address needs SMTPUTF8
+S: 550 This address needs SMTPUTF8
+E: CommandRejected 'MAIL' 550 5.6.7 This address needs SMTPUTF8
 C: mAiL fRoM:<grün@b.example> sMtPuTf8
 E: Mail grün@b.example smtputf8=True
 ! accept("Grüße")
