@@ -113,8 +113,9 @@ def play_server(
     played = Played()
 
     def drain() -> None:
-        while (event := conn.next_event()) is not None:
-            played.add(event)
+        while (event := conn.next_event()) is not None or conn.output_full:
+            if event is not None:
+                played.add(event)
             if conn.pending is not None:
                 application.answer(conn, event)
             played.output += conn.data_to_send()

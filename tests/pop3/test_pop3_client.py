@@ -1,0 +1,635 @@
+"""The client's connection: pipelining, nonsense from servers, tolerances, TLS, and what is never believed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mailproto.errors import (
+    ConnectionTimeoutError,
+    LocalProtocolError,
+    MailProtoError,
+    RemoteProtocolError,
+)
+from mailproto.pop3 import (
+    AuthChallenge,
+    Capabilities,
+    ClientState,
+    Command,
+    ConnectionClosed,
+    GreetingReceived,
+    Limits,
+    ListingReceived,
+    MessageChunk,
+    MessageEnd,
+    POP3ClientConfig,
+    POP3ClientConnection,
+    ResponseReceived,
+    StartTLS,
+    Stat,
+    Tolerance,
+    ToleranceUsed,
+)
+from tests.pop3.harness import TLS, cuts, every_client_cut, play_client
+
+PIPELINING = Capabilities({"PIPELINING": (), "SASL": ("PLAIN",)})
+
+
+def greeted(config: POP3ClientConfig | None = None) -> POP3ClientConnection:
+    conn = POP3ClientConnection(config)
+    conn.receive_data(b"+OK ready <1@example.org>\r\n")
+    assert isinstance(conn.next_event(), GreetingReceived)
+    return conn
+
+
+def logged_in(config: POP3ClientConfig | None = None, *, pipelining: bool = True) -> POP3ClientConnection:
+    conn = greeted(config)
+    if pipelining:
+        conn.capabilities = PIPELINING
+    conn.apop("ada", "secret")
+    conn.data_to_send()
+    assert isinstance(talk(conn, b"+OK\r\n"), ResponseReceived)
+    assert conn.state is ClientState.TRANSACTION
+    return conn
+
+
+def talk(conn: POP3ClientConnection, data: bytes) -> Any:
+    conn.receive_data(data)
+    return conn.next_event()
+
+
+def events(conn: POP3ClientConnection) -> list[Any]:
+    found = []
+    while (event := conn.next_event()) is not None:
+        found.append(event)
+    return found
+
+
+# Pipelining is a policy of the output.
+
+
+def test_without_pipelining_one_command_at_a_time() -> None:
+    conn = logged_in(pipelining=False)
+    first, second = conn.noop(), conn.stat()
+    assert conn.data_to_send() == b"NOOP\r\n"
+    assert conn.data_to_send() == b""
+    assert talk(conn, b"+OK\r\n").command is first
+    assert conn.data_to_send() == b"STAT\r\n"
+    assert talk(conn, b"+OK 2 320\r\n").command is second
+    assert second.result == Stat(2, 320)
+
+
+def test_with_pipelining_all_in_one_flight() -> None:
+    conn = logged_in()
+    commands: list[Command[Any]] = [conn.stat(), conn.list(1), conn.retr(1), conn.dele(1), conn.quit()]
+    assert conn.data_to_send() == b"STAT\r\nLIST 1\r\nRETR 1\r\nDELE 1\r\nQUIT\r\n"
+    conn.receive_data(b"+OK 1 9\r\n+OK 1 9\r\n+OK\r\nA: b\r\n..\r\n.\r\n-ERR no\r\n+OK\r\n")
+    found = events(conn)
+    answered = [event.command for event in found if isinstance(event, ResponseReceived)]
+    assert answered == commands
+    assert [command.result for command in commands] == [Stat(1, 9), 9, None, None, None]
+    assert MessageChunk(b"A: b\r\n.\r\n") in found
+    assert found[-1] == ConnectionClosed(True)
+
+
+def test_the_config_can_forbid_it() -> None:
+    conn = logged_in(POP3ClientConfig(pipelining=False))
+    conn.noop()
+    conn.noop()
+    assert conn.data_to_send() == b"NOOP\r\n"
+
+
+def test_a_flight_is_bounded() -> None:
+    conn = logged_in(POP3ClientConfig(limits=Limits(max_in_flight=3)))
+    for _ in range(5):
+        conn.noop()
+    assert conn.data_to_send() == b"NOOP\r\n" * 3
+    talk(conn, b"+OK\r\n")
+    assert conn.data_to_send() == b"NOOP\r\n"
+
+
+def test_nothing_leaves_before_the_greeting() -> None:
+    conn = POP3ClientConnection()
+    assert conn.data_to_send() == b""
+    with pytest.raises(LocalProtocolError):
+        conn.capa()
+
+
+def test_user_and_pass_leave_together() -> None:
+    conn = greeted()
+    conn.capabilities = PIPELINING
+    conn.user("ada")
+    conn.pass_("secret")
+    assert conn.data_to_send() == b"USER ada\r\nPASS secret\r\n"
+    conn.receive_data(b"+OK\r\n+OK\r\n")
+    assert len(events(conn)) == 2
+    assert conn.state is ClientState.TRANSACTION
+
+
+def test_pass_only_behind_user() -> None:
+    conn = greeted()
+    with pytest.raises(LocalProtocolError):
+        conn.pass_("secret")
+    conn.user("ada")
+    conn.data_to_send()
+    talk(conn, b"-ERR no\r\n")
+    with pytest.raises(LocalProtocolError):
+        conn.pass_("secret")
+    conn.user("ada")
+    conn.capa()
+    with pytest.raises(LocalProtocolError):
+        conn.pass_("secret")
+
+
+def test_a_command_can_be_withdrawn_until_it_has_left() -> None:
+    conn = logged_in()
+    first = conn.retr(1)
+    conn.data_to_send()
+    second = conn.retr(2)
+    assert conn.withdraw(second)
+    assert not conn.withdraw(first)
+    assert not conn.withdraw(second)
+    assert conn.data_to_send() == b""
+
+
+def test_idle_means_that_nothing_is_under_way() -> None:
+    conn = POP3ClientConnection()
+    assert not conn.idle
+    conn = logged_in()
+    assert conn.idle
+    conn.retr(1)
+    assert not conn.idle
+    conn.data_to_send()
+    for data, idle in ((b"+OK\r\n", False), (b"x\r\n", False), (b".\r\n", True)):
+        conn.receive_data(data)
+        events(conn)
+        assert conn.idle is idle
+
+
+# What servers say.
+
+
+def test_every_kind_of_response_at_every_cut() -> None:
+    played = every_client_cut(
+        POP3ClientConnection,
+        [
+            (None, b"+OK\r\n"),
+            (b"CAPA", b"-ERR\r\n"),
+            (b"USER ada", b"+OK \r\n"),
+            (b"PASS x", b"+OK [x/y] logged in\r\n"),
+            (b"STAT", b"+OK 2 320 and so on\r\n"),
+            (b"LIST", b"+OK\r\n1 120 and so on\r\n2 200\r\n.\r\n"),
+            (b"LIST 1", b"+OK 1 120\r\n"),
+            (b"UIDL", b"+OK\r\n1 .a\r\n2 ..\r\n.\r\n"),
+            (b"UIDL 2", b"-ERR\r\n"),
+            (b"TOP 1 0", b"+OK\r\n..\r\n.\r\n"),
+            (b"RETR 1", b"+OK\r\n.\r\n"),
+            (b"RETR 1", b"+OK\r\n\r\n\n.\n\n.\r\n\r.\r\r\n..\r\n.\r\n"),
+            (b"LAST", b"+OK 2\r\n"),
+            (b"RSET", b"+OK\r\n"),
+            (b"QUIT", b"-ERR some deleted messages not removed\r\n"),
+        ],
+    )
+    assert played.error is None
+    assert MessageChunk(b".\r\n") in played.events
+    assert MessageChunk(b"\r\n\n.\n\n.\r\n\r.\r\r\n.\r\n") in played.events, "only CRLF ends a line"
+    assert any("{1: '.a', 2: '..'}" in str(event) for event in played.events)
+    assert played.events[-1] == "ConnectionClosed(clean=True, reason='')"
+
+
+@pytest.mark.parametrize(
+    ("command", "answer"),
+    [
+        ("stat", b"+OK two\r\n"),
+        ("stat", b"+OK\r\n"),
+        ("stat", b"+OK +2 3\r\n"),
+        ("stat", b"2 320\r\n"),
+        ("stat", b"+ok 2 320\r\n"),
+        ("stat", b"\r\n"),
+        ("stat", b"+OK 2 320\n\r\n"[:9] + b"\r+OK\r\n"),
+        ("list", b"+OK\r\n1\r\n.\r\n"),
+        ("list", b"+OK\r\n1 x\r\n.\r\n"),
+        ("list", b"+OK\r\n1 2\r\n1 3\r\n.\r\n"),
+        ("list", b"+OK\r\n0 2\r\n.\r\n"),
+        ("uidl", b"+OK\r\n1\r\n.\r\n"),
+        ("uidl", b"+OK\r\n1 \x80\r\n.\r\n"),
+        ("noop", b"+\r\n"),
+        ("noop", b"+ aGk=\r\n"),
+        ("noop", b"\xff\xfe\r\n"),
+        ("noop", b"+OK\r\n+OK\r\n"),
+        ("noop", b"+OK\r\nx"),
+        ("retr", b"+OK\r\na\r\n.\r\nb"),
+        ("noop", b"-ERR\r\n-ERR idle for too long\r\n"),
+    ],
+)
+def test_nonsense_fails_for_good_at_every_cut(command: str, answer: bytes) -> None:
+    for [pieces] in cuts([answer]):
+        conn = logged_in()
+        getattr(conn, command)(*([1] if command == "retr" else []))
+        conn.data_to_send()
+        with pytest.raises(RemoteProtocolError):
+            for piece in pieces:
+                conn.receive_data(piece)
+                events(conn)
+        assert conn.state is ClientState.FAILED
+        assert conn.closing
+        conn.receive_data(b"+OK\r\n")
+        with pytest.raises(RemoteProtocolError):
+            conn.next_event()
+        with pytest.raises(LocalProtocolError):
+            conn.quit()
+        assert conn.data_to_send() == b""
+
+
+@pytest.mark.parametrize("greeting", [b"220 x\r\n", b"* OK imap\r\n", b"+\r\n", b"\r\n", b"+OKAY\r\n", b"x" * 9000])
+def test_a_greeting_that_is_none(greeting: bytes) -> None:
+    conn = POP3ClientConnection()
+    with pytest.raises(RemoteProtocolError):
+        talk(conn, greeting)
+
+
+def test_a_greeting_that_refuses() -> None:
+    played = every_client_cut(POP3ClientConnection, [(None, b"-ERR [SYS/TEMP] too busy\r\n")])
+    assert played.events == [
+        "GreetingReceived(response=Response(ok=False, text='too busy', code='SYS/TEMP'), timestamp=None)",
+        "ConnectionClosed(clean=False, reason='the server said: -ERR [SYS/TEMP] too busy')",
+    ]
+
+
+def test_a_line_without_end_is_not_waited_for() -> None:
+    """SECURITY S24."""
+    for command in ("noop", "list"):
+        conn = logged_in(POP3ClientConfig(limits=Limits(max_reply_line=100)))
+        getattr(conn, command)()
+        conn.data_to_send()
+        if command == "list":
+            talk(conn, b"+OK\r\n")
+        with pytest.raises(RemoteProtocolError, match="an endless line"):
+            for _ in range(101):
+                conn.receive_data(b"1")
+                conn.next_event()
+
+
+def test_a_listing_without_end_is_not_kept() -> None:
+    """SECURITY S25."""
+    conn = logged_in(POP3ClientConfig(limits=Limits(max_listing=1000)))
+    conn.list()
+    conn.data_to_send()
+    talk(conn, b"+OK\r\n")
+    with pytest.raises(RemoteProtocolError, match="an endless listing"):
+        for number in range(1, 1002):
+            conn.receive_data(b"%d 1\r\n" % number)
+            conn.next_event()
+
+
+def test_a_message_of_any_length_and_of_one_line_passes() -> None:
+    conn = logged_in()
+    conn.retr(1)
+    conn.data_to_send()
+    talk(conn, b"+OK\r\n")
+    for _ in range(100):
+        assert talk(conn, b"x" * 65536) == MessageChunk(b"x" * 65536)
+    conn.receive_data(b"\r\n.\r\n")
+    assert conn.next_event() == MessageChunk(b"\r\n")
+    end = conn.next_event()
+    assert isinstance(end, MessageEnd)
+    assert end.size == 100 * 65536 + 2
+    assert len(conn._buffer) == 0
+
+
+def test_a_server_that_promises_much_gets_no_memory_for_it() -> None:
+    conn = logged_in()
+    conn.retr(1)
+    conn.data_to_send()
+    assert isinstance(talk(conn, b"+OK 99999999999999999999 octets\r\n"), ResponseReceived)
+
+
+@pytest.mark.parametrize("behind", [b"", b"+OK\r\nhal", b"+OK\r\nhalf a message\r\n", b"+OK\r\nmessage\r\n."])
+def test_an_end_in_the_middle_is_no_end_of_the_message(behind: bytes) -> None:
+    conn = logged_in()
+    conn.retr(1)
+    conn.data_to_send()
+    conn.receive_data(behind)
+    conn.receive_eof()
+    found = events(conn)
+    assert not any(isinstance(event, MessageEnd) for event in found)
+    assert found[-1] == ConnectionClosed(False, "the peer closed the connection")
+
+
+def test_a_server_may_leave_between_commands() -> None:
+    conn = logged_in()
+    conn.receive_data(b"")
+    assert conn.next_event() == ConnectionClosed(True)
+    assert conn.next_event() is None
+    with pytest.raises(LocalProtocolError, match="closed"):
+        conn.noop()
+
+
+def test_no_answer_to_quit_is_no_good_end() -> None:
+    """SECURITY S22: nobody knows then whether the deletions were made."""
+    conn = logged_in()
+    conn.quit()
+    conn.data_to_send()
+    conn.receive_eof()
+    assert conn.next_event() == ConnectionClosed(False, "the peer closed the connection")
+
+
+def test_closing_does_not_say_quit() -> None:
+    conn = logged_in()
+    conn.dele(1)
+    conn.data_to_send()
+    conn.shut_down()
+    assert conn.closing
+    assert conn.data_to_send() == b""
+    assert conn.next_event() == ConnectionClosed(False, "closed by the client")
+
+
+def test_a_timeout_is_the_end() -> None:
+    conn = logged_in()
+    conn.noop()
+    conn.data_to_send()
+    conn.receive_timeout()
+    conn.receive_data(b"+OK\r\n")
+    for _ in range(2):
+        with pytest.raises(ConnectionTimeoutError):
+            conn.next_event()
+    with pytest.raises(LocalProtocolError):
+        conn.noop()
+
+
+def test_how_long_to_wait() -> None:
+    limits = Limits(greeting_timeout=1, command_timeout=2, data_timeout=3, handshake_timeout=4)
+    config = POP3ClientConfig(limits=limits)
+    assert POP3ClientConnection(config).timeout == 1
+    conn = greeted(config)
+    assert conn.timeout == 2
+    conn.stls()
+    conn.data_to_send()
+    talk(conn, b"+OK\r\n")
+    assert conn.timeout == 4
+    conn = logged_in(config)
+    conn.retr(1)
+    conn.data_to_send()
+    talk(conn, b"+OK\r\n")
+    assert conn.timeout == 3
+
+
+# Tolerances.
+
+TOLERATED = {
+    Tolerance.STRAY_SPACES: ("list", b"+OK\r\n1  120\r\n2\t200 \r\n.\r\n", {1: 120, 2: 200}),
+    Tolerance.LONG_UNIQUE_ID: ("uidl", b"+OK\r\n1 " + b"x" * 100 + b"\r\n.\r\n", {1: "x" * 100}),
+}
+
+
+@pytest.mark.parametrize("tolerance", TOLERATED)
+def test_a_tolerance_reports_itself_once(tolerance: Tolerance) -> None:
+    command, answer, entries = TOLERATED[tolerance]
+    conn = logged_in()
+    for expected in ([ToleranceUsed(tolerance)], []):
+        getattr(conn, command)()
+        conn.data_to_send()
+        conn.receive_data(answer)
+        first, listing, *rest = events(conn)
+        assert isinstance(first, ResponseReceived)
+        assert isinstance(listing, ListingReceived)
+        assert (listing.entries, rest) == (entries, expected)
+
+
+@pytest.mark.parametrize("tolerance", TOLERATED)
+def test_a_tolerance_can_be_switched_off(tolerance: Tolerance) -> None:
+    command, answer, _ = TOLERATED[tolerance]
+    conn = logged_in(POP3ClientConfig(tolerances=frozenset(Tolerance) - {tolerance}))
+    getattr(conn, command)()
+    conn.data_to_send()
+    conn.receive_data(answer)
+    with pytest.raises(RemoteProtocolError, match=tolerance.value):
+        events(conn)
+
+
+def test_stray_spaces_in_one_line_answers() -> None:
+    conn = logged_in()
+    stat, size, uid = conn.stat(), conn.list(2), conn.uidl(2)
+    conn.data_to_send()
+    conn.receive_data(b"+OK  2  320\r\n+OK 2  200\r\n+OK 2 abc \r\n")
+    events(conn)
+    assert (stat.result, size.result, uid.result) == (Stat(2, 320), 200, "abc")
+
+
+def test_an_answer_about_another_message_is_nonsense() -> None:
+    conn = logged_in()
+    conn.list(2)
+    conn.data_to_send()
+    with pytest.raises(RemoteProtocolError, match="about message 1"):
+        talk(conn, b"+OK 1 120\r\n")
+
+
+# TLS (SECURITY S7).
+
+
+def test_stls() -> None:
+    conn = greeted()
+    conn.capabilities = PIPELINING
+    command = conn.stls()
+    assert conn.data_to_send() == b"STLS\r\n"
+    conn.receive_data(b"+OK begin\r\n")
+    first, second = events(conn)
+    assert (first.command, second) == (command, StartTLS())
+    conn.capa()
+    assert conn.data_to_send() == b"", "not before the handshake"
+    conn.tls_established(TLS)
+    assert conn.capabilities is None, "what was learnt in clear is forgotten"
+    assert conn.data_to_send() == b"CAPA\r\n"
+    with pytest.raises(LocalProtocolError, match="in use"):
+        conn.stls()
+
+
+@pytest.mark.parametrize("behind", [b"+OK fake\r\n", b"x", b"\r\n", b"+OK\r\nSASL PLAIN\r\n.\r\n", b"\x16\x03\x03"])
+def test_what_comes_behind_the_ok_to_stls_in_clear_ends_everything(behind: bytes) -> None:
+    data = b"+OK begin\r\n" + behind
+    for [pieces] in cuts([data]):
+        conn = greeted()
+        conn.stls()
+        conn.data_to_send()
+        with pytest.raises(RemoteProtocolError, match="the peer sent data"):
+            for piece in pieces:
+                conn.receive_data(piece)
+                events(conn)
+        conn.tls_established(TLS)
+        assert conn.tls is None
+        with pytest.raises(LocalProtocolError):
+            conn.user("ada")
+        assert conn.data_to_send() == b""
+
+
+def test_stls_refused() -> None:
+    conn = greeted()
+    conn.stls()
+    conn.data_to_send()
+    assert not talk(conn, b"-ERR\r\n").response.ok
+    assert events(conn) == []
+    conn.user("ada")
+    assert conn.data_to_send() == b"USER ada\r\n"
+
+
+def test_implicit_tls() -> None:
+    conn = POP3ClientConnection()
+    conn.tls_established(TLS)
+    assert isinstance(talk(conn, b"+OK\r\n"), GreetingReceived)
+    with pytest.raises(LocalProtocolError):
+        conn.tls_established(TLS)
+
+
+# AUTH.
+
+
+def test_an_initial_response_waits_where_it_may_not_go_along() -> None:
+    long = b"\0ada\0" + b"x" * 300
+    for capabilities, response in ((None, b"\0a\0b"), (Capabilities(), b"\0a\0b"), (PIPELINING, long)):
+        conn = greeted()
+        conn.capabilities = capabilities
+        conn.auth("PLAIN", response)
+        assert conn.data_to_send() == b"AUTH PLAIN\r\n"
+        assert talk(conn, b"+ \r\n") is None
+        assert conn.data_to_send().startswith(b"AGEAYg==\r\n" if response != long else b"AGFkYQB4eHh4")
+        assert talk(conn, b"+OK\r\n").response.ok
+        assert conn.state is ClientState.TRANSACTION
+
+
+def test_a_challenge_where_the_client_begins_is_nonsense() -> None:
+    conn = greeted()
+    conn.auth("PLAIN", b"\0a\0b")
+    conn.data_to_send()
+    with pytest.raises(RemoteProtocolError):
+        talk(conn, b"+ aGk=\r\n")
+
+
+def test_challenges_and_responses() -> None:
+    conn = greeted()
+    command = conn.auth("LOGIN")
+    conn.data_to_send()
+    assert talk(conn, b"+ VXNlcm5hbWU6\r\n") == AuthChallenge(command, b"Username:")
+    conn.auth_response(b"ada")
+    assert conn.data_to_send() == b"YWRh\r\n"
+    with pytest.raises(LocalProtocolError, match="no challenge"):
+        conn.auth_response(b"ada")
+    assert talk(conn, b"+ \r\n") == AuthChallenge(command, b"")
+    conn.auth_cancel()
+    assert conn.data_to_send() == b"*\r\n"
+    assert not talk(conn, b"-ERR cancelled\r\n").response.ok
+    assert conn.state is ClientState.AUTHORIZATION
+    with pytest.raises(LocalProtocolError, match="no challenge"):
+        conn.auth_cancel()
+
+
+@pytest.mark.parametrize("challenge", [b"+ !", b"+ A", b"+ =AAA", b"+ AAA=BBB=", b"+aGk=", b"+ aGk= ", b"+ go ahead"])
+def test_a_challenge_that_is_no_base64_is_cancelled(challenge: bytes) -> None:
+    """RFC 5034 section 4."""
+    conn = greeted()
+    conn.auth("LOGIN")
+    conn.data_to_send()
+    assert talk(conn, challenge + b"\r\n") is None
+    assert conn.data_to_send() == b"*\r\n"
+    assert not talk(conn, b"-ERR\r\n").response.ok
+
+
+def test_a_plus_without_space() -> None:
+    conn = greeted()
+    command = conn.auth("LOGIN")
+    conn.data_to_send()
+    conn.receive_data(b"+\r\n")
+    assert events(conn) == [AuthChallenge(command, b""), ToleranceUsed(Tolerance.BARE_PLUS)]
+    conn = greeted(POP3ClientConfig(tolerances=frozenset()))
+    conn.auth("LOGIN")
+    conn.data_to_send()
+    assert talk(conn, b"+\r\n") is None
+    assert conn.data_to_send() == b"*\r\n"
+
+
+def test_two_challenges_at_once_are_nonsense() -> None:
+    conn = greeted()
+    conn.auth("LOGIN")
+    conn.data_to_send()
+    talk(conn, b"+ \r\n+ \r\n")
+    with pytest.raises(RemoteProtocolError, match="before the last one"):
+        conn.next_event()
+
+
+def test_a_refusal_instead_of_a_challenge() -> None:
+    played = play_client(
+        POP3ClientConnection,
+        [None, b"AUTH LOGIN", b"*", b"QUIT"],
+        [[b"+OK\r\n"], [b"+ \r\n"], [b"-ERR [AUTH] no\r\n"], [b"+OK\r\n"]],
+    )
+    assert played.error is None
+    assert played.output == b"AUTH LOGIN\r\n*\r\nQUIT\r\n"
+
+
+# Secrets (SECURITY S23).
+
+
+def test_no_secret_is_traced_or_shown() -> None:
+    lines: list[tuple[str, bytes]] = []
+    shown = []
+    conn = greeted()
+    conn.capabilities = Capabilities({"SASL": ("PLAIN",)})
+    conn.trace = lambda who, line: lines.append((who, line))
+    for queue, answers in (
+        (lambda: (conn.user("ada"), conn.pass_("hunter2")), (b"+OK\r\n", b"-ERR no\r\n")),
+        (lambda: conn.apop("ada", "hunter2"), (b"-ERR no\r\n",)),
+        (lambda: conn.auth("PLAIN", b"\0ada\0hunter2"), (b"-ERR no\r\n",)),
+        (lambda: conn.auth("LOGIN"), (b"+ aHVudGVyMg==\r\n", b"-ERR no\r\n")),
+    ):
+        shown.append(repr(queue()))
+        for answer in answers:
+            conn.data_to_send()
+            event = talk(conn, answer)
+            shown.append(repr(event))
+            if isinstance(event, AuthChallenge):
+                conn.auth_response(b"hunter2")
+    conn.quit()
+    conn.data_to_send()
+    try:
+        talk(conn, b"nonsense\r\n")
+    except MailProtoError as error:
+        shown.append(repr(error))
+    seen = "\n".join([*shown, *map(repr, lines), repr(conn)])
+    secrets = ["hunter2", "aHVudGVyMg==", "AGFkYQBodW50ZXIy"]
+    assert not [secret for secret in secrets if secret in seen]
+    assert ("C", b"PASS <secret>") in lines
+    assert ("S", b"+ <secret>") in lines
+    assert ("C", b"<secret>") in lines
+
+
+def test_a_trace_tells_who_said_what() -> None:
+    conn = POP3ClientConnection()
+    lines: list[str] = []
+    conn.trace = lambda who, line: lines.append(f"{who}: {line.decode()}")
+    conn.receive_data(b"+OK ready\r\n")
+    events(conn)
+    for queue, answer in (
+        (lambda: conn.user("ada"), b"+OK\r\n"),
+        (lambda: conn.pass_("x"), b"+OK\r\n"),
+        (lambda: conn.list(), b"+OK\r\n1 9\r\n.\r\n"),
+        (lambda: conn.retr(1), b"+OK\r\nA: b\r\n..\r\n.\r\n"),
+    ):
+        queue()
+        conn.data_to_send()
+        conn.receive_data(answer)
+        events(conn)
+    assert lines == [
+        "S: +OK ready",
+        "C: USER ada",
+        "S: +OK",
+        "C: PASS <secret>",
+        "S: +OK",
+        "C: LIST",
+        "S: +OK",
+        "S: 1 9",
+        "S: .",
+        "C: RETR 1",
+        "S: +OK",
+        "S: <message of 9 octets>",
+        "S: .",
+    ]
