@@ -527,8 +527,9 @@ S: 550 This address needs SMTPUTF8
 E: CommandRejected 'MAIL' 550 5.6.7 This address needs SMTPUTF8
 C: mAiL fRoM:<grün@b.example> sMtPuTf8
 E: Mail grün@b.example smtputf8=True
+# Only a reply that names an address may have more than ASCII (RFC 6531 section 3.7.4).
 ! accept("Grüße")
-S: 250 Grüße
+S: 250 Gr??e
 C: RCPT TO:<ödön@例え.テスト>
 E: Rcpt ödön@例え.テスト
 ! reply(Reply(251, "forwards to <ő@b>"))
