@@ -1,7 +1,7 @@
 """The PROXY protocol, versions 1 and 2: how a load balancer tells a server who really connects.
 
 The header comes first on a connection, before TLS even. It is believed only where the application says that the
-peer is such a balancer, and there it has to be: nothing is guessed (`SMTPServerConnection.expect_proxy_header`).
+peer is such a balancer, and there it has to be: nothing is guessed (`ServerConnection.expect_proxy_header`).
 """
 
 from __future__ import annotations
