@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 from mailproto.errors import GrammarError
 
@@ -52,10 +52,17 @@ class Address(_Parts):
 
     __slots__ = ()
 
-    def __new__(cls, local_part: str, domain: str) -> Address:
-        _check_local_part(local_part)
-        check_domain(domain)
-        return _measured(local_part, domain)
+    def __new__(cls, local_part: str, domain: str) -> Self:
+        if domain or local_part != "postmaster":
+            _check_local_part(local_part)
+            check_domain(domain)
+            _check_lengths(local_part, domain)
+        return super().__new__(cls, local_part, domain)
+
+    def _replace(self, **changes: Any) -> Self:
+        return type(self)(**(self._asdict() | changes))  # checked like every other
+
+    __replace__ = _replace
 
     @classmethod
     def parse(cls, text: str) -> Address:
@@ -87,7 +94,7 @@ class Address(_Parts):
         return f"{local}@{self.domain}" if self.domain else local
 
 
-POSTMASTER: Address = tuple.__new__(Address, ("postmaster", ""))
+POSTMASTER = Address("postmaster", "")
 """The recipient ``<Postmaster>`` without a domain, which every server has to take (RFC 5321 section 4.5.1)."""
 
 
@@ -164,11 +171,12 @@ def _from_match(match: re.Match[str]) -> Address:
             raise GrammarError("the local part is empty")
     if domain[0] == "[":
         _check_literal(domain)
-    return _measured(local, domain)
+    _check_lengths(local, domain)
+    return tuple.__new__(Address, (local, domain))
 
 
-def _measured(local: str, domain: str) -> Address:
-    """Return the address, if it is short enough for RFC 5321 section 4.5.3.1."""
+def _check_lengths(local: str, domain: str) -> None:
+    """Raise `GrammarError` if an address is longer than RFC 5321 section 4.5.3.1 allows."""
     local_octets, domain_octets = _octets(local), _octets(domain)
     if local_octets > MAX_LOCAL_PART:
         raise GrammarError("the local part is longer than 64 octets")
@@ -176,7 +184,6 @@ def _measured(local: str, domain: str) -> Address:
         raise GrammarError("the domain is longer than 255 octets")
     if local_octets + domain_octets + len("<@>") > MAX_PATH:
         raise GrammarError("the path is longer than 256 octets")
-    return tuple.__new__(Address, (local, domain))
 
 
 def _octets(text: str) -> int:
