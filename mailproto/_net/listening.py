@@ -1,23 +1,17 @@
-"""Listening sockets, and who may come in."""
+"""Listening sockets: on addresses, on a path, or handed in."""
 
 from __future__ import annotations
 
-import enum
 import errno
-import ipaddress
 import os
 import socket
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 _TRIES = 10
 """How often several addresses are tried to be given one free port."""
-_MAX_FAREWELLS = 100
-"""Connections beyond the cap that are told so; there is no time for more."""
 
 
 def listen(
@@ -121,22 +115,6 @@ def _remove_stale(path: Path) -> None:
                 path.unlink(missing_ok=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerOptions:
-    """How a server deals with connections, whatever is said on them."""
-
-    max_connections: int = 1000
-    """Connections at a time; beyond it new ones are sent away."""
-    max_per_address: int = 100
-    """Connections at a time from one IPv4 address or IPv6 /64."""
-    backlog: int = 128
-    """Connections that wait to be accepted."""
-    reuse_port: bool = False
-    """Let other processes listen on the same port and share the connections."""
-    grace: float = 30.0
-    """Seconds that transactions under way have to finish when the server closes."""
-
-
 class Sockets:
     """The listening sockets of one server, and what is to be tidied up behind them.
 
@@ -151,17 +129,19 @@ class Sockets:
         port: int,
         path: str | os.PathLike[str] | None,
         sock: socket.socket | None,
-        options: ServerOptions,
+        *,
+        backlog: int,
+        reuse_port: bool,
     ) -> None:
         self._path = Path(path) if path is not None and sock is None else None
         if sock is not None:
             self.sockets = [sock]
-            sock.listen(options.backlog)
+            sock.listen(backlog)
         elif self._path is not None:
-            self.sockets = [listen_unix(self._path, backlog=options.backlog)]
+            self.sockets = [listen_unix(self._path, backlog=backlog)]
             self._inode = self._path.stat().st_ino
         else:
-            self.sockets = listen(host, port, backlog=options.backlog, reuse_port=options.reuse_port)
+            self.sockets = listen(host, port, backlog=backlog, reuse_port=reuse_port)
         self.addresses: tuple[Any, ...] = tuple(sock.getsockname() for sock in self.sockets)
 
     @property
@@ -177,51 +157,3 @@ class Sockets:
             with suppress(FileNotFoundError):
                 if self._path.stat().st_ino == self._inode:
                     self._path.unlink()
-
-
-class Verdict(enum.Enum):
-    """What to do with a new connection."""
-
-    SERVE = enum.auto()
-    REFUSE = enum.auto()  # with a word of farewell
-    DROP = enum.auto()
-
-
-class Admission:
-    """Counts connections, in all and for each network that one client is likely to have to itself."""
-
-    def __init__(self, options: ServerOptions) -> None:
-        self._options = options
-        self._total = 0
-        self._counts: Counter[str] = Counter()
-
-    def enter(self, peer: Any) -> Verdict:
-        """Count a connection from the socket address ``peer`` and say what to do with it. `leave` follows anyway."""
-        network = _network(peer)
-        self._total += 1
-        self._counts[network] += 1
-        excess = self._total - self._options.max_connections
-        if excess > _MAX_FAREWELLS:
-            return Verdict.DROP
-        if excess > 0 or (network and self._counts[network] > self._options.max_per_address):
-            return Verdict.REFUSE
-        return Verdict.SERVE
-
-    def leave(self, peer: Any) -> None:
-        """Count a connection off."""
-        network = _network(peer)
-        self._total -= 1
-        self._counts[network] -= 1
-        if not self._counts[network]:
-            del self._counts[network]
-
-
-def _network(peer: Any) -> str:
-    """Return the address for IPv4, the /64 that a client has for IPv6, ``""`` for a unix socket."""
-    if not isinstance(peer, tuple):
-        return ""
-    host: str = peer[0]
-    if ":" not in host:
-        return host
-    address = ipaddress.IPv6Address(host.partition("%")[0])
-    return str(address.ipv4_mapped) if address.ipv4_mapped else address.packed[:8].hex()

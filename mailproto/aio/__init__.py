@@ -1,1 +1,35 @@
-""""""
+"""SMTP and POP3 over asyncio, client and server.
+
+    async with aio.SMTPServer(Inbox(), port=0) as server:
+        async with aio.SMTPClient("127.0.0.1", server.port) as client:
+            result = await client.send_message(message)
+
+A server's handler is an object with hooks, plain functions or coroutines, or a coroutine function that loops over the
+events of a session. Hooks that block go into `InThreads`.
+"""
+
+from mailproto._core.policy import TLSPolicy
+from mailproto._net.listener import ServerOptions
+from mailproto.aio.connect import open_link
+from mailproto.aio.link import Link
+from mailproto.aio.listener import Listener
+from mailproto.aio.pop3 import Message, Messages, POP3Client, POP3EventSession, POP3Server
+from mailproto.aio.smtp import SMTPClient, SMTPEventSession, SMTPServer
+from mailproto.aio.threads import InThreads
+
+__all__ = [
+    "InThreads",
+    "Link",
+    "Listener",
+    "Message",
+    "Messages",
+    "POP3Client",
+    "POP3EventSession",
+    "POP3Server",
+    "SMTPClient",
+    "SMTPEventSession",
+    "SMTPServer",
+    "ServerOptions",
+    "TLSPolicy",
+    "open_link",
+]

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import socket
-import ssl
-from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import Any
+from typing import Self
 
-from mailproto._core.connection import Connection
-from mailproto._net.listening import Admission, ServerOptions, Sockets, Verdict
-from mailproto._net.tls import server_tls
+from mailproto._net.listener import ListenerBase, Verdict
 from mailproto.aio.link import Link
 
 logger = logging.getLogger("mailproto")
@@ -23,62 +17,14 @@ _MOMENT = 1.0
 """Seconds for what was cut off to tidy up."""
 
 
-class Listener:
-    """Listening sockets, and the connections that came through them.
+class Listener(ListenerBase):
+    __doc__ = ListenerBase.__doc__
 
-    Args:
-        connect: makes the state machine of a new connection.
-        serve: begins to serve a link, with `Link.start` or `Link.attend`.
-        host: a name or an address to listen on, several of them, or None for all of the machine.
-        port: 0 has the system choose one.
-        path: listen on a unix socket instead.
-        sock: listen on this bound socket instead.
-        tls: the context for handshakes. It may be replaced while the server runs; new connections take the new one.
-        implicit_tls: every connection begins with the handshake, so that one too many cannot be told in clear.
-        options: the caps, and the rest.
-    """
-
-    def __init__(
-        self,
-        connect: Callable[[], Connection[Any]],
-        serve: Callable[[Link], None],
-        host: str | Sequence[str] | None = "127.0.0.1",
-        port: int = 0,
-        *,
-        path: str | os.PathLike[str] | None = None,
-        sock: socket.socket | None = None,
-        tls: ssl.SSLContext | None = None,
-        implicit_tls: bool = False,
-        options: ServerOptions | None = None,
-    ) -> None:
-        self.tls = tls
-        self.options = options if options is not None else ServerOptions()
-        self._connect = connect
-        self._serve = serve
-        self._implicit_tls = implicit_tls
-        self._where = (host, port, path, sock)
-        self._sockets: Sockets | None = None
+    def _prepare(self) -> None:
         self._servers: list[asyncio.Server] = []
-        self._links: set[Link] = set()
-        self._admission = Admission(self.options)
         self._closing = False
         self._empty = asyncio.Event()
         self._stopped = asyncio.Event()
-
-    @property
-    def port(self) -> int:
-        """The port that is listened on, the real one where 0 was asked for; 0 for a unix socket."""
-        return self._sockets.port if self._sockets is not None else 0
-
-    @property
-    def addresses(self) -> tuple[Any, ...]:
-        """The socket addresses that are listened on."""
-        return self._sockets.addresses if self._sockets is not None else ()
-
-    @property
-    def connections(self) -> int:
-        """How many connections there are now."""
-        return len(self._links)
 
     async def start(self) -> None:
         """Begin to listen, if that was not done yet.
@@ -89,7 +35,7 @@ class Listener:
         if self._sockets is not None:
             return
         loop = asyncio.get_running_loop()
-        self._sockets = await loop.run_in_executor(None, Sockets, *self._where, self.options)
+        self._sockets = self._open_sockets()
         for sock in self._sockets.sockets:
             self._servers.append(await loop.create_server(self._accept, sock=sock, backlog=self.options.backlog))
 
@@ -121,7 +67,7 @@ class Listener:
         if self._links:
             logger.error("%d connections are left: their hooks do not end", len(self._links))
 
-    async def __aenter__(self) -> Listener:
+    async def __aenter__(self) -> Self:
         await self.start()
         return self
 
@@ -137,8 +83,7 @@ class Listener:
                 await asyncio.wait_for(self._empty.wait(), seconds)
 
     def _accept(self) -> Link:
-        open_tls = server_tls(self.tls) if self.tls is not None else None
-        return Link(self._connect(), open_tls, on_open=self._opened, on_close=self._forget)
+        return Link(self._connect(), self._open_tls(), on_open=self._opened, on_close=self._forget)
 
     def _opened(self, link: Link) -> None:
         self._links.add(link)

@@ -1,1 +1,34 @@
-""""""
+"""SMTP and POP3 over blocking sockets, client and server.
+
+    with sync.POP3Client("pop.example.org", user="ada", password=secret) as pop:
+        for message in pop.messages():
+            maildir.add(message.read())
+            message.delete()
+
+A server runs a thread a connection, under a cap; its handler is an object with hooks, or a function that loops over
+the events of a session.
+"""
+
+from mailproto._core.policy import TLSPolicy
+from mailproto._net.listener import ServerOptions
+from mailproto.sync.connect import open_link
+from mailproto.sync.link import Link
+from mailproto.sync.listener import Listener
+from mailproto.sync.pop3 import Message, Messages, POP3Client, POP3EventSession, POP3Server
+from mailproto.sync.smtp import SMTPClient, SMTPEventSession, SMTPServer
+
+__all__ = [
+    "Link",
+    "Listener",
+    "Message",
+    "Messages",
+    "POP3Client",
+    "POP3EventSession",
+    "POP3Server",
+    "SMTPClient",
+    "SMTPEventSession",
+    "SMTPServer",
+    "ServerOptions",
+    "TLSPolicy",
+    "open_link",
+]

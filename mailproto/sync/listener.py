@@ -8,18 +8,14 @@ over has its line cut, which its thread sees as the end of input. Hooks are neve
 from __future__ import annotations
 
 import logging
-import os
 import selectors
 import socket
-import ssl
 import threading
-from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Self
 
-from mailproto._core.connection import Connection
-from mailproto._net.listening import Admission, ServerOptions, Sockets, Verdict
-from mailproto._net.tls import server_tls
+from mailproto._net.listener import ListenerBase, Verdict
+from mailproto._net.listening import Sockets
 from mailproto.errors import ConnectionClosedError
 from mailproto.sync.link import Link
 
@@ -29,62 +25,14 @@ _MOMENT = 1.0
 """Seconds for what was cut off to tidy up, and for the system to find what it lacked to accept."""
 
 
-class Listener:
-    """Listening sockets, and the connections that came through them.
+class Listener(ListenerBase):
+    __doc__ = ListenerBase.__doc__
 
-    Args:
-        connect: makes the state machine of a new connection.
-        serve: serves a link to its end, in a thread of its own.
-        host: a name or an address to listen on, several of them, or None for all of the machine.
-        port: 0 has the system choose one.
-        path: listen on a unix socket instead.
-        sock: listen on this bound socket instead.
-        tls: the context for handshakes. It may be replaced while the server runs; new connections take the new one.
-        implicit_tls: every connection begins with the handshake, so that one too many cannot be told in clear.
-        options: the caps, and the rest.
-    """
-
-    def __init__(
-        self,
-        connect: Callable[[], Connection[Any]],
-        serve: Callable[[Link], None],
-        host: str | Sequence[str] | None = "127.0.0.1",
-        port: int = 0,
-        *,
-        path: str | os.PathLike[str] | None = None,
-        sock: socket.socket | None = None,
-        tls: ssl.SSLContext | None = None,
-        implicit_tls: bool = False,
-        options: ServerOptions | None = None,
-    ) -> None:
-        self.tls = tls
-        self.options = options if options is not None else ServerOptions()
-        self._connect = connect
-        self._serve = serve
-        self._implicit_tls = implicit_tls
-        self._where = (host, port, path, sock)
-        self._sockets: Sockets | None = None
+    def _prepare(self) -> None:
         self._acceptor: threading.Thread | None = None
-        self._links: set[Link] = set()
-        self._admission = Admission(self.options)
         self._changed = threading.Condition()  # guards the links and their count
         self._stopped = threading.Event()
         self._over = False
-
-    @property
-    def port(self) -> int:
-        """The port that is listened on, the real one where 0 was asked for; 0 for a unix socket."""
-        return self._sockets.port if self._sockets is not None else 0
-
-    @property
-    def addresses(self) -> tuple[Any, ...]:
-        """The socket addresses that are listened on."""
-        return self._sockets.addresses if self._sockets is not None else ()
-
-    @property
-    def connections(self) -> int:
-        """How many connections there are now."""
-        return len(self._links)
 
     def start(self) -> None:
         """Begin to listen, if that was not done yet.
@@ -94,7 +42,7 @@ class Listener:
         """
         if self._sockets is not None:
             return
-        self._sockets = Sockets(*self._where, self.options)
+        self._sockets = self._open_sockets()
         self._bell, self._rope = socket.socketpair()
         self._acceptor = threading.Thread(target=self._accept_all, args=(self._sockets,), daemon=True)
         self._acceptor.start()
@@ -128,7 +76,7 @@ class Listener:
             self._over = True
             self._put_bell_away()
 
-    def __enter__(self) -> Listener:
+    def __enter__(self) -> Self:
         self.start()
         return self
 
@@ -168,8 +116,7 @@ class Listener:
             sock.close()
 
     def _admit(self, sock: socket.socket) -> None:
-        open_tls = server_tls(self.tls) if self.tls is not None else None
-        link = Link(self._connect(), sock, open_tls, bell=self._bell)
+        link = Link(self._connect(), sock, self._open_tls(), bell=self._bell)
         with self._changed:
             verdict = self._admission.enter(link.peer)
             self._links.add(link)

@@ -1,0 +1,98 @@
+"""Small flows and facts that the front ends of both adapters share."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from mailproto._core.connection import Connection
+from mailproto._core.events import ConnectionClosed
+from mailproto._core.flow import Flow, Want
+from mailproto._core.server import ServerConnection
+from mailproto._flows.hooks import INTERNAL_ERROR, answer
+from mailproto._flows.reading import read_event
+from mailproto.errors import ConnectionClosedError, LocalProtocolError, Reject
+from mailproto.sasl.base import Credentials
+
+logger = logging.getLogger("mailproto")
+
+CommandT = TypeVar("CommandT")
+ReplyT = TypeVar("ReplyT")
+
+
+def ask(
+    conn: Connection[Any],
+    request: Callable[[Any, CommandT], Flow[ReplyT]],
+    queue: Callable[..., CommandT],
+    *arguments: Any,
+) -> Flow[ReplyT]:
+    """Queue a command and return what ``request`` makes of its reply.
+
+    It is queued when the flow begins to run, and so not into the middle of another job.
+    """
+    return (yield from request(conn, queue(*arguments)))
+
+
+def next_event(conn: Connection[Any]) -> Flow[Any]:
+    """Return a server's next event, None behind `ConnectionClosed`."""
+    try:
+        return (yield from read_event(conn))
+    except ConnectionClosedError:
+        return None
+
+
+def begin_tls() -> Flow[None]:
+    """Do the handshake that a connection under implicit TLS begins with."""
+    yield Want.START_TLS
+
+
+def take_leave(conn: ServerConnection[Any], failure: Exception | None) -> Flow[None]:
+    """End a connection whose handler has returned, or failed. What it left unanswered gets its safe answer."""
+    if conn.pending is not None:
+        if failure is None:
+            conn.answer_default()
+        else:
+            answer(conn, failure if isinstance(failure, Reject) else INTERNAL_ERROR)
+    if not conn.closing:
+        conn.shut_down()
+    while conn.closing:
+        event = yield from next_event(conn)
+        if event is None or isinstance(event, ConnectionClosed):
+            return
+
+
+def log_failure(failure: Exception | None) -> None:
+    """Log what ended a handler over events, unless that is how such things end."""
+    if failure is not None and not isinstance(failure, Reject | ConnectionClosedError):
+        logger.error("a handler failed", exc_info=failure)
+
+
+def credentials_for(user: str | None, password: str | None) -> Credentials | None:
+    """Return the credentials that two arguments make, None for none.
+
+    Raises:
+        LocalProtocolError: one of them is missing.
+    """
+    if user is None and password is None:
+        return None
+    if user is None or password is None:
+        raise LocalProtocolError("a user and a password belong together")
+    return Credentials(user, password)
+
+
+def host_of(address: Any) -> str:
+    """Return the host of a socket's address, ``""`` for a unix socket."""
+    return str(address[0]) if isinstance(address, tuple) else ""
+
+
+def literal_of(address: Any) -> str:
+    """Return a socket's address as an address literal (RFC 5321 section 4.1.3)."""
+    host = host_of(address).partition("%")[0]
+    if not host:
+        return "[127.0.0.1]"
+    ip = ipaddress.ip_address(host)
+    if isinstance(ip, ipaddress.IPv6Address):
+        return f"[{ip.ipv4_mapped}]" if ip.ipv4_mapped else f"[IPv6:{ip}]"
+    return f"[{ip}]"

@@ -1,0 +1,79 @@
+"""What all clients have in common, over either adapter: whom to connect to, and how."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+from typing import Any, NoReturn
+
+from mailproto._core.connection import Connection
+from mailproto._core.events import TLSInfo
+from mailproto._core.flow import Flow
+from mailproto._core.policy import TLSPolicy
+from mailproto._net.tls import client_context, client_tls
+from mailproto.errors import LocalProtocolError
+
+PathLike = str | os.PathLike[str]
+
+
+class ClientBase:
+    """Whom to connect to, and how."""
+
+    conn: Connection[Any]
+    _policy: TLSPolicy
+    _local: Any = None  # our socket's address
+
+    def _open(self) -> Flow[None]:
+        """Open the session."""
+        raise NotImplementedError
+
+    def _quit(self) -> Flow[None]:
+        """End the session in good order."""
+        raise NotImplementedError
+
+    def _aim(
+        self,
+        host: str,
+        port: int,
+        path: PathLike | None,
+        sock: socket.socket | None,
+        source_address: tuple[str, int] | None,
+        connect_timeout: float,
+        context: ssl.SSLContext | None,
+        cafile: PathLike | None,
+        server_hostname: str | None,
+    ) -> None:
+        if context is not None and cafile is not None:
+            raise LocalProtocolError("a context has its own authorities: give context or cafile")
+        self.host = host
+        self.port = port
+        self._where: dict[str, Any] = {
+            "host": host,
+            "port": port,
+            "path": path,
+            "sock": sock,
+            "source_address": source_address,
+            "timeout": connect_timeout,
+        }
+        self._context = context
+        self._cafile = cafile
+        self._server_hostname = server_hostname or host
+
+    def _destination(self) -> dict[str, Any]:
+        """Return the arguments of ``open_link``. The default context is made only where it is needed."""
+        if self._policy is TLSPolicy.NONE:
+            return self._where
+        context = self._context if self._context is not None else client_context(self._cafile)
+        return {**self._where, "open_tls": client_tls(context, self._server_hostname)}
+
+    @property
+    def tls(self) -> TLSInfo | None:
+        """The TLS session, None in clear."""
+        return self.conn.tls
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.host}:{self.port}{' under TLS' if self.tls else ''}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a client is a connection and its secrets, and cannot be pickled or copied")

@@ -1,0 +1,158 @@
+"""What the listeners of both adapters have in common: where they listen, whom they let in."""
+
+from __future__ import annotations
+
+import enum
+import ipaddress
+import os
+import socket
+import ssl
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypedDict, Unpack
+
+from mailproto._core.connection import Connection
+from mailproto._net.listening import Sockets
+from mailproto._net.tls import MemoryTLS, server_tls
+
+_MAX_FAREWELLS = 100
+"""Connections beyond the cap that are told so; there is no time for more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerOptions:
+    """How a server deals with connections, whatever is said on them."""
+
+    max_connections: int = 1000
+    """Connections at a time; beyond it new ones are sent away."""
+    max_per_address: int = 100
+    """Connections at a time from one IPv4 address or IPv6 /64."""
+    backlog: int = 128
+    """Connections that wait to be accepted."""
+    reuse_port: bool = False
+    """Let other processes listen on the same port and share the connections."""
+    grace: float = 30.0
+    """Seconds that transactions under way have to finish when the server closes."""
+
+
+class Where(TypedDict, total=False):
+    """The arguments of a server that few need."""
+
+    path: str | os.PathLike[str] | None
+    """Listen on a unix socket, in place of host and port."""
+    sock: socket.socket | None
+    """Listen on this socket, which is bound already."""
+    options: ServerOptions | None
+
+
+class ListenerBase:
+    """Listening sockets, and the connections that came through them.
+
+    Args:
+        connect: makes the state machine of a new connection.
+        serve: serves a link.
+        host: a name or an address to listen on, several of them, or None for all of the machine.
+        port: 0 has the system choose one.
+        tls: the context for handshakes.
+        implicit_tls: every connection begins with the handshake, so that one too many cannot be told in clear.
+
+    Attributes:
+        tls: may be replaced while the server runs; new connections take the new one.
+        options: as given.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Connection[Any]],
+        serve: Callable[[Any], None],
+        host: str | Sequence[str] | None = "127.0.0.1",
+        port: int = 0,
+        *,
+        tls: ssl.SSLContext | None = None,
+        implicit_tls: bool = False,
+        **where: Unpack[Where],
+    ) -> None:
+        self.tls = tls
+        self.options = where.get("options") or ServerOptions()
+        self._connect = connect
+        self._serve = serve
+        self._implicit_tls = implicit_tls
+        self._where = (host, port, where.get("path"), where.get("sock"))
+        self._sockets: Sockets | None = None
+        self._admission = Admission(self.options)
+        self._links: set[Any] = set()
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Make what the adapter needs beside that."""
+        raise NotImplementedError
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on, the real one where 0 was asked for; 0 for a unix socket."""
+        return self._sockets.port if self._sockets is not None else 0
+
+    @property
+    def addresses(self) -> tuple[Any, ...]:
+        """The socket addresses that are listened on."""
+        return self._sockets.addresses if self._sockets is not None else ()
+
+    @property
+    def connections(self) -> int:
+        """How many connections there are now."""
+        return len(self._links)
+
+    def _open_sockets(self) -> Sockets:
+        return Sockets(*self._where, backlog=self.options.backlog, reuse_port=self.options.reuse_port)
+
+    def _open_tls(self) -> Callable[[], MemoryTLS] | None:
+        return server_tls(self.tls) if self.tls is not None else None
+
+
+class Verdict(enum.Enum):
+    """What to do with a new connection."""
+
+    SERVE = enum.auto()
+    REFUSE = enum.auto()  # with a word of farewell
+    DROP = enum.auto()
+
+
+class Admission:
+    """Counts connections, in all and for each network that one client is likely to have to itself."""
+
+    def __init__(self, options: ServerOptions) -> None:
+        self._options = options
+        self._total = 0
+        self._counts: Counter[str] = Counter()
+
+    def enter(self, peer: Any) -> Verdict:
+        """Count a connection from the socket address ``peer`` and say what to do with it. `leave` follows anyway."""
+        network = _network(peer)
+        self._total += 1
+        self._counts[network] += 1
+        excess = self._total - self._options.max_connections
+        if excess > _MAX_FAREWELLS:
+            return Verdict.DROP
+        if excess > 0 or (network and self._counts[network] > self._options.max_per_address):
+            return Verdict.REFUSE
+        return Verdict.SERVE
+
+    def leave(self, peer: Any) -> None:
+        """Count a connection off."""
+        network = _network(peer)
+        self._total -= 1
+        self._counts[network] -= 1
+        if not self._counts[network]:
+            del self._counts[network]
+
+
+def _network(peer: Any) -> str:
+    """Return the address for IPv4, the /64 that a client has for IPv6, ``""`` for a unix socket."""
+    if not isinstance(peer, tuple):
+        return ""
+    host: str = peer[0]
+    if ":" not in host:
+        return host
+    address = ipaddress.IPv6Address(host.partition("%")[0])
+    return str(address.ipv4_mapped) if address.ipv4_mapped else address.packed[:8].hex()

@@ -1,0 +1,168 @@
+"""What the POP3 clients of both adapters have in common."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterable, Sequence
+
+from mailproto._core.flow import Flow, T
+from mailproto._core.policy import TLSPolicy
+from mailproto._flows.endpoints import credentials_for
+from mailproto._net.client import ClientBase, PathLike
+from mailproto.errors import LocalProtocolError
+from mailproto.pop3.capabilities import Capabilities
+from mailproto.pop3.client import POP3ClientConnection
+from mailproto.pop3.config import POP3ClientConfig
+from mailproto.pop3.flows.client import (
+    MessageListing,
+    SessionOptions,
+    default_endpoint,
+    delete,
+    listing,
+    open_session,
+    quit_session,
+)
+from mailproto.pop3.flows.fetch import Fetch, begin_retrieve, next_chunk
+
+
+class POP3ClientBase(ClientBase):
+    """A POP3 client.
+
+    Args:
+        host: the server's name or address.
+        port: None means 995, or 110 where TLS is not implicit.
+        tls: how much TLS it takes. None means implicit on port 995 and required on others.
+        user: whom to log in as, with ``password``; None for nobody, yet.
+        context: a TLS context of your own; the default one verifies the server and wants TLS 1.2.
+        cafile: a PEM file with the authorities to trust, in place of the system's.
+        server_hostname: the name to verify, if it is not ``host``.
+        mechanisms: the SASL mechanisms that may be used, in this order. None for all that are known, and USER and
+            PASS where the server offers none of them; empty for USER and PASS alone.
+        apop: log in with APOP, and with nothing else.
+        allow_plaintext_auth: send credentials without TLS, too, so that whoever listens has them.
+        path: connect to a unix socket instead; ``tls`` None means none then.
+        sock: take this connected socket instead.
+        source_address: connect from this host and port.
+        connect_timeout: seconds until connecting is given up.
+        config: how to behave where the RFCs leave the choice, the limits and timeouts among it.
+    """
+
+    conn: POP3ClientConnection
+
+    def __init__(
+        self,
+        host: str = "localhost",
+        port: int | None = None,
+        *,
+        tls: TLSPolicy | None = None,
+        user: str | None = None,
+        password: str | None = None,
+        context: ssl.SSLContext | None = None,
+        cafile: PathLike | None = None,
+        server_hostname: str | None = None,
+        mechanisms: Sequence[str] | None = None,
+        apop: bool = False,
+        allow_plaintext_auth: bool = False,
+        path: PathLike | None = None,
+        sock: socket.socket | None = None,
+        source_address: tuple[str, int] | None = None,
+        connect_timeout: float = 30.0,
+        config: POP3ClientConfig | None = None,
+    ) -> None:
+        self.conn = POP3ClientConnection(config)
+        if tls is None and path is not None:
+            tls = TLSPolicy.NONE
+        port, tls = default_endpoint(port, tls)
+        self._aim(host, port, path, sock, source_address, connect_timeout, context, cafile, server_hostname)
+        self._policy = tls
+        self._fetching: Fetch | None = None
+        self._current: int | None = None  # the number of the message that can be read
+        self._options = SessionOptions(
+            tls=tls,
+            credentials=credentials_for(user, password),
+            mechanisms=mechanisms,
+            apop=apop,
+            allow_plaintext_auth=allow_plaintext_auth,
+        )
+
+    def _open(self) -> Flow[None]:
+        return open_session(self.conn, self._options)
+
+    def _quit(self) -> Flow[None]:
+        return self._then(quit_session(self.conn))
+
+    def _begin_fetch(self, messages: Iterable[MessageListing] | None) -> Flow[Fetch]:
+        """Begin to fetch ``messages``, or all that there are."""
+        if messages is None:
+            messages = yield from listing(self.conn)
+        self._fetching = fetch = Fetch(self.conn, messages)
+        return fetch
+
+    def _next_message(self, fetch: Fetch) -> Flow[MessageListing | None]:
+        """Go on to the next message of a fetch, None behind the last.
+
+        Raises:
+            LocalProtocolError: another command has ended the fetch.
+        """
+        if self._fetching is not fetch:
+            raise LocalProtocolError("another command came between: begin to fetch again")
+        self._current = None
+        message = yield from fetch.next_message()
+        if message is not None:
+            self._current = message.number
+        return message
+
+    def _next_chunk(self, fetch: Fetch, number: int) -> Flow[bytes | None]:
+        if self._fetching is not fetch or self._current != number:
+            raise LocalProtocolError("a message can be read until the next command")
+        return (yield from fetch.next_chunk())
+
+    def _read(self, fetch: Fetch, number: int) -> Flow[bytes]:
+        chunks = []
+        while (chunk := (yield from self._next_chunk(fetch, number))) is not None:
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    def _delete(self, number: int) -> Flow[None]:
+        """Mark a message; in the middle of a fetch this goes with the next commands, and is waited for later."""
+        if self._fetching is not None:
+            self._fetching.delete(number)
+        else:
+            yield from delete(self.conn, number)
+
+    def _then(self, flow: Flow[T]) -> Flow[T]:
+        """Leave off fetching, and then do ``flow``."""
+        fetching, self._fetching = self._fetching, None
+        if fetching is not None:
+            yield from fetching.finish()
+        return (yield from flow)
+
+    def _retrieve(self, number: int, lines: int | None = None) -> Flow[bytes]:
+        """Return a message, or with ``lines`` its header and so many lines of its body."""
+        yield from begin_retrieve(self.conn, number, lines)
+        chunks = []
+        while (chunk := (yield from next_chunk(self.conn))) is not None:
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the server offers; empty for a server that has no CAPA."""
+        return self.conn.capabilities if self.conn.capabilities is not None else Capabilities()
+
+
+class MessageBase:
+    """A message on its way from a maildrop. It can be read until the next command, deleted at any time.
+
+    Attributes:
+        number: its number in this session.
+        size: in octets, as the server says.
+        uid: its unique-id, None if the server has none.
+    """
+
+    def __init__(self, listing: MessageListing) -> None:
+        self.number, self.size, self.uid = listing
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.number}: {self.size} octets>"

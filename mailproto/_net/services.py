@@ -1,0 +1,116 @@
+"""What a server does with a connection, over either adapter: make it, and carry its events to the application."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from mailproto._core.flow import Flow
+from mailproto._core.server import ServerConnection
+from mailproto.errors import LocalProtocolError
+from mailproto.pop3.config import POP3ServerConfig
+from mailproto.pop3.flows import server as pop3
+from mailproto.pop3.server import POP3ServerConnection
+from mailproto.sasl.base import ServerMechanisms
+from mailproto.smtp.config import SMTPServerConfig
+from mailproto.smtp.flows import server as smtp
+from mailproto.smtp.server import SMTPServerConnection
+
+ConfigT = TypeVar("ConfigT", SMTPServerConfig, POP3ServerConfig)
+
+
+@dataclass(frozen=True)
+class Service:
+    """One protocol as one server speaks it.
+
+    Attributes:
+        connect: makes a connection.
+        serve: the flow that carries its events to the hooks; is given the connection and both addresses.
+        handler: the application.
+        takes_events: whether it is a function over events, not an object with hooks.
+        implicit_tls: whether the connection begins with the handshake.
+    """
+
+    connect: Callable[[], ServerConnection[Any]]
+    serve: Callable[[Any, str, str], Flow[None]]
+    handler: Any
+    takes_events: bool
+    implicit_tls: bool
+
+
+def smtp_service(
+    handler: Any,
+    config: SMTPServerConfig | None,
+    tls: ssl.SSLContext | None,
+    implicit_tls: bool,
+    mechanisms: ServerMechanisms,
+    spool_threshold: int,
+) -> Service:
+    """Return the service of an SMTP server; see `mailproto.aio.SMTPServer` for the arguments."""
+    config = _complete(config or SMTPServerConfig(), handler, tls, implicit_tls, mechanisms)
+
+    def serve(conn: SMTPServerConnection, peer: str, local: str) -> Flow[None]:
+        return smtp.serve(
+            smtp.SMTPSession(conn, peer, local),
+            handler,
+            implicit_tls=implicit_tls,
+            mechanisms=mechanisms,
+            spool_threshold=spool_threshold,
+        )
+
+    takes_events = _takes_events(handler, smtp.HOOKS)
+    return Service(lambda: SMTPServerConnection(config), serve, handler, takes_events, implicit_tls)
+
+
+def pop3_service(
+    handler: Any,
+    config: POP3ServerConfig | None,
+    tls: ssl.SSLContext | None,
+    implicit_tls: bool,
+    mechanisms: ServerMechanisms,
+) -> Service:
+    """Return the service of a POP3 server; see `mailproto.aio.POP3Server` for the arguments."""
+    config = _complete(config or POP3ServerConfig(), handler, tls, implicit_tls, mechanisms)
+
+    def serve(conn: POP3ServerConnection, peer: str, local: str) -> Flow[None]:
+        session = pop3.POP3Session(conn, peer, local)
+        return pop3.serve(session, handler, implicit_tls=implicit_tls, mechanisms=mechanisms)
+
+    takes_events = _takes_events(handler, pop3.HOOKS)
+    return Service(lambda: POP3ServerConnection(config), serve, handler, takes_events, implicit_tls)
+
+
+def _takes_events(handler: Any, hooks: tuple[str, ...]) -> bool:
+    """Say whether the handler is a function over events.
+
+    Raises:
+        LocalProtocolError: it is neither that nor an object with hooks.
+    """
+    if isinstance(handler, type):
+        raise LocalProtocolError("the handler has to be an object, not a class")
+    if any(hasattr(handler, name) for name in hooks):
+        return False
+    if not callable(handler):
+        raise LocalProtocolError(f"the handler has none of the hooks: {', '.join(hooks)}")
+    return True
+
+
+def _complete(
+    config: ConfigT, handler: Any, tls: ssl.SSLContext | None, implicit_tls: bool, mechanisms: ServerMechanisms
+) -> ConfigT:
+    """Return ``config`` with what follows from the rest.
+
+    STARTTLS is offered where there is a context for it. All ``mechanisms`` are offered, if the config names none,
+    where the handler has the hook that they ask.
+
+    Raises:
+        LocalProtocolError: there is no context for implicit TLS.
+    """
+    if implicit_tls and tls is None:
+        raise LocalProtocolError("implicit TLS needs a TLS context")
+    names = config.auth_mechanisms
+    if not names and hasattr(handler, "on_auth"):
+        names = tuple(mechanisms)
+    return replace(config, starttls=tls is not None and not implicit_tls, auth_mechanisms=names)

@@ -1,0 +1,98 @@
+"""What the SMTP clients of both adapters have in common."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from mailproto._core.flow import Flow
+from mailproto._core.policy import TLSPolicy
+from mailproto._flows.endpoints import credentials_for, literal_of
+from mailproto._net.client import ClientBase, PathLike
+from mailproto.errors import LocalProtocolError
+from mailproto.smtp.client import SMTPClientConnection
+from mailproto.smtp.config import SMTPClientConfig
+from mailproto.smtp.flows.client import SessionOptions, default_endpoint, open_session, quit_session
+
+
+class SMTPClientBase(ClientBase):
+    """An SMTP client.
+
+    Args:
+        host: the server's name or address.
+        port: None means 587, or 465 for implicit TLS.
+        tls: how much TLS it takes. None means what the port is for: required on 587, implicit on 465, and on other
+            ports opportunistic, unless there are credentials.
+        user: whom to log in as, with ``password``; None for nobody.
+        context: a TLS context of your own; the default one verifies the server and wants TLS 1.2.
+        cafile: a PEM file with the authorities to trust, in place of the system's.
+        server_hostname: the name to verify, if it is not ``host``.
+        local_name: what the client calls itself; None means the address literal of its socket.
+        mechanisms: the SASL mechanisms that may be used, in this order; None for all that are known.
+        allow_plaintext_auth: send credentials without TLS, too, so that whoever listens has them.
+        path: connect to a unix socket instead; ``tls`` None means none then.
+        sock: take this connected socket instead.
+        source_address: connect from this host and port.
+        connect_timeout: seconds until connecting is given up.
+        config: how to behave where the RFCs leave the choice, the limits and timeouts among it.
+    """
+
+    conn: SMTPClientConnection
+
+    def __init__(
+        self,
+        host: str = "localhost",
+        port: int | None = None,
+        *,
+        tls: TLSPolicy | None = None,
+        user: str | None = None,
+        password: str | None = None,
+        context: ssl.SSLContext | None = None,
+        cafile: PathLike | None = None,
+        server_hostname: str | None = None,
+        local_name: str | None = None,
+        mechanisms: Sequence[str] | None = None,
+        allow_plaintext_auth: bool = False,
+        path: PathLike | None = None,
+        sock: socket.socket | None = None,
+        source_address: tuple[str, int] | None = None,
+        connect_timeout: float = 30.0,
+        config: SMTPClientConfig | None = None,
+    ) -> None:
+        self.conn = SMTPClientConnection(config)
+        credentials = credentials_for(user, password)
+        if tls is None and path is not None:
+            tls = TLSPolicy.NONE
+        port, tls = default_endpoint(port, tls, credentials=credentials is not None)
+        self._aim(host, port, path, sock, source_address, connect_timeout, context, cafile, server_hostname)
+        self._policy = tls
+        self._local_name = local_name
+        self._options = SessionOptions(
+            tls=tls,
+            credentials=credentials,
+            mechanisms=mechanisms,
+            allow_plaintext_auth=allow_plaintext_auth,
+        )
+
+    def _open(self) -> Flow[None]:
+        name = self._local_name if self._local_name is not None else literal_of(self._local)
+        return open_session(self.conn, replace(self._options, local_name=name))
+
+    def _quit(self) -> Flow[None]:
+        # QUIT is a courtesy: a server that is gone already is not missed.
+        with suppress(LocalProtocolError):
+            if self.conn.idle:
+                yield from quit_session(self.conn)
+
+    @property
+    def extensions(self) -> dict[str, str]:
+        """What the server offers: EHLO keywords in upper case, and what stood behind them."""
+        return self.conn.extensions
+
+    @property
+    def max_message_size(self) -> int | None:
+        """The largest message the server takes, in octets, None if it does not say (RFC 1870)."""
+        return self.conn.max_message_size

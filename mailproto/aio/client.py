@@ -1,0 +1,70 @@
+"""What both clients over asyncio do alike: connect, run flows, close."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from mailproto._core.flow import Flow, T
+from mailproto._net.client import ClientBase
+from mailproto.aio.connect import open_link
+from mailproto.aio.link import Link
+from mailproto.errors import LocalProtocolError
+
+
+class Client(ClientBase):
+    """A connection to a server, opened once and closed once. One operation runs at a time."""
+
+    _link: Link | None = None
+
+    async def run(self, flow: Flow[T], *, part: bool = False) -> T:
+        """Drive a flow of your own, or one of the library's that has no method here.
+
+        Raises:
+            LocalProtocolError: the client is not connected, or another operation is under way.
+        """
+        if self._link is None:
+            flow.close()
+            raise LocalProtocolError("the client is not connected")
+        return await self._link.run(flow, part=part)
+
+    async def connect(self) -> None:
+        """Connect, and open the session as the arguments say.
+
+        Raises:
+            OSError: nobody listens there, or, as an ``ssl.SSLError``, TLS failed.
+            MailProtoError: the session could not be opened; see the flow ``open_session``.
+        """
+        if self._link is not None:
+            raise LocalProtocolError("a client connects once")
+        self._link = await open_link(self.conn, **self._destination())
+        try:
+            self._local = self._link.local
+            await self._link.run(self._open())
+        except BaseException:
+            await self._link.close()
+            raise
+
+    async def quit(self) -> None:
+        """End the session in good order, and close the connection."""
+        try:
+            await self.run(self._quit())
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """Close the connection without another word."""
+        if self._link is not None:
+            await self._link.close()
+
+    async def __aenter__(self) -> Self:
+        await self.connect()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is None:
+            await self.quit()
+        else:
+            await self.close()

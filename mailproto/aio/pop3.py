@@ -1,0 +1,155 @@
+"""POP3 over asyncio: the client and the server."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Self, Unpack
+
+from mailproto._core.flow import Flow, T
+from mailproto._flows.endpoints import ask
+from mailproto._net.listener import Where
+from mailproto._net.pop3_client import MessageBase, POP3ClientBase
+from mailproto._net.services import pop3_service
+from mailproto.aio.client import Client
+from mailproto.aio.server import Events, Server
+from mailproto.pop3.config import POP3ServerConfig
+from mailproto.pop3.flows.client import MessageListing, listing, log_in, request
+from mailproto.pop3.flows.fetch import Fetch
+from mailproto.pop3.flows.server import POP3Session
+from mailproto.pop3.listing import Stat
+from mailproto.sasl.base import Credentials, ServerMechanisms
+from mailproto.sasl.choice import SERVER_MECHANISMS
+
+
+class POP3Client(POP3ClientBase, Client):
+    __doc__ = POP3ClientBase.__doc__
+
+    def messages(self, listed: Iterable[MessageListing] | None = None) -> Messages:
+        """Fetch the messages that were ``listed``, or all, one after the other, with the next ones on their way."""
+        return Messages(self, listed)
+
+    async def listing(self) -> list[MessageListing]:
+        """Return number, size and unique-id of every message."""
+        return await self._do(listing(self.conn))
+
+    async def status(self) -> Stat:
+        """Return how many messages there are, and how many octets they have."""
+        return await self._do(ask(self.conn, request, self.conn.stat))
+
+    async def retrieve(self, number: int) -> bytes:
+        """Return message ``number``, all of it."""
+        return await self._do(self._retrieve(number))
+
+    async def top(self, number: int, lines: int = 0) -> bytes:
+        """Return the header of message ``number`` and so many lines of its body."""
+        return await self._do(self._retrieve(number, lines))
+
+    async def delete(self, number: int) -> None:
+        """Mark message ``number`` as deleted. It is deleted by `quit`."""
+        await self.run(self._delete(number), part=True)
+
+    async def reset(self) -> None:
+        """Take all deletions back."""
+        await self._do(ask(self.conn, request, self.conn.rset))
+
+    async def noop(self) -> None:
+        """Do nothing, and see whether the server is still there."""
+        await self._do(ask(self.conn, request, self.conn.noop))
+
+    async def log_in(self, user: str, password: str) -> None:
+        """Log in. Raises `AuthenticationError` when that does not succeed."""
+        await self._do(log_in(self.conn, Credentials(user, password), self._options))
+
+    async def _do(self, flow: Flow[T]) -> T:
+        return await self.run(self._then(flow))
+
+
+class Messages:
+    """Messages on their way, one after the other: ``async for message in client.messages()``.
+
+    When going on raises `ResponseError`, because the server does not give a message or refused a deletion, the next
+    attempt goes on behind that.
+    """
+
+    def __init__(self, client: POP3Client, listed: Iterable[MessageListing] | None) -> None:
+        self._client = client
+        self._listed = listed
+        self._fetch: Fetch | None = None
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Message:
+        client = self._client
+        if self._fetch is None:
+            self._fetch = await client._do(client._begin_fetch(self._listed))
+        found = await client.run(client._next_message(self._fetch), part=True)
+        if found is None:
+            raise StopAsyncIteration
+        return Message(found, client, self._fetch)
+
+
+class Message(MessageBase):
+    __doc__ = MessageBase.__doc__
+
+    def __init__(self, listing: MessageListing, client: POP3Client, fetch: Fetch) -> None:
+        super().__init__(listing)
+        self._client = client
+        self._fetch = fetch
+
+    async def read(self) -> bytes:
+        """Return what was not read yet of the message."""
+        return await self._client.run(self._client._read(self._fetch, self.number), part=True)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Return the next piece of the message."""
+        chunk = await self._client.run(self._client._next_chunk(self._fetch, self.number), part=True)
+        if chunk is None:
+            raise StopAsyncIteration
+        return chunk
+
+    async def delete(self) -> None:
+        """Mark the message as deleted. It is deleted by `POP3Client.quit`."""
+        await self._client.delete(self.number)
+
+
+class POP3EventSession(Events, POP3Session):
+    """One POP3 client, as a handler over events sees it: ``async for event in session``."""
+
+
+class POP3Server(Server):
+    """Gives mail out::
+
+        async with POP3Server(Maildrops(), port=8110) as server:
+            await server.serve_forever()
+
+    Args:
+        handler: an object with hooks, or a coroutine function over the events of a session.
+        host: a name or an address to listen on, several of them, or None for all of the machine.
+        port: 0 has the system choose one; see ``port``.
+        config: how to behave where the RFCs leave the choice.
+        tls: the server's certificate, for STLS or implicit TLS.
+        implicit_tls: begin with the handshake, as on port 995.
+        mechanisms: the SASL mechanisms by name, of which the config's are offered, or all if the config names none
+            and the handler has ``on_auth``.
+        where: ``path`` or ``sock`` to listen on instead, and `ServerOptions`.
+    """
+
+    def __init__(
+        self,
+        handler: object | Callable[[POP3EventSession], Awaitable[None]],
+        host: str | Sequence[str] | None = "127.0.0.1",
+        port: int = 8110,
+        *,
+        config: POP3ServerConfig | None = None,
+        tls: ssl.SSLContext | None = None,
+        implicit_tls: bool = False,
+        mechanisms: ServerMechanisms = SERVER_MECHANISMS,
+        **where: Unpack[Where],
+    ) -> None:
+        service = pop3_service(handler, config, tls, implicit_tls, mechanisms)
+        super().__init__(service, POP3EventSession, host, port, tls, **where)

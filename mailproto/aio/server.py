@@ -1,0 +1,72 @@
+"""What both servers over asyncio do alike, and handlers that loop over the events of a session."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Sequence
+from typing import Any, Self, Unpack
+
+from mailproto._flows.endpoints import begin_tls, host_of, log_failure, next_event, take_leave
+from mailproto._net.listener import Where
+from mailproto._net.services import Service
+from mailproto.aio.link import Link
+from mailproto.aio.listener import Listener
+
+
+class Events:
+    """The events of a session: ``async for event in session``.
+
+    An event that asks and is not answered gets its safe answer when the next one is asked for; `ConnectionClosed`
+    comes last. Answers leave when the next event is asked for.
+    """
+
+    link: Link
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        event = await self.link.run(next_event(self.link.conn), part=True)
+        if event is None:
+            raise StopAsyncIteration
+        return event
+
+
+class Server(Listener):
+    """A listener with a service behind it."""
+
+    def __init__(
+        self,
+        service: Service,
+        session: Callable[[Any, str, str], Events],
+        host: str | Sequence[str] | None,
+        port: int,
+        tls: ssl.SSLContext | None,
+        **where: Unpack[Where],
+    ) -> None:
+        super().__init__(
+            service.connect, self._begin, host, port, tls=tls, implicit_tls=service.implicit_tls, **where
+        )
+        self._service = service
+        self._session = session
+
+    def _begin(self, link: Link) -> None:
+        peer, local = host_of(link.peer), host_of(link.local)
+        if self._service.takes_events:
+            session = self._session(link.conn, peer, local)
+            session.link = link
+            link.attend(self._converse(link, session))
+        else:
+            link.start(self._service.serve(link.conn, peer, local))
+
+    async def _converse(self, link: Link, session: Any) -> None:
+        """Have the handler serve the connection, and end that when it returns or fails."""
+        failure: Exception | None = None
+        try:
+            if self._service.implicit_tls:
+                await link.run(begin_tls(), part=True)
+            await self._service.handler(session)
+        except Exception as raised:
+            failure = raised
+        log_failure(failure)
+        await link.run(take_leave(session.conn, failure), part=True)

@@ -1,0 +1,115 @@
+"""SMTP over asyncio: the client and the server."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Unpack
+
+from mailproto._flows.endpoints import ask
+from mailproto._net.listener import Where
+from mailproto._net.services import smtp_service
+from mailproto._net.smtp_client import SMTPClientBase
+from mailproto.address import Address
+from mailproto.aio.client import Client
+from mailproto.aio.server import Events, Server
+from mailproto.sasl.base import Credentials, ServerMechanisms
+from mailproto.sasl.choice import SERVER_MECHANISMS
+from mailproto.smtp.config import SMTPServerConfig
+from mailproto.smtp.flows.client import log_in, request
+from mailproto.smtp.flows.sending import send_message, send_messages
+from mailproto.smtp.flows.server import SMTPSession
+from mailproto.smtp.message import MessageSource, Submission, make_submission
+from mailproto.smtp.parameters import MailParameters
+from mailproto.smtp.reply import Reply
+from mailproto.smtp.result import SendResult
+
+
+class SMTPClient(SMTPClientBase, Client):
+    __doc__ = SMTPClientBase.__doc__
+
+    async def send_message(
+        self,
+        message: MessageSource,
+        sender: str | Address | None = None,
+        recipients: str | Address | Sequence[str | Address] | None = None,
+        *,
+        parameters: MailParameters | None = None,
+        canonicalise: bool = False,
+    ) -> SendResult:
+        """Send one message and return what became of it, for each recipient.
+
+        Args:
+            message: an ``email`` message, octets, a file, an iterable of octets, or an asynchronous one.
+            sender: the reverse-path; None takes it from the message.
+            recipients: the forward-paths; None takes them from the message.
+            parameters: what else MAIL is to say.
+            canonicalise: make a CRLF of every bare CR and LF in octets, files and iterables; otherwise they are
+                refused.
+
+        Raises:
+            GrammarError: an address is none, or the message has a bare CR or LF.
+            NotSupportedError: the message needs what the server does not offer.
+        """
+        submission = make_submission(message, sender, recipients, parameters=parameters, canonicalise=canonicalise)
+        return await self.run(send_message(self.conn, submission))
+
+    async def send_messages(self, submissions: Iterable[Submission]) -> list[SendResult]:
+        """Send several messages, each begun before the reply to the last one is there."""
+        return await self.run(send_messages(self.conn, submissions))
+
+    async def log_in(self, user: str, password: str) -> None:
+        """Authenticate. Raises `AuthenticationError` when that does not succeed."""
+        await self.run(log_in(self.conn, Credentials(user, password), self._options))
+
+    async def verify(self, text: str) -> Reply:
+        """Ask about an address with VRFY; most servers say nothing by their reply."""
+        return await self.run(ask(self.conn, request, self.conn.vrfy, text))
+
+    async def expand(self, text: str) -> Reply:
+        """Ask who is on a list with EXPN."""
+        return await self.run(ask(self.conn, request, self.conn.expn, text))
+
+    async def noop(self) -> Reply:
+        """Do nothing, and see whether the server is still there."""
+        return await self.run(ask(self.conn, request, self.conn.noop))
+
+
+class SMTPEventSession(Events, SMTPSession):
+    """One SMTP client, as a handler over events sees it: ``async for event in session``."""
+
+
+class SMTPServer(Server):
+    """Receives mail::
+
+        async with SMTPServer(Inbox(), port=8025) as server:
+            await server.serve_forever()
+
+    Args:
+        handler: an object with hooks, or a coroutine function over the events of a session.
+        host: a name or an address to listen on, several of them, or None for all of the machine.
+        port: 0 has the system choose one; see ``port``.
+        config: how to behave where the RFCs leave the choice.
+        tls: the server's certificate, for STARTTLS or implicit TLS.
+        implicit_tls: begin with the handshake, as on port 465.
+        mechanisms: the SASL mechanisms by name, of which the config's are offered, or all if the config names none
+            and the handler has ``on_auth``.
+        spool_threshold: octets of a message that are kept in memory for ``on_message``; more go to a file.
+        where: ``path`` or ``sock`` to listen on instead, and `ServerOptions`.
+    """
+
+    def __init__(
+        self,
+        handler: object | Callable[[SMTPEventSession], Awaitable[None]],
+        host: str | Sequence[str] | None = "127.0.0.1",
+        port: int = 8025,
+        *,
+        config: SMTPServerConfig | None = None,
+        tls: ssl.SSLContext | None = None,
+        implicit_tls: bool = False,
+        mechanisms: ServerMechanisms = SERVER_MECHANISMS,
+        spool_threshold: int = 1 << 20,
+        **where: Unpack[Where],
+    ) -> None:
+        service = smtp_service(handler, config, tls, implicit_tls, mechanisms, spool_threshold)
+        super().__init__(service, SMTPEventSession, host, port, tls, **where)
