@@ -3,27 +3,28 @@
 Both connections are driven in the same way, over whatever moves bytes. A server, by hand::
 
     conn = POP3ServerConnection(POP3ServerConfig(allow_plaintext_auth=True))
-    while not conn.closing:
-        while (event := conn.next_event()) is not None:
-            match event:
-                case Connected():
-                    conn.accept()
-                case Login(username, password) if passwords.get(username) == password:
-                    snapshot = open_maildrop(username)
-                    conn.accept(maildrop=snapshot.messages)
-                case Retrieve(number):
-                    conn.accept()
-                    for piece in snapshot.retrieve(number):
-                        conn.send_data(piece)
-                    conn.end_data()
-                case Update(deleted):
-                    snapshot.commit(deleted)
-                    conn.accept()
-                case _ if conn.pending is not None:
-                    conn.answer_default()
-        sock.sendall(conn.data_to_send())
-        if not conn.closing:
-            conn.receive_data(sock.recv(65536))
+    with ExitStack() as stack:
+        while not conn.closing:
+            while (event := conn.next_event()) is not None:
+                match event:
+                    case Connected():
+                        conn.accept()
+                    case Login(username, password) if passwords.get(username) == password:
+                        snapshot = stack.enter_context(closing(open_maildrop(username)))
+                        conn.accept(maildrop=snapshot.messages)
+                    case Retrieve(number):
+                        conn.accept()
+                        for piece in snapshot.retrieve(number):
+                            conn.send_data(piece)
+                        conn.end_data()
+                    case Update(deleted):
+                        snapshot.commit(deleted)
+                        conn.accept()
+                    case _ if conn.pending is not None:
+                        conn.answer_default()
+            sock.sendall(conn.data_to_send())
+            if not conn.closing:
+                conn.receive_data(sock.recv(65536))
 
 A client queues commands and reads what comes of them; each event says which command it answers::
 

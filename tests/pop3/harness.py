@@ -327,7 +327,7 @@ def run_pair(
         for index, (sender, receiver) in enumerate((sides, sides[::-1])):
             data = sender.take()
             spoken[index] += data
-            for piece in cut(data):
+            for piece in filter(None, cut(data)):
                 moved = True
                 if not receiver.done:
                     receiver.conn.receive_data(piece)
