@@ -350,7 +350,7 @@ def test_what_can_be_read_can_be_made(text: str) -> None:
 
 
 @pytest.mark.parametrize("piece", ["a", "<", "(", '"\\', ".", "=", "a.", "a-", "-", "@a,", "@a", "[", "a@", '"'])
-@pytest.mark.parametrize("frame", ["{}", "<{}", "<{}>", "a@{}", "\"{}", "\"{}\"@x", "<@{}", "<@a:{}", "a@[{}]", "@[{}"])
+@pytest.mark.parametrize("frame", ["{}", "<{}", "<{}>", "a@{}", '"{}', '"{}"@x', "<@{}", "<@a:{}", "a@[{}]"])
 def test_no_input_takes_long(piece: str, frame: str) -> None:
     """S32, S33: 64 KiB of anything, in time that a backtracking parser would miss by orders of magnitude."""
     text = frame.format(piece * (65536 // len(piece)))
