@@ -49,9 +49,11 @@ def main(paths: list[str]) -> int:
         host = MailHost(root.maildir, users={USER: PASSWORD}, domains=["example.org"])
         # Passwords in clear are for this example alone: it has no certificate, and nobody else listens.
         pop3_config = POP3ServerConfig(allow_plaintext_auth=True)
-        with sync.SMTPServer(host) as smtp_server, sync.POP3Server(host, config=pop3_config) as pop3_server:
+        smtp_server = sync.SMTPServer(host, port=0)
+        pop3_server = sync.POP3Server(host, port=0, config=pop3_config)
+        with smtp_server, pop3_server:
             send(messages, smtp_server.port)
-            print(f"\nIn the Maildir: {[path.name for path in Path(folder).rglob('new/*')]}\n")
+            print("\n— In the Maildir —", *(path.name for path in Path(folder).rglob("new/*")), "", sep="\n")
             fetched = fetch(pop3_server.port)
     return compare(messages, fetched)
 
