@@ -27,10 +27,29 @@ from mailproto.sasl.base import Auth, AuthResponse
 
 ServerStep: TypeAlias = ServerEvent | ConnectionClosed | Step
 
+_ACCEPTED: dict[type, Response] = {
+    StartTLS: responses.BEGIN_TLS,
+    Login: responses.LOGGED_IN,
+    Apop: responses.LOGGED_IN,
+    Auth: responses.LOGGED_IN,
+    AuthResponse: responses.LOGGED_IN,
+    Update: responses.GOODBYE,
+}
+# Also what is safe to say when nobody answers.
+_REJECTED: dict[type, Response] = {
+    Connected: responses.NO_SERVICE,
+    StartTLS: responses.NO_TLS,
+    Login: responses.LOGIN_FAILED,
+    Apop: responses.LOGIN_FAILED,
+    Auth: responses.LOGIN_FAILED,
+    AuthResponse: responses.LOGIN_FAILED,
+    Retrieve: responses.NO_MESSAGE,
+    Update: responses.NOT_REMOVED,
+}
+_LOGINS = (Login, Apop, Auth, AuthResponse)
+
 WRONG_SIZE = "a message is not of the size that its snapshot says"
 """The reason of a `ConnectionClosed` that is due to the store."""
-
-_LOGINS = (Login, Apop, Auth, AuthResponse)
 
 
 class AnsweringConnection(ServerConnection[ServerEvent]):
@@ -95,7 +114,7 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
         if isinstance(pending, Connected):
             text = self.config.greeting if text is None else text
             text = text if self._timestamp is None else f"{text} {self._timestamp}"
-        self._reply(responses.ACCEPTED[type(pending)] if text is None else Response(True, text))
+        self._reply(_ACCEPTED[type(pending)] if text is None else Response(True, text))
         if opened is not None:
             self._maildrop = opened
             self._enter(ServerState.TRANSACTION)
@@ -133,7 +152,7 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
         if self._outgoing is not None:
             self._break_off("the message could not be read to its end")
             return
-        default = responses.REJECTED[type(self._pending)] if self._pending is not None else responses.UNKNOWN
+        default = _REJECTED[type(self._pending)] if self._pending is not None else responses.UNKNOWN
         response = refusal(default, code, text, enhanced)
         pending = self._take_pending()
         self._reply(response)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from mailproto._core.events import StartTLS
-from mailproto.pop3.events import Apop, Connected, Login, Retrieve, Update
 from mailproto.pop3.response import Response
-from mailproto.sasl.base import Auth, AuthResponse
 
 OK = Response(True)
 SEND_PASSWORD = Response(True, "Send the password")
@@ -29,26 +26,10 @@ TOO_MANY_COMMANDS = Response(False, "Too many commands, good-bye")
 TOP_FOLLOWS = Response(True, "top of message follows")
 LOGGED_IN = Response(True, "maildrop locked and ready")
 LOGIN_FAILED = Response(False, "Authentication failed", "AUTH")
+"""There is one for all logins, so that it does not tell which users exist."""
 
-ACCEPTED: dict[type, Response] = {
-    StartTLS: Response(True, "Begin TLS negotiation"),
-    Login: LOGGED_IN,
-    Apop: LOGGED_IN,
-    Auth: LOGGED_IN,
-    AuthResponse: LOGGED_IN,
-    Update: GOODBYE,
-}
-"""The answer to an event that is accepted without words. The greeting is configured, RETR says the size."""
-
-REJECTED: dict[type, Response] = {
-    Connected: Response(False, "No POP3 service here"),
-    StartTLS: Response(False, "TLS not available at present", "SYS/TEMP"),
-    Login: LOGIN_FAILED,
-    Apop: LOGIN_FAILED,
-    Auth: LOGIN_FAILED,
-    AuthResponse: LOGIN_FAILED,
-    Retrieve: Response(False, "Message not available", "SYS/TEMP"),
-    Update: Response(False, "some deleted messages not removed", "SYS/TEMP"),
-}
-"""The answer to an event that is rejected without words, or not answered at all. There is one for all logins, so
-that it does not tell which users exist."""
+BEGIN_TLS = Response(True, "Begin TLS negotiation")
+NO_TLS = Response(False, "TLS not available at present", "SYS/TEMP")
+NO_SERVICE = Response(False, "No POP3 service here")
+NO_MESSAGE = Response(False, "Message not available", "SYS/TEMP")
+NOT_REMOVED = Response(False, "some deleted messages not removed", "SYS/TEMP")
