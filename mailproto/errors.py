@@ -4,7 +4,8 @@
     ├── LocalProtocolError       the caller's mistake: nothing was queued, the connection is as it was
     ├── RemoteProtocolError      the peer broke the protocol: the connection has FAILED for good
     ├── ConnectionClosedError    the connection is gone, or was closed here
-    │   └── ConnectionTimeoutError   the peer took longer than the deadline (also a TimeoutError)
+    │   ├── ConnectionTimeoutError   the peer took longer than the deadline (also a TimeoutError)
+    │   └── ConnectionExhaustedError   the server takes no more on this connection, but on another
     ├── GrammarError             a value that may not go on the wire (also a ValueError)
     ├── NotSupportedError        the peer does not offer what the job needs
     ├── TLSRequiredError         the TLS policy forbids to go on in clear
@@ -44,6 +45,13 @@ class ConnectionClosedError(MailProtoError):
 
 class ConnectionTimeoutError(ConnectionClosedError, TimeoutError):
     """The peer took longer than the deadline of this wait; the connection was closed."""
+
+
+class ConnectionExhaustedError(ConnectionClosedError):
+    """The server has said beforehand that it takes no more on one connection (RFC 9422); open another.
+
+    This one is as good as before for everything else, QUIT for instance.
+    """
 
 
 class GrammarError(MailProtoError, ValueError):

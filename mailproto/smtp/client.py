@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TypeAlias
 
 from mailproto._core.buffer import LineTooLongError
@@ -28,6 +28,7 @@ from mailproto.errors import (
     RemoteProtocolError,
 )
 from mailproto.smtp import command as commands
+from mailproto.smtp.alabels import encode_address, encode_domain
 from mailproto.smtp.attributes import XCLIENT_NAMES, XFORWARD_NAMES, Attributes, format_attributes
 from mailproto.smtp.command import SECRET, Command, Transaction
 from mailproto.smtp.config import SMTPClientConfig, Tolerance
@@ -40,9 +41,10 @@ from mailproto.smtp.events import (
     ReplyReceived,
     ToleranceUsed,
 )
-from mailproto.smtp.extensions import Extension, mail_parameters, rcpt_parameters
+from mailproto.smtp.extensions import ServerLimits
 from mailproto.smtp.parameters import MailParameters, RcptParameters
 from mailproto.smtp.reply import Reply, ReplyParser, make_reply
+from mailproto.smtp.terms import Terms
 
 ClientStep: TypeAlias = ClientEvent | ConnectionClosed | Step
 
@@ -77,6 +79,7 @@ class SMTPClientConnection(Connection[ClientEvent]):
         state: where the connection stands.
         extensions: the server's EHLO keywords, in upper case, and what stood behind them.
         server_name: what the server calls itself in its reply to EHLO.
+        recipient_domains: the domains of recipients so far, on a server that limits their number (RFC 9422).
     """
 
     _speaker = "C"
@@ -92,6 +95,9 @@ class SMTPClientConnection(Connection[ClientEvent]):
         self._parser = ReplyParser(limits.max_reply_lines, limits.max_reply_lines * limits.max_reply_line)
         self._unsent: deque[Command] = deque()
         self._waiting: deque[Command] = deque((Command("greeting", b""),))
+        self.recipient_domains: set[str] = set()
+        self._terms = Terms()
+        self._mails = 0
         self._transaction: Transaction | None = None  # the one that commands are queued for
         self._sending: Command | None = None  # the DATA whose message is being sent
         self._stuffer = Stuffer()
@@ -103,15 +109,15 @@ class SMTPClientConnection(Connection[ClientEvent]):
 
     def ehlo(self, name: str) -> Command:
         """Queue EHLO with this client's name, a domain or an address literal (RFC 5321 section 4.1.1.1)."""
-        return self._queue(commands.hello("EHLO", name))
+        return self._queue(commands.hello("EHLO", encode_domain(name, self.config.idna_encode)))
 
     def helo(self, name: str) -> Command:
         """Queue HELO, for servers that do not know EHLO."""
-        return self._queue(commands.hello("HELO", name))
+        return self._queue(commands.hello("HELO", encode_domain(name, self.config.idna_encode)))
 
     def lhlo(self, name: str) -> Command:
         """Queue LHLO, which takes the place of EHLO in LMTP (RFC 2033 section 4.1)."""
-        return self._queue(commands.hello("LHLO", name))
+        return self._queue(commands.hello("LHLO", encode_domain(name, self.config.idna_encode)))
 
     def starttls(self) -> Command:
         """Queue STARTTLS; `StartTLS` comes when the server agrees (RFC 3207).
@@ -144,6 +150,8 @@ class SMTPClientConnection(Connection[ClientEvent]):
     def mail(self, address: Address | None, parameters: MailParameters | None = None) -> Command:
         """Queue MAIL and begin a transaction. ``None`` is the null reverse-path.
 
+        Without ``smtputf8`` a domain that is not ASCII is sent in A-labels.
+
         Raises:
             LocalProtocolError: a transaction is under way.
             NotSupportedError: the address or a parameter needs an extension that the server does not offer.
@@ -151,25 +159,45 @@ class SMTPClientConnection(Connection[ClientEvent]):
         """
         self._need_no_transaction()
         values = parameters if parameters is not None else MailParameters()
-        if address is not None and not address.is_ascii and not values.smtputf8:
-            raise NotSupportedError("the sender's address needs SMTPUTF8")
-        known = mail_parameters(self._offered())
-        command = commands.mail(address, values, known)
-        command.transaction = self._transaction = Transaction(values.body)
+        if address is not None and not values.smtputf8:
+            address = encode_address(address, self.config.idna_encode)
+        command = commands.mail(address, values, self._terms.mail)
+        command.transaction = self._transaction = Transaction(values.body, values.smtputf8)
+        self._mails += 1
         return self._queue(command)
 
     def rcpt(self, address: Address, parameters: RcptParameters | None = None) -> Command:
-        """Queue RCPT.
+        """Queue RCPT. In a transaction without ``smtputf8`` a domain that is not ASCII is sent in A-labels.
 
         Raises:
             LocalProtocolError: there is no transaction to name a recipient in.
+            NotSupportedError: the address or a parameter needs an extension that the server does not offer, or
+                that MAIL has not asked for.
+            GrammarError: a parameter's value cannot be written.
         """
         transaction = self._need_transaction()
-        values = parameters if parameters is not None else RcptParameters()
-        command = commands.rcpt(address, values, rcpt_parameters(self._offered()))
+        command = self._make_rcpt(address, parameters, transaction.utf8)
         command.transaction = transaction
         transaction.waiting += 1
+        if command.address is not None and self._terms.limits.rcpt_domain_max is not None:
+            self.recipient_domains.add(command.address.canonical.domain)
         return self._queue(command)
+
+    def check_rcpt(
+        self, address: Address, parameters: RcptParameters | None = None, *, smtputf8: bool = False
+    ) -> Address:
+        """Return the address as `rcpt` would send it, and raise what it would raise; queue nothing.
+
+        Args:
+            smtputf8: whether MAIL has, or will have, that parameter.
+        """
+        return self._make_rcpt(address, parameters, smtputf8).address or address
+
+    def _make_rcpt(self, address: Address, parameters: RcptParameters | None, utf8: bool) -> Command:
+        values = parameters if parameters is not None else RcptParameters()
+        if not utf8:
+            address = encode_address(address, self.config.idna_encode)
+        return commands.rcpt(address, values, self._terms.rcpt, utf8=utf8)
 
     def data(self, *, canonicalise: bool = False) -> Command:
         """Queue DATA; `ReadyForData` comes when the server waits for the message.
@@ -258,13 +286,25 @@ class SMTPClientConnection(Connection[ClientEvent]):
         """Queue NOOP, which only makes the server answer."""
         return self._queue(commands.simple("NOOP"))
 
-    def vrfy(self, text: str) -> Command:
-        """Queue VRFY."""
-        return self._queue(commands.simple("VRFY", text))
+    def vrfy(self, text: str, *, smtputf8: bool = False) -> Command:
+        """Queue VRFY.
 
-    def expn(self, text: str) -> Command:
-        """Queue EXPN."""
-        return self._queue(commands.simple("EXPN", text))
+        Args:
+            smtputf8: let the reply be in UTF-8 (RFC 6531 section 3.7.4.2).
+
+        Raises:
+            NotSupportedError: it may not, or ``text`` is not ASCII, and the server does not offer SMTPUTF8.
+        """
+        return self._query("VRFY", text, smtputf8)
+
+    def expn(self, text: str, *, smtputf8: bool = False) -> Command:
+        """Queue EXPN; the rest is as in `vrfy`."""
+        return self._query("EXPN", text, smtputf8)
+
+    def _query(self, verb: str, text: str, smtputf8: bool) -> Command:
+        if (smtputf8 or not text.isascii()) and "SMTPUTF8" not in self.extensions:
+            raise NotSupportedError("the server does not offer SMTPUTF8")
+        return self._queue(commands.simple(verb, f"{text} SMTPUTF8" if smtputf8 else text))
 
     def etrn(self, node: str) -> Command:
         """Queue ETRN: ask the server to run its queue for ``node`` (RFC 1985)."""
@@ -312,6 +352,17 @@ class SMTPClientConnection(Connection[ClientEvent]):
     def auth_mechanisms(self) -> tuple[str, ...]:
         """The SASL mechanisms the server offers, in upper case."""
         return tuple(name for name in self.extensions.get("AUTH", "").upper().split(" ") if name)
+
+    @property
+    def server_limits(self) -> ServerLimits:
+        """How much the server has said it takes (RFC 9422). Nothing here is enforced; `send_messages` keeps to it."""
+        return self._terms.limits
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the server takes no more messages on this connection, but may on another (MAILMAX of RFC 9422)."""
+        limit = self._terms.limits.mail_max
+        return limit is not None and self._mails >= limit
 
     @property
     def in_transaction(self) -> bool:
@@ -363,6 +414,7 @@ class SMTPClientConnection(Connection[ClientEvent]):
             self.state = ClientState.START
         self.extensions = {}
         self.server_name = ""
+        self._terms = Terms()
 
     def _report_failure(self, reason: str) -> ClientStep:
         self.state = ClientState.FAILED
@@ -427,9 +479,6 @@ class SMTPClientConnection(Connection[ClientEvent]):
         if not transaction.waiting and not transaction.accepted:
             raise LocalProtocolError("a message without a recipient")
         return transaction
-
-    def _offered(self) -> Iterable[Extension]:
-        return (extension for extension in self.config.extensions if extension.keyword in self.extensions)
 
     # Replies.
 
@@ -537,6 +586,7 @@ class SMTPClientConnection(Connection[ClientEvent]):
                 self.extensions["AUTH"] += f" {argument}"
             else:
                 self.extensions.setdefault(keyword, argument)
+        self._terms = Terms(self.config.extensions, self.extensions, self.tls)
 
     def _on_starttls(self, _: Command, reply: Reply, __: list[bytes]) -> None:
         if reply.code == 220:

@@ -123,9 +123,10 @@ class Command:
 class Transaction:
     """A client's view of one mail transaction (RFC 5321 section 3.3)."""
 
-    __slots__ = ("accepted", "binary", "canonicalise", "chunked", "data", "eight_bit", "refused", "waiting")
+    __slots__ = ("accepted", "binary", "canonicalise", "chunked", "data", "eight_bit", "refused", "utf8", "waiting")
 
-    def __init__(self, body: Body | None) -> None:
+    def __init__(self, body: Body | None, utf8: bool) -> None:
+        self.utf8 = utf8
         self.eight_bit = body not in (None, Body.SEVEN_BIT)
         self.binary = body is Body.BINARY_MIME
         self.chunked = False  # a BDAT was queued
@@ -150,13 +151,15 @@ def simple(verb: str, argument: str = "") -> Command:
 
 def mail(address: Address | None, values: MailParameters, known: Mapping[str, Parameter]) -> Command:
     """Return the MAIL command (RFC 5321 section 4.1.1.2)."""
-    line = f"MAIL FROM:{format_path(address)}{format_parameters(known, values)}\r\n"
+    line = f"MAIL FROM:{format_path(address)}{format_parameters(known, values, utf8=values.smtputf8)}\r\n"
     return Command("MAIL", line.encode("utf-8"), address=address)
 
 
-def rcpt(address: Address, values: RcptParameters, known: Mapping[str, Parameter]) -> Command:
-    """Return the RCPT command (RFC 5321 section 4.1.1.3)."""
-    line = f"RCPT TO:{format_path(address)}{format_parameters(known, values)}\r\n"
+def rcpt(
+    address: Address, values: RcptParameters, known: Mapping[str, Parameter], *, utf8: bool = False
+) -> Command:
+    """Return the RCPT command (RFC 5321 section 4.1.1.3); ``utf8`` as in `format_parameters`."""
+    line = f"RCPT TO:{format_path(address)}{format_parameters(known, values, utf8=utf8)}\r\n"
     return Command("RCPT", line.encode("utf-8"), address=address)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from mailproto._core.limits import Limits
 from mailproto._core.peers import check_networks
 from mailproto.address import check_domain
+from mailproto.smtp.alabels import idna_2003
 from mailproto.smtp.extensions import ALL_EXTENSIONS, DEFAULT_EXTENSIONS, Extension
 
 
@@ -92,6 +94,9 @@ class SMTPClientConfig:
     lmtp: bool = False
     """Speak LMTP (RFC 2033): LHLO, and a reply for each recipient to a message."""
     tolerances: frozenset[Tolerance] = frozenset({Tolerance.AUTH_EQUALS})
+    idna_encode: Callable[[str], str] = idna_2003
+    """Makes A-labels of a domain, for servers without SMTPUTF8; raises `UnicodeError` if there are none. The default
+    knows IDNA 2003. With the package ``idna``, ``lambda domain: idna.encode(domain).decode()`` is IDNA 2008."""
     extensions: tuple[Extension, ...] = ALL_EXTENSIONS
     limits: Limits = field(default_factory=Limits)
 

@@ -101,7 +101,7 @@ class Offer:
         """Return the reply to values that are right but cannot be honoured, None if all can."""
         for keyword in found:
             parameter = known.get(keyword)
-            if parameter is None:
+            if parameter is None or parameter.check is None:
                 continue
             value = getattr(values, parameter.field) if parameter.field else values.extra[keyword]
             reply = parameter.check(self._config, value)

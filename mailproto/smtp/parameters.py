@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from mailproto.address import Address
-from mailproto.errors import GrammarError
+from mailproto.errors import GrammarError, NotSupportedError
 from mailproto.smtp.extensions.basic import AUTH as _AUTH
 from mailproto.smtp.extensions.basic import EIGHT_BIT_MIME as _EIGHT_BIT_MIME
 from mailproto.smtp.extensions.basic import SIZE as _SIZE
@@ -173,22 +173,28 @@ def format_parameters(
         utf8: whether the message is sent with SMTPUTF8, so that values may be.
 
     Raises:
-        GrammarError: a value cannot be written, or nobody knows how to write it.
+        GrammarError: a value cannot be written.
+        NotSupportedError: no extension in use has such a parameter.
     """
-    by_field = {(parameter.field, parameter.kind): parameter for parameter in known.values() if parameter.field}
     texts = []
-    for name in (entry.name for entry in fields(values)):
+    for name in _FIELDS[type(values)]:
         value = getattr(values, name)
-        if name != "extra" and value is not None and value is not False:
-            parameter = by_field.get((name, type(value))) or by_field.get((name, object))
-            texts.append(_format_one(parameter, name, value, utf8))
+        if value is not None and value is not False:
+            own = (each for each in known.values() if each.field == name and isinstance(value, each.kind))
+            texts.append(_format_one(next(own, None), name, value, utf8))
     texts += [_format_one(known.get(name.upper()), name, value, utf8) for name, value in values.extra.items()]
     return "".join(texts)
 
 
+_FIELDS: dict[type, tuple[str, ...]] = {
+    kind: tuple(entry.name for entry in fields(kind) if entry.name != "extra")
+    for kind in (MailParameters, RcptParameters)
+}
+
+
 def _format_one(parameter: Parameter | None, name: str, value: object, utf8: bool) -> str:
     if parameter is None:
-        raise GrammarError(f"no extension in use has a parameter {name!a:.40}")
+        raise NotSupportedError(f"no extension in use has a parameter for {name!a:.40}")
     write = parameter.format if utf8 or parameter.format_ascii is None else parameter.format_ascii
     text = write(value)
     if text is None:

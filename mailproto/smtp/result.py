@@ -29,7 +29,8 @@ class RecipientResult:
 
     ``phase`` is the command whose reply decided: ``MAIL``, ``RCPT``, ``DATA``, ``BDAT``, or ``"."`` for the end of
     a message; without a reply it is ``connection`` (it broke), or ``message`` (it could not be sent to this server).
-    ``recipient_reply`` is the reply to the RCPT, whatever came after.
+    ``recipient_reply`` is the reply to the RCPT, whatever came after. ``error`` says why this recipient, and not the
+    whole message, was never named to the server.
     """
 
     address: Address
@@ -37,6 +38,7 @@ class RecipientResult:
     phase: str
     reply: Reply | None = None
     recipient_reply: Reply | None = None
+    error: MailProtoError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,5 +103,6 @@ class DeliveryError(MailProtoError):
         failed = [recipient for recipient in result.recipients if recipient.outcome is not Outcome.ACCEPTED]
         first = failed[0]
         more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
-        super().__init__(f"{first.address}{more}: {first.outcome.value} ({first.reply or result.error})")
+        reason = first.reply or first.error or result.error
+        super().__init__(f"{first.address}{more}: {first.outcome.value} ({reason})")
         self.result = result

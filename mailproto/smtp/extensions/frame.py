@@ -64,15 +64,6 @@ class Offered:
     keywords: Mapping[str, str]
 
 
-def _honour(_: Settings, __: Any) -> Reply | None:
-    """Take every value."""
-    return None
-
-
-def _trust(_: Offered, __: Any) -> None:
-    """Send every value."""
-
-
 @dataclass(frozen=True, slots=True)
 class Parameter:
     """One parameter: its keyword, how its value is read and written, and the field that it fills.
@@ -97,8 +88,8 @@ class Parameter:
     field: str | None = None
     kind: type = object
     format_ascii: Callable[[Any], str | None] | None = None
-    check: Callable[[Settings, Any], Reply | None] = _honour
-    fit: Callable[[Offered, Any], None] = _trust
+    check: Callable[[Settings, Any], Reply | None] | None = None
+    fit: Callable[[Offered, Any], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +112,7 @@ def offer_always(_: Standing) -> str:
     return ""
 
 
-def flag(keyword: str, field: str, fit: Callable[[Offered, Any], None] = _trust) -> Parameter:
+def flag(keyword: str, field: str, fit: Callable[[Offered, Any], None] | None = None) -> Parameter:
     """Return a parameter without a value, which is there (True) or is not."""
     return Parameter(keyword, _parse_flag, lambda _: None, field, fit=fit)
 

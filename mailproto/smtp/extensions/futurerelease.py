@@ -89,11 +89,11 @@ def _fit_until(offered: Offered, hold: HoldUntil) -> None:
         raise NotSupportedError(f"the server holds messages until {announced[1]}")
 
 
-def _hold_for(check: Callable[[Settings, HoldFor], Reply | None]) -> Parameter:
+def _hold_for(check: Callable[[Settings, HoldFor], Reply | None] | None = None) -> Parameter:
     return Parameter("HOLDFOR", _parse_for, str, "hold", HoldFor, check=check, fit=_fit_for)
 
 
-def _hold_until(check: Callable[[Settings, HoldUntil], Reply | None]) -> Parameter:
+def _hold_until(check: Callable[[Settings, HoldUntil], Reply | None] | None = None) -> Parameter:
     return Parameter("HOLDUNTIL", _parse_until, str, "hold", HoldUntil, check=check, fit=_fit_until)
 
 
@@ -127,6 +127,6 @@ FUTURERELEASE = Extension(
     "FUTURERELEASE",
     "RFC 4865",
     _offer_never,
-    mail=(_hold_for(lambda _, __: None), _hold_until(lambda _, __: None)),
+    mail=(_hold_for(), _hold_until()),
 )
 """For clients; a server's is made by `future_release`."""

@@ -1,0 +1,63 @@
+"""What a server has offered a client in its reply to EHLO, and which parameters may be written because of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from mailproto._core.events import TLSInfo
+from mailproto.smtp.extensions import LIMITS, Extension, Offered, Parameter
+from mailproto.smtp.extensions.limits import NO_LIMITS, parse_limits
+
+_NOTHING: Mapping[str, str] = {}
+
+
+class Terms:
+    """The extensions in use on one connection: none before EHLO, none after HELO.
+
+    Attributes:
+        mail: the parameters that may be written in MAIL, by keyword; each sees to it that its value suits the server.
+        rcpt: those of RCPT.
+        limits: how much the server takes.
+    """
+
+    __slots__ = ("limits", "mail", "rcpt")
+
+    def __init__(
+        self,
+        extensions: Iterable[Extension] = (),
+        keywords: Mapping[str, str] = _NOTHING,
+        tls: TLSInfo | None = None,
+    ) -> None:
+        self.mail: dict[str, Parameter] = {}
+        self.rcpt: dict[str, Parameter] = {}
+        self.limits = NO_LIMITS
+        for extension in extensions:
+            argument = keywords.get(extension.keyword)
+            if argument is None:
+                continue
+            offered = Offered(argument, tls, keywords)
+            self.mail.update((parameter.keyword, _bind(parameter, offered)) for parameter in extension.mail)
+            self.rcpt.update((parameter.keyword, _bind(parameter, offered)) for parameter in extension.rcpt)
+            if extension.keyword == LIMITS.keyword:
+                self.limits = parse_limits(argument)
+
+
+def _bind(parameter: Parameter, offered: Offered) -> Parameter:
+    """Return the parameter with the look at the server's offer put in front of its writing."""
+    fit = parameter.fit
+    if fit is None:
+        return parameter
+
+    def behind(write: Callable[[Any], str | None]) -> Callable[[Any], str | None]:
+        def fit_and_write(value: Any) -> str | None:
+            fit(offered, value)
+            return write(value)
+
+        return fit_and_write
+
+    ascii_too = parameter.format_ascii
+    return replace(
+        parameter, format=behind(parameter.format), format_ascii=None if ascii_too is None else behind(ascii_too)
+    )
