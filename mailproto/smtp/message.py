@@ -1,92 +1,103 @@
 """What is to be sent, from whom and to whom: messages in all the shapes that callers have them in.
 
-An `email.message.EmailMessage` brings its envelope along and is written as the server can take it; octets, files
-and iterators are sent as they are. Bcc never leaves the caller's copy (RFC 5321 section 7.2).
+An `email.message.EmailMessage` brings its envelope along. How a message is written for a server is the business of
+`mailproto.smtp.content`.
 """
 
 from __future__ import annotations
 
-import copy
-import io
-from collections.abc import AsyncIterable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterable, Iterable, Sequence
 from dataclasses import dataclass, field
-from email.generator import BytesGenerator
 from email.headerregistry import HeaderRegistry
 from email.message import Message
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
-from mailproto._core.newlines import has_bare_newline
 from mailproto.address import Address
 from mailproto.errors import GrammarError
-from mailproto.smtp.parameters import Body, MailParameters
+from mailproto.smtp.parameters import MailParameters, RcptParameters
 
-MessageSource: TypeAlias = (
-    "Message[Any, Any] | bytes | bytearray | memoryview | BinaryIO | Iterable[bytes] | AsyncIterable[bytes]"
-)
+Octets: TypeAlias = "bytes | bytearray | memoryview | BinaryIO | Iterable[bytes] | AsyncIterable[bytes]"
+"""A message as it is: octets, a file open for reading in binary, or an iterable of octets."""
+
+MessageSource: TypeAlias = "Message[Any, Any] | Octets"
 """A message: an ``email`` message, octets, a file open for reading in binary, or an iterable of octets."""
 
-_PIECE = 256 << 10
+RecipientLike: TypeAlias = "str | Address | tuple[str | Address, RcptParameters]"
+"""A recipient as callers have him: an address, or an address and what RCPT is to say of it."""
+
 _HEADERS = HeaderRegistry()
+_NO_PARAMETERS = RcptParameters()
+
+
+class Recipient(NamedTuple):
+    """One recipient: the address, and what RCPT is to say of it."""
+
+    address: Address
+    parameters: RcptParameters = _NO_PARAMETERS
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
     """One message with its envelope.
 
-    ``reverse_path`` None is the null reverse-path ``<>``. With ``canonicalise`` bare CRs and LFs in octets, files
-    and iterables are made CRLF; without it they are refused.
+    Args:
+        reverse_path: None is the null reverse-path ``<>``.
+        canonicalise: make CRLF of bare CRs and LFs in octets, files and iterables; without it they are refused.
+        downgrade: rewrite octets with 8-bit content in 7 bits for a server that takes nothing else, which changes
+            them, and breaks signatures; without it they are refused. Files and iterables are read into memory then.
     """
 
     reverse_path: Address | None
-    recipients: tuple[Address, ...]
+    recipients: tuple[Recipient, ...]
     message: MessageSource = field(repr=False)
     parameters: MailParameters = field(default_factory=MailParameters)
     canonicalise: bool = False
+    downgrade: bool = False
+
+    @property
+    def forward_paths(self) -> list[Address]:
+        """The addresses of the recipients, in their order."""
+        return [recipient.address for recipient in self.recipients]
 
     @property
     def needs_utf8(self) -> bool:
-        """Whether an address of the envelope is not ASCII, so that the message needs SMTPUTF8 (RFC 6531)."""
+        """Whether an address, of the envelope or in a header field, is not ASCII, which calls for SMTPUTF8."""
         sender = () if self.reverse_path is None else (self.reverse_path,)
-        return self.parameters.smtputf8 or not all(address.is_ascii for address in (*sender, *self.recipients))
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """A message ready to be sent: its pieces, and what is known of it before (None: nothing)."""
-
-    pieces: Iterable[bytes] | AsyncIterable[bytes] = field(repr=False)
-    size: int | None = None
-    eight_bit: bool | None = None
+        if self.parameters.smtputf8 or not all(address.is_ascii for address in (*sender, *self.forward_paths)):
+            return True
+        return isinstance(self.message, Message) and has_utf8_addresses(self.message)
 
 
 def make_submission(
     message: MessageSource,
     sender: str | Address | None = None,
-    recipients: str | Address | Sequence[str | Address] | None = None,
+    recipients: RecipientLike | Sequence[RecipientLike] | None = None,
     *,
     parameters: MailParameters | None = None,
     canonicalise: bool = False,
+    downgrade: bool = False,
 ) -> Submission:
     """Return the submission of ``message``, its envelope from the arguments or else from its header fields.
 
     Args:
         sender: the reverse-path; ``""`` is the null one; None means Sender or From (or Resent-Sender, Resent-From).
-        recipients: the forward-paths; None means To, Cc and Bcc (or their Resent- forms).
+        recipients: the forward-paths; None means To, Cc and Bcc (or their Resent- forms). Each may be a pair of an
+            address and its `RcptParameters`.
+        canonicalise, downgrade: as in `Submission`.
 
     Raises:
         GrammarError: an address is none, there is no recipient, or the header fields do not tell.
     """
-    path: Address | None
     if isinstance(message, Message):
         path = sender_of(message) if sender is None else _reverse_path(sender)
-        paths = recipients_of(message) if recipients is None else _addresses(recipients)
+        found = list(map(Recipient, recipients_of(message))) if recipients is None else _recipients(recipients)
     elif sender is None or recipients is None:
         raise GrammarError("without an email message the sender and the recipients have to be given")
     else:
-        path, paths = _reverse_path(sender), _addresses(recipients)
-    if not paths:
+        path, found = _reverse_path(sender), _recipients(recipients)
+    if not found:
         raise GrammarError("the message has no recipient")
-    return Submission(path, tuple(paths), message, parameters or MailParameters(), canonicalise)
+    return Submission(path, tuple(found), message, parameters or MailParameters(), canonicalise, downgrade)
 
 
 def sender_of(message: Message[Any, Any]) -> Address:
@@ -110,48 +121,14 @@ def recipients_of(message: Message[Any, Any]) -> list[Address]:
     return list(dict.fromkeys(address for name in names for address in _header_addresses(message, name)))
 
 
-def open_content(submission: Submission, *, eight_bit: bool) -> Content:
-    """Return the message as it is to be sent to a server that takes 8-bit content, or does not.
-
-    Raises:
-        GrammarError: octets with a bare CR or LF that nobody asked to mend.
-    """
-    message = submission.message
-    if isinstance(message, Message):
-        message = _flatten(message, utf8=submission.needs_utf8, eight_bit=eight_bit)
-    if isinstance(message, bytes | bytearray | memoryview):
-        binary = submission.parameters.body is Body.BINARY_MIME
-        return _octets(bytes(message), submission.canonicalise, binary)
-    if isinstance(message, AsyncIterable):
-        return Content(message)
-    read = getattr(message, "read", None)
-    return Content(iter(lambda: read(_PIECE), b"") if read is not None else message)
-
-
-def _octets(data: bytes, canonicalise: bool, binary: bool) -> Content:
-    bare = not binary and has_bare_newline(data)
-    if bare and not canonicalise:
-        raise GrammarError("a bare CR or LF in the message; every line has to end in CRLF")
-    size = None if bare else len(data) + (0 if data.endswith(b"\r\n") else 2)
-    return Content(_pieces(data), size, not data.isascii())
-
-
-def _pieces(data: bytes) -> Iterator[bytes]:
-    if len(data) <= _PIECE:
-        return iter((data,))
-    return (data[start : start + _PIECE] for start in range(0, len(data), _PIECE))
-
-
-def _flatten(message: Message[Any, Any], *, utf8: bool, eight_bit: bool) -> bytes:
-    """Write the message without its Bcc, in 7 bits if it has to be."""
-    visible = copy.copy(message)
-    del visible["Bcc"], visible["Resent-Bcc"]
-    settings: dict[str, Any] = {"linesep": "\r\n", "cte_type": "8bit" if eight_bit else "7bit"}
-    if hasattr(message.policy, "utf8"):
-        settings["utf8"] = utf8
-    out = io.BytesIO()
-    BytesGenerator(out, mangle_from_=False, policy=message.policy.clone(**settings)).flatten(visible)
-    return out.getvalue()
+def has_utf8_addresses(message: Message[Any, Any]) -> bool:
+    """Say whether a header field has an address that is not ASCII; of `EmailMessage`, for others do not tell."""
+    return any(
+        not mailbox.addr_spec.isascii()
+        for _, value in message.items()
+        if not str(value).isascii()
+        for mailbox in getattr(value, "addresses", ())
+    )
 
 
 def _resent_prefix(message: Message[Any, Any]) -> str:
@@ -173,10 +150,12 @@ def _reverse_path(sender: str | Address) -> Address | None:
     return None if sender == "" else _address(sender)
 
 
-def _addresses(recipients: str | Address | Sequence[str | Address]) -> list[Address]:
+def _recipients(recipients: RecipientLike | Sequence[RecipientLike]) -> list[Recipient]:
     if isinstance(recipients, str | Address):
-        return [_address(recipients)]
-    return [_address(recipient) for recipient in recipients]
+        return [Recipient(_address(recipients))]
+    if isinstance(recipients, tuple) and len(recipients) == 2 and isinstance(recipients[1], RcptParameters):
+        return [Recipient(_address(recipients[0]), recipients[1])]
+    return [found for each in recipients for found in _recipients(each)]
 
 
 def _address(text: str | Address) -> Address:

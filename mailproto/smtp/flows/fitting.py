@@ -6,22 +6,31 @@ from dataclasses import replace
 
 from mailproto.errors import NotSupportedError
 from mailproto.smtp.client import SMTPClientConnection
-from mailproto.smtp.message import Content, Submission
+from mailproto.smtp.content import Content
+from mailproto.smtp.message import Submission
 from mailproto.smtp.parameters import Body, MailParameters
 
 _LARGE = 64 << 10  # octets from which the round trip that BDAT saves is lost among those of the message
 
 
-def fit_parameters(conn: SMTPClientConnection, submission: Submission, content: Content) -> MailParameters:
+def uses_utf8(conn: SMTPClientConnection, submission: Submission) -> bool:
+    """Say whether the message is to go with SMTPUTF8: it calls for it, and the server offers it.
+
+    Where the server does not, addresses are sent in ASCII, which some of them have no form for.
+    """
+    return "SMTPUTF8" in conn.extensions and submission.needs_utf8
+
+
+def fit_parameters(
+    conn: SMTPClientConnection, submission: Submission, content: Content, *, utf8: bool
+) -> MailParameters:
     """Return the parameters of MAIL: the caller's, and what the message itself needs.
 
     Raises:
         NotSupportedError: the message needs what the server does not offer.
     """
     values = submission.parameters
-    if submission.needs_utf8:
-        if "SMTPUTF8" not in conn.extensions:
-            raise NotSupportedError("an address is not ASCII, and the server does not offer SMTPUTF8")
+    if utf8 and not values.smtputf8:
         values = replace(values, smtputf8=True)
     return _fit_size(conn, _fit_body(conn, values, content), content)
 

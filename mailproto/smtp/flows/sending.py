@@ -15,6 +15,7 @@ from mailproto._core.flow import Call, Flow, Want
 from mailproto.address import Address
 from mailproto.errors import (
     ConnectionClosedError,
+    ConnectionExhaustedError,
     GrammarError,
     MailProtoError,
     NotSupportedError,
@@ -22,9 +23,11 @@ from mailproto.errors import (
 )
 from mailproto.smtp.client import SMTPClientConnection
 from mailproto.smtp.command import Command
+from mailproto.smtp.content import Content, open_content
 from mailproto.smtp.flows.client import wait_reply
-from mailproto.smtp.flows.fitting import fit_parameters, suits_chunks
-from mailproto.smtp.message import Content, Submission, open_content
+from mailproto.smtp.flows.fitting import fit_parameters, suits_chunks, uses_utf8
+from mailproto.smtp.flows.planning import Plan
+from mailproto.smtp.message import Submission
 from mailproto.smtp.reply import Reply
 from mailproto.smtp.result import Outcome, RecipientResult, SendResult
 
@@ -51,11 +54,13 @@ def send_messages(conn: SMTPClientConnection, submissions: Iterable[Submission])
 
     Returns:
         A result for each, in their order. What `send_message` raises is the ``error`` of its result here. When
-        the connection breaks, the messages behind are deferred.
+        the connection breaks, the messages behind are deferred; so are those that the server takes only on another
+        connection, see `ConnectionExhaustedError`.
     """
+    plans: list[Plan] = []
     sendings: list[_Sending] = []
     previous: _Sending | None = None
-    for submission in submissions:
+    for submission in _parts(conn, submissions, plans):
         sending = _begin(conn, submission)
         if previous is not None:
             yield from previous.finish()
@@ -71,21 +76,38 @@ def send_messages(conn: SMTPClientConnection, submissions: Iterable[Submission])
         previous = sending
     if previous is not None:
         yield from previous.finish()
-    return [sending.result() for sending in sendings]
+    results = (sending.result() for sending in sendings)
+    return [plan.merge([next(results) for _ in plan.parts]) for plan in plans]
+
+
+def _parts(
+    conn: SMTPClientConnection, submissions: Iterable[Submission], plans: list[Plan]
+) -> Iterator[Submission]:
+    """Yield what goes in a transaction each, and note the plan of every submission."""
+    for submission in submissions:
+        plan = Plan(conn, submission)
+        plans.append(plan)
+        yield from plan.parts
 
 
 def _begin(conn: SMTPClientConnection, submission: Submission) -> _Sending:
     """Check everything that can be checked before, and queue the first commands if nothing is wrong."""
+    if conn.exhausted:
+        exhausted = ConnectionExhaustedError("the server takes no more messages on this connection")
+        return _Sending(conn, submission, Content(()), exhausted)
+    utf8 = uses_utf8(conn, submission)
+    eight_bit = "8BITMIME" in conn.extensions
     try:
-        content = open_content(submission, eight_bit="8BITMIME" in conn.extensions)
-        parameters = fit_parameters(conn, submission, content)
+        content = open_content(submission, eight_bit=eight_bit, utf8=utf8, idna_encode=conn.config.idna_encode)
+        parameters = fit_parameters(conn, submission, content, utf8=utf8)
+        mail = None if conn.closing else conn.mail(submission.reverse_path, parameters)
     except (NotSupportedError, GrammarError) as error:
         return _Sending(conn, submission, Content(()), error)
     kind = _ChunkSending if suits_chunks(conn, parameters, content) else _DataSending
     sending = kind(conn, submission, content)
-    if not conn.closing:
-        sending.mail = conn.mail(submission.reverse_path, parameters)
-        sending.recipients = [conn.rcpt(address) for address in submission.recipients]
+    if mail is not None:
+        sending.mail = mail
+        sending.recipients = [conn.rcpt(*recipient) for recipient in submission.recipients]
         sending.queue_more()
     return sending
 
@@ -153,7 +175,7 @@ class _Sending:
         words = self._final_words()
         results = tuple(
             self._recipient(address, command, words.get(index))
-            for index, (address, command) in enumerate(zip(self._submission.recipients, own, strict=True))
+            for index, (address, command) in enumerate(zip(self._submission.forward_paths, own, strict=True))
         )
         return SendResult(results, final, self._error)
 

@@ -1,0 +1,183 @@
+"""Messages as they go to one server: written in as many bits as it takes, in pieces.
+
+An ``email`` message is written anew for every server; octets, files and iterables are sent as they are, unless the
+caller has allowed to change them. Bcc never leaves the caller's copy (RFC 5321 section 7.2).
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from email.generator import BytesGenerator
+from email.headerregistry import Address as Mailbox
+from email.headerregistry import Group, HeaderRegistry
+from email.message import Message
+from typing import Any
+
+from mailproto._core.newlines import has_bare_newline
+from mailproto._core.spool import Spool
+from mailproto.errors import GrammarError, NotSupportedError
+from mailproto.smtp.alabels import encode_domain, idna_2003
+from mailproto.smtp.downgrade import downgrade
+from mailproto.smtp.message import MessageSource, Octets, Submission, has_utf8_addresses
+from mailproto.smtp.parameters import Body
+
+_PIECE = 256 << 10
+_HEADERS = HeaderRegistry()
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A message ready to be sent: its pieces, and what is known of it before (None: nothing)."""
+
+    pieces: Iterable[bytes] | AsyncIterable[bytes] = field(repr=False)
+    size: int | None = None
+    eight_bit: bool | None = None
+
+
+def open_content(
+    submission: Submission,
+    *,
+    eight_bit: bool,
+    utf8: bool = False,
+    idna_encode: Callable[[str], str] = idna_2003,
+) -> Content:
+    """Return the message as it is to be sent.
+
+    Args:
+        eight_bit: whether the server takes 8-bit content.
+        utf8: whether the message goes with SMTPUTF8. Without it the domains in the header fields of an ``email``
+            message are written in A-labels.
+        idna_encode: makes these.
+
+    Raises:
+        GrammarError: octets with a bare CR or LF that nobody asked to mend.
+        NotSupportedError: it cannot be written without SMTPUTF8, or in 7 bits.
+    """
+    message = submission.message
+    if isinstance(message, Message):
+        message = _flatten(message, utf8=utf8, eight_bit=eight_bit, idna_encode=idna_encode)
+    elif submission.downgrade and not eight_bit:
+        message = _downgraded(message)
+    if isinstance(message, bytes | bytearray | memoryview):
+        binary = submission.parameters.body is Body.BINARY_MIME
+        return _octets(bytes(message), submission.canonicalise, binary)
+    return Content(pieces_of(message))
+
+
+def pieces_of(message: Octets) -> Iterable[bytes] | AsyncIterable[bytes]:
+    """Return the pieces of a message that is no ``email`` message."""
+    if isinstance(message, bytes | bytearray | memoryview):
+        return _pieces(bytes(message))
+    if isinstance(message, AsyncIterable):
+        return message
+    read = getattr(message, "read", None)
+    return iter(lambda: read(_PIECE), b"") if read is not None else message
+
+
+def repeatable(message: MessageSource) -> MessageSource:
+    """Return the message in a form that can be sent more than once; files and iterables are kept while they are read.
+
+    What is large is kept in a temporary file.
+    """
+    if isinstance(message, Message | bytes | bytearray | memoryview):
+        return message
+    pieces = pieces_of(message)
+    return _AsyncRepeatable(pieces) if isinstance(pieces, AsyncIterable) else _Repeatable(pieces)
+
+
+class _Repeatable:
+    """An iterable that remembers what it has given; each turn begins at the beginning."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._source = iter(pieces)
+        self._kept = Spool()
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._kept
+        for piece in self._source:
+            self._kept.write(piece)
+            yield piece
+
+
+class _AsyncRepeatable:
+    """The same for an asynchronous iterable."""
+
+    def __init__(self, pieces: AsyncIterable[bytes]) -> None:
+        self._source = aiter(pieces)
+        self._kept = Spool()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self._kept:
+            yield piece
+        async for piece in self._source:
+            self._kept.write(piece)
+            yield piece
+
+
+def _octets(data: bytes, canonicalise: bool, binary: bool) -> Content:
+    if binary:
+        return Content(_pieces(data), len(data), not data.isascii())
+    bare = has_bare_newline(data)
+    if bare and not canonicalise:
+        raise GrammarError("a bare CR or LF in the message; every line has to end in CRLF")
+    size = None if bare else len(data) + (0 if data.endswith(b"\r\n") else 2)
+    return Content(_pieces(data), size, not data.isascii())
+
+
+def _pieces(data: bytes) -> Iterator[bytes]:
+    if len(data) <= _PIECE:
+        return iter((data,))
+    return (data[start : start + _PIECE] for start in range(0, len(data), _PIECE))
+
+
+def _downgraded(message: Octets) -> Octets:
+    """Return the message in 7 bits. One that comes asynchronously cannot be looked at here, and stays as it is."""
+    pieces = pieces_of(message)
+    if isinstance(pieces, AsyncIterable):
+        return message
+    data = b"".join(pieces)
+    return data if data.isascii() else downgrade(data)
+
+
+def _flatten(
+    message: Message[Any, Any], *, utf8: bool, eight_bit: bool, idna_encode: Callable[[str], str]
+) -> bytes:
+    """Write the message without its Bcc, in 7 bits if it has to be."""
+    visible = copy.copy(message)
+    del visible["Bcc"], visible["Resent-Bcc"]
+    if not utf8 and has_utf8_addresses(visible):
+        _use_a_labels(visible, idna_encode)
+    settings: dict[str, Any] = {"linesep": "\r\n", "cte_type": "8bit" if eight_bit else "7bit"}
+    if hasattr(message.policy, "utf8"):
+        settings["utf8"] = utf8
+    out = io.BytesIO()
+    BytesGenerator(out, mangle_from_=False, policy=message.policy.clone(**settings)).flatten(visible)
+    return out.getvalue()
+
+
+def _use_a_labels(message: Message[Any, Any], idna_encode: Callable[[str], str]) -> None:
+    """Write the addresses in the header fields of ``message``, whose fields are its own, in ASCII.
+
+    Raises:
+        NotSupportedError: the local part of one is not ASCII, and nobody but its own server may change that.
+    """
+
+    def in_ascii(mailbox: Mailbox) -> Mailbox:
+        if not mailbox.username.isascii():
+            raise NotSupportedError(f"{mailbox.addr_spec!a:.100} in the header needs SMTPUTF8")
+        return Mailbox(mailbox.display_name, mailbox.username, encode_domain(mailbox.domain, idna_encode))
+
+    fields = list(message.raw_items())
+    for name in {name.lower() for name, _ in fields}:
+        del message[name]
+    for name, raw in fields:
+        value = raw if str(raw).isascii() else message.policy.header_fetch_parse(name, raw)
+        groups = getattr(value, "groups", None)
+        if groups is None:
+            message.set_raw(name, raw)
+        else:
+            written = [Group(group.display_name, tuple(map(in_ascii, group.addresses))) for group in groups]
+            message.set_raw(name, _HEADERS(name, written))

@@ -1,0 +1,51 @@
+"""A message in 7 bits, for servers that take nothing else (RFC 6152 section 3): same content, other octets."""
+
+from __future__ import annotations
+
+import binascii
+import email
+import email.policy
+from email.message import EmailMessage
+
+from mailproto.errors import NotSupportedError
+
+_LINE = 57  # octets that make a line of 76 in base64
+
+
+def downgrade(data: bytes) -> bytes:
+    """Return the message with every part that has 8-bit content encoded, and 8-bit header fields as encoded words.
+
+    Raises:
+        NotSupportedError: there is something in it that no encoding can be given to.
+    """
+    message = email.message_from_bytes(data, policy=email.policy.SMTP.clone(cte_type="7bit"))
+    for part in message.walk():
+        _encode_part(part)
+    written = message.as_bytes()
+    if not written.isascii():
+        raise NotSupportedError("the message cannot be written in 7 bits")
+    return written
+
+
+def _encode_part(part: EmailMessage) -> None:
+    encoding = str(part.get("Content-Transfer-Encoding", "")).lower()
+    content = b"" if part.is_multipart() else part.get_payload(decode=True)
+    if encoding in ("base64", "quoted-printable") or not isinstance(content, bytes):
+        return
+    if content.isascii():
+        if encoding in ("8bit", "binary"):
+            part.replace_header("Content-Transfer-Encoding", "7bit")
+        return
+    text = part.get_content_maintype() == "text"
+    part.set_payload((_quoted_printable(content) if text else _base64(content)).decode("ascii"))
+    del part["Content-Transfer-Encoding"]
+    part["Content-Transfer-Encoding"] = "quoted-printable" if text else "base64"
+
+
+def _quoted_printable(content: bytes) -> bytes:
+    return binascii.b2a_qp(content, istext=True)
+
+
+def _base64(content: bytes) -> bytes:
+    pieces = (content[start : start + _LINE] for start in range(0, len(content), _LINE))
+    return b"\r\n".join(binascii.b2a_base64(piece, newline=False) for piece in pieces)

@@ -1,0 +1,84 @@
+"""Which recipients of a message go in which transaction, within the limits of the server (RFC 9422).
+
+A recipient whom this server cannot be named, and one domain too many, are settled before anything is sent, and stand
+in nobody's way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from mailproto.errors import ConnectionExhaustedError, GrammarError, MailProtoError, NotSupportedError
+from mailproto.smtp.client import SMTPClientConnection
+from mailproto.smtp.content import repeatable
+from mailproto.smtp.flows.fitting import uses_utf8
+from mailproto.smtp.message import Recipient, Submission
+from mailproto.smtp.parameters import RcptParameters
+from mailproto.smtp.result import Outcome, RecipientResult, SendResult
+
+_NO_PARAMETERS = RcptParameters()
+
+
+class Plan:
+    """How one message goes.
+
+    Attributes:
+        parts: a submission for each transaction.
+    """
+
+    def __init__(self, conn: SMTPClientConnection, submission: Submission) -> None:
+        self._submission = submission
+        self._settled: dict[int, RecipientResult] = {}
+        going = self._going(conn)
+        size = conn.server_limits.rcpt_max or len(going)
+        if len(going) == len(submission.recipients) <= size:
+            self.parts = [submission]
+            return
+        message = submission.message if len(going) <= size else repeatable(submission.message)
+        self.parts = [
+            replace(submission, recipients=tuple(going[start : start + size]), message=message)
+            for start in range(0, len(going), size or 1)
+        ]
+
+    def merge(self, results: Sequence[SendResult]) -> SendResult:
+        """Return what became of the message, from what became of its parts: the recipients in the order given.
+
+        The final reply is the last one, the error the first.
+        """
+        if len(results) == 1 and not self._settled:
+            return results[0]
+        sent = (recipient for result in results for recipient in result.recipients)
+        recipients = tuple(self._settled.get(i) or next(sent) for i in range(len(self._submission.recipients)))
+        words = [result.reply for result in results if result.reply is not None]
+        return SendResult(recipients, words[-1] if words else None, next(self._errors(results), None))
+
+    def _errors(self, results: Sequence[SendResult]) -> Iterator[MailProtoError]:
+        yield from (result.error for result in results if result.error is not None)
+        for settled in self._settled.values():
+            if isinstance(settled.error, ConnectionExhaustedError):
+                yield settled.error
+
+    def _going(self, conn: SMTPClientConnection) -> list[Recipient]:
+        """Return the recipients whom the server can be named, and settle the others."""
+        going: list[Recipient] = []
+        utf8 = uses_utf8(conn, self._submission)
+        limit = conn.server_limits.rcpt_domain_max
+        domains = set(conn.recipient_domains)
+        for index, recipient in enumerate(self._submission.recipients):
+            address, parameters = recipient
+            if limit is None and address.is_ascii and parameters == _NO_PARAMETERS:
+                going.append(recipient)
+                continue
+            try:
+                domain = conn.check_rcpt(address, parameters, smtputf8=utf8).canonical.domain
+            except (NotSupportedError, GrammarError) as error:
+                self._settled[index] = RecipientResult(address, Outcome.REFUSED, "message", error=error)
+                continue
+            if limit is not None and domain not in domains and len(domains) >= limit:
+                full = ConnectionExhaustedError(f"the server takes recipients in {limit} domains on a connection")
+                self._settled[index] = RecipientResult(address, Outcome.DEFERRED, "connection", error=full)
+                continue
+            domains.add(domain)
+            going.append(recipient)
+        return going
