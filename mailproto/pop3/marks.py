@@ -30,6 +30,10 @@ class MarkedMaildrop:
 
     __slots__ = ("_marked", "_messages", "count", "last", "octets")
 
+    count: int
+    octets: int
+    last: int
+
     def __init__(self, messages: Sequence[MessageInfo]) -> None:
         """Take a copy of the snapshot, checked.
 
@@ -44,7 +48,6 @@ class MarkedMaildrop:
         if len({message.uid for message in self._messages}) != len(self._messages):
             raise GrammarError("two messages with the same unique-id")
         self._marked: set[int] = set()
-        self.last = 0
         self.reset()
 
     def __len__(self) -> int:

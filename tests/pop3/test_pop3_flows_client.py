@@ -271,6 +271,13 @@ def test_a_mechanism_that_does_not_want_to_go_on_cancels() -> None:
     assert script.heard[1:] == ["AUTH LOGIN", "YWRh", "c2VjcmV0", "*"]
 
 
+def test_credentials_that_a_mechanism_cannot_write_cancel_the_exchange() -> None:
+    script = Script(HELLO, "+OK|SASL LOGIN|.", "+ ", "+ ", "-ERR cancelled")
+    with pytest.raises(GrammarError):
+        open_with(script, tls=IMPLICIT, credentials=Credentials("ada", "\ud800"))
+    assert script.heard[1:] == ["AUTH LOGIN", "YWRh", "*"]
+
+
 def test_capabilities_that_differ_by_user_are_asked_again() -> None:
     script = Script(HELLO, "+OK|SASL PLAIN|EXPIRE 5 USER|.", "+OK", "+OK|SASL PLAIN|EXPIRE 30|.")
     conn = open_with(script, tls=IMPLICIT, credentials=ADA)
@@ -430,6 +437,23 @@ def test_a_refused_deletion_is_told() -> None:
         run(script, conn, collect(Fetch(conn, TEN[:1]), deleting=True))
     assert caught.value.command == "DELE"
     assert conn.idle
+
+
+def test_a_refused_deletion_is_told_as_soon_as_it_is_known() -> None:
+    script, conn = logged_in("+OK|m|.", "+OK|m|.", "-ERR gone", "+OK|m|.", "+OK")
+    fetch = Fetch(conn, TEN[:3], window=2)
+
+    def read() -> Flow[list[int]]:
+        seen = []
+        try:
+            while (message := (yield from fetch.next_message())) is not None:
+                seen.append(message.number)
+                fetch.delete(message.number)
+        except ResponseError:
+            return seen
+        return []
+
+    assert run(script, conn, read()) == [1, 2]
 
 
 def test_a_message_that_is_gone_does_not_stop_the_rest() -> None:

@@ -217,6 +217,16 @@ def test_a_message_that_is_not_of_its_size_never_ends(content: bytes) -> None:
     assert conn.next_event() is None
 
 
+def test_a_message_that_is_too_long_ends_the_session_at_once() -> None:
+    conn = in_transaction()
+    talk(conn, b"RETR 1\r\n")
+    conn.accept()
+    conn.send_data(MAIL[0])
+    assert not conn.closing
+    conn.send_data(b"x")
+    assert conn.closing
+
+
 def test_a_message_that_fails_midway_never_ends() -> None:
     for give_up in (POP3ServerConnection.reject, POP3ServerConnection.answer_default):
         conn = in_transaction()

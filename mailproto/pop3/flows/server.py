@@ -115,7 +115,10 @@ class _Service:
 
     def end(self) -> Flow[None]:
         """Release the maildrop, and tell the application."""
-        yield from self._release()
+        try:
+            yield from self._release()
+        except ConnectionClosedError:
+            self.abandon()
         if self._hooks["on_close"] is not None:
             try:
                 yield from call_hook(self._hooks["on_close"], self._session)
