@@ -161,10 +161,10 @@ class SMTPClientConnection(Connection[ClientEvent]):
         values = parameters if parameters is not None else MailParameters()
         if address is not None and not values.smtputf8:
             address = encode_address(address, self.config.idna_encode)
-        command = commands.mail(address, values, self._terms.mail)
+        command = self._queue(commands.mail(address, values, self._terms.mail))
         command.transaction = self._transaction = Transaction(values.body, values.smtputf8)
         self._mails += 1
-        return self._queue(command)
+        return command
 
     def rcpt(self, address: Address, parameters: RcptParameters | None = None) -> Command:
         """Queue RCPT. In a transaction without ``smtputf8`` a domain that is not ASCII is sent in A-labels.
@@ -176,12 +176,12 @@ class SMTPClientConnection(Connection[ClientEvent]):
             GrammarError: a parameter's value cannot be written.
         """
         transaction = self._need_transaction()
-        command = self._make_rcpt(address, parameters, transaction.utf8)
+        command = self._queue(self._make_rcpt(address, parameters, transaction.utf8))
         command.transaction = transaction
         transaction.waiting += 1
         if command.address is not None and self._terms.limits.rcpt_domain_max is not None:
             self.recipient_domains.add(command.address.canonical.domain)
-        return self._queue(command)
+        return command
 
     def check_rcpt(
         self, address: Address, parameters: RcptParameters | None = None, *, smtputf8: bool = False
@@ -211,11 +211,11 @@ class SMTPClientConnection(Connection[ClientEvent]):
         transaction = self._need_recipients()
         if transaction.chunked or transaction.binary:
             raise LocalProtocolError("DATA and BDAT do not mix, and a binary message needs BDAT")
-        transaction.canonicalise = canonicalise
-        command = commands.simple("DATA")
+        command = self._queue(commands.simple("DATA"))
         command.transaction = transaction
+        transaction.canonicalise = canonicalise
         transaction.data = True
-        return self._queue(command)
+        return command
 
     def send_data(self, data: bytes) -> None:
         """Send a piece of the message, cut anywhere. Dots are stuffed; a bare CR or LF is never sent.
@@ -223,23 +223,33 @@ class SMTPClientConnection(Connection[ClientEvent]):
         Raises:
             LocalProtocolError: the server does not wait for a message.
             GrammarError: a bare CR or LF, or 8-bit octets in a message that was declared 7-bit. The connection
-                can then only be closed, for the message cannot be taken back.
+                closes, for half a message can neither be taken back nor ended.
         """
-        if self._sending is None:
-            raise LocalProtocolError("the server does not wait for a message")
-        transaction = self._sending.transaction
-        if transaction is not None and not transaction.eight_bit and not data.isascii():
-            raise GrammarError("8-bit octets in a message that was not declared 8-bit")
-        self._send(self._stuffer.feed(self._newlines.feed(data)))
+        transaction = self._need_message()
+        try:
+            if transaction is not None and not transaction.eight_bit and not data.isascii():
+                raise GrammarError("8-bit octets in a message that was not declared 8-bit")
+            self._send(self._stuffer.feed(self._newlines.feed(data)))
+        except GrammarError:
+            self._close("the message could not be sent")
+            raise
 
     def end_data(self) -> Command:
-        """End the message and return the handle for the server's final word on it."""
-        if self._sending is None:
-            raise LocalProtocolError("no message is being sent")
-        self._send(self._stuffer.feed(self._newlines.finish()))
+        """End the message and return the handle for the server's final word on it.
+
+        Raises:
+            LocalProtocolError: no message is being sent.
+            GrammarError: it ends with a bare CR; the connection closes.
+        """
+        transaction = self._need_message()
+        try:
+            self._send(self._stuffer.feed(self._newlines.finish()))
+        except GrammarError:
+            self._close("the message could not be sent")
+            raise
         end = Command(_END, self._stuffer.finish(), b"<end of message>")
         end.ends = True
-        end.transaction = self._sending.transaction
+        end.transaction = transaction
         self._sending = self._transaction = None
         self.state = ClientState.READY
         self._transmit(end)
@@ -262,6 +272,7 @@ class SMTPClientConnection(Connection[ClientEvent]):
             raise NotSupportedError("the server does not offer CHUNKING")
         if self.config.lmtp and (transaction.waiting or not transaction.accepted):
             raise LocalProtocolError("the recipients are not settled yet")
+        self._need_open()
         if not transaction.eight_bit and not data.isascii():
             raise GrammarError("8-bit octets in a message that was not declared 8-bit")
         if not transaction.chunked:
@@ -279,8 +290,9 @@ class SMTPClientConnection(Connection[ClientEvent]):
         """Queue RSET, which takes the transaction back."""
         if self._sending is not None:
             raise LocalProtocolError("a message is being sent")
+        command = self._queue(commands.simple("RSET"))
         self._transaction = None
-        return self._queue(commands.simple("RSET"))
+        return command
 
     def noop(self) -> Command:
         """Queue NOOP, which only makes the server answer."""
@@ -351,7 +363,8 @@ class SMTPClientConnection(Connection[ClientEvent]):
     @property
     def auth_mechanisms(self) -> tuple[str, ...]:
         """The SASL mechanisms the server offers, in upper case."""
-        return tuple(name for name in self.extensions.get("AUTH", "").upper().split(" ") if name)
+        names = self.extensions.get("AUTH", "").split(" ")
+        return tuple(name.upper() for name in names if name and name.isascii())
 
     @property
     def server_limits(self) -> ServerLimits:
@@ -423,12 +436,19 @@ class SMTPClientConnection(Connection[ClientEvent]):
     # Queueing.
 
     def _queue(self, command: Command) -> Command:
-        if self._closing or self._eof:
-            raise LocalProtocolError("the connection is closed")
-        if self._waiting and self._waiting[-1].verb == "QUIT":
-            raise LocalProtocolError("QUIT was said already")
+        """Queue ``command``. Whoever does so changes nothing before: this may raise."""
+        self._need_open()
+        if not command.line.isascii() and "SMTPUTF8" not in self.extensions:
+            raise NotSupportedError("the server does not offer SMTPUTF8")
         self._unsent.append(command)
         return command
+
+    def _need_open(self) -> None:
+        if self._closing or self._eof:
+            raise LocalProtocolError("the connection is closed")
+        queued = self._unsent or self._waiting
+        if queued and queued[-1].verb == "QUIT":
+            raise LocalProtocolError("QUIT was said already")
 
     def _release(self) -> None:
         while self._unsent and self._may_send():
@@ -439,8 +459,8 @@ class SMTPClientConnection(Connection[ClientEvent]):
         """Whether the next command may leave before the replies that are still to come (RFC 2920 section 3.1)."""
         if self._gate or self._closing or self._sending is not None:
             return False
-        if not self._waiting:
-            return True
+        if not self._waiting:  # what lies there was said before we asked, and is no answer
+            return not self._buffer and not self._parser.unfinished
         if not self.config.pipelining or "PIPELINING" not in self.extensions:
             return False
         return self._waiting[-1].verb not in _WAIT_BEHIND and len(self._waiting) < self.limits.max_in_flight
@@ -455,7 +475,7 @@ class SMTPClientConnection(Connection[ClientEvent]):
             self.trace(self._speaker, command.shown)
 
     def _sasl_line(self, line: bytes, shown: bytes) -> None:
-        if self._challenged is None:
+        if self._challenged is None or self._closing:
             raise LocalProtocolError("there is no challenge to answer")
         if len(line) + 2 > self.limits.max_sasl_line:
             raise GrammarError("the response is longer than a line of an AUTH exchange may be")
@@ -473,6 +493,11 @@ class SMTPClientConnection(Connection[ClientEvent]):
         if transaction is None or transaction.refused or transaction.data:
             raise LocalProtocolError("no transaction is under way")
         return transaction
+
+    def _need_message(self) -> Transaction | None:
+        if self._sending is None or self._closing:
+            raise LocalProtocolError("no message is being sent")
+        return self._sending.transaction
 
     def _need_recipients(self) -> Transaction:
         transaction = self._need_transaction()
@@ -517,6 +542,7 @@ class SMTPClientConnection(Connection[ClientEvent]):
         if not self._is_final(command, reply):
             return Step.AGAIN
         self._waiting.popleft()
+        self._challenged = None
         command.reply = reply
         _ON_REPLY.get(command.verb, SMTPClientConnection._on_other)(self, command, reply, lines)
         if self._failure is not None:
@@ -546,8 +572,11 @@ class SMTPClientConnection(Connection[ClientEvent]):
         transaction = command.transaction
         if transaction is None or not transaction.accepted:
             # Every recipient was refused and the server waits all the same: an empty message goes to nobody
-            # (RFC 2920 section 3.1). Its reply will be the reply to DATA.
+            # (RFC 2920 section 3.1), and ends the transaction. Its reply will be the reply to DATA.
             self._send(b".\r\n")
+            if self._transaction is transaction:
+                self._transaction = None
+                self.state = ClientState.READY
             return Step.AGAIN
         self._waiting.popleft()
         self._sending = command
@@ -615,11 +644,6 @@ class SMTPClientConnection(Connection[ClientEvent]):
         if not transaction.waiting and not transaction.accepted:
             self._skip(transaction, ("DATA", "BDAT"))
 
-    def _on_data(self, command: Command, reply: Reply, _: list[bytes]) -> None:
-        if command.transaction is not None and not command.transaction.accepted and reply.ok:
-            # The lone dot of a transaction without recipients was taken; that ended the transaction.
-            self._transaction = None
-
     def _on_bdat(self, command: Command, reply: Reply, _: list[bytes]) -> None:
         if command.transaction is not None and not reply.ok:
             self._skip(command.transaction, ("BDAT",))
@@ -644,6 +668,7 @@ class SMTPClientConnection(Connection[ClientEvent]):
         kept: deque[Command] = deque()
         for command in self._unsent:
             if command.transaction is transaction and command.verb in verbs:
+                command.skipped = True
                 self._events.append(CommandSkipped(command))
                 transaction.data = transaction.data and command.verb != "DATA"
             else:
@@ -665,7 +690,6 @@ _ON_REPLY: dict[str, Callable[[SMTPClientConnection, Command, Reply, list[bytes]
     "STARTTLS": SMTPClientConnection._on_starttls,
     "MAIL": SMTPClientConnection._on_mail,
     "RCPT": SMTPClientConnection._on_rcpt,
-    "DATA": SMTPClientConnection._on_data,
     "BDAT": SMTPClientConnection._on_bdat,
     "RSET": SMTPClientConnection._on_rset,
     "XCLIENT": SMTPClientConnection._on_xclient,

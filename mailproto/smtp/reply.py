@@ -180,7 +180,7 @@ def make_reply(code: int, lines: list[bytes], *, enhanced: bool) -> Reply:
 
     The status code counts only if its class is that of the reply (RFC 2034 section 4).
     """
-    texts = [line.decode("utf-8", "backslashreplace") for line in lines]
+    texts = [_harmless(line.decode("utf-8", "backslashreplace")) for line in lines]
     status: EnhancedStatus | None = None
     if enhanced:
         match = _ENHANCED.match(texts[0])
@@ -188,3 +188,8 @@ def make_reply(code: int, lines: list[bytes], *, enhanced: bool) -> Reply:
             status = EnhancedStatus.parse(match[0])
             texts = [text.removeprefix(match[0]).removeprefix(" ") for text in texts]
     return Reply(code, "\n".join(texts), status)
+
+
+def _harmless(text: str) -> str:
+    """Escape what would end a line, move a cursor or turn letters around where the text is shown."""
+    return text if text.isprintable() else _UNPRINTABLE_UTF8.sub(lambda c: ascii(c[0])[1:-1], text)

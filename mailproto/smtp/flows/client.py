@@ -17,7 +17,7 @@ from mailproto.sasl.base import ClientExchange, Credentials
 from mailproto.sasl.choice import choose_mechanism
 from mailproto.smtp.client import SMTPClientConnection
 from mailproto.smtp.command import Command
-from mailproto.smtp.events import AuthChallenge, CommandSkipped, GreetingReceived, ReadyForData, ReplyReceived
+from mailproto.smtp.events import AuthChallenge, GreetingReceived, ReadyForData, ReplyReceived
 from mailproto.smtp.reply import Reply, ReplyError
 
 RELAY_PORT, SUBMISSION_PORT, SUBMISSIONS_PORT = 25, 587, 465
@@ -124,15 +124,14 @@ def wait_reply(conn: SMTPClientConnection, command: Command) -> Flow[Reply | Non
         ConnectionClosedError: the server hung up before it answered.
         RemoteProtocolError: the server broke the protocol.
     """
-    while True:
+    while not command.skipped:  # which may have been told before the reply to another one
         event = yield from read_event(conn)
         match event:
             case ReplyReceived() | ReadyForData() if event.command is command:
                 return event.reply
-            case CommandSkipped() if event.command is command:
-                return None
             case ConnectionClosed():
                 raise ConnectionClosedError(event.reason or "the connection is closed")
+    return None
 
 
 def _greeting(conn: SMTPClientConnection) -> Flow[None]:
