@@ -1,0 +1,250 @@
+"""``python -m mailproto``: serve as a process of its own, send and fetch against it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mailproto.cli import main
+from mailproto.cli.options import HostPort, host_port
+from tests import data
+
+MESSAGE = b"Subject: hello\n\n.a line that begins with a dot\nand one more\n"
+ON_THE_WIRE = MESSAGE.replace(b"\n", b"\r\n")
+
+
+class Running:
+    """A ``serve`` process, and where its listeners are."""
+
+    def __init__(self, process: subprocess.Popen[str], ports: dict[str, int]) -> None:
+        self.process = process
+        self.ports = ports
+
+    def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
+        """Send the signal; return the exit status and what else was printed."""
+        self.process.send_signal(number)
+        out, _ = self.process.communicate(timeout=20)
+        return self.process.returncode, out
+
+
+@contextmanager
+def serving(*arguments: str, listeners: tuple[str, ...] = ("smtp", "pop3")) -> Iterator[Running]:
+    """Run ``serve`` with these listeners on free ports."""
+    places = [part for name in listeners for part in (f"--{name}", "127.0.0.1:0")]
+    command = [sys.executable, "-m", "mailproto", "serve", *places, *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        ports = {}
+        for _ in listeners:
+            line = process.stdout.readline()
+            match = re.fullmatch(r"(\w+): listening on 127\.0\.0\.1 port (\d+)\n", line)
+            assert match, line
+            ports[match[1]] = int(match[2])
+        yield Running(process, ports)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
+@pytest.fixture
+def message_file(tmp_path: Path) -> Path:
+    """Return a message in a file, with the line ends of this system."""
+    path = tmp_path / "message.eml"
+    path.write_bytes(MESSAGE)
+    return path
+
+
+def run_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, Any]]:
+    """Run a command in this process; return its exit status and the one line of JSON that it printed."""
+    status = main([*arguments, "--json"])
+    (line,) = capsys.readouterr().out.splitlines()
+    return status, json.loads(line)
+
+
+def test_mail_goes_in_and_comes_out(
+    tmp_path: Path, message_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PASSWORD", "correct horse")
+    users = ("--user", "ada:correct horse", "--domain", "example.org", "--allow-plaintext-auth")
+    with serving("--maildir", str(tmp_path / "mail"), *users) as server:
+        smtp, pop3 = (f"127.0.0.1:{server.ports[name]}" for name in ("smtp", "pop3"))
+        sending = ("send", "--server", smtp, "--from", "g@example.net", "--to", "ada@example.org", str(message_file))
+        assert run_json(capsys, *sending) == (
+            0,
+            {
+                "ok": True,
+                "accepted": ["ada@example.org"],
+                "refused": {},
+                "deferred": {},
+                "unknown": [],
+                "reply": "250 2.0.0 Message accepted",
+                "error": None,
+            },
+        )
+        fetching = ("fetch", "--server", pop3, "--user", "ada", "--password-env", "PASSWORD", "--tls", "none")
+        inbox = ("--maildir", str(tmp_path / "inbox"))
+        for options in (("--keep", *inbox), inbox):
+            status, result = run_json(capsys, *fetching, *options)
+            (entry,) = result["messages"]
+            assert (status, result["ok"], result["error"]) == (0, True, None)
+            assert (entry["number"], entry["size"]) == (1, len(ON_THE_WIRE))
+            assert entry["sha256"] == hashlib.sha256(ON_THE_WIRE).hexdigest()
+        assert run_json(capsys, *fetching, *inbox) == (0, {"ok": True, "messages": [], "error": None})
+        assert server.stop()[0] == 0
+    assert [path.read_bytes() for path in (tmp_path / "inbox").glob("new/*")] == [MESSAGE, MESSAGE]
+    assert list((tmp_path / "mail" / "ada").glob("*/*")) == []
+
+
+def test_mail_for_others_is_refused(message_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with serving("--user", "ada:pw", "--domain", "example.org") as server:
+        place = f"127.0.0.1:{server.ports['smtp']}"
+        others = ["bob@example.org", "ada@example.net", "ada%example.net@example.com"]
+        sending = ["send", "--server", place, "--from", "", str(message_file), "--to", "ada@example.org"]
+        status, result = run_json(capsys, *sending, *(part for other in others for part in ("--to", other)))
+    assert status == 1
+    assert result["accepted"] == ["ada@example.org"]
+    relaying = {"code": 550, "enhanced": "5.7.1", "text": "Relaying denied", "phase": "RCPT"}
+    assert result["refused"] == dict.fromkeys(others, relaying)
+
+
+def test_without_json_fetched_mail_goes_to_standard_output(message_file: Path) -> None:
+    with serving() as server:
+        smtp, pop3 = (f"127.0.0.1:{server.ports[name]}" for name in ("smtp", "pop3"))
+        assert main(["send", "--server", smtp, "--from", "", "--to", "anybody@any.example", str(message_file)]) == 0
+        command = [sys.executable, "-m", "mailproto", "fetch", "--server", pop3, "--tls", "none"]
+        command += ["--user", "x", "--password-env", "PW"]
+        fetch = subprocess.run(command, env={"PW": "y"}, capture_output=True, check=True)
+        assert fetch.stdout == ON_THE_WIRE
+        again = subprocess.run(command, env={"PW": "y"}, capture_output=True, check=True)
+        assert again.stdout == b"", "it was written, and so deleted"
+
+
+def test_json_alone_deletes_nothing(
+    message_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PW", "y")
+    with serving() as server:
+        smtp, pop3 = (f"127.0.0.1:{server.ports[name]}" for name in ("smtp", "pop3"))
+        assert main(["send", "--server", smtp, "--from", "", "--to", "a@b.example", str(message_file)]) == 0
+        capsys.readouterr()
+        fetching = ("fetch", "--server", pop3, "--tls", "none", "--user", "x", "--password-env", "PW")
+        first, second = (run_json(capsys, *fetching) for _ in range(2))
+    assert first == second
+    assert len(first[1]["messages"]) == 1
+
+
+def test_tls_in_both_ways(
+    tmp_path: Path, message_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PW", "pw")
+    certificate = ("--tls-cert", str(data.SERVER.certificate), "--tls-key", str(data.SERVER.key))
+    listeners = ("submission", "smtps", "pop3", "pop3s")
+    with serving("--user", "ada:pw", *certificate, listeners=listeners) as server:
+        login = ("--user", "ada", "--password-env", "PW", "--cafile", str(data.CA))
+        for name, tls in (("submission", "required"), ("smtps", "implicit")):
+            place = f"localhost:{server.ports[name]}"
+            envelope = ("--from", "ada@example.org", "--to", "ada@example.org", str(message_file))
+            status, result = run_json(capsys, "send", "--server", place, "--tls", tls, *login, *envelope)
+            assert (status, result["ok"]) == (0, True), result
+        for name, tls in (("pop3", "required"), ("pop3s", "implicit")):
+            place = f"localhost:{server.ports[name]}"
+            status, result = run_json(capsys, "fetch", "--server", place, "--tls", tls, *login, "--keep")
+            assert (status, len(result["messages"])) == (0, 2), result
+        untrusted = ("send", "--server", f"localhost:{server.ports['smtps']}", "--tls", "implicit", *login[:4])
+        status, result = run_json(capsys, *untrusted, "--from", "", "--to", "ada@x.example", str(message_file))
+        assert (status, result["error"]) == (1, "SSLCertVerificationError")
+
+
+def test_submission_wants_a_login(message_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with serving("--user", "ada:pw", "--allow-plaintext-auth", listeners=("submission",)) as server:
+        place = f"127.0.0.1:{server.ports['submission']}"
+        sending = ("send", "--server", place, "--tls", "none", "--from", "", "--to", "ada@x.example")
+        status, result = run_json(capsys, *sending, str(message_file))
+    assert status == 1
+    assert result["refused"]["ada@x.example"]["code"] == 530
+
+
+def test_a_wrong_password_is_an_error(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PW", "wrong")
+    with serving("--user", "ada:pw", "--allow-plaintext-auth") as server:
+        place = f"127.0.0.1:{server.ports['pop3']}"
+        fetching = ("fetch", "--server", place, "--tls", "none", "--user", "ada", "--password-env", "PW")
+        result = run_json(capsys, *fetching)
+    assert result == (1, {"ok": False, "messages": [], "error": "AuthenticationError"})
+
+
+def test_print_and_verbose(message_file: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with serving("--print", "-v", listeners=("smtp",)) as server:
+        place = f"127.0.0.1:{server.ports['smtp']}"
+        assert main(["send", "--server", place, "--from", "", "--to", "a@b.example", str(message_file)]) == 0
+        status, printed = server.stop(signal.SIGINT)
+    assert status == 0
+    assert "MESSAGE FOLLOWS" in printed
+    assert ".a line that begins with a dot" in printed
+    assert "C: MAIL FROM:<>" in capfd.readouterr().err
+
+
+def test_the_message_may_come_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(listeners=("smtp",)) as server:
+        place = f"127.0.0.1:{server.ports['smtp']}"
+        command = [sys.executable, "-m", "mailproto", "send", "--server", place]
+        command += ["--from", "", "--to", "a@b.example", "-"]
+        sent = subprocess.run(command, input=MESSAGE, capture_output=True, check=True)
+    assert sent.stdout.startswith(b"a@b.example: accepted")
+
+
+def test_nobody_listens(message_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with serving(listeners=("smtp",)) as server:
+        port = server.ports["smtp"]
+    status, result = run_json(
+        capsys, "send", "--server", f"127.0.0.1:{port}", "--from", "", "--to", "a@b.example", str(message_file)
+    )
+    assert (status, result["error"]) == (1, "ConnectionRefusedError")
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("mx.example.org:25", HostPort("mx.example.org", 25)),
+        ("mx.example.org", HostPort("mx.example.org", None)),
+        ("[::1]:8025", HostPort("::1", 8025)),
+        ("[::1]", HostPort("::1", None)),
+        (":8025", HostPort("127.0.0.1", 8025)),
+        ("192.0.2.1:0", HostPort("192.0.2.1", 0)),
+    ],
+)
+def test_places(text: str, place: HostPort) -> None:
+    assert host_port(text) == place
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["serve", "--smtp", "127.0.0.1:99999"],
+        ["serve", "--smtp", "127.0.0.1"],
+        ["serve", "--smtp", "::1:25"],
+        ["serve", "--user", "ada"],
+        ["serve", "--user", "../ada:pw"],
+        ["serve", "--pop3s", "127.0.0.1:0"],
+        ["send", "--server", "x", "--from", "a@b.example", "message.eml"],
+        ["fetch", "--server", "x", "--user", "ada", "--password-env", "NO_SUCH_VARIABLE"],
+        ["send", "--server", "x", "--tls", "maybe", "--from", "", "--to", "a@b.example", "message.eml"],
+        [],
+    ],
+)
+def test_wrong_usage_ends_at_once(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code != 0

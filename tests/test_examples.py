@@ -1,0 +1,71 @@
+"""Every example runs, as the README says: from a clone, with nothing installed."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import data
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+EXAMPLES = sorted(path.stem for path in (ROOT / "examples").glob("[a-z]*.py"))
+
+
+def run_example(name: str, *arguments: str) -> str:
+    """Run an example with only the standard library in sight; return what it printed."""
+    command = [sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {_RUN}", name, *arguments]
+    done = subprocess.run(command, capture_output=True, timeout=60, cwd=ROOT)
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout.decode()
+
+
+_RUN = "import runpy; runpy.run_module('examples.' + sys.argv.pop(1), run_name='__main__', alter_sys=True)"
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_example_runs(name: str) -> None:
+    assert run_example(name)
+
+
+def test_quickstart_shows_the_conversation_and_hides_the_secret() -> None:
+    shown = run_example("quickstart")
+    assert shown.endswith("every octet came back\n")
+    for line in ("S: 220 ", "C: MAIL FROM:<grace@example.net>", "C: RETR 1", "C: QUIT", "S: +OK"):
+        assert line in shown
+    assert "<secret>" in shown
+    assert "correct horse" not in shown
+
+
+def test_quickstart_takes_mails_of_all_kinds() -> None:
+    paths = [str(path) for path in data.MAIL.values()]
+    shown = run_example("quickstart", *paths)
+    assert f"{len(paths)} mail(s)" in shown
+    assert shown.endswith("every octet came back\n")
+
+
+def blocks(language: str) -> list[str]:
+    """Return the README's fenced blocks in a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+
+
+def test_the_two_commands_stand_in_the_readme() -> None:
+    commands = "".join(blocks("sh")).split("\n")
+    assert "python3 -m examples.quickstart" in commands
+    test = "python3 -m venv .venv && .venv/bin/python -m pip install -e '.[test]' && .venv/bin/python -m pytest"
+    assert test in commands
+
+
+@pytest.mark.parametrize("block", blocks("python"))
+def test_python_in_the_readme_is_python(block: str) -> None:
+    compile(block, "README.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+
+def test_what_the_readme_names_is_there() -> None:
+    for path in re.findall(r"\]\(([\w./]+)\)", README):
+        assert (ROOT / path).exists(), path
