@@ -15,8 +15,8 @@ from email.message import EmailMessage
 from pathlib import Path
 
 from mailproto import sync
-from mailproto.mailhost import MailHost
 from mailproto.maildrop import MaildirRoot
+from mailproto.mailhost import MailHost
 from mailproto.pop3 import POP3ServerConfig
 from mailproto.transcript import Transcript
 
