@@ -143,7 +143,8 @@ class Engine:
         self.lose()
         self._broken = True
         if flow is not None:
-            flow.close()
+            with suppress(RuntimeError):  # it wanted something on its way out; there is nobody to grant it
+                flow.close()
 
     def _refine(self, flow: Flow[T]) -> Flow[T]:
         """Run ``flow`` and grant here what needs no adapter, so that only READ, FLUSH, Call and Sleep are left."""

@@ -171,7 +171,8 @@ class Link(asyncio.Protocol):
         except Exception as raised:
             failure = raised
         except BaseException:
-            self.abort()
+            self._engine.break_off()
+            self._transport.abort()
             raise
         if awaitable is None and self._engine.busy:
             return
@@ -255,8 +256,11 @@ class Link(asyncio.Protocol):
         elif self._engine.ended or not transport.can_write_eof():
             transport.close()
         else:
-            transport.write_eof()
-            transport.resume_reading()
+            try:
+                transport.write_eof()
+                transport.resume_reading()
+            except OSError:  # the peer has reset it meanwhile
+                transport.abort()
         self._timer = self._loop.call_later(LINGER, transport.abort)
 
     def _tell_closed(self) -> None:

@@ -1,0 +1,475 @@
+"""What only asyncio has: tasks, cancellation, coroutines as hooks and as sources."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import pytest
+
+from mailproto._core.limits import Limits
+from mailproto._net.tls import client_context, client_tls
+from mailproto.aio.connect import open_link
+from mailproto.aio.link import Link
+from mailproto.aio.listener import Listener
+from mailproto.aio.threads import InThreads
+from mailproto.errors import ConnectionClosedError, ConnectionTimeoutError, LocalProtocolError
+from tests.adapters import toy
+from tests.adapters.harness import PATIENCE, server_context
+from tests.data import CA
+
+
+class Echo:
+    def on_line(self, event: toy.Line) -> Any:
+        return event.text
+
+    def on_stored(self, event: toy.Stored) -> str:
+        return f"stored {event.size}"
+
+
+class Server:
+    """A toy server in this loop."""
+
+    def __init__(self, handler: Any, limits: Limits | None = None) -> None:
+        self.conns: list[toy.ToyServer] = []
+        self.links: list[Link] = []
+        self._handler = handler
+        self._limits = limits
+        self.listener = Listener(self._make, self._serve, tls=server_context())
+
+    def _make(self) -> toy.ToyServer:
+        self.conns.append(toy.ToyServer(self._limits))
+        return self.conns[-1]
+
+    def _serve(self, link: Link) -> None:
+        self.links.append(link)
+        assert isinstance(link.conn, toy.ToyServer)
+        link.start(toy.serve(link.conn, self._handler))
+
+    async def connect(self) -> tuple[toy.ToyClient, Link]:
+        conn = toy.ToyClient()
+        link = await open_link(
+            conn, "127.0.0.1", self.listener.port, open_tls=client_tls(client_context(CA), "localhost")
+        )
+        return conn, link
+
+
+@asynccontextmanager
+async def serving(handler: Any, limits: Limits | None = None) -> AsyncIterator[Server]:
+    server = Server(handler, limits)
+    async with asyncio.timeout(PATIENCE), server.listener:
+        yield server
+
+
+async def settle(times: int = 20) -> None:
+    for _ in range(times):
+        await asyncio.sleep(0.001)
+
+
+# Cancellation.
+
+
+Operation = Callable[[toy.ToyClient, Link], Awaitable[object]]
+
+
+async def several_lines(conn: toy.ToyClient, link: Link) -> None:
+    await link.run(toy.greet(conn))
+    await link.run(toy.ask(conn, "one"))
+    await link.run(toy.ask(conn, "two", "three"))
+
+
+async def handshake(conn: toy.ToyClient, link: Link) -> None:
+    await link.run(toy.greet(conn))
+    await link.run(toy.start_tls(conn))
+
+
+async def message(conn: toy.ToyClient, link: Link) -> None:
+    pieces = iter([b"x" * 70_000, b"y" * 30_000, b""])
+
+    async def source() -> bytes:
+        await asyncio.sleep(0)
+        return next(pieces)
+
+    await link.run(toy.greet(conn))
+    await link.run(toy.put_called(conn, 100_000, source))
+
+
+@pytest.mark.parametrize("operation", [several_lines, handshake, message])
+def test_cancelled_anywhere_the_connection_is_in_step_or_closed(operation: Operation) -> None:
+    """Cancel after each step of the loop in turn, until the operation is through before."""
+
+    async def cancel_after(server: Server, steps: int) -> bool:
+        conn, link = await server.connect()
+        task = asyncio.ensure_future(operation(conn, link))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        finished = task.done()
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        if link._engine.broken:
+            with pytest.raises(ConnectionClosedError):
+                await link.run(toy.ask(conn, "later"))
+            await link.close()
+        else:
+            assert conn.idle
+            if conn.progress:
+                assert await link.run(toy.ask(conn, "in step")) == ["+in step"]
+            await link.close()
+        return finished
+
+    async def main() -> None:
+        async with serving(Echo()) as server:
+            steps = 0
+            while not await cancel_after(server, steps):
+                steps += 1
+            assert steps > 3
+            while server.listener.connections:
+                await asyncio.sleep(0.001)
+            assert not any("later" in conn.lines for conn in server.conns)
+
+    asyncio.run(main())
+
+
+def test_a_timeout_of_the_caller_s_closes_the_connection() -> None:
+    async def main() -> None:
+        never = asyncio.Event()
+
+        class Slow:
+            async def on_line(self, event: toy.Line) -> None:
+                await never.wait()
+
+        async with serving(Slow()) as server:
+            conn, link = await server.connect()
+            await link.run(toy.greet(conn))
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.01):
+                    await link.run(toy.ask(conn, "hello"))
+            with pytest.raises(ConnectionClosedError):
+                await link.run(toy.ask(conn, "hello"))
+            never.set()
+            await link.close()
+
+    asyncio.run(main())
+
+
+def test_a_source_that_is_cancelled_knows_it() -> None:
+    async def main() -> None:
+        cancelled = asyncio.Event()
+
+        async def source() -> bytes:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                cancelled.set()
+                raise
+            return b""
+
+        async with serving(Echo()) as server:
+            conn, link = await server.connect()
+            await link.run(toy.greet(conn))
+            task = asyncio.ensure_future(link.run(toy.put_called(conn, 10, source)))
+            await settle(2)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert cancelled.is_set()
+            assert link._engine.broken
+            await link.close()
+
+    asyncio.run(main())
+
+
+# Tasks.
+
+
+def test_two_tasks_cannot_use_one_connection_at_once() -> None:
+    async def main() -> None:
+        async with serving(Echo()) as server:
+            conn, link = await server.connect()
+            await link.run(toy.greet(conn))
+            first = asyncio.ensure_future(link.run(toy.ask(conn, "first")))
+            await asyncio.sleep(0)
+            with pytest.raises(LocalProtocolError, match="one at a time"):
+                await link.run(toy.ask(conn, "second"))
+            assert await first == ["+first"]
+            assert server.conns[0].lines == ["first"]
+            await link.close()
+
+    asyncio.run(main())
+
+
+def test_a_server_has_no_task_where_nothing_is_awaited() -> None:
+    async def main() -> None:
+        async with serving(Echo()) as server:
+            before = len(asyncio.all_tasks())
+            clients = [await server.connect() for _ in range(5)]
+            for conn, link in clients:
+                await link.run(toy.greet(conn))
+                await link.run(toy.ask(conn, "one", "two"))
+            assert len(asyncio.all_tasks()) == before
+            for _, link in clients:
+                await link.close()
+
+    asyncio.run(main())
+
+
+def test_a_source_runs_in_the_task_of_the_caller() -> None:
+    async def main() -> None:
+        tasks = set()
+        pieces = iter([b"x" * 70_000, b"x" * 70_000, b""])
+
+        async def source() -> bytes:
+            tasks.add(asyncio.current_task())
+            await asyncio.sleep(0)
+            return next(pieces)
+
+        async with serving(Echo()) as server:
+            conn, link = await server.connect()
+            await link.run(toy.greet(conn))
+            assert await link.run(toy.put_called(conn, 140_000, source)) == "+stored 140000"
+            assert tasks == {asyncio.current_task()}
+            await link.close()
+
+    asyncio.run(main())
+
+
+def test_hooks_may_be_coroutines_and_return_anything_awaitable() -> None:
+    class Mixed(Echo):
+        def on_line(self, event: toy.Line) -> Any:
+            if event.text == "coroutine":
+                return self.wait()
+            if event.text == "future":
+                future = asyncio.get_running_loop().create_future()
+                asyncio.get_running_loop().call_soon(future.set_result, "future")
+                return future
+            return event.text
+
+        async def wait(self) -> str:
+            await asyncio.sleep(0.001)
+            return "coroutine"
+
+    async def main() -> None:
+        async with serving(Mixed()) as server:
+            conn, link = await server.connect()
+            await link.run(toy.greet(conn))
+            texts = ["plain", "coroutine", "coroutine", "future", "plain", "future"]
+            assert await link.run(toy.ask(conn, *texts)) == [f"+{text}" for text in texts]
+            await link.close()
+
+    asyncio.run(main())
+
+
+def test_a_hook_that_is_cancelled_by_others_is_answered(caplog: pytest.LogCaptureFixture) -> None:
+    class Cancelled(Echo):
+        async def on_line(self, event: toy.Line) -> str:
+            if event.text == "cancel":
+                raise asyncio.CancelledError
+            return event.text
+
+    async def main() -> None:
+        async with serving(Cancelled()) as server:
+            conn, link = await server.connect()
+            await link.run(toy.greet(conn))
+            answers = await link.run(toy.ask(conn, "cancel", "hello"))
+            assert answers == ["-Internal error, try again later", "+hello"]
+            await link.close()
+
+    asyncio.run(main())
+    assert "the hook was cancelled" in caplog.text
+
+
+def test_a_hook_is_cancelled_when_the_server_has_no_more_patience(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        reached, cancelled, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+        class Slow:
+            async def on_line(self, event: toy.Line) -> None:
+                reached.set()
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    cancelled.set()
+
+            async def on_end(self) -> None:
+                await asyncio.sleep(0)
+                ended.set()
+
+        async with serving(Slow()) as server:
+            conn, link = await server.connect()
+            await link.run(toy.greet(conn))
+            task = asyncio.ensure_future(link.run(toy.ask(conn, "wait")))
+            await reached.wait()
+            await server.listener.close(0.01)
+            assert cancelled.is_set()
+            assert ended.is_set()
+            with pytest.raises(ConnectionClosedError):
+                await task
+            await link.close()
+
+    asyncio.run(main())
+
+
+def test_a_loop_that_ends_leaves_nothing_behind() -> None:
+    ended = []
+
+    class Slow:
+        async def on_line(self, event: toy.Line) -> None:
+            await asyncio.Event().wait()
+
+        async def on_end(self) -> None:
+            ended.append(True)
+
+    async def main() -> None:
+        server = Server(Slow())
+        await server.listener.start()
+        conn, link = await server.connect()
+        await link.run(toy.greet(conn))
+        task = asyncio.ensure_future(link.run(toy.ask(conn, "wait")))
+        while not server.conns or not server.conns[0].pending:
+            await asyncio.sleep(0.001)
+        server.listener._sockets.close() if server.listener._sockets else None
+        for one in server.links:
+            one._transport.abort()
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert ended == [True]
+
+
+def test_a_keyboard_interrupt_in_a_hook_reaches_the_top() -> None:
+    class Interrupted:
+        def on_line(self, event: toy.Line) -> None:
+            raise KeyboardInterrupt
+
+    async def main() -> None:
+        async with serving(Interrupted()) as server:
+            conn, link = await server.connect()
+            await link.run(toy.greet(conn))
+            await link.run(toy.ask(conn, "interrupt"))
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(main())
+
+
+# Back-pressure.
+
+
+def test_reading_stops_while_nobody_wants_what_comes() -> None:
+    async def main() -> None:
+        go_on = asyncio.Event()
+
+        class Slow(Echo):
+            async def on_line(self, event: toy.Line) -> str:
+                if event.text == "wait":
+                    await go_on.wait()
+                return event.text
+
+        async with serving(Slow()) as server:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.listener.port)
+            writer.write(b"wait\r\n")
+            while not server.conns or server.conns[0].pending is None:
+                await asyncio.sleep(0.001)
+            (link,) = server.links
+            assert link._transport.is_reading()
+            writer.write(b"hello\r\n" * 1_000_000)
+            while link._transport.is_reading():
+                await asyncio.sleep(0.001)
+            await settle()
+            assert len(server.conns[0]._buffer) < 1 << 20
+            go_on.set()
+            answers = b""
+            while answers.count(b"\r\n") < 1000:
+                answers += await reader.read(65536)
+            assert link._transport.is_reading()
+            writer.transport.abort()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+
+    asyncio.run(main())
+
+
+# Opening.
+
+
+def test_connecting_has_a_deadline() -> None:
+    async def main() -> None:
+        with socket.socket() as full:
+            full.bind(("127.0.0.1", 0))
+            full.listen(0)
+            fillers = []
+            try:
+                with pytest.raises(ConnectionTimeoutError, match=r"within 0\.1 seconds"):
+                    for _ in range(10):
+                        filler = await open_link(toy.ToyClient(), *full.getsockname(), timeout=0.1)
+                        fillers.append(filler)
+            finally:
+                for filler in fillers:
+                    filler.abort()
+                    await filler.close()
+
+    asyncio.run(main())
+
+
+def test_nobody_listens() -> None:
+    async def main() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as sock:
+            port = sock.getsockname()[1]
+        with pytest.raises(ConnectionRefusedError):
+            await open_link(toy.ToyClient(), "127.0.0.1", port)
+
+    asyncio.run(main())
+
+
+def test_the_source_address_can_be_chosen() -> None:
+    async def main() -> None:
+        async with serving(Echo()) as server:
+            link = await open_link(
+                toy.ToyClient(), "127.0.0.1", server.listener.port, source_address=("127.0.0.3", 0)
+            )
+            assert link.local[0] == "127.0.0.3"
+            await link.close()
+
+    asyncio.run(main())
+
+
+# Threads.
+
+
+def test_hooks_can_run_in_threads() -> None:
+    import threading
+
+    request: contextvars.ContextVar[str] = contextvars.ContextVar("request")
+    seen = []
+
+    class Blocking:
+        other = "attribute"
+
+        def on_line(self, event: toy.Line) -> str:
+            seen.append((threading.current_thread() is threading.main_thread(), request.get()))
+            return event.text
+
+        def on_stored(self, event: toy.Stored) -> str:
+            seen.append((threading.current_thread() is threading.main_thread(), ""))
+            return "stored"
+
+    async def main() -> None:
+        handler = InThreads(Blocking(), "on_line")
+        assert handler.other == "attribute"
+        assert not hasattr(handler, "on_nothing")
+        request.set("mine")
+        async with serving(handler) as server:
+            conn, link = await server.connect()
+            await link.run(toy.greet(conn))
+            assert await link.run(toy.ask(conn, "hello")) == ["+hello"]
+            assert await link.run(toy.put(conn, 1, [b"x"])) == "+stored"
+            await link.close()
+
+    asyncio.run(main())
+    assert seen == [(False, "mine"), (True, "")]

@@ -1,0 +1,176 @@
+"""What only blocking sockets have: interrupts, and results that would have to be awaited."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from mailproto.errors import ConnectionClosedError, ConnectionTimeoutError, LocalProtocolError
+from mailproto.sync.connect import open_link
+from mailproto.sync.link import Link
+from mailproto.sync.listener import Listener
+from tests.adapters import toy
+from tests.adapters.harness import PATIENCE, Wire, scripted, wait_until
+
+
+class Echo:
+    def on_line(self, event: toy.Line) -> Any:
+        return event.text
+
+
+@contextmanager
+def serving(handler: Any) -> Iterator[Listener]:
+    def serve(link: Link) -> None:
+        assert isinstance(link.conn, toy.ToyServer)
+        link.run(toy.serve(link.conn, handler), part=True)
+
+    with Listener(toy.ToyServer, serve) as listener:
+        yield listener
+
+
+@contextmanager
+def interrupted_after(seconds: float) -> Iterator[None]:
+    def interrupt(_: int, __: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def connected(port: int) -> tuple[toy.ToyClient, Link]:
+    conn = toy.ToyClient()
+    link = open_link(conn, "127.0.0.1", port)
+    link.run(toy.greet(conn))
+    return conn, link
+
+
+def test_an_interrupt_while_waiting_closes_the_connection() -> None:
+    def script(wire: Wire) -> None:
+        wire.send(b"+ok\r\n")
+        assert wire.line() == b"hello"
+        assert wire.rest() == b""
+
+    with scripted(script) as port:
+        conn, link = connected(port)
+        with pytest.raises(KeyboardInterrupt), interrupted_after(0.02):
+            link.run(toy.ask(conn, "hello"))
+        with pytest.raises(ConnectionClosedError):
+            link.run(toy.ask(conn, "later"))
+
+
+def test_an_interrupt_in_the_source_closes_the_connection() -> None:
+    def source() -> bytes:
+        raise KeyboardInterrupt
+
+    def script(wire: Wire) -> None:
+        wire.send(b"+ok\r\n")
+        assert wire.rest() == b""
+
+    with scripted(script) as port:
+        conn, link = connected(port)
+        with pytest.raises(KeyboardInterrupt):
+            link.run(toy.put_called(conn, 10, source))
+        with pytest.raises(ConnectionClosedError):
+            link.run(toy.ask(conn, "later"))
+
+
+def test_nothing_can_be_awaited() -> None:
+    async def source() -> bytes:
+        return b"x"
+
+    with serving(Echo()) as listener:
+        conn, link = connected(listener.port)
+        with pytest.raises(LocalProtocolError, match="nothing can be awaited"):
+            link.run(toy.put_called(conn, 10, source))
+        link.close()
+
+
+def test_a_coroutine_as_a_hook_is_answered_as_a_failure(caplog: pytest.LogCaptureFixture) -> None:
+    class Mistaken:
+        async def on_line(self, event: toy.Line) -> str:
+            return event.text
+
+    with serving(Mistaken()) as listener:
+        conn, link = connected(listener.port)
+        assert link.run(toy.ask(conn, "hello")) == ["-Internal error, try again later"]
+        link.close()
+    assert "nothing can be awaited" in caplog.text
+
+
+def test_a_client_has_no_helper_thread() -> None:
+    def script(wire: Wire) -> None:
+        wire.send(b"+ok\r\n")
+        wire.rest()
+
+    with scripted(script) as port:
+        before = threading.active_count()
+        _, link = connected(port)
+        assert threading.active_count() == before
+        link.close()
+
+
+def test_a_server_s_threads_end() -> None:
+    before = threading.active_count()
+    with serving(Echo()) as listener:
+        links = [connected(listener.port)[1] for _ in range(5)]
+        assert threading.active_count() == before + 6
+        for link in links:
+            link.close()
+        wait_until(lambda: threading.active_count() == before + 1)
+    wait_until(lambda: threading.active_count() == before)
+
+
+def test_serving_for_ever_ends_when_it_is_closed_elsewhere() -> None:
+    listener = Listener(toy.ToyServer, lambda link: link.abort())
+    thread = threading.Thread(target=listener.serve_forever)
+    thread.start()
+    wait_until(lambda: listener.port != 0)
+    listener.close()
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+
+
+def test_serving_for_ever_ends_when_it_is_interrupted() -> None:
+    listener = Listener(toy.ToyServer, lambda link: link.abort())
+    with pytest.raises(KeyboardInterrupt), interrupted_after(0.05):
+        listener.serve_forever()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", listener.port), 1)
+
+
+def test_connecting_has_a_deadline() -> None:
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        fillers = []
+        with pytest.raises(ConnectionTimeoutError, match=r"within 0\.1 seconds"):
+            for _ in range(10):
+                fillers.append(open_link(toy.ToyClient(), *full.getsockname(), timeout=0.1))
+        for filler in fillers:
+            filler.abort()
+
+
+def test_nobody_listens() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port = sock.getsockname()[1]
+    with pytest.raises(ConnectionRefusedError):
+        open_link(toy.ToyClient(), "127.0.0.1", port)
+
+
+def test_the_source_address_can_be_chosen() -> None:
+    with serving(Echo()) as listener:
+        link = open_link(toy.ToyClient(), "127.0.0.1", listener.port, source_address=("127.0.0.3", 0))
+        assert link.local[0] == "127.0.0.3"
+        link.close()
