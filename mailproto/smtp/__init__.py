@@ -27,7 +27,14 @@ from mailproto._core.events import ConnectionClosed, MessageChunk, StartTLS, TLS
 from mailproto._core.limits import Limits
 from mailproto.smtp.client import ClientState, SMTPClientConnection
 from mailproto.smtp.command import Command
-from mailproto.smtp.config import BareNewlines, SMTPClientConfig, SMTPServerConfig, Tolerance
+from mailproto.smtp.config import (
+    BareNewlines,
+    SMTPClientConfig,
+    SMTPServerConfig,
+    Tolerance,
+    UnknownParameters,
+    with_extensions,
+)
 from mailproto.smtp.events import (
     Auth,
     AuthChallenge,
@@ -55,20 +62,40 @@ from mailproto.smtp.events import (
     XClient,
     XForward,
 )
-from mailproto.smtp.extensions import DEFAULT_EXTENSIONS, Extension, Standing
-from mailproto.smtp.message import MessageSource, Submission, make_submission
+from mailproto.smtp.extensions import (
+    ALL_EXTENSIONS,
+    DEFAULT_EXTENSIONS,
+    OFF_BY_DEFAULT,
+    ByMode,
+    DeliverBy,
+    Extension,
+    HoldFor,
+    HoldUntil,
+    NoSupport,
+    Notify,
+    OriginalRecipient,
+    RequireRecipientValidSince,
+    Ret,
+    ServerLimits,
+    Standing,
+    Tracking,
+)
+from mailproto.smtp.message import MessageSource, Recipient, Submission, make_submission
 from mailproto.smtp.parameters import Body, MailParameters, Parameter, RcptParameters, Submitter
 from mailproto.smtp.reply import EnhancedStatus, Reply, ReplyError
 from mailproto.smtp.result import DeliveryError, Outcome, RecipientResult, SendResult
 from mailproto.smtp.rules import ServerState
 from mailproto.smtp.server import SMTPServerConnection
+from mailproto.smtp.status import describe
 
 __all__ = [
+    "ALL_EXTENSIONS",
     "Auth",
     "AuthChallenge",
     "AuthResponse",
     "BareNewlines",
     "Body",
+    "ByMode",
     "ClientEvent",
     "ClientState",
     "Command",
@@ -78,6 +105,7 @@ __all__ = [
     "ConnectionClosed",
     "DEFAULT_EXTENSIONS",
     "Data",
+    "DeliverBy",
     "DeliveryError",
     "EnhancedStatus",
     "Envelope",
@@ -86,6 +114,8 @@ __all__ = [
     "Extension",
     "GreetingReceived",
     "Hello",
+    "HoldFor",
+    "HoldUntil",
     "Limits",
     "Mail",
     "MailParameters",
@@ -93,22 +123,30 @@ __all__ = [
     "MessageChunk",
     "MessageEnd",
     "MessageSource",
+    "NoSupport",
+    "Notify",
+    "OFF_BY_DEFAULT",
+    "OriginalRecipient",
     "Outcome",
     "Parameter",
     "Rcpt",
     "RcptParameters",
     "ReadyForData",
+    "Recipient",
     "RecipientResult",
     "Reply",
     "ReplyError",
     "ReplyReceived",
+    "RequireRecipientValidSince",
     "Reset",
+    "Ret",
     "SMTPClientConfig",
     "SMTPClientConnection",
     "SMTPServerConfig",
     "SMTPServerConnection",
     "SendResult",
     "ServerEvent",
+    "ServerLimits",
     "ServerState",
     "Standing",
     "StartTLS",
@@ -117,8 +155,12 @@ __all__ = [
     "TLSInfo",
     "Tolerance",
     "ToleranceUsed",
+    "Tracking",
+    "UnknownParameters",
     "Vrfy",
     "XClient",
     "XForward",
+    "describe",
     "make_submission",
+    "with_extensions",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Unpack
 
 from mailproto._flows.endpoints import ask
@@ -17,7 +18,7 @@ from mailproto.smtp.config import SMTPServerConfig
 from mailproto.smtp.flows.client import log_in, request
 from mailproto.smtp.flows.sending import send_message, send_messages
 from mailproto.smtp.flows.server import SMTPSession
-from mailproto.smtp.message import MessageSource, Submission, make_submission
+from mailproto.smtp.message import MessageSource, RecipientLike, Submission, make_submission
 from mailproto.smtp.parameters import MailParameters
 from mailproto.smtp.reply import Reply
 from mailproto.smtp.result import SendResult
@@ -32,26 +33,32 @@ class SMTPClient(SMTPClientBase, Client):
         self,
         message: MessageSource,
         sender: str | Address | None = None,
-        recipients: str | Address | Sequence[str | Address] | None = None,
+        recipients: RecipientLike | Sequence[RecipientLike] | None = None,
         *,
         parameters: MailParameters | None = None,
         canonicalise: bool = False,
+        downgrade: bool = False,
     ) -> SendResult:
         """Send one message and return what became of it, for each recipient.
 
         Args:
             message: an ``email`` message, octets, a file or an iterable of octets.
             sender: the reverse-path; None takes it from the message.
-            recipients: the forward-paths; None takes them from the message.
+            recipients: the forward-paths, each an address, or a pair of one and its `RcptParameters`; None takes
+                them from the message.
             parameters: what else MAIL is to say.
             canonicalise: make a CRLF of every bare CR and LF in octets, files and iterables; otherwise they are
                 refused.
+            downgrade: rewrite 8-bit content in 7 bits where the server takes nothing else, which changes the
+                octets and breaks signatures; otherwise it is refused. An ``email`` message always is rewritten.
 
         Raises:
             GrammarError: an address is none, or the message has a bare CR or LF.
             NotSupportedError: the message needs what the server does not offer.
         """
-        submission = make_submission(message, sender, recipients, parameters=parameters, canonicalise=canonicalise)
+        submission = make_submission(
+            message, sender, recipients, parameters=parameters, canonicalise=canonicalise, downgrade=downgrade
+        )
         return self.run(send_message(self.conn, submission))
 
     def send_messages(self, submissions: Iterable[Submission]) -> list[SendResult]:
@@ -62,13 +69,13 @@ class SMTPClient(SMTPClientBase, Client):
         """Authenticate. Raises `AuthenticationError` when that does not succeed."""
         self.run(log_in(self.conn, Credentials(user, password), self._options))
 
-    def verify(self, text: str) -> Reply:
-        """Ask about an address with VRFY; most servers say nothing by their reply."""
-        return self.run(ask(self.conn, request, self.conn.vrfy, text))
+    def verify(self, text: str, *, smtputf8: bool = False) -> Reply:
+        """Ask about an address with VRFY; most servers do not tell. ``smtputf8`` lets the reply be UTF-8."""
+        return self.run(ask(self.conn, request, partial(self.conn.vrfy, text, smtputf8=smtputf8)))
 
-    def expand(self, text: str) -> Reply:
-        """Ask who is on a list with EXPN."""
-        return self.run(ask(self.conn, request, self.conn.expn, text))
+    def expand(self, text: str, *, smtputf8: bool = False) -> Reply:
+        """Ask who is on a list with EXPN; ``smtputf8`` lets the reply be UTF-8."""
+        return self.run(ask(self.conn, request, partial(self.conn.expn, text, smtputf8=smtputf8)))
 
     def noop(self) -> Reply:
         """Do nothing, and see whether the server is still there."""
