@@ -267,9 +267,7 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
         self._enter(ServerState.CLOSED)
 
     def _forget(self) -> None:
-        if self.state is not ServerState.CONNECTED:
-            self._enter(ServerState.AUTHORIZATION)
-        self._stop_if_told()
+        self._stop_if_told()  # there is nothing to forget: the name of a USER was good for one command
 
     @property
     def timeout(self) -> float:

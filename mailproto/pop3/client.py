@@ -246,8 +246,8 @@ class POP3ClientConnection(Connection[ClientEvent]):
     def _may_send(self) -> bool:
         if self._gate or self._closing:
             return False
-        if not self._waiting:
-            return True
+        if not self._waiting:  # what lies there was said before we asked, and is no answer
+            return not len(self._buffer)
         return (
             self.pipelining
             and self._waiting[-1].verb not in _LAST_OF_A_FLIGHT
@@ -287,7 +287,7 @@ class POP3ClientConnection(Connection[ClientEvent]):
         return command
 
     def _sasl_line(self, line: bytes, shown: bytes) -> None:
-        if not self._challenged:
+        if not self._challenged or self._closing:
             raise LocalProtocolError("there is no challenge to answer")
         self._challenged = False
         self._send(line + b"\r\n")

@@ -47,7 +47,7 @@ class Response(NamedTuple):
         status = "+OK" if self.ok else "-ERR"
         code = f" [{self.code}]" if self.code is not None else ""
         text = f" {self.text}" if self.text else ""
-        return _UNSHOWABLE.sub("?", f"{status}{code}{text}")
+        return f"{status}{code}{text}"
 
 
 class ResponseError(MailProtoError):
@@ -97,7 +97,12 @@ def parse_response(line: bytes) -> Response:
     if text[:1] == b"[" and (match := _CODE_IN_TEXT.match(text)):
         code = match[1].decode("ascii").upper()
         text = text[match.end() :]
-    return Response(ok, text.decode("utf-8", "backslashreplace"), code)
+    return Response(ok, _harmless(text.decode("utf-8", "backslashreplace")), code)
+
+
+def _harmless(text: str) -> str:
+    """Escape what would end a line, move a cursor or turn letters around where the text is shown."""
+    return text if text.isprintable() else _UNSHOWABLE.sub(lambda character: ascii(character[0])[1:-1], text)
 
 
 def refusal(default: Response, code: int | None, text: str | None, enhanced: str | None) -> Response:

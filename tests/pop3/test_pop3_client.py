@@ -116,6 +116,29 @@ def test_nothing_leaves_before_the_greeting() -> None:
         conn.capa()
 
 
+@pytest.mark.parametrize("pipelining", [False, True])
+def test_what_was_said_before_we_asked_is_no_answer(pipelining: bool) -> None:
+    """SECURITY S65: not even when nobody has looked at it before the question was put."""
+    conn = logged_in(pipelining=pipelining)
+    conn.receive_data(b"+OK 1 1\r\n")
+    command = conn.stat()
+    assert conn.data_to_send() == b""
+    with pytest.raises(RemoteProtocolError, match=r"a response to nothing: \+OK 1 1"):
+        conn.next_event()
+    assert command.response is None
+
+
+def test_a_challenge_that_came_before_the_end_is_not_answered_any_more() -> None:
+    conn = greeted()
+    conn.auth("LOGIN")
+    conn.data_to_send()
+    assert isinstance(talk(conn, b"+ \r\n"), AuthChallenge)
+    conn.shut_down()
+    with pytest.raises(LocalProtocolError):
+        conn.auth_response(b"ada")
+    assert conn.data_to_send() == b""
+
+
 def test_user_and_pass_leave_together() -> None:
     conn = greeted()
     conn.capabilities = PIPELINING

@@ -102,7 +102,7 @@ def test_tells_what_may_work_later(code: str | None) -> None:
 
 def test_the_error_shows_the_response_on_one_line() -> None:
     error = ResponseError(parse_response(b"-ERR [IN-USE] locked\x1b[2J\x07 \xe2\x80\xae"), "PASS")
-    assert str(error) == "PASS: -ERR [IN-USE] locked?[2J? ?"
+    assert str(error) == "PASS: -ERR [IN-USE] locked\\x1b[2J\\x07 \\u202e"
     assert error.command == "PASS"
 
 
