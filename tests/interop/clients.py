@@ -74,6 +74,11 @@ def on_off(value: bool) -> str:
     return "on" if value else "off"
 
 
+def on_the_wire(message: bytes) -> bytes:
+    """Return the message as everybody has to send it: its last line has an end."""
+    return message if message.endswith(b"\r\n") else message + b"\r\n"
+
+
 def files_in(folder: Path) -> list[bytes]:
     """Return the messages in the files of a folder and its sub-folders, by name, with CRLF again for LF."""
     contents = (path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())

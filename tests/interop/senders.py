@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tests import data
-from tests.interop.clients import Endpoint, Outcome, on_off, run, write_configuration
+from tests.interop.clients import Endpoint, Outcome, on_off, on_the_wire, run, write_configuration
 
 
 class Sender(Protocol):
@@ -62,14 +62,15 @@ def swaks(
         "--data", "-",
         *options,
         folder=folder,
-        stdin=message + b".\r\n",
+        stdin=on_the_wire(message) + b".\r\n",
     )  # fmt: skip
 
 
 def msmtp(
     endpoint: Endpoint, sender: str, recipients: Sequence[str], message: bytes, folder: Path, *options: str
 ) -> Outcome:
-    """Send with msmtp; it makes CRLF of LF and dot-stuffs."""
+    """Send with msmtp; it makes CRLF of LF and dot-stuffs. In clear it would not take PLAIN by itself."""
+    auth = "off" if endpoint.user is None else "on" if endpoint.tls != "none" else "plain"
     configuration = write_configuration(
         folder / "msmtprc",
         [
@@ -80,7 +81,7 @@ def msmtp(
             f"tls {on_off(endpoint.tls != 'none')}",
             f"tls_starttls {on_off(endpoint.tls == 'starttls')}",
             f"tls_trust_file {data.CA}",
-            f"auth {on_off(endpoint.user is not None)}",
+            f"auth {auth}",
             f"user {endpoint.user}" if endpoint.user else None,
             f"password {endpoint.password}" if endpoint.user else None,
         ],
