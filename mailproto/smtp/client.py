@@ -43,7 +43,7 @@ from mailproto.smtp.events import (
 )
 from mailproto.smtp.extensions import ServerLimits
 from mailproto.smtp.parameters import MailParameters, RcptParameters
-from mailproto.smtp.reply import Reply, ReplyParser, make_reply
+from mailproto.smtp.reply import Reply, ReplyParser
 from mailproto.smtp.terms import Terms
 
 ClientStep: TypeAlias = ClientEvent | ConnectionClosed | Step
@@ -515,18 +515,20 @@ class SMTPClientConnection(Connection[ClientEvent]):
         if line is None:
             return Step.STARVED
         try:
-            complete = self._parser.feed(line)
+            reply = self._parser.feed(line, enhanced="ENHANCEDSTATUSCODES" in self.extensions)
         except RemoteProtocolError as error:
             return self._break(error)
-        challenge = line.startswith(b"334") and bool(self._waiting) and self._waiting[0].verb == "AUTH"
+        if self.trace is not None:
+            self._trace_reply(line)
+        return Step.AGAIN if reply is None else self._on_reply(reply)
+
+    def _trace_reply(self, line: bytes) -> None:
+        challenge = line.startswith(b"334 ") and bool(self._waiting) and self._waiting[0].verb == "AUTH"
         if self.trace is not None:
             self.trace(self._other, b"334 " + SECRET if challenge and len(line) > 4 else line)
-        if complete is None:
-            return Step.AGAIN
-        return self._on_reply(*complete)
 
-    def _on_reply(self, code: int, lines: list[bytes]) -> ClientStep:
-        reply = make_reply(code, lines, enhanced="ENHANCEDSTATUSCODES" in self.extensions)
+    def _on_reply(self, reply: Reply) -> ClientStep:
+        code = reply.code
         if not self._waiting:
             if code != 421:
                 return self._break(RemoteProtocolError(f"a reply to nothing: {reply}"))
@@ -534,7 +536,7 @@ class SMTPClientConnection(Connection[ClientEvent]):
             return Step.AGAIN
         command = self._waiting[0]
         if command.verb == "AUTH" and code == 334 and self._challenged is None:
-            return self._on_challenge(command, lines)
+            return self._on_challenge(command, reply)
         if command.verb == "DATA" and code // 100 == 3:
             return self._on_go_ahead(command, reply)
         if code // 100 == 3:
@@ -544,7 +546,7 @@ class SMTPClientConnection(Connection[ClientEvent]):
         self._waiting.popleft()
         self._challenged = None
         command.reply = reply
-        _ON_REPLY.get(command.verb, SMTPClientConnection._on_other)(self, command, reply, lines)
+        _ON_REPLY.get(command.verb, SMTPClientConnection._on_other)(self, command, reply)
         if self._failure is not None:
             return Step.AGAIN
         if code == 421:
@@ -560,10 +562,10 @@ class SMTPClientConnection(Connection[ClientEvent]):
         command.replies.append(reply)
         return len(command.replies) >= command.transaction.accepted or reply.code == 421
 
-    def _on_challenge(self, command: Command, lines: list[bytes]) -> ClientStep:
+    def _on_challenge(self, command: Command, reply: Reply) -> ClientStep:
         self._challenged = command
         try:
-            return AuthChallenge(command, decode_base64(lines[0]))
+            return AuthChallenge(command, decode_base64(reply.text.encode("utf-8")))
         except GrammarError:
             self.auth_cancel()  # a server that cannot write base64 is asked to stop, and refuses the command
             return Step.AGAIN
@@ -585,27 +587,26 @@ class SMTPClientConnection(Connection[ClientEvent]):
         self.state = ClientState.DATA
         return ReadyForData(command, reply)
 
-    def _on_greeting(self, _: Command, reply: Reply, __: list[bytes]) -> None:
+    def _on_greeting(self, _: Command, reply: Reply) -> None:
         self.state = ClientState.START if reply.ok else ClientState.CLOSED
 
-    def _on_ehlo(self, _: Command, reply: Reply, lines: list[bytes]) -> None:
+    def _on_ehlo(self, _: Command, reply: Reply) -> None:
         if reply.ok:
-            self._learn(lines)
+            self._learn(reply.text.split("\n"))
             self.state = ClientState.READY
             self._transaction = None
 
-    def _on_helo(self, _: Command, reply: Reply, lines: list[bytes]) -> None:
+    def _on_helo(self, _: Command, reply: Reply) -> None:
         if reply.ok:
-            self._learn(lines[:1])
+            self._learn(reply.text.split("\n")[:1])
             self.state = ClientState.READY
             self._transaction = None
 
-    def _learn(self, lines: list[bytes]) -> None:
+    def _learn(self, lines: list[str]) -> None:
         """Keep what the server offers. Of a keyword that comes twice the first counts, but AUTH adds up."""
-        texts = [line.decode("utf-8", "backslashreplace") for line in lines[: self.limits.max_keywords + 1]]
-        self.server_name = texts[0].partition(" ")[0]
+        self.server_name = lines[0].partition(" ")[0]
         self.extensions = {}
-        for text in texts[1:]:
+        for text in lines[1 : self.limits.max_keywords + 1]:
             keyword, _, argument = text.partition(" ")
             keyword = keyword.upper() if keyword.isascii() else keyword
             if keyword.startswith("AUTH=") and Tolerance.AUTH_EQUALS in self.config.tolerances:
@@ -617,13 +618,13 @@ class SMTPClientConnection(Connection[ClientEvent]):
                 self.extensions.setdefault(keyword, argument)
         self._terms = Terms(self.config.extensions, self.extensions, self.tls)
 
-    def _on_starttls(self, _: Command, reply: Reply, __: list[bytes]) -> None:
+    def _on_starttls(self, _: Command, reply: Reply) -> None:
         if reply.code == 220:
             self._close_gate()
             if self._failure is None:
                 self._events.append(StartTLS())
 
-    def _on_mail(self, command: Command, reply: Reply, _: list[bytes]) -> None:
+    def _on_mail(self, command: Command, reply: Reply) -> None:
         transaction = command.transaction
         if transaction is None:
             return
@@ -635,7 +636,7 @@ class SMTPClientConnection(Connection[ClientEvent]):
             self._transaction = None
         self._skip(transaction, ("RCPT", "DATA", "BDAT"))
 
-    def _on_rcpt(self, command: Command, reply: Reply, _: list[bytes]) -> None:
+    def _on_rcpt(self, command: Command, reply: Reply) -> None:
         transaction = command.transaction
         if transaction is None:
             return
@@ -644,23 +645,23 @@ class SMTPClientConnection(Connection[ClientEvent]):
         if not transaction.waiting and not transaction.accepted:
             self._skip(transaction, ("DATA", "BDAT"))
 
-    def _on_bdat(self, command: Command, reply: Reply, _: list[bytes]) -> None:
+    def _on_bdat(self, command: Command, reply: Reply) -> None:
         if command.transaction is not None and not reply.ok:
             self._skip(command.transaction, ("BDAT",))
 
-    def _on_xclient(self, _: Command, reply: Reply, __: list[bytes]) -> None:
+    def _on_xclient(self, _: Command, reply: Reply) -> None:
         if reply.code == 220:
             self._forget()
 
-    def _on_rset(self, _: Command, reply: Reply, __: list[bytes]) -> None:
+    def _on_rset(self, _: Command, reply: Reply) -> None:
         if reply.ok:
             self.state = ClientState.READY
 
-    def _on_quit(self, _: Command, __: Reply, ___: list[bytes]) -> None:
+    def _on_quit(self, _: Command, __: Reply) -> None:
         self.state = ClientState.CLOSED
         self._close()
 
-    def _on_other(self, _: Command, __: Reply, ___: list[bytes]) -> None:
+    def _on_other(self, _: Command, __: Reply) -> None:
         """Nothing follows from the reply but the event."""
 
     def _skip(self, transaction: Transaction, verbs: tuple[str, ...]) -> None:
@@ -682,7 +683,7 @@ class SMTPClientConnection(Connection[ClientEvent]):
         return Step.AGAIN
 
 
-_ON_REPLY: dict[str, Callable[[SMTPClientConnection, Command, Reply, list[bytes]], None]] = {
+_ON_REPLY: dict[str, Callable[[SMTPClientConnection, Command, Reply], None]] = {
     "greeting": SMTPClientConnection._on_greeting,
     "EHLO": SMTPClientConnection._on_ehlo,
     "HELO": SMTPClientConnection._on_helo,

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from mailproto._core.codec import printable
 from mailproto.errors import GrammarError, MailProtoError, RemoteProtocolError
 
+_USUAL_LINE = 200  # octets of a line that is worth remembering
 MAX_REPLY_LINE = 512  # octets with the CRLF that a server may send, RFC 5321 section 4.5.3.1.5
 
 _ENHANCED = re.compile(r"([245])\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})", re.ASCII)
@@ -146,28 +147,32 @@ class ReplyParser:
     def __init__(self, max_lines: int, max_size: int) -> None:
         self._max_lines = max_lines
         self._max_size = max_size
-        self._code = b""
+        self._code = 0
         self._lines: list[bytes] = []
         self._size = 0
 
-    def feed(self, line: bytes) -> tuple[int, list[bytes]] | None:
-        """Take a line without its CRLF; return the code and the text lines when it was the last of its reply.
+    def feed(self, line: bytes, *, enhanced: bool) -> Reply | None:
+        """Take a line without its CRLF; return the reply when it was the last line of it.
+
+        With ``enhanced`` the texts begin with a status code, which is taken off (RFC 2034 section 4).
 
         Raises:
             RemoteProtocolError: the line is none of a reply, or the reply grows beyond all bounds.
         """
-        match = _REPLY_LINE.fullmatch(line)
-        if match is None or (self._lines and match[1] != self._code):
-            raise RemoteProtocolError(f"not a reply line: {printable(line)}")
+        if not self._lines and line[3:4] != b"-" and len(line) <= _USUAL_LINE:
+            return _usual_reply(line, enhanced)
+        code, more, text = _split(line)
+        if self._lines and code != self._code:
+            raise RemoteProtocolError(f"not a line of this reply: {printable(line)}")
         self._size += len(line)
         if len(self._lines) >= self._max_lines or self._size > self._max_size:
             raise RemoteProtocolError("an endless reply")
-        self._code = match[1]
-        self._lines.append(match[3] or b"")
-        if match[2] == b"-":
+        self._code = code
+        self._lines.append(text)
+        if more:
             return None
         lines, self._lines, self._size = self._lines, [], 0
-        return int(self._code), lines
+        return _make_reply(code, lines, enhanced)
 
     @property
     def unfinished(self) -> bool:
@@ -175,17 +180,29 @@ class ReplyParser:
         return bool(self._lines)
 
 
-def make_reply(code: int, lines: list[bytes], *, enhanced: bool) -> Reply:
-    """Return the reply of these text lines; with ``enhanced`` the status code in front of each is taken off.
+@functools.lru_cache(maxsize=256)
+def _usual_reply(line: bytes, enhanced: bool) -> Reply:
+    """Return the reply of one line. Servers say the same few things over and over."""
+    code, _, text = _split(line)
+    return _make_reply(code, [text], enhanced)
 
-    The status code counts only if its class is that of the reply (RFC 2034 section 4).
-    """
+
+def _split(line: bytes) -> tuple[int, bool, bytes]:
+    """Return the code of a reply line, whether more lines follow, and its text."""
+    match = _REPLY_LINE.fullmatch(line)
+    if match is None:
+        raise RemoteProtocolError(f"not a reply line: {printable(line)}")
+    return int(match[1]), match[2] == b"-", match[3] or b""
+
+
+def _make_reply(code: int, lines: list[bytes], enhanced: bool) -> Reply:
+    """Return the reply of these text lines. A status code counts only if its class is that of the reply."""
     texts = [_harmless(line.decode("utf-8", "backslashreplace")) for line in lines]
     status: EnhancedStatus | None = None
     if enhanced:
         match = _ENHANCED.match(texts[0])
         if match and int(match[1]) == code // 100 and texts[0][match.end() : match.end() + 1] in ("", " "):
-            status = EnhancedStatus.parse(match[0])
+            status = EnhancedStatus(*map(int, match.groups()))
             texts = [text.removeprefix(match[0]).removeprefix(" ") for text in texts]
     return Reply(code, "\n".join(texts), status)
 
