@@ -45,6 +45,7 @@ T = TypeVar("T")
 ClientStep: TypeAlias = ClientEvent | ConnectionClosed | Step
 
 _LAST_OF_A_FLIGHT = frozenset({"AUTH", "STLS", "QUIT"})
+_MAX_ENTRY = 128  # octets that the lines of a listing may have, one with another
 _LOGINS = frozenset({"PASS", "APOP", "AUTH"})
 
 
@@ -75,6 +76,7 @@ class POP3ClientConnection(Connection[ClientEvent]):
         self._last: Command[Any] | None = None  # the command queued last
         self._challenged = False
         self._lines: list[bytes] = []  # of the listing that is coming in
+        self._room = 0  # octets that it may still have
         self._unstuffer = Unstuffer()
         self._size = 0  # octets so far of the message that is coming in
         self._lenience = Lenience(self.config.tolerances)
@@ -239,6 +241,7 @@ class POP3ClientConnection(Connection[ClientEvent]):
             command = self._unsent.popleft()
             self._waiting.append(command)
             self._send(command.line)
+            command.line = b""  # nothing secret is kept that is not needed any more
             if self.trace is not None:
                 self.trace(self._speaker, command.shown)
         return super().data_to_send()
@@ -356,6 +359,8 @@ class POP3ClientConnection(Connection[ClientEvent]):
     def _on_response(self, command: Command[Any], response: Response) -> ClientStep:
         if response.ok and command.shape is Shape.LISTING:
             self._lines = []
+            capa = command.verb == "CAPA"
+            self._room = self.limits.max_keywords * 512 if capa else self.limits.max_listing * _MAX_ENTRY
             self._mode = self._read_listing
         elif response.ok and command.shape is Shape.MESSAGE:
             self._unstuffer = Unstuffer()
@@ -372,6 +377,7 @@ class POP3ClientConnection(Connection[ClientEvent]):
     def _complete(self, command: Command[Any]) -> None:
         self._waiting.popleft()
         command.done = True
+        command.held = None
         self._challenged = False
         self._mode = self._read
 
@@ -423,7 +429,8 @@ class POP3ClientConnection(Connection[ClientEvent]):
             self._trace_line(line)
             if line == b".":
                 return self._end_listing(self._waiting[0])
-            if len(lines) >= self.limits.max_listing:
+            self._room -= len(line) + 2
+            if len(lines) >= self.limits.max_listing or self._room < 0:
                 return self._break(RemoteProtocolError("an endless listing"))
             lines.append(line[1:] if line[:1] == b"." else line)
         return self._starved()

@@ -57,7 +57,7 @@ class Command(Generic[T]):
         held: bytes | None = None,
     ) -> None:
         self.verb = verb
-        self.line = line
+        self.line = line  # empty once it was sent
         self.shown = line[:-2] if shown is None else shown
         self.shape = shape
         self.parse = parse

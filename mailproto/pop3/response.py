@@ -84,6 +84,8 @@ def encode_response(response: Response) -> bytes:
 def parse_response(line: bytes) -> Response:
     """Return what the first line of a response says. The text may be anything, or nothing.
 
+    A response code is known by its form, whether or not the server has announced RESP-CODES.
+
     Raises:
         GrammarError: the line does not begin with a status indicator.
     """

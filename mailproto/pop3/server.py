@@ -95,7 +95,9 @@ class POP3ServerConnection(AnsweringConnection):
         self._commands_left -= 1
         if self._commands_left < 0:
             return self._give_up(responses.TOO_MANY_COMMANDS)
-        if self.state is ServerState.NAMED:  # PASS comes right behind USER or not at all
+        if self.state is ServerState.TRANSACTION:
+            self.progress += 1  # any command does, to be waited for again (RFC 1939 section 3)
+        elif self.state is ServerState.NAMED:  # PASS comes right behind USER or not at all
             self._enter(ServerState.AUTHORIZATION)
         try:
             return handler(self, argument if space else None)
@@ -160,12 +162,13 @@ class POP3ServerConnection(AnsweringConnection):
         return self._ask(Apop(_word(name), self._timestamp, digest.decode("ascii")))
 
     def _auth(self, argument: bytes | None) -> ServerStep:
+        offered = self.auth_mechanisms
         self._check_login(bool(self.config.auth_mechanisms))
         if argument is None:  # how clients asked before CAPA
-            return self._count_junk() or self._say_lines("+OK Mechanisms follow", self.config.auth_mechanisms)
+            return self._count_junk() or self._say_lines("+OK Mechanisms follow", offered)
         name, space, response = argument.partition(b" ")
         mechanism = name.upper().decode("ascii")
-        if mechanism not in self.config.auth_mechanisms:
+        if mechanism not in offered:
             raise Refusal(responses.AUTH_MECHANISM)
         if not space:
             return self._ask(Auth(mechanism))
@@ -176,10 +179,6 @@ class POP3ServerConnection(AnsweringConnection):
             raise Refusal(responses.UNKNOWN)
         if not self._login_allowed:
             raise Refusal(responses.TLS_REQUIRED)
-
-    @property
-    def _login_allowed(self) -> bool:
-        return self.tls is not None or self.config.allow_plaintext_auth
 
     def _stls(self, argument: bytes | None) -> ServerStep:
         _nothing(argument)
@@ -198,8 +197,8 @@ class POP3ServerConnection(AnsweringConnection):
         yield from ("TOP", "UIDL", "PIPELINING", "RESP-CODES", "AUTH-RESP-CODE")
         if self._login_allowed and self.config.user:
             yield "USER"
-        if self._login_allowed and self.config.auth_mechanisms:
-            yield " ".join(("SASL", *self.config.auth_mechanisms))
+        if self.auth_mechanisms:
+            yield " ".join(("SASL", *self.auth_mechanisms))
         if self.config.starttls and self.tls is None and self.state is not ServerState.TRANSACTION:
             yield "STLS"
         yield from self.config.extra_capabilities

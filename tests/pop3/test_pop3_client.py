@@ -306,6 +306,35 @@ def test_a_listing_without_end_is_not_kept() -> None:
             conn.next_event()
 
 
+@pytest.mark.parametrize("command", ["list", "capa"])
+def test_nor_is_a_listing_of_long_lines(command: str) -> None:
+    conn = logged_in(POP3ClientConfig(limits=Limits(max_listing=10, max_keywords=2)))
+    getattr(conn, command)()
+    conn.data_to_send()
+    conn.receive_data(b"+OK\r\n1 " + b"1" * 700 + b"\r\n2 " + b"2" * 700 + b"\r\n")
+    with pytest.raises(RemoteProtocolError, match="an endless listing"):
+        events(conn)
+
+
+def test_what_was_sent_is_not_kept() -> None:
+    """SECURITY S99."""
+    conn = greeted()
+    conn.user("ada")
+    password = conn.pass_("hunter2")
+    conn.data_to_send()
+    conn.receive_data(b"+OK\r\n")
+    events(conn)
+    assert conn.data_to_send() == b"PASS hunter2\r\n"
+    assert not any("hunter2" in repr(getattr(password, name)) for name in password.__slots__)
+    exchange = greeted().auth("PLAIN", b"\0ada\0hunter2")
+    assert exchange.held == b"\0ada\0hunter2"
+    conn = greeted()
+    exchange = conn.auth("PLAIN", b"\0ada\0hunter2")
+    conn.data_to_send()
+    talk(conn, b"-ERR no\r\n")
+    assert exchange.held is None
+
+
 def test_a_message_of_any_length_and_of_one_line_passes() -> None:
     conn = logged_in()
     conn.retr(1)

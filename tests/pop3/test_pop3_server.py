@@ -376,6 +376,21 @@ def test_how_long_to_wait() -> None:
     assert Limits().session_timeout >= 600, "RFC 1939 section 3"
 
 
+def test_any_command_of_who_is_logged_in_begins_the_wait_anew() -> None:
+    """RFC 1939 section 3. Before login all that leads nowhere has to fit into one wait."""
+    conn = in_transaction()
+    for command in (b"NOOP\r\n", b"STAT\r\n", b"LIST\r\n", b"DELE 1\r\n", b"XYZ\r\n"):
+        before = conn.progress
+        talk(conn, command)
+        assert conn.progress > before
+    conn = make()
+    conn.next_event()
+    conn.accept()
+    before = conn.progress
+    assert talk(conn, b"CAPA\r\nUSER ada\r\n") is None
+    assert conn.progress == before
+
+
 def test_progress_grows_with_a_message_on_its_way() -> None:
     limits = Limits(min_data_rate=10, data_timeout=10)
     conn = in_transaction([b"x" * 998 + b"\r\n"], POP3ServerConfig(allow_plaintext_auth=True, limits=limits))
