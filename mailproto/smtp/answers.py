@@ -60,6 +60,7 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
         self._body: BodyReader | None = None
         self._chunks = ChunkSource()
         self._draining = False
+        self._mail_refused = False  # and since then nothing was said but what hangs on it
 
     # Answers.
 
@@ -89,7 +90,7 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
             LocalProtocolError: nothing is pending and no message comes in.
             GrammarError: not such a code; nothing was answered.
         """
-        if self._pending is None and self._body is not None and not self._body.done:
+        if self._pending is None and self._body is not None:
             self._refuse_body(_refusal(replies.REJECTED[MessageEnd], code, text, enhanced))
         else:
             self._answer(_refusal(self._usual(replies.REJECTED), code, text, enhanced))
@@ -210,6 +211,7 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
         self._say(reply)
 
     def _answered_mail(self, event: ServerEvent, reply: Reply, accepted: bool) -> None:
+        self._mail_refused = not accepted
         if accepted and isinstance(event, Mail):
             self.envelope = Envelope(event)
             self.state = ServerState.MAIL
@@ -298,6 +300,9 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
     # Saying it.
 
     def _hang_up(self, reply: Reply, reason: str) -> ServerStep:
+        if self._gate:  # the client waits for a handshake, and words in clear are none
+            self._fail(reason)
+            return Step.AGAIN
         self._pending = None
         self.state = ServerState.CLOSED
         self._say(reply)

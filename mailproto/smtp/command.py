@@ -31,14 +31,14 @@ class CommandLine(NamedTuple):
 
 
 def parse_command(line: bytes) -> CommandLine:
-    """Split a line into verb and argument.
+    """Split a line into verb and argument. Spaces at its end are tolerated (RFC 5321 section 4.1.1).
 
     Raises:
         GrammarError: control characters, among them the bare CR or LF that one day somebody takes for a line end.
     """
     if _CONTROL.search(line):
         raise GrammarError("a control character in a command")
-    verb, _, argument = line.partition(b" ")
+    verb, _, argument = line.rstrip(b" ").partition(b" ")
     return CommandLine(_VERBS.get(verb) or verb.upper().decode("ascii", "replace"), argument)
 
 
@@ -67,7 +67,7 @@ def parse_path_argument(
     if text[:1] == " " and Tolerance.SPACE_AFTER_COLON in tolerances:
         text = text.lstrip(" ")
         used.append(Tolerance.SPACE_AFTER_COLON)
-    if text[:1] != "<" and Tolerance.MISSING_BRACKETS in tolerances:
+    if text[:1] not in ("<", " ", "") and Tolerance.MISSING_BRACKETS in tolerances:
         address, space, rest = text.partition(" ")
         text = f"<{address}>{space}{rest}"
         used.append(Tolerance.MISSING_BRACKETS)
@@ -75,11 +75,14 @@ def parse_path_argument(
 
 
 def decode_argument(argument: bytes) -> str:
-    """Return the argument as text; what is not UTF-8 is a `GrammarError`."""
+    """Return the argument as text; not UTF-8, or a line end of Unicode, is a `GrammarError`."""
     try:
-        return argument.decode("utf-8")
+        text = argument.decode("utf-8")
     except UnicodeDecodeError:
         raise GrammarError("not UTF-8") from None
+    if not text.isascii() and not _ARGUMENT.fullmatch(text):
+        raise GrammarError("a line end or a control character of Unicode")
+    return text
 
 
 def parse_chunk(argument: bytes) -> tuple[int, bool] | None:

@@ -19,7 +19,7 @@ from mailproto.sasl.base import Auth, AuthResponse
 from mailproto.smtp import replies
 from mailproto.smtp.answers import AnsweringConnection, ServerStep
 from mailproto.smtp.attributes import XCLIENT_NAMES, XFORWARD_NAMES, parse_attributes
-from mailproto.smtp.body import BodyReader
+from mailproto.smtp.body import BodyReader, ChunkSource
 from mailproto.smtp.command import (
     SECRET,
     CommandLine,
@@ -55,6 +55,7 @@ _IDLE = frozenset({ServerState.CONNECTED, ServerState.START, ServerState.READY, 
 # The first words of protocols whose clients are tricked into talking to mail servers.
 _FOREIGN = ("GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PATCH", "HOST:")
 _CLIENT_HELLO = b"\x16\x03"
+_BEHIND_MAIL = ("RCPT", "DATA", "BDAT")
 
 
 class SMTPServerConnection(AnsweringConnection):
@@ -101,7 +102,8 @@ class SMTPServerConnection(AnsweringConnection):
             self.close()
 
     def _at_rest(self) -> bool:
-        return self.state in _IDLE and not self._buffer
+        between_lines = self._mode in (self._read, self._read_command) and not self._buffer
+        return between_lines and self.state in _IDLE
 
     # Reading.
 
@@ -110,15 +112,17 @@ class SMTPServerConnection(AnsweringConnection):
         return self._ask(Connected())
 
     def _read_command(self) -> ServerStep:
+        if self._draining and self.envelope is None:
+            return self._hang_up(replies.SHUTTING_DOWN, "shut down")
         try:
             line = self._buffer.take_line(self.limits.max_line)
         except LineTooLongError:
+            if self._buffer.peek(2) == _CLIENT_HELLO:
+                return self._foreign()
             self._mode = self._skip_line
             return self._refuse("", replies.LINE_TOO_LONG)
         if line is None:
-            return Step.STARVED
-        if self._draining and self.envelope is None:
-            return self._hang_up(replies.SHUTTING_DOWN, "shut down")
+            return self._foreign() if self._buffer.peek(2) == _CLIENT_HELLO else Step.STARVED
         return self._dispatch(line)
 
     def _skip_line(self) -> ServerStep:
@@ -143,10 +147,14 @@ class SMTPServerConnection(AnsweringConnection):
             return self._foreign() if verb in _FOREIGN else self._refuse("", replies.UNKNOWN)
         self._trace_command(command, line)
         outcome = RULES[self.state, verb]
+        if verb not in _BEHIND_MAIL:
+            self._mail_refused = False
         if verb == "BDAT":
             return self._on_bdat(command.argument, outcome)
         if outcome in replies.NOT_A_TRANSACTION:
-            return self._refuse(verb, self._not_a_transaction(outcome))
+            # Whoever pipelines has said this before the refusal was there (RFC 2920 section 3.1): no fault of his.
+            ahead = outcome is Outcome.NO_RECIPIENTS or self._mail_refused
+            return self._refuse(verb, self._not_a_transaction(outcome), count=not ahead)
         try:
             return _HANDLERS[verb](self, command.argument)
         except GrammarError:
@@ -187,7 +195,7 @@ class SMTPServerConnection(AnsweringConnection):
         if farewell is not None:
             return self._hang_up(farewell, "too many failed logins")
         name, space, initial = argument.partition(b" ")
-        mechanism = decode_argument(name).upper()
+        mechanism = decode_argument(name.upper())
         if mechanism not in self.config.auth_mechanisms:
             return self._refuse("AUTH", replies.AUTH_MECHANISM if name else replies.BAD_ARGUMENTS)
         if not space:
@@ -267,9 +275,11 @@ class SMTPServerConnection(AnsweringConnection):
         farewell = self._budget.count_junk() if not size and not last else None
         if farewell is not None:
             return self._hang_up(farewell, "too many empty chunks")
-        self._chunks.begin(size, last)
         if outcome is Outcome.ASK:
+            self._chunks = ChunkSource()  # a new one, for the old may hold back the end of a message that was reset
+            self._chunks.begin(size, last)
             return self._ask(Data(chunked=True))
+        self._chunks.begin(size, last)
         self.state = ServerState.DATA
         self._mode = self._read_body
         return Step.AGAIN
@@ -421,6 +431,8 @@ class SMTPServerConnection(AnsweringConnection):
         farewell = self._budget.count_error() if count else None
         if farewell is not None:
             return self._hang_up(farewell, "too many errors")
+        if verb == "MAIL":
+            self._mail_refused = True
         self._say(reply)
         return CommandRejected(verb, reply)
 
@@ -438,10 +450,9 @@ class SMTPServerConnection(AnsweringConnection):
 
 def _name(argument: bytes) -> str:
     """Return what a client calls itself. Any word will do, for the RFC forbids to make mail depend on it."""
-    name = decode_argument(argument)
-    if not name or " " in name or len(name) > 255:
+    if not 0 < len(argument) <= 255 or b" " in argument or not argument.isascii():
         raise GrammarError("not a name")
-    return name
+    return argument.decode("ascii")
 
 
 def _text(argument: bytes) -> str:
