@@ -16,7 +16,7 @@ from mailproto.address import POSTMASTER, Address
 from mailproto.errors import Reject
 from mailproto.maildrop.base import Maildrop
 from mailproto.pop3.snapshot import Snapshot
-from mailproto.sasl.base import PasswordCheck
+from mailproto.sasl.identity import PasswordCheck
 from mailproto.smtp.events import Envelope, Rcpt
 
 NOT_LOCAL = Reject(550, "Relaying denied", "5.7.1")

@@ -45,8 +45,9 @@ class ConnectionClosed:
 class TLSInfo:
     """What an adapter knows of an established TLS session.
 
-    ``peer_certificate`` is the peer's certificate in DER form, and only ever a verified one.
-    ``channel_bindings`` maps a binding type of RFC 5929 to its data, where the adapter can know it.
+    ``peer_certificate`` is the peer's certificate in DER form, and only ever a verified one; ``peer_names`` are the
+    names in its subjectAltName, pairs such as ``("email", "ada@example.org")``.
+    ``channel_bindings`` maps a binding type of RFC 5929 or RFC 9266 to its data, where the adapter can know it.
     """
 
     version: str = ""
@@ -54,3 +55,4 @@ class TLSInfo:
     server_name: str | None = None
     peer_certificate: bytes | None = field(default=None, repr=False)
     channel_bindings: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    peer_names: tuple[tuple[str, str], ...] = ()

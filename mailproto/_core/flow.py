@@ -36,11 +36,13 @@ class Want(enum.Enum):
 class Call:
     """A call of the application's code; its result is sent back, its exception is thrown into the flow.
 
-    Under asyncio the function may return an awaitable, whose result then counts.
+    Under asyncio the function may return an awaitable, whose result then counts. What is ``slow`` is no code of the
+    application's but a computation that takes long: a driver that serves others meanwhile runs it in a thread.
     """
 
     function: Callable[..., Any]
     arguments: tuple[Any, ...] = ()
+    slow: bool = False
 
 
 @dataclass(slots=True)

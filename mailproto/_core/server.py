@@ -19,6 +19,11 @@ class ServerConnection(Connection[EventT]):
     _speaker = "S"
     _other = "C"
 
+    @property
+    def auth_mechanisms(self) -> tuple[str, ...]:
+        """The SASL mechanisms that are offered as things stand, best first."""
+        raise NotImplementedError
+
     def accept(self, text: str | None = None) -> None:
         """Answer the `pending` event with yes; ``text`` replaces the usual words of the reply."""
         raise NotImplementedError

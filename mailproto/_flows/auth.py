@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, TypeVar
 
-from mailproto._core.flow import Flow
+from mailproto._core.flow import Call, Flow
 from mailproto._core.server import ServerConnection
 from mailproto._flows.hooks import call_hook
 from mailproto._flows.reading import read_event
 from mailproto.errors import GrammarError, Reject
-from mailproto.sasl.base import Auth, AuthResponse, Challenge, Identity, Question, ServerMechanisms
+from mailproto.sasl.base import (
+    Auth,
+    AuthResponse,
+    Challenge,
+    Channel,
+    Compute,
+    Identity,
+    InitialResponseError,
+    Question,
+    Request,
+    ServerMechanisms,
+)
 
 EventT = TypeVar("EventT")
 
+logger = logging.getLogger("mailproto")
+
 MALFORMED = Reject(501, "Malformed authentication response", "5.5.2")
+NO_INITIAL_RESPONSE = Reject(501, "The server begins this exchange", "5.7.0")
+NOT_KNOWN = Reject(504, "Authentication mechanism not available", "5.5.4")
 
 
 def authenticate(
@@ -28,31 +44,43 @@ def authenticate(
     Raises:
         Reject: a response broke the mechanism's grammar, or the application refused in its own words.
     """
-    exchange = mechanisms[event.mechanism].start(event.initial_response)
+    mechanism = mechanisms.get(event.mechanism)
+    if mechanism is None:
+        logger.error("the mechanism %s is offered, and nobody knows it", event.mechanism)
+        raise NOT_KNOWN
+    channel = Channel(conn.tls, conn.auth_mechanisms)
+    exchange = mechanism.start(event.initial_response)
     reply: object = None
-    while True:
-        try:
+    try:
+        while True:
             step = exchange.send(reply)
-        except StopIteration as stop:
-            identity: Identity | None = stop.value
-            return identity
-        except GrammarError:
-            raise MALFORMED from None
-        if isinstance(step, Question):
-            reply = yield from _ask(step, handler, session)
-        else:
-            response = yield from _challenge(conn, step)
-            if response is None:
-                return None
-            reply = response
+            if isinstance(step, Challenge):
+                reply = yield from _challenge(conn, step)
+                if reply is None:
+                    return None
+            else:
+                reply = yield from _grant(step, channel, handler, session)
+    except StopIteration as stop:
+        identity: Identity | None = stop.value
+        return identity
+    except InitialResponseError:
+        raise NO_INITIAL_RESPONSE from None
+    except GrammarError:
+        raise MALFORMED from None
+    finally:
+        exchange.close()
 
 
-def _ask(question: Question, handler: Any, session: Any) -> Flow[Any]:
-    """Put a mechanism's question to the application; where nobody answers it, the answer is no."""
-    hook = getattr(handler, question.hook, None)
+def _grant(request: Request, channel: Channel, handler: Any, session: Any) -> Flow[Any]:
+    """Return what a mechanism wants; to a question that nobody answers, the answer is no."""
+    if isinstance(request, Compute):
+        return (yield Call(request.function, request.arguments, slow=True))
+    if not isinstance(request, Question):
+        return channel
+    hook = getattr(handler, request.hook, None)
     if hook is None:
         return None
-    return (yield from call_hook(hook, session, question))
+    return (yield from call_hook(hook, session, *request.arguments()))
 
 
 def _challenge(conn: ServerConnection[EventT], challenge: Challenge) -> Flow[bytes | None]:

@@ -14,6 +14,7 @@ from mailproto.pop3.config import POP3ServerConfig
 from mailproto.pop3.flows import server as pop3
 from mailproto.pop3.server import POP3ServerConnection
 from mailproto.sasl.base import ServerMechanisms
+from mailproto.sasl.choice import default_mechanisms
 from mailproto.smtp.config import SMTPServerConfig
 from mailproto.smtp.flows import server as smtp
 from mailproto.smtp.server import SMTPServerConnection
@@ -102,15 +103,13 @@ def _complete(
 ) -> ConfigT:
     """Return ``config`` with what follows from the rest.
 
-    STARTTLS is offered where there is a context for it. All ``mechanisms`` are offered, if the config names none,
-    where the handler has the hook that they ask.
+    STARTTLS is offered where there is a context for it; and, if the config names no mechanisms, those that the
+    handler surely answers.
 
     Raises:
         LocalProtocolError: there is no context for implicit TLS.
     """
     if implicit_tls and tls is None:
         raise LocalProtocolError("implicit TLS needs a TLS context")
-    names = config.auth_mechanisms
-    if not names and hasattr(handler, "on_auth"):
-        names = tuple(mechanisms)
+    names = config.auth_mechanisms or default_mechanisms(handler, mechanisms)
     return replace(config, starttls=tls is not None and not implicit_tls, auth_mechanisms=names)

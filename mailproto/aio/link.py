@@ -112,6 +112,8 @@ class Link(asyncio.Protocol):
             value = error = None
             if type(wish) is Call:
                 try:
+                    if wish.slow:
+                        return self._loop.run_in_executor(None, wish.function, *wish.arguments)
                     value = wish.function(*wish.arguments)
                 except Exception as raised:
                     error = raised

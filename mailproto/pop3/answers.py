@@ -24,6 +24,7 @@ from mailproto.pop3.response import Response, encode_response, refusal
 from mailproto.pop3.rules import ServerState
 from mailproto.pop3.snapshot import MessageInfo
 from mailproto.sasl.base import Auth, AuthResponse
+from mailproto.sasl.choice import offerable
 
 ServerStep: TypeAlias = ServerEvent | ConnectionClosed | Step
 
@@ -74,6 +75,15 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
     def _opened(self) -> None:
         """Learn that a login was accepted."""
         raise NotImplementedError
+
+    @property
+    def auth_mechanisms(self) -> tuple[str, ...]:
+        """The SASL mechanisms that are offered as things stand: in clear none, unless that is allowed."""
+        return offerable(self.config.auth_mechanisms, self.tls) if self._login_allowed else ()
+
+    @property
+    def _login_allowed(self) -> bool:
+        return self.tls is not None or self.config.allow_plaintext_auth
 
     def challenge(self, data: bytes) -> None:
         """Answer a pending `Auth` or `AuthResponse` with a challenge; the next event is the response to it.

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from mailproto.errors import GrammarError
 from mailproto.sasl.base import Question
-from mailproto.sasl.plain import encode_utf8
+from mailproto.sasl.text import encode_utf8
 
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+"
 _TIMESTAMP = re.compile(rf"<{_ATOM}@(?:{_ATOM}|\[[!-Z^-~]+\])>")

@@ -1,47 +1,119 @@
 """SASL (RFC 4422) for SMTP AUTH (RFC 4954) and POP3 AUTH (RFC 5034), client and server.
 
-A mechanism of your own is a class with ``name``, ``reveals_secret`` and ``start``; see `ClientMechanism` and
-`ServerMechanism`, and `mailproto.sasl.plain` for how short one is.
+A mechanism of your own is a class with ``name``, ``reveals_secret`` and ``start``, and on the client ``fits``; see
+`ClientMechanism` and `ServerMechanism`, and `mailproto.sasl.plain` for how short one is.
 """
 
+from mailproto.sasl.anonymous import AnonymousCheck, AnonymousClient, AnonymousServer
 from mailproto.sasl.base import (
     Auth,
     AuthResponse,
     Challenge,
+    Channel,
+    ChannelRequest,
     ClientExchange,
     ClientMechanism,
     ClientMechanisms,
+    Compute,
     Credentials,
+    CredentialsSource,
     Identity,
-    PasswordCheck,
+    InitialResponseError,
     Question,
+    Request,
     ServerExchange,
     ServerMechanism,
     ServerMechanisms,
 )
-from mailproto.sasl.choice import CLIENT_MECHANISMS, SERVER_MECHANISMS, choose_mechanism
+from mailproto.sasl.binding import ChannelBinding, client_bindings, end_point_binding, server_bindings
+from mailproto.sasl.choice import (
+    CLIENT_MECHANISMS,
+    SERVER_MECHANISMS,
+    choose_mechanism,
+    client_mechanisms,
+    default_mechanisms,
+    offerable,
+    server_mechanisms,
+)
+from mailproto.sasl.cram_md5 import CramMD5Check, CramMD5Client, CramMD5Server
+from mailproto.sasl.external import ExternalCheck, ExternalClient, ExternalServer
+from mailproto.sasl.identity import Authorization, PasswordCheck, authorize, identify
 from mailproto.sasl.login import LoginClient, LoginServer
 from mailproto.sasl.plain import PlainClient, PlainServer
+from mailproto.sasl.scram_client import ScramClient
+from mailproto.sasl.scram_key import ScramKey, ScramPassword, decoy_scram_key, make_scram_key
+from mailproto.sasl.scram_server import ScramKeyRequest, ScramServer
+from mailproto.sasl.text import saslprep
+from mailproto.sasl.tokens import (
+    OAuthBearerClient,
+    OAuthBearerServer,
+    TokenCheck,
+    TokenError,
+    TokenRefusedError,
+    XOAuth2Client,
+    XOAuth2Server,
+)
 
 __all__ = [
     "CLIENT_MECHANISMS",
     "SERVER_MECHANISMS",
+    "AnonymousCheck",
+    "AnonymousClient",
+    "AnonymousServer",
     "Auth",
     "AuthResponse",
+    "Authorization",
     "Challenge",
+    "Channel",
+    "ChannelBinding",
+    "ChannelRequest",
     "ClientExchange",
     "ClientMechanism",
     "ClientMechanisms",
+    "Compute",
+    "CramMD5Check",
+    "CramMD5Client",
+    "CramMD5Server",
     "Credentials",
+    "CredentialsSource",
+    "ExternalCheck",
+    "ExternalClient",
+    "ExternalServer",
     "Identity",
+    "InitialResponseError",
     "LoginClient",
     "LoginServer",
+    "OAuthBearerClient",
+    "OAuthBearerServer",
     "PasswordCheck",
     "PlainClient",
     "PlainServer",
     "Question",
+    "Request",
+    "ScramClient",
+    "ScramKey",
+    "ScramKeyRequest",
+    "ScramPassword",
+    "ScramServer",
     "ServerExchange",
     "ServerMechanism",
     "ServerMechanisms",
+    "TokenCheck",
+    "TokenError",
+    "TokenRefusedError",
+    "XOAuth2Client",
+    "XOAuth2Server",
+    "authorize",
     "choose_mechanism",
+    "client_bindings",
+    "client_mechanisms",
+    "decoy_scram_key",
+    "default_mechanisms",
+    "end_point_binding",
+    "identify",
+    "make_scram_key",
+    "offerable",
+    "saslprep",
+    "server_bindings",
+    "server_mechanisms",
 ]

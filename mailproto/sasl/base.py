@@ -1,14 +1,18 @@
 """What a SASL mechanism is here: a tiny machine from challenge to response (RFC 4422 section 3), for both sides.
 
 A mechanism is a generator, so that a dialogue of any length reads from top to bottom. It knows neither SMTP nor
-POP3, neither base64 nor the network. No initial response and an empty one are different things: None and ``b""``.
+POP3, neither base64 nor the network; what it wants besides speaking to its peer, it yields as a `Request`. No initial
+response and an empty one are different things: None and ``b""``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, TypeAlias
+from typing import Any, ClassVar, NoReturn, Protocol, TypeAlias
+
+from mailproto._core.events import TLSInfo
+from mailproto.errors import GrammarError
 
 
 @dataclass(slots=True)
@@ -33,27 +37,82 @@ class AuthResponse:
 class Credentials:
     """What a client authenticates with.
 
-    ``username`` is whose secret it is (authcid); ``authzid`` is whom to act as, when that is somebody else.
+    ``username`` is whose secret it is (authcid); ``authzid`` is whom to act as, when that is somebody else. The
+    secret is a password, or the ``token`` of RFC 6750, or neither: then it is the certificate shown in TLS.
     """
 
-    username: str
-    password: str = field(repr=False)
+    username: str = ""
+    password: str = field(default="", repr=False)
     authzid: str | None = None
+    token: str = field(default="", repr=False)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("credentials are not to be stored")
 
 
-ClientExchange: TypeAlias = Generator[bytes | None, bytes, None]
-"""Yields the initial response (or None), then is sent each challenge and yields its response."""
+CredentialsSource: TypeAlias = Credentials | Callable[[], Credentials | Awaitable[Credentials]]
+"""Credentials, or what returns them when they are about to be used, so that a token can be fresh. Under asyncio it
+may be a coroutine function."""
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """What an exchange may know of the connection that it runs on.
+
+    Attributes:
+        tls: the TLS session, None in clear.
+        offered: the names of the mechanisms that the server offers.
+        bindings: channel binding data by type (RFC 5056), of the types that may be used, best first.
+    """
+
+    tls: TLSInfo | None = None
+    offered: tuple[str, ...] = ()
+    bindings: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+
+
+class Request:
+    """What a mechanism yields when it wants something of its own side. It is sent the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelRequest(Request):
+    """A mechanism wants to see its `Channel`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compute(Request):
+    """A mechanism wants the result of ``function(*arguments)``, which takes long enough to stop an event loop."""
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...] = field(repr=False)
+
+
+ClientExchange: TypeAlias = Generator[bytes | Request | None, Any, None]
+"""Yields the initial response (or None), then is sent each challenge and yields its response. At the end it is sent
+None when the server says that it was a success, and has thrown into it the `AuthenticationError` that it was a
+failure. It raises what it has against that: an exchange that yields more was not over."""
 
 
 class ClientMechanism(Protocol):
     """The client's side of a mechanism."""
 
-    name: str
-    reveals_secret: bool
-    """Whether whoever reads the exchange can read the secret, so that it has to be under TLS."""
+    @property
+    def name(self) -> str:
+        """The name by which it is offered, in upper case."""
+
+    @property
+    def reveals_secret(self) -> bool:
+        """Whether whoever reads the exchange can read the secret, so that it has to be under TLS."""
+
+    def fits(self, credentials: Credentials) -> bool:
+        """Say whether the credentials are of the kind that the mechanism needs."""
 
     def start(self, credentials: Credentials) -> ClientExchange:
-        """Begin a new exchange."""
+        """Begin a new exchange.
+
+        The exchange raises `GrammarError` if it cannot write the credentials, and `AuthenticationError` if it does
+        not want to go on with this server.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,39 +122,35 @@ class Challenge:
     data: bytes = field(repr=False)
 
 
-class Question:
+class Question(Request):
     """A server's mechanism wants to know something that only the application can tell.
 
-    ``hook`` names the method of the server's handler that is asked.
+    ``hook`` names the method of the server's handler that is asked, with the session and what `arguments` returns.
     """
 
     hook: ClassVar[str] = "on_auth"
 
-
-@dataclass(frozen=True, slots=True)
-class PasswordCheck(Question):
-    """Is this the password of that user? The answer is true, or the name of the identity, or false.
-
-    ``authzid`` is None unless the client asked to act as somebody.
-    """
-
-    mechanism: str
-    username: str
-    password: str = field(repr=False)
-    authzid: str | None = None
+    def arguments(self) -> tuple[Any, ...]:
+        """Return what the hook gets besides the session: this question."""
+        return (self,)
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who a client turned out to be, and by which mechanism."""
+    """Who a client turned out to be, and by which mechanism. ``authzid`` is whom it may act as, if not itself."""
 
     name: str
     mechanism: str
     authzid: str | None = None
 
+    @property
+    def user(self) -> str:
+        """Whom the client acts as: whose maildrop it gets, and whose mail it sends."""
+        return self.name if self.authzid is None else self.authzid
 
-ServerExchange: TypeAlias = Generator[Challenge | Question, Any, Identity | None]
-"""Is begun with None and sent the initial response (or None); yields challenges and questions and is sent the
+
+ServerExchange: TypeAlias = Generator[Challenge | Request, Any, Identity | None]
+"""Is begun with None and sent the initial response (or None); yields challenges and requests and is sent the
 responses and answers; returns the identity, or None when the client failed to prove it. A response that breaks
 the mechanism's grammar raises `GrammarError`."""
 
@@ -103,22 +158,20 @@ the mechanism's grammar raises `GrammarError`."""
 class ServerMechanism(Protocol):
     """The server's side of a mechanism."""
 
-    name: str
-    reveals_secret: bool
+    @property
+    def name(self) -> str:
+        """The name by which it is offered, in upper case."""
+
+    @property
+    def reveals_secret(self) -> bool:
+        """Whether whoever reads the exchange can read the secret."""
 
     def start(self, initial_response: bytes | None) -> ServerExchange:
         """Begin a new exchange, with what the client sent along, or None."""
 
 
-def identify(check: PasswordCheck, answer: object) -> Identity | None:
-    """Return the identity that the application's ``answer`` to ``check`` stands for, None if it said no.
-
-    To act as somebody else is a decision of its own, which a password alone does not make (RFC 4616 section 2).
-    """
-    if not answer or check.authzid not in (None, check.username):
-        return None
-    name = answer if isinstance(answer, str) else check.username
-    return Identity(name, check.mechanism, check.authzid)
+class InitialResponseError(GrammarError):
+    """A client sent an initial response with a mechanism in which the server begins (RFC 4954 section 4)."""
 
 
 ClientMechanisms: TypeAlias = Mapping[str, ClientMechanism]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from mailproto.errors import GrammarError
-from mailproto.sasl.base import Challenge, ClientExchange, Credentials, PasswordCheck, ServerExchange, identify
-from mailproto.sasl.plain import decode_utf8, encode_utf8
+from mailproto.sasl.base import Challenge, ClientExchange, Credentials, ServerExchange
+from mailproto.sasl.identity import PasswordCheck, identify
+from mailproto.sasl.text import decode_utf8, encode_utf8
 
 
 class Login:
@@ -16,6 +17,10 @@ class Login:
 
 class LoginClient(Login):
     """The client's side. The first challenge asks for the user, the second for the password, whatever they say."""
+
+    def fits(self, credentials: Credentials) -> bool:
+        """Say whether there is a user name and a password, and nobody else to act as."""
+        return bool(credentials.username and credentials.password) and credentials.authzid is None
 
     def start(self, credentials: Credentials) -> ClientExchange:
         """Yield nothing to begin with, then the name, then the password.

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from mailproto.errors import GrammarError
-from mailproto.sasl.base import (
-    Challenge,
-    ClientExchange,
-    Credentials,
-    PasswordCheck,
-    ServerExchange,
-    identify,
-)
+from mailproto.sasl.base import Challenge, ClientExchange, Credentials, ServerExchange
+from mailproto.sasl.identity import PasswordCheck, authorize, identify, prepare_authzid
+from mailproto.sasl.text import decode_utf8, encode_utf8
 
 
 class Plain:
@@ -22,6 +17,10 @@ class Plain:
 
 class PlainClient(Plain):
     """The client's side."""
+
+    def fits(self, credentials: Credentials) -> bool:
+        """Say whether there is a user name and a password."""
+        return bool(credentials.username and credentials.password)
 
     def start(self, credentials: Credentials) -> ClientExchange:
         """Yield ``authzid NUL authcid NUL password``.
@@ -42,12 +41,13 @@ class PlainServer(Plain):
             response = yield Challenge(b"")
         check = parse_plain(response)
         answer = yield check
-        return identify(check, answer)
+        return (yield from authorize(identify(check, answer), check.authzid, check.username))
 
 
 def encode_plain(credentials: Credentials) -> bytes:
     """Return the message of RFC 4616 section 2 for these credentials."""
-    parts = (credentials.authzid or "", credentials.username, credentials.password)
+    authzid = prepare_authzid(credentials.authzid or "")
+    parts = (authzid or "", credentials.username, credentials.password)
     if not credentials.username or not credentials.password:
         raise GrammarError("the user name and the password must not be empty")
     if any("\0" in part for part in parts):
@@ -65,21 +65,4 @@ def parse_plain(response: bytes) -> PasswordCheck:
     if len(parts) != 3 or not parts[1] or not parts[2]:
         raise GrammarError("not a PLAIN message")
     authzid, username, password = map(decode_utf8, parts)
-    return PasswordCheck("PLAIN", username, password, authzid or None)
-
-
-def encode_utf8(text: str) -> bytes:
-    """Return ``text`` in UTF-8; a lone surrogate is a `GrammarError`, whose text does not show the secret."""
-    try:
-        return text.encode("utf-8")
-    except UnicodeEncodeError:
-        raise GrammarError("a user name or password that UTF-8 cannot say") from None
-
-
-def decode_utf8(data: bytes) -> str:
-    """Return ``data`` as text; what is not UTF-8 is a `GrammarError`, whose text does not show the secret."""
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        raise GrammarError("a user name or password that is not UTF-8") from None
-
+    return PasswordCheck("PLAIN", username, password, prepare_authzid(authzid))

@@ -14,6 +14,7 @@ from mailproto._core.events import ConnectionClosed, StartTLS
 from mailproto._core.server import ServerConnection
 from mailproto.errors import GrammarError, LocalProtocolError
 from mailproto.sasl.base import Auth, AuthResponse
+from mailproto.sasl.choice import offerable
 from mailproto.smtp import replies
 from mailproto.smtp.body import BodyReader, ChunkSource, DataSource, Source
 from mailproto.smtp.budget import Budget
@@ -61,6 +62,12 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
         self._chunks = ChunkSource()
         self._draining = False
         self._mail_refused = False  # and since then nothing was said but what hangs on it
+
+    @property
+    def auth_mechanisms(self) -> tuple[str, ...]:
+        """The SASL mechanisms that are offered as things stand: in clear none, unless that is allowed."""
+        allowed = self.tls is not None or self.config.allow_plaintext_auth
+        return offerable(self.config.auth_mechanisms, self.tls) if allowed else ()
 
     # Answers.
 
@@ -194,7 +201,9 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
         self.extended = event.extended
         first = f"{self.config.hostname} {reply.text}" if reply.text else self.config.hostname
         self._offer = Offer(self.config)
-        standing = Standing(self.config, self.tls is not None, self.authenticated, self.trusted)
+        standing = Standing(
+            self.config, self.tls is not None, self.authenticated, self.trusted, self.auth_mechanisms
+        )
         offered = self._offer.make(standing) if event.extended else []
         self._say(Reply(reply.code, "\n".join((first, *offered))))
 

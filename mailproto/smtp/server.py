@@ -196,7 +196,7 @@ class SMTPServerConnection(AnsweringConnection):
             return self._hang_up(farewell, "too many failed logins")
         name, space, initial = argument.partition(b" ")
         mechanism = decode_argument(name.upper())
-        if mechanism not in self.config.auth_mechanisms:
+        if mechanism not in self.auth_mechanisms:
             return self._refuse("AUTH", replies.AUTH_MECHANISM if name else replies.BAD_ARGUMENTS)
         if not space:
             return self._ask(Auth(mechanism))

@@ -5,18 +5,17 @@ Fetching has a module of its own, `mailproto.pop3.flows.fetch`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, NoReturn, TypeVar, cast
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar, cast
 
 from mailproto._core.events import ConnectionClosed
 from mailproto._core.flow import Flow, Want
 from mailproto._core.policy import TLSPolicy
+from mailproto._flows.login import Attempt, LoginOptions, choose_login, get_credentials
 from mailproto._flows.reading import read_event
 from mailproto.errors import (
     AuthenticationError,
     ConnectionClosedError,
-    MailProtoError,
     NotSupportedError,
     TLSRequiredError,
 )
@@ -26,8 +25,8 @@ from mailproto.pop3.client import POP3ClientConnection
 from mailproto.pop3.command import Command
 from mailproto.pop3.events import AuthChallenge, ClientEvent, GreetingReceived
 from mailproto.pop3.response import Response, ResponseError
-from mailproto.sasl.base import ClientExchange, ClientMechanism, Credentials
-from mailproto.sasl.choice import choose_mechanism
+from mailproto.sasl.base import Credentials, CredentialsSource
+from mailproto.sasl.binding import ChannelBinding
 
 T = TypeVar("T")
 
@@ -35,23 +34,19 @@ POP3_PORT, POP3S_PORT = 110, 995
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SessionOptions:
-    """How a session is to be opened.
+class SessionOptions(LoginOptions):
+    """How a session is to be opened, and whether and how to log in.
+
+    Where ``mechanisms`` is None and the server offers none that will do, a password goes by USER and PASS; where it
+    is empty, by nothing else.
 
     Args:
         tls: how much TLS it takes.
-        credentials: whom to log in as, None for nobody.
-        mechanisms: the SASL mechanisms that may be used, in this order. None for all that are known, and USER and
-            PASS where the server offers none of them; empty for USER and PASS alone.
         apop: log in with APOP, and with nothing else.
-        allow_plaintext_auth: send credentials without TLS, too, so that whoever listens has them.
     """
 
     tls: TLSPolicy = TLSPolicy.REQUIRED
-    credentials: Credentials | None = field(default=None, repr=False)
-    mechanisms: Sequence[str] | None = None
     apop: bool = False
-    allow_plaintext_auth: bool = False
 
 
 class MessageListing(NamedTuple):
@@ -96,25 +91,25 @@ def open_session(conn: POP3ClientConnection, options: SessionOptions) -> Flow[No
         yield from log_in(conn, options.credentials, options)
 
 
-def log_in(conn: POP3ClientConnection, credentials: Credentials, options: SessionOptions) -> Flow[None]:
+def log_in(conn: POP3ClientConnection, credentials: CredentialsSource, options: SessionOptions) -> Flow[None]:
     """Log in, in one way; when that is refused no weaker one is tried.
 
     Raises:
-        AuthenticationError: refused, or there is no way that can be used. The credentials may still be good when
-            it is ``temporary``, for instance because another session has the maildrop.
+        AuthenticationError: refused, or there is no way that can be used, or the server is not who it says. The
+            credentials may still be good when it is ``temporary``, for instance because another session has the
+            maildrop. A `mailproto.sasl.TokenRefusedError` says more about a token.
         NotSupportedError: APOP was asked for, and the server has none that can be trusted.
         GrammarError: the credentials cannot be written in that way.
     """
-    if conn.tls is None and not options.allow_plaintext_auth:
-        raise AuthenticationError("credentials are not sent without TLS")
+    known = yield from get_credentials(conn.tls, credentials, options)
     if options.apop:
         if conn.timestamp is None:
             raise NotSupportedError("the greeting has no timestamp for APOP that can be trusted")
-        yield from _log_in_with(conn, conn.apop(credentials.username, credentials.password))
-    elif (mechanism := _choose(conn, options.mechanisms)) is not None:
-        yield from _authenticate(conn, mechanism, credentials)
+        yield from _log_in_with(conn, conn.apop(known.username, known.password))
+    elif (attempt := _choose(conn, known, options)) is not None:
+        yield from _authenticate(conn, attempt)
     else:
-        yield from _user_and_pass(conn, credentials)
+        yield from _user_and_pass(conn, known)
     if conn.capabilities is not None and conn.capabilities.differ_by_user:
         yield from wait_done(conn, conn.capa())
 
@@ -208,20 +203,20 @@ def _capabilities(conn: POP3ClientConnection) -> Capabilities:
     return conn.capabilities if conn.capabilities is not None else Capabilities()
 
 
-def _choose(conn: POP3ClientConnection, allowed: Sequence[str] | None) -> ClientMechanism | None:
-    """Return the SASL mechanism to take, None for USER and PASS.
+def _choose(conn: POP3ClientConnection, credentials: Credentials, options: SessionOptions) -> Attempt | None:
+    """Return the attempt with SASL to make, None for USER and PASS.
 
     Raises:
         AuthenticationError: neither will do.
     """
     offered = _capabilities(conn)
-    may_use_user = not allowed and (offered.user or not offered.auth_mechanisms)
     try:
-        return choose_mechanism(offered.auth_mechanisms, secure=True, allowed=allowed)
+        return choose_login(conn, offered.auth_mechanisms, credentials, options)
     except AuthenticationError:
-        if may_use_user:
-            return None
-        raise
+        picky = options.mechanisms or options.minimum_mechanism or options.channel_binding is ChannelBinding.REQUIRE
+        if picky or not credentials.password or not (offered.user or not offered.auth_mechanisms):
+            raise
+        return None
 
 
 def _user_and_pass(conn: POP3ClientConnection, credentials: Credentials) -> Flow[None]:
@@ -234,42 +229,25 @@ def _user_and_pass(conn: POP3ClientConnection, credentials: Credentials) -> Flow
     if not response.ok:
         if not conn.withdraw(password):
             yield from wait_done(conn, password)
-        _refuse(response)
+        raise _refusal(response)
     yield from _log_in_with(conn, password)
 
 
 def _log_in_with(conn: POP3ClientConnection, command: Command[None]) -> Flow[None]:
     response = yield from wait_done(conn, command)
     if not response.ok:
-        _refuse(response)
+        raise _refusal(response)
 
 
-def _refuse(response: Response) -> NoReturn:
-    raise AuthenticationError(f"the server refused the login: {response}", temporary=response.temporary)
+def _refusal(response: Response) -> AuthenticationError:
+    return AuthenticationError(f"the server refused the login: {response}", temporary=response.temporary)
 
 
-def _authenticate(conn: POP3ClientConnection, mechanism: ClientMechanism, credentials: Credentials) -> Flow[None]:
-    exchange = mechanism.start(credentials)
-    command = conn.auth(mechanism.name, next(exchange))
-    failure: MailProtoError | None = None
+def _authenticate(conn: POP3ClientConnection, attempt: Attempt) -> Flow[None]:
+    command = conn.auth(attempt.mechanism.name, (yield from attempt.begin()))
     while not command.done:
         event = yield from next_event(conn)
         if isinstance(event, AuthChallenge):
-            failure = _respond(conn, exchange, event.data)
-    if failure is not None:
-        raise failure
-    yield from _log_in_with(conn, command)
-
-
-def _respond(conn: POP3ClientConnection, exchange: ClientExchange, challenge: bytes) -> MailProtoError | None:
-    """Answer a challenge; return why not, when the mechanism does not want to go on."""
-    try:
-        response = exchange.send(challenge)
-    except StopIteration:
-        conn.auth_cancel()
-        return None
-    except MailProtoError as error:
-        conn.auth_cancel()
-        return error
-    conn.auth_response(response or b"")
-    return None
+            yield from attempt.respond(event.data)
+    response = yield from wait_done(conn, command)
+    yield from attempt.conclude(None if response.ok else _refusal(response))

@@ -26,8 +26,9 @@ from mailproto.pop3.apop import ApopCheck
 from mailproto.pop3.events import Apop, Connected, Login, Retrieve, Update
 from mailproto.pop3.server import POP3ServerConnection
 from mailproto.pop3.snapshot import Snapshot
-from mailproto.sasl.base import Auth, Identity, PasswordCheck, ServerMechanisms, identify
+from mailproto.sasl.base import Auth, Identity, ServerMechanisms
 from mailproto.sasl.choice import SERVER_MECHANISMS
+from mailproto.sasl.identity import PasswordCheck, identify
 
 logger = logging.getLogger("mailproto")
 

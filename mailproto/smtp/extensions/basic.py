@@ -74,10 +74,7 @@ def _offer_starttls(standing: Standing) -> str | None:
 
 
 def _offer_auth(standing: Standing) -> str | None:
-    config = standing.config
-    if not config.auth_mechanisms or not (standing.secure or config.allow_plaintext_auth):
-        return None
-    return " ".join(config.auth_mechanisms)
+    return " ".join(standing.auth_mechanisms) or None
 
 
 def _parse_auth(text: str | None) -> Address | Submitter:

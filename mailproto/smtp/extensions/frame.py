@@ -29,26 +29,19 @@ class Settings(Protocol):
         """Whether there is a certificate."""
 
     @property
-    def auth_mechanisms(self) -> tuple[str, ...]:
-        """The SASL mechanisms, best first."""
-
-    @property
-    def allow_plaintext_auth(self) -> bool:
-        """Whether AUTH is offered without TLS."""
-
-    @property
     def limits(self) -> Limits:
         """The bounds of a connection."""
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What a server's offer may depend on: its config, and what the client has reached so far."""
+    """What a server's offer may depend on: its config, what the client has reached so far, and how it may log in."""
 
     config: Settings
     secure: bool
     authenticated: bool
     trusted: bool = False
+    auth_mechanisms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

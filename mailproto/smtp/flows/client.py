@@ -5,16 +5,15 @@ Sending has a module of its own, `mailproto.smtp.flows.sending`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from mailproto._core.events import ConnectionClosed
 from mailproto._core.flow import Flow, Want
 from mailproto._core.policy import TLSPolicy
+from mailproto._flows.login import Attempt, LoginOptions, choose_login, get_credentials
 from mailproto._flows.reading import read_event
 from mailproto.errors import AuthenticationError, ConnectionClosedError, TLSRequiredError
-from mailproto.sasl.base import ClientExchange, Credentials
-from mailproto.sasl.choice import choose_mechanism
+from mailproto.sasl.base import CredentialsSource
 from mailproto.smtp.client import SMTPClientConnection
 from mailproto.smtp.command import Command
 from mailproto.smtp.events import AuthChallenge, GreetingReceived, ReadyForData, ReplyReceived
@@ -25,22 +24,16 @@ _MAX_COMMAND = 512  # octets of a command line with its CRLF, RFC 4954 section 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SessionOptions:
-    """How a session is to be opened.
+class SessionOptions(LoginOptions):
+    """How a session is to be opened, and whether and how to log in.
 
     Args:
         tls: how much TLS it takes.
         local_name: what the client calls itself in EHLO, a domain or an address literal.
-        credentials: whom to log in as, None for nobody.
-        mechanisms: the SASL mechanisms that may be used, in this order; None for all that are known.
-        allow_plaintext_auth: send credentials without TLS, too, so that whoever listens has them.
     """
 
     tls: TLSPolicy = TLSPolicy.REQUIRED
     local_name: str = "[127.0.0.1]"
-    credentials: Credentials | None = field(default=None, repr=False)
-    mechanisms: Sequence[str] | None = None
-    allow_plaintext_auth: bool = False
 
 
 def default_endpoint(port: int | None, tls: TLSPolicy | None, *, credentials: bool) -> tuple[int, TLSPolicy]:
@@ -78,23 +71,21 @@ def open_session(conn: SMTPClientConnection, options: SessionOptions) -> Flow[No
         yield from log_in(conn, options.credentials, options)
 
 
-def log_in(conn: SMTPClientConnection, credentials: Credentials, options: SessionOptions) -> Flow[None]:
+def log_in(conn: SMTPClientConnection, credentials: CredentialsSource, options: LoginOptions) -> Flow[None]:
     """Authenticate (RFC 4954), with one mechanism; when that is refused no weaker one is tried.
 
     Raises:
-        AuthenticationError: refused, or no mechanism can be used. The credentials may still be good when it is
-            ``temporary``.
+        AuthenticationError: refused, or no mechanism can be used, or the server is not who it says. The credentials
+            may still be good when it is ``temporary``. A `mailproto.sasl.TokenRefusedError` says more about a token.
+        GrammarError: the credentials cannot be written.
     """
-    if conn.tls is None and not options.allow_plaintext_auth:
-        raise AuthenticationError("credentials are not sent without TLS")
-    mechanism = choose_mechanism(conn.auth_mechanisms, secure=True, allowed=options.mechanisms)
-    exchange = mechanism.start(credentials)
-    initial = next(exchange)
-    if initial is not None and len(initial) * 4 // 3 + len(mechanism.name) + 12 > _MAX_COMMAND:
-        exchange, initial = _delayed(exchange, initial), None
-    reply = yield from _exchange(conn, conn.auth(mechanism.name, initial), exchange)
-    if not reply.ok:
-        raise AuthenticationError(f"the server refused the credentials: {reply}", temporary=reply.temporary)
+    known = yield from get_credentials(conn.tls, credentials, options)
+    attempt = choose_login(conn, conn.auth_mechanisms, known, options)
+    name = attempt.mechanism.name
+    initial = yield from attempt.begin(room=_MAX_COMMAND - len(f"AUTH {name} \r\n"))
+    reply = yield from _exchange(conn, conn.auth(name, initial), attempt)
+    refusal = AuthenticationError(f"the server refused the credentials: {reply}", temporary=reply.temporary)
+    yield from attempt.conclude(None if reply.ok else refusal)
 
 
 def request(conn: SMTPClientConnection, command: Command) -> Flow[Reply]:
@@ -172,30 +163,13 @@ def _secure(conn: SMTPClientConnection, options: SessionOptions) -> Flow[None]:
         raise TLSRequiredError(f"the server refused STARTTLS: {reply}")
 
 
-def _exchange(conn: SMTPClientConnection, command: Command, exchange: ClientExchange) -> Flow[Reply]:
+def _exchange(conn: SMTPClientConnection, command: Command, attempt: Attempt) -> Flow[Reply]:
     while True:
         event = yield from read_event(conn)
         match event:
             case AuthChallenge():
-                try:
-                    response = exchange.send(event.data)
-                except StopIteration:
-                    conn.auth_cancel()
-                else:
-                    conn.auth_response(response or b"")
+                yield from attempt.respond(event.data)
             case ReplyReceived() if event.command is command:
                 return event.reply
             case ConnectionClosed():
                 raise ConnectionClosedError(event.reason or "the server hung up during AUTH")
-
-
-def _delayed(exchange: ClientExchange, initial: bytes) -> ClientExchange:
-    """Give the initial response as the answer to an empty challenge: it is too long for the command."""
-    challenge = yield None
-    challenge = yield initial
-    while True:
-        try:
-            response = exchange.send(challenge)
-        except StopIteration:
-            return
-        challenge = yield response

@@ -1,0 +1,76 @@
+"""Text in SASL: strict UTF-8, and SASLprep (RFC 4013), which makes equal what only looks equal.
+
+What fails is a `GrammarError`, whose text never shows the text that failed: it may be a password.
+"""
+
+from __future__ import annotations
+
+import stringprep
+from unicodedata import ucd_3_2_0
+
+from mailproto.errors import GrammarError
+
+_PROHIBITED = (
+    stringprep.in_table_c12,
+    stringprep.in_table_c21_c22,
+    stringprep.in_table_c3,
+    stringprep.in_table_c4,
+    stringprep.in_table_c5,
+    stringprep.in_table_c6,
+    stringprep.in_table_c7,
+    stringprep.in_table_c8,
+    stringprep.in_table_c9,
+)
+
+
+def encode_utf8(text: str) -> bytes:
+    """Return ``text`` in UTF-8; a lone surrogate is a `GrammarError`."""
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise GrammarError("a user name or password that UTF-8 cannot say") from None
+
+
+def decode_utf8(data: bytes) -> str:
+    """Return ``data`` as text; what is not UTF-8 is a `GrammarError`."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise GrammarError("a user name or password that is not UTF-8") from None
+
+
+def saslprep(text: str, *, stored: bool = False) -> str:
+    """Return ``text`` prepared for comparison (RFC 4013): mapped, normalized to NFKC, and checked.
+
+    Args:
+        text: a user name or a password.
+        stored: whether it is to be kept, or hashed. What has been given a meaning since Unicode 3.2, such as most
+            pictographs, is refused there, because nobody knows how to normalize it (RFC 3454 section 7).
+
+    Raises:
+        GrammarError: it has characters that are prohibited, or an order of them that is; or nothing is left of it.
+    """
+    if text.isascii() and text.isprintable() and text:
+        return text
+    mapped = "".join(
+        " " if stringprep.in_table_c12(char) else char for char in text if not stringprep.in_table_b1(char)
+    )
+    prepared = ucd_3_2_0.normalize("NFKC", mapped)
+    if not prepared:
+        raise GrammarError("an empty user name or password")
+    if any(prohibited(char) for char in prepared for prohibited in _PROHIBITED):
+        raise GrammarError("a character that no user name or password may have")
+    if stored and any(map(stringprep.in_table_a1, prepared)):
+        raise GrammarError("a character too new for SASLprep")
+    check_direction(prepared)
+    return prepared
+
+
+def check_direction(text: str) -> None:
+    """Raise `GrammarError` if characters of both directions of writing mix (RFC 3454 section 6)."""
+    if not any(map(stringprep.in_table_d1, text)):
+        return
+    if any(map(stringprep.in_table_d2, text)):
+        raise GrammarError("characters of both directions of writing")
+    if not (stringprep.in_table_d1(text[0]) and stringprep.in_table_d1(text[-1])):
+        raise GrammarError("what is written from right to left must begin and end so")
