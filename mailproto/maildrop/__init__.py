@@ -4,6 +4,8 @@
     MemoryMaildrop   in memory
     Maildir          on disk, shared with other mail programs
     MaildirRoot      a directory with a Maildir for each user
+    Mbox             all messages in one file, shared with other mail programs
+    ReadOnly         any of them, as long as nothing about it is to change
 
 A store of your own needs the two methods of `Maildrop`, and a snapshot as `mailproto.pop3.snapshot` says;
 `LockedSnapshot` is a start for it.
@@ -19,8 +21,12 @@ from mailproto.maildrop.base import (
 )
 from mailproto.maildrop.maildir import Maildir, MaildirRoot
 from mailproto.maildrop.maildir_snapshot import MaildirSnapshot
+from mailproto.maildrop.mbox import Mbox
+from mailproto.maildrop.mbox_format import MboxFormatError
+from mailproto.maildrop.mbox_snapshot import MboxSnapshot
 from mailproto.maildrop.memory import MemoryMaildrop, MemorySnapshot
 from mailproto.maildrop.names import is_safe_name
+from mailproto.maildrop.readonly import OpensReadOnly, ReadOnly, ReadOnlyError, ReadOnlySnapshot
 
 __all__ = [
     "LockedSnapshot",
@@ -29,10 +35,17 @@ __all__ = [
     "MaildirSnapshot",
     "Maildrop",
     "MaildropBusyError",
+    "Mbox",
+    "MboxFormatError",
+    "MboxSnapshot",
     "MemoryMaildrop",
     "MemorySnapshot",
     "MessageGoneError",
     "NotRemovedError",
+    "OpensReadOnly",
+    "ReadOnly",
+    "ReadOnlyError",
+    "ReadOnlySnapshot",
     "canonical",
     "is_safe_name",
 ]

@@ -1,0 +1,129 @@
+"""How messages lie in an mbox file (RFC 4155 appendix A): the line before each, the quoting, the empty line behind.
+
+The quoting is that of mboxrd, the one that can be undone: every line that begins with ``From `` behind any number of
+``>`` gets one more of them. So no line of a message passes for the line that begins the next one.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+
+from mailproto.errors import MailProtoError
+
+MAX_SEPARATOR = 1024
+"""Octets of a line that may begin a message."""
+
+_DATE = (
+    rb"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) (?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [ 0-3]?[0-9]"
+    rb" [0-2]?[0-9]:[0-5][0-9](?::[0-6][0-9])?(?: [A-Z+-][A-Za-z0-9+-]{0,7}){0,2} [0-9]{4}"
+)
+_SEPARATOR = re.compile(rb"From [^\n]*?" + _DATE + rb"[^\n]*\n")
+_UNIQUE_ID = re.compile(rb"X-UIDL: ([0-9a-f]{32}(?:\.[0-9]{1,9})?)\n")
+_RETURN_PATH = re.compile(rb"(?:\A|\r\n)Return-Path:[ \t]*<([!-;=?-~]*)>", re.IGNORECASE)
+_CHANGED_BY_READERS = re.compile(
+    rb"\n(?:Status|X-Status|X-Keywords|X-UID|X-UIDL|X-IMAP|X-IMAPbase|X-Mozilla-Status|X-Mozilla-Status2"
+    rb"|X-Mozilla-Keys|Content-Length|Lines):[^\n]*(?:\n[ \t][^\n]*)*"
+)
+
+
+class MboxFormatError(MailProtoError):
+    """The file is not an mbox, so nothing of it is read or changed."""
+
+
+def is_separator(text: bytes, start: int = 0) -> bool:
+    """Say whether the line at ``start`` of ``text`` begins a message: sender and date.
+
+    ``From `` alone is not enough, because not every program quotes it in the messages that it delivers.
+    """
+    return _SEPARATOR.match(text, start, start + MAX_SEPARATOR) is not None
+
+
+def separator(sender: str, when: float) -> bytes:
+    """Return the line that begins a message, with its date in UTC; ``when`` is in seconds since 1970."""
+    return f"From {sender} {time.asctime(time.gmtime(when))}\n".encode("ascii")
+
+
+def sender_of(beginning: bytes) -> str:
+    """Return the sender by the Return-Path at the beginning of a message; ``MAILER-DAEMON`` if there is none."""
+    match = _RETURN_PATH.search(beginning.partition(b"\r\n\r\n")[0])
+    return (match[1] if match else b"").decode("ascii") or "MAILER-DAEMON"
+
+
+def unique_id_line(uid: str) -> bytes:
+    """Return the header field that keeps a unique-id, to stand right behind the line that begins the message."""
+    return f"X-UIDL: {uid}\n".encode("ascii")
+
+
+def find_unique_id(text: bytes, start: int) -> tuple[str, int] | None:
+    """Return the unique-id that is kept in the first field of a header, and where that field ends; None if none is.
+
+    Only the first field counts: a message that comes with such a field of its own has it further down.
+    """
+    match = _UNIQUE_ID.match(text, start)
+    return (match[1].decode("ascii"), match.end()) if match else None
+
+
+def without_marks(beginning: bytes) -> bytes:
+    """Return the beginning of a stored message without the header fields that readers add and change."""
+    end = beginning.find(b"\n\n") + 1
+    return _CHANGED_BY_READERS.sub(b"", beginning[:end]) + beginning[end:]
+
+
+class _LineBeginnings:
+    """Rewrites what stands at the beginnings of lines in a text of LF lines, however it is cut."""
+
+    _pattern: re.Pattern[bytes]
+    _replacement: bytes
+    _parts: tuple[bytes, ...]
+    """What may yet become the end of the pattern, the longest first."""
+
+    __slots__ = ("_at_beginning", "_kept")
+
+    def __init__(self) -> None:
+        self._kept = b""
+        self._at_beginning = True  # nothing but ``>`` since the last line end
+
+    def feed(self, text: bytes) -> bytes:
+        """Return the next piece of the text, rewritten. The end of it may be held back until more is known."""
+        # A line end in front stands for the one that was passed on before.
+        before = b"\n" if self._at_beginning else b""
+        text = before + self._kept + text
+        self._kept = self._unfinished(text)
+        text = text[: len(text) - len(self._kept)]
+        self._at_beginning = _ends_at_beginning(text)
+        if b"From " in text:
+            text = self._pattern.sub(self._replacement, text)
+        return text[len(before) :]
+
+    def finish(self) -> bytes:
+        """Return what was held back."""
+        return self._kept
+
+    def _unfinished(self, text: bytes) -> bytes:
+        for part in self._parts:
+            if text.endswith(part) and _ends_at_beginning(text[: -len(part)]):
+                return part
+        return b""
+
+
+def _ends_at_beginning(text: bytes) -> bool:
+    return text.rstrip(b">").endswith(b"\n")
+
+
+class Quoter(_LineBeginnings):
+    """Puts a ``>`` before each ``From `` that begins a line or stands behind the ``>`` that begin one."""
+
+    __slots__ = ()
+    _pattern = re.compile(rb"\n(>*)From ")
+    _replacement = rb"\n>\1From "
+    _parts = (b"From", b"Fro", b"Fr", b"F")
+
+
+class Unquoter(_LineBeginnings):
+    """Takes a ``>`` off each ``From `` that stands behind the ``>`` that begin a line."""
+
+    __slots__ = ()
+    _pattern = re.compile(rb"\n>(>*)From ")
+    _replacement = rb"\n\1From "
+    _parts = (b">From", b">Fro", b">Fr", b">F", b">")

@@ -1,0 +1,110 @@
+"""A session with an mbox: numbers, sizes and unique-ids fixed at login, content looked up when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+
+from mailproto._core.spool import Spool
+from mailproto.maildrop.base import LockedSnapshot, MessageGoneError, canonical
+from mailproto.maildrop.mbox_change import Edit, find_torn, replace
+from mailproto.maildrop.mbox_format import unique_id_line
+from mailproto.maildrop.mbox_index import MboxIndex, StoredMessage, examine, is_end, read_index, unquoted
+from mailproto.maildrop.mbox_lock import LockedMbox
+
+
+class MboxSnapshot(LockedSnapshot):
+    """The messages of an mbox in the order of the file.
+
+    The mbox is locked only for the moment that a message is copied, or the deletions made. What other programs do
+    meanwhile is noticed, because a message is taken for the one of the snapshot only if it still is what it was:
+    if not, it is looked for in all of the mbox.
+    """
+
+    def __init__(
+        self,
+        lock: Callable[[], AbstractContextManager[LockedMbox]],
+        index: MboxIndex,
+        release: Callable[[], None],
+    ) -> None:
+        super().__init__(index.messages, release)
+        self._lock = lock
+        self._starts, self._ends = index.starts, index.ends
+        self._stamp = index.stamp
+
+    def retrieve(self, number: int) -> Iterator[bytes]:
+        """Return the content of message ``number`` (from 1) in pieces, every line end a CRLF.
+
+        Raises:
+            MessageGoneError: another program removed or changed it.
+            TimeoutError: other programs held the lock too long.
+        """
+        index = self._index(number)
+        copy = Spool()
+        with self._lock() as box:
+            stored = self._find(box, index)
+            if stored is None:
+                raise MessageGoneError
+            for block in box.blocks(*stored.text):
+                copy.write(block)
+        return _content(copy)
+
+    def commit(self, deleted: Sequence[int]) -> None:
+        """Remove the messages with these numbers, for good, all or none. One that is gone already counts as removed.
+
+        Raises:
+            TimeoutError: other programs held the lock too long.
+            OSError: none was removed.
+        """
+        indexes = {self._index(number) for number in deleted}
+        if not indexes:
+            return
+        with self._lock() as box:
+            self._search(box)
+            there = [index for index in indexes if self._find(box, index) is not None]
+            edits = [Edit(self._starts[index], self._ends[index]) for index in there]
+            if edits:
+                replace(box, [*edits, *self._keep_unique_ids(box, indexes)])
+
+    def _keep_unique_ids(self, box: LockedMbox, deleted: set[int]) -> Iterator[Edit]:
+        """Yield what has the messages keep their unique-ids that have a number only because of those before them."""
+        for index, message in enumerate(self._messages):
+            if "." in message.uid and index not in deleted:
+                stored = self._find(box, index)
+                if stored is not None and stored.key != message.uid:
+                    yield Edit(stored.header, stored.text[0], unique_id_line(message.uid))
+
+    def _find(self, box: LockedMbox, index: int) -> StoredMessage | None:
+        """Return where a message is now, None if it is nowhere; the tables have it from then on."""
+        stored = self._look(box, index)
+        if stored is None and self._search(box):
+            stored = self._look(box, index)
+        return stored
+
+    def _look(self, box: LockedMbox, index: int) -> StoredMessage | None:
+        """Return the message if it stands where the tables have it."""
+        size, uid = self._messages[index]
+        region = (self._starts[index], self._ends[index])
+        stored = examine(box, region) if is_end(box, region[1], find_torn(box)) else None
+        is_it = stored is not None and stored.size == size and stored.key in (uid, uid.partition(".")[0])
+        return stored if is_it else None
+
+    def _search(self, box: LockedMbox) -> bool:
+        """Learn where all messages are, unless the mbox has not changed since that was learnt; return whether."""
+        if box.stamp() == self._stamp:
+            return False
+        now = read_index(box, find_torn(box))
+        self._stamp = now.stamp
+        places = {message: place for place, message in enumerate(now.messages)}
+        for index, message in enumerate(self._messages):
+            place = places.get(message)
+            self._starts[index] = now.starts[place] if place is not None else 0
+            self._ends[index] = now.ends[place] if place is not None else 0
+        return True
+
+
+def _content(stored: Spool) -> Iterator[bytes]:
+    try:
+        yield from canonical(unquoted(stored))
+    finally:
+        stored.close()
