@@ -6,7 +6,6 @@ wrap it in `mailproto.aio.InThreads`, because maildrops wait for disks.
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -16,7 +15,11 @@ from mailproto.address import POSTMASTER, Address
 from mailproto.errors import Reject
 from mailproto.maildrop.base import Maildrop
 from mailproto.pop3.snapshot import Snapshot
+from mailproto.sasl.base import Question
+from mailproto.sasl.cram_md5 import CramMD5Check
 from mailproto.sasl.identity import PasswordCheck
+from mailproto.sasl.scram_key import ScramPassword
+from mailproto.sasl.scram_server import ScramKeyRequest
 from mailproto.smtp.events import Envelope, Rcpt
 
 NOT_LOCAL = Reject(550, "Relaying denied", "5.7.1")
@@ -44,10 +47,12 @@ class MailHost:
         *,
         delivered: Delivered | None = None,
     ) -> None:
-        self._passwords = {name: password.encode("utf-8") for name, password in (users or {}).items()}
+        self._passwords = dict(users or {})
         self._domains = frozenset(domain.lower() for domain in domains)
         self._delivered = delivered
         self._drops = {name: open_drop(name) for name in self._passwords or ("",)}
+        if self._passwords:  # SCRAM cannot prove a password that is anything
+            self.on_scram_key = self._scram_password
 
     def drop_of(self, user: str) -> Maildrop:
         """Return the maildrop of a user; `KeyError` if there is no such user."""
@@ -76,18 +81,21 @@ class MailHost:
         identity = session.identity
         if identity is None:
             raise Reject(text="Nobody is logged in")
-        return self.drop_of(identity.name).open()
+        return self.drop_of(identity.user).open()
 
     # Both.
 
-    def on_auth(self, session: Session[Any], check: PasswordCheck) -> bool:
+    def on_auth(self, session: Session[Any], check: Question) -> bool:
         """Say whether the password is right; an unknown user costs what a known one costs."""
         if not self._passwords:
             return is_loopback(session.peer)
-        given = check.password.encode("utf-8")
-        expected = self._passwords.get(check.username)
-        matches = hmac.compare_digest(given, given if expected is None else expected)
-        return matches and expected is not None
+        if not isinstance(check, PasswordCheck | CramMD5Check):
+            return False
+        return check.matches(self._passwords.get(check.username))
+
+    def _scram_password(self, _: Session[Any], request: ScramKeyRequest) -> ScramPassword:
+        """Return the password that SCRAM makes its key of."""
+        return ScramPassword(self._passwords.get(request.username))
 
     def _user_of(self, address: Address) -> str | None:
         """Return whose mail this is, None if nobody's here."""

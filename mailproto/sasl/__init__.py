@@ -37,7 +37,7 @@ from mailproto.sasl.choice import (
 )
 from mailproto.sasl.cram_md5 import CramMD5Check, CramMD5Client, CramMD5Server
 from mailproto.sasl.external import ExternalCheck, ExternalClient, ExternalServer
-from mailproto.sasl.identity import Authorization, PasswordCheck, authorize, identify
+from mailproto.sasl.identity import AUTH_HOOKS, Authorization, PasswordCheck, authorize, identify
 from mailproto.sasl.login import LoginClient, LoginServer
 from mailproto.sasl.plain import PlainClient, PlainServer
 from mailproto.sasl.scram_client import ScramClient
@@ -55,6 +55,7 @@ from mailproto.sasl.tokens import (
 )
 
 __all__ = [
+    "AUTH_HOOKS",
     "CLIENT_MECHANISMS",
     "SERVER_MECHANISMS",
     "AnonymousCheck",

@@ -28,15 +28,15 @@ from mailproto.pop3.server import POP3ServerConnection
 from mailproto.pop3.snapshot import Snapshot
 from mailproto.sasl.base import Auth, Identity, ServerMechanisms
 from mailproto.sasl.choice import SERVER_MECHANISMS
-from mailproto.sasl.identity import PasswordCheck, identify
+from mailproto.sasl.identity import AUTH_HOOKS, PasswordCheck, identify
 
 logger = logging.getLogger("mailproto")
 
-HOOKS = ("on_connect", "on_auth", "on_login", "on_retrieve", "on_commit", "on_close")
-"""The hooks. ``on_connect`` and ``on_close`` get the session alone; ``on_auth`` a `PasswordCheck`, an `ApopCheck` or
-another question of a SASL mechanism; ``on_login`` gets the session alone and returns a `Snapshot`; ``on_retrieve``
-gets a message number and returns the pieces of its content, ``on_commit`` the numbers of the messages to remove.
-Without the last two the snapshot is asked itself."""
+HOOKS = ("on_connect", *AUTH_HOOKS, "on_login", "on_retrieve", "on_commit", "on_close")
+"""The hooks. ``on_connect`` and ``on_close`` get the session alone; those of `mailproto.sasl.AUTH_HOOKS` what is
+written there, and ``on_auth`` an `ApopCheck`, too; ``on_login`` gets the session alone and returns a `Snapshot`;
+``on_retrieve`` gets a message number and returns the pieces of its content, ``on_commit`` the numbers of the messages
+to remove. Without the last two the snapshot is asked itself."""
 
 NO_MAILDROP = Reject(550, "There is no maildrop here", "SYS/PERM")
 

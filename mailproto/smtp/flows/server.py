@@ -21,6 +21,7 @@ from mailproto._flows.session import Session
 from mailproto.errors import ConnectionClosedError, Reject
 from mailproto.sasl.base import Auth, Identity, ServerMechanisms
 from mailproto.sasl.choice import SERVER_MECHANISMS
+from mailproto.sasl.identity import AUTH_HOOKS
 from mailproto.smtp.events import (
     Connected,
     Data,
@@ -54,9 +55,10 @@ _ASKING: dict[type, str] = {
     XForward: "on_xforward",
 }
 
-HOOKS = (*_ASKING.values(), "on_auth", "on_chunk", "on_message", "on_reset", "on_close")
+HOOKS = (*_ASKING.values(), *AUTH_HOOKS, "on_chunk", "on_message", "on_reset", "on_close")
 """The hooks. ``on_connect``, ``on_reset`` and ``on_close`` get the session alone, ``on_chunk`` the octets,
-``on_message`` the `Envelope` with its content, the others the event that they are named after."""
+``on_message`` the `Envelope` with its content, those of `mailproto.sasl.AUTH_HOOKS` what is written there, the others
+the event that they are named after."""
 
 
 class SMTPSession(Session[SMTPServerConnection]):
