@@ -25,12 +25,12 @@ from typing import Any, Literal
 
 from hypothesis import settings
 
-from mailproto import errors
+from mailproto import errors, smtp
 from mailproto._core.codec import printable
 from mailproto._core.connection import Connection
 from mailproto._core.events import MessageChunk
 from mailproto.address import Address
-from mailproto.smtp import Body, Command, EnhancedStatus, Envelope, MailParameters, RcptParameters, Reply, Submitter
+from mailproto.smtp import Command, EnhancedStatus, Envelope, MailParameters, RcptParameters, Reply
 
 PROPERTY = settings(derandomize=True, max_examples=100, deadline=None)
 """The same examples in every run, and as many as a slow machine has time for."""
@@ -63,7 +63,8 @@ def _word(name: str, value: object) -> str:
         case Command():
             return f"[{value.verb}]"
         case MailParameters() | RcptParameters():
-            return " ".join(_parameter(entry.name, getattr(value, entry.name)) for entry in fields(value)).strip()
+            said = (_parameter(entry.name, getattr(value, entry.name)) for entry in fields(value))
+            return " ".join(word for word in said if word)
         case str() | bytes():
             return repr(value) if value else ""
         case Envelope():
@@ -78,6 +79,8 @@ def _parameter(name: str, value: Any) -> str:
         return " ".join(f"{key}={text}" for key, text in value.items())
     if value is None or value is False:
         return ""
+    if isinstance(value, frozenset):
+        return f"{name}={','.join(sorted(member.value for member in value))}"
     return f"{name}={value.value if isinstance(value, enum.Enum) else value}"
 
 
@@ -353,6 +356,6 @@ class _Player:
         return f"the machine is in {self.conn.state}, its output is {printable(self._said, 2000)}"
 
 
-_NAMES: dict[str, Any] = {name: value for name, value in vars(errors).items() if isinstance(value, type)} | {
-    kind.__name__: kind for kind in (Address, Reply, MailParameters, RcptParameters, Submitter, Body)
-}
+_NAMES: dict[str, Any] = {
+    name: value for module in (errors, smtp) for name, value in vars(module).items() if isinstance(value, type)
+} | {"Address": Address}
