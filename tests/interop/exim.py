@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests import data
-from tests.interop.dovecot import DOMAIN, Dovecot
+from tests.interop.dovecot import DOMAIN, PASSWORD, Dovecot
+from tests.interop.postfix import RELAY_USER
 from tests.interop.programs import HOST, Daemon, find_program, free_port, temporary_folder
 
 _CONFIGURATION = """\
@@ -45,7 +46,8 @@ begin acl
 recipient:
   accept domains = {domain}
          local_parts = lsearch;{folder}/mailboxes
-  accept domains = plain.test : starttls.test : smtps.test
+  accept domains = plain.test : starttls.test : smtps.test : submission.test : lmtp.test : lmtp-unix.test
+  accept authenticated = *
   deny message = 5.7.1 not here
 
 begin routers
@@ -56,7 +58,10 @@ local:
   transport = maildir
 ours:
   driver = manualroute
-  route_list = plain.test localhost plain; starttls.test localhost starttls; smtps.test localhost smtps
+  # By name, which here means without DNS.
+  route_list = plain.test localhost byname plain; starttls.test localhost byname starttls; \
+    smtps.test localhost byname smtps; submission.test localhost byname submission; \
+    lmtp.test localhost byname lmtp; lmtp-unix.test localhost byname lmtp_unix
   self = send
 
 begin transports
@@ -68,12 +73,14 @@ plain:
   driver = smtp
   port = {ports[plain]}
   hosts_avoid_tls = *
+  message_linelength_limit = 1000000
 starttls:
   driver = smtp
   port = {ports[starttls]}
   hosts_require_tls = *
   tls_verify_certificates = {folder}/ca.pem
   tls_verify_hosts = *
+  message_linelength_limit = 1000000
 smtps:
   driver = smtp
   port = {ports[smtps]}
@@ -81,6 +88,34 @@ smtps:
   hosts_require_tls = *
   tls_verify_certificates = {folder}/ca.pem
   tls_verify_hosts = *
+  message_linelength_limit = 1000000
+submission:
+  driver = smtp
+  port = {ports[submission]}
+  hosts_require_tls = *
+  hosts_require_auth = *
+  tls_verify_certificates = {folder}/ca.pem
+  tls_verify_hosts = *
+  message_linelength_limit = 1000000
+lmtp:
+  driver = smtp
+  port = {ports[lmtp]}
+  protocol = lmtp
+  message_linelength_limit = 1000000
+lmtp_unix:
+  driver = lmtp
+  socket = {socket}
+  batch_max = 100
+
+begin authenticators
+plain:
+  driver = plaintext
+  public_name = PLAIN
+  server_prompts = :
+  server_condition = ${{if eq{{$auth3}}{{{password}}}}}
+  server_set_id = $auth2
+  server_advertise_condition = ${{if def:tls_in_cipher}}
+  client_send = ^{user}^{password}
 
 begin retry
 * * F,1h,1s
@@ -91,7 +126,8 @@ class Exim:
     """A running Exim; mail to box001@example.test ends in Dovecot's mailbox of that name.
 
     ``port`` offers STARTTLS, ``smtps_port`` is under TLS. Mail for KIND.test is relayed to ``relay_ports[KIND]``, on
-    which a test lets our own server listen: plain, starttls and smtps.
+    which a test lets our own server listen: plain, starttls, smtps, submission (STARTTLS, and logs in as RELAY_USER)
+    and lmtp; mail for lmtp-unix.test to a server on ``relay_socket``.
     """
 
     def __init__(self, folder: Path, dovecot: Dovecot) -> None:
@@ -99,7 +135,8 @@ class Exim:
         program = Path(shutil.copyfile(find_program(os.environ.get("MAILPROTO_EXIM", "exim4")), folder / "exim"))
         program.chmod(0o755)
         self.port, self.smtps_port = free_port(), free_port()
-        self.relay_ports = {kind: free_port() for kind in ("plain", "starttls", "smtps")}
+        self.relay_ports = {kind: free_port() for kind in ("plain", "starttls", "smtps", "submission", "lmtp")}
+        self.relay_socket = folder / "relay"
         self._folder = folder
         self._write_files(dovecot)
         self._daemon = Daemon(
@@ -136,6 +173,9 @@ class Exim:
             smtps_port=self.smtps_port,
             homes=dovecot.homes,
             ports=self.relay_ports,
+            socket=self.relay_socket,
+            user=RELAY_USER,
+            password=PASSWORD,
         )
         files = {
             "exim.conf": configuration,

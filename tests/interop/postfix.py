@@ -46,6 +46,8 @@ maximal_backoff_time = 2s
 message_size_limit = 60000000
 maximal_queue_lifetime = 1h
 bounce_queue_lifetime = 1h
+smtp_line_length_limit = 0
+lmtp_line_length_limit = 0
 
 smtpd_tls_security_level = may
 smtpd_tls_chain_files = {folder}/server.pem
@@ -62,13 +64,14 @@ virtual_mailbox_limit = 0
 virtual_uid_maps = static:{uid}
 virtual_gid_maps = static:{gid}
 
-relay_domains = starttls.test, plain.test, smtps.test, submission.test, lmtp.test
+relay_domains = starttls.test, plain.test, smtps.test, submission.test, lmtp.test, lmtp-unix.test
 transport_maps = inline:{{
   {{ plain.test = relay-plain:[{host}]:{ports[plain]} }}
   {{ starttls.test = relay-starttls:[localhost]:{ports[starttls]} }}
   {{ smtps.test = relay-smtps:[localhost]:{ports[smtps]} }}
   {{ submission.test = relay-submission:[localhost]:{ports[submission]} }}
-  {{ lmtp.test = lmtp:inet:{host}:{ports[lmtp]} }} }}
+  {{ lmtp.test = lmtp:inet:{host}:{ports[lmtp]} }}
+  {{ lmtp-unix.test = lmtp:unix:{socket} }} }}
 smtp_tls_CAfile = {ca}
 smtp_tls_loglevel = 1
 """
@@ -123,7 +126,8 @@ class Postfix:
     ``port`` takes mail for example.test from anybody, ``submission_port`` (STARTTLS) and ``submissions_port``
     (implicit TLS) take mail for anywhere from who logs in with a name and password of Dovecot's, and ``bare_port``
     offers no extension at all. Mail for KIND.test is relayed to ``relay_ports[KIND]``, on which a test lets our
-    own server listen: plain, starttls, smtps, submission (STARTTLS, and logs in as RELAY_USER) and lmtp.
+    own server listen: plain, starttls, smtps, submission (STARTTLS, and logs in as RELAY_USER) and lmtp; mail for
+    lmtp-unix.test to a server on ``relay_socket``.
     """
 
     def __init__(self, folder: Path, dovecot: Dovecot) -> None:
@@ -132,6 +136,7 @@ class Postfix:
             unavailable("Postfix runs only as root")
         self.port, self.submission_port, self.submissions_port, self.bare_port = (free_port() for _ in range(4))
         self.relay_ports = {kind: free_port() for kind in ("plain", "starttls", "smtps", "submission", "lmtp")}
+        self.relay_socket = folder / "relay"
         self._log = folder / "log"
         self._make_folders(folder)
         self._write_files(folder, daemons, dovecot)
@@ -180,6 +185,7 @@ class Postfix:
             uid=dovecot.owner.pw_uid,
             gid=dovecot.owner.pw_gid,
             ports=self.relay_ports,
+            socket=self.relay_socket,
             ca=folder / "ca.pem",
         )
         (folder / "main.cf").write_text(main)

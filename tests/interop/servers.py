@@ -13,8 +13,8 @@ from mailproto import aio, sync
 from mailproto._core.events import TLSInfo
 from mailproto._core.limits import Limits
 from mailproto.errors import Reject
-from mailproto.mailhost import MailHost
 from mailproto.maildrop import MemoryMaildrop
+from mailproto.mailhost import MailHost
 from mailproto.pop3.config import POP3ServerConfig
 from mailproto.smtp.config import SMTPServerConfig
 from mailproto.smtp.events import Data, Envelope
@@ -63,7 +63,8 @@ class Host(MailHost):
 
     def __init__(self) -> None:
         users = (ADA, GRACE, FULL, UTF8_USER, RELAY_USER)
-        super().__init__(lambda user: MemoryMaildrop(), dict.fromkeys(users, PASSWORD))
+        self._memory = {user: MemoryMaildrop() for user in users}
+        super().__init__(self._memory.__getitem__, dict.fromkeys(users, PASSWORD))
         self._arrivals: list[Arrival] = []
         self._more = threading.Condition()
 
@@ -110,14 +111,14 @@ class Host(MailHost):
     def put(self, user: str, *messages: bytes) -> None:
         """Lay messages into a user's maildrop."""
         for message in messages:
-            self.drop_of(user).deliver([message])
+            self._memory[user].deliver([message])
 
     def contents(self, user: str) -> list[bytes]:
         """Return what is in a user's maildrop, once the session that has it open is over."""
         give_up = time.monotonic() + ARRIVAL_SECONDS
         while True:
             with contextlib.suppress(Reject):
-                snapshot = self.drop_of(user).open()
+                snapshot = self._memory[user].open()
                 break
             if time.monotonic() > give_up:
                 raise TimeoutError(f"the maildrop of {user} is not released")

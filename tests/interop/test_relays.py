@@ -1,0 +1,159 @@
+"""Postfix and Exim hand mail on to our SMTP and LMTP servers."""
+
+import contextlib
+import smtplib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from mailproto.smtp.config import SMTPServerConfig, with_extensions
+from mailproto.smtp.extensions import DSN, Notify, OriginalRecipient, Ret
+from mailproto.smtp.parameters import Body
+from tests import data
+from tests.interop.clients import TLSMode, on_the_wire
+from tests.interop.dovecot import Mailbox
+from tests.interop.exim import Exim
+from tests.interop.postfix import RELAY_USER, Postfix
+from tests.interop.servers import (
+    ADA,
+    ADAPTERS,
+    FULL,
+    GRACE,
+    LIMITS,
+    NOBODY,
+    UTF8_USER,
+    Adapter,
+    Host,
+    smtp_server,
+)
+
+MTA = Postfix | Exim
+MAIL = {name: path.read_bytes() for name, path in data.MAIL.items()}
+SENDER = "someone@example.test"
+TLS: dict[str, TLSMode] = {"starttls": "starttls", "smtps": "implicit", "submission": "starttls"}
+KINDS = ("plain", "starttls", "smtps", "submission", "lmtp", "lmtp-unix")
+
+
+@pytest.fixture(params=["postfix", "exim"])
+def mta(request: pytest.FixtureRequest) -> MTA:
+    mta: MTA = request.getfixturevalue(request.param)
+    return mta
+
+
+def connect(mta: MTA) -> smtplib.SMTP:
+    return smtplib.SMTP("localhost", mta.port)
+
+
+@contextlib.contextmanager
+def destination(mta: MTA, adapter: Adapter, handler: object, kind: str, *extensions: Any) -> Iterator[None]:
+    """Run the server of ours that the MTA takes mail for KIND.test to."""
+    config = SMTPServerConfig(
+        hostname="ours.example.test", limits=LIMITS, lmtp=kind.startswith("lmtp"), require_auth=kind == "submission"
+    )
+    where: dict[str, Any] = {"path": mta.relay_socket} if kind == "lmtp-unix" else {"port": mta.relay_ports[kind]}
+    tls = TLS.get(kind, "none")
+    with smtp_server(adapter, handler, tls, with_extensions(config, *extensions), **where):
+        if kind == "lmtp-unix":
+            mta.relay_socket.chmod(0o666)
+        yield
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_every_message_comes(mta: MTA, adapter: Adapter, kind: str) -> None:
+    host, recipients = Host(), [f"{ADA}@{kind}.test", f"{GRACE}@{kind}.test"]
+    with destination(mta, adapter, host, kind), connect(mta) as client:
+        for count, message in enumerate(MAIL.values(), start=1):  # each waited for, so that they come in order
+            client.sendmail(SENDER, recipients, message, ["BODY=8BITMIME"])
+            host.wait(count)
+    for arrival, message in zip(host.wait(), map(on_the_wire, MAIL.values()), strict=True):
+        assert arrival.content.endswith(message)
+        assert arrival.content.removesuffix(message).startswith(b"Received: ")
+        assert arrival.recipients == [ADA, GRACE]
+        assert (arrival.tls is not None) == (kind in TLS)
+        assert arrival.user == (RELAY_USER if kind == "submission" else None)
+        assert arrival.chunked == (isinstance(mta, Exim) and kind != "lmtp-unix")
+
+
+def test_long_message_comes(mta: MTA) -> None:
+    host, message = Host(), MAIL["dots"] + b"....\r\n" * 1_000_000
+    with destination(mta, "aio", host, "starttls"), connect(mta) as client:
+        client.sendmail(SENDER, f"{ADA}@starttls.test", message)
+        (arrival,) = host.wait()
+    assert arrival.content.endswith(message)
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_refused_recipient_is_bounced(mta: MTA, adapter: Adapter, mailbox: Mailbox) -> None:
+    host = Host()
+    with destination(mta, adapter, host, "plain"), connect(mta) as client:
+        recipients = [f"{user}@plain.test" for user in (ADA, NOBODY, GRACE)]
+        client.sendmail(mailbox.address, recipients, MAIL["plain"])
+        (bounce,) = mailbox.wait()
+        (arrival,) = host.wait()
+    assert arrival.recipients == [ADA, GRACE]
+    assert b"nobody@plain.test" in bounce and b"Relaying denied" in bounce
+    assert b"grace@plain.test" not in bounce
+
+
+@pytest.mark.parametrize("kind", ["lmtp", "lmtp-unix"])
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_lmtp_has_a_verdict_for_each_recipient(mta: MTA, adapter: Adapter, kind: str, mailbox: Mailbox) -> None:
+    host = Host()
+    with destination(mta, adapter, host, kind), connect(mta) as client:
+        recipients = [f"{user}@{kind}.test" for user in (ADA, FULL, NOBODY, GRACE)]
+        client.sendmail(mailbox.address, recipients, MAIL["dots"])
+        bounce = b"".join(mailbox.wait())
+        (arrival,) = host.wait()
+    assert arrival.recipients == [ADA, GRACE]
+    assert arrival.content.endswith(MAIL["dots"])
+    assert b"full@" in bounce and b"Mailbox full" in bounce
+    assert b"nobody@" in bounce and b"Relaying denied" in bounce
+    assert b"grace@" not in bounce
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_dsn_parameters_come_typed(mta: MTA, adapter: Adapter) -> None:
+    host = Host()
+    with destination(mta, adapter, host, "plain", DSN), connect(mta) as client:
+        client.sendmail(
+            SENDER,
+            f"{ADA}@plain.test",
+            MAIL["plain"],
+            mail_options=["RET=HDRS", "ENVID=QQ+2B314"],
+            rcpt_options=["NOTIFY=FAILURE,DELAY", "ORCPT=rfc822;list+2Bada@example.test"],
+        )
+        (arrival,) = host.wait()
+    (recipient,) = arrival.envelope.recipients
+    assert arrival.envelope.mail.parameters.ret is Ret.HDRS
+    assert arrival.envelope.mail.parameters.envid == "QQ+314"
+    assert recipient.parameters.notify == frozenset({Notify.FAILURE, Notify.DELAY})
+    assert recipient.parameters.orcpt == OriginalRecipient("rfc822", "list+ada@example.test")
+
+
+def test_success_is_reported_by_who_relays_to_a_server_without_dsn(mta: MTA, mailbox: Mailbox) -> None:
+    host = Host()
+    with destination(mta, "aio", host, "plain"), connect(mta) as client:
+        notify = ["NOTIFY=SUCCESS,FAILURE"]
+        client.sendmail(mailbox.address, f"{ADA}@plain.test", MAIL["plain"], rcpt_options=notify)
+        (report,) = mailbox.wait()
+        (arrival,) = host.wait()
+    assert b"relayed" in report
+    assert arrival.envelope.recipients[0].parameters.notify is None
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_smtputf8_addresses_come(mta: MTA, adapter: Adapter) -> None:
+    host = Host()
+    with destination(mta, adapter, host, "plain"), connect(mta) as client:
+        client.sendmail(
+            "jörg@example.test", f"{UTF8_USER}@plain.test", MAIL["utf8"], mail_options=["SMTPUTF8", "BODY=8BITMIME"]
+        )
+        (arrival,) = host.wait()
+    assert arrival.recipients == [UTF8_USER]
+    assert str(arrival.envelope.reverse_path) == "jörg@example.test"
+    assert arrival.envelope.mail.parameters.smtputf8
+    if isinstance(mta, Postfix):  # Exim sends 8-bit octets without a word
+        assert arrival.envelope.mail.parameters.body is Body.EIGHT_BIT_MIME
+    assert arrival.content.endswith(MAIL["utf8"])
