@@ -7,13 +7,21 @@ which knows that it must not come after STARTTLS, and TLS is fed only what comes
 from __future__ import annotations
 
 import os
+import re
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeAlias
 
 from mailproto._core.events import TLSInfo
+from mailproto.sasl.binding import TLS_SERVER_END_POINT, TLS_UNIQUE, end_point_binding
+
+PathLike: TypeAlias = str | os.PathLike[str]
+AnyPath: TypeAlias = PathLike | bytes | os.PathLike[bytes]
 
 _READ_SIZE = 256 << 10
+_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----")
 
 
 class MemoryTLS:
@@ -36,21 +44,31 @@ class MemoryTLS:
         return True
 
     def info(self) -> TLSInfo:
-        """Return version, cipher and, if it was verified, the peer's certificate.
-
-        The channel binding tls-unique is only defined up to TLS 1.2 (RFC 9266 section 1).
-        """
+        """Return version, cipher, channel bindings and, if it was verified, the peer's certificate."""
         cipher = self._ssl.cipher()
-        version = self._ssl.version() or ""
-        unique = self._ssl.get_channel_binding("tls-unique") if version == "TLSv1.2" else None
         verified = self._ssl.context.verify_mode is not ssl.CERT_NONE
         return TLSInfo(
-            version,
+            self._ssl.version() or "",
             cipher[0] if cipher else "",
             self._ssl.server_hostname,
             self._ssl.getpeercert(binary_form=True) if verified else None,
-            {"tls-unique": unique} if unique else {},
+            self._bindings(),
+            _names(self._ssl.getpeercert()) if verified else (),
         )
+
+    def _bindings(self) -> dict[str, bytes]:
+        """Return the channel bindings that ``ssl`` knows, and on a server that of its own certificate.
+
+        ``ssl`` tells tls-unique of any session; it is undefined beyond TLS 1.2 (RFC 9266 section 1), and in a session
+        that was resumed it may not be unique (RFC 7677 section 4).
+        """
+        bindings: dict[str, bytes | None] = {}
+        for kind in ssl.CHANNEL_BINDING_TYPES:
+            if kind != TLS_UNIQUE or (self._ssl.version() == "TLSv1.2" and not self._ssl.session_reused):
+                bindings[kind] = self._ssl.get_channel_binding(kind)
+        if isinstance(self._ssl.context, ServerContext):
+            bindings[TLS_SERVER_END_POINT] = self._ssl.context.end_point
+        return {kind: data for kind, data in bindings.items() if data}
 
     def receive(self, data: bytes) -> None:
         """Take what came from the network, ``b""`` at its end."""
@@ -104,7 +122,7 @@ class MemoryTLS:
             self._unsent.clear()  # the session is over
 
 
-def client_context(cafile: str | os.PathLike[str] | None = None) -> ssl.SSLContext:
+def client_context(cafile: PathLike | None = None) -> ssl.SSLContext:
     """Return a context that verifies the server's certificate and its name: TLS 1.2 or later.
 
     The name has to be where RFC 9525 section 6.3 wants it, in the subjectAltName.
@@ -117,6 +135,49 @@ def client_context(cafile: str | os.PathLike[str] | None = None) -> ssl.SSLConte
     return context
 
 
+class ServerContext(ssl.SSLContext):
+    """A server's context that knows its certificate, which ``ssl`` does not tell: for channel binding.
+
+    Attributes:
+        end_point: the channel binding tls-server-end-point. None before a certificate is loaded, and after a second
+            one is, because nobody could tell which of them a client has seen; or if it has none.
+    """
+
+    def __init__(self, *_: object) -> None:
+        self.end_point: bytes | None = None
+        self._loaded = False
+
+    def load_cert_chain(self, certfile: AnyPath, keyfile: AnyPath | None = None, password: Any = None) -> None:
+        """Load a certificate, as every context does, and remember it."""
+        super().load_cert_chain(certfile, keyfile, password)
+        first = _CERTIFICATE.search(Path(os.fsdecode(certfile)).read_bytes())
+        self.end_point = None
+        if first is not None and not self._loaded:
+            self.end_point = end_point_binding(ssl.PEM_cert_to_DER_cert(first[0].decode("ascii")))
+        self._loaded = True
+
+
+def server_context(
+    certfile: PathLike, keyfile: PathLike | None = None, *, client_ca: PathLike | None = None
+) -> ServerContext:
+    """Return a context for a server: TLS 1.2 or later, with this certificate, which SCRAM can bind to.
+
+    To renew a certificate make a new context; a server that runs takes it as its ``tls``.
+
+    Args:
+        certfile: a PEM file with the certificate, and those between it and its authority.
+        keyfile: a PEM file with the key, None if it is in ``certfile``.
+        client_ca: a PEM file with authorities. Clients may then show a certificate of theirs, for SASL's EXTERNAL.
+    """
+    context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(certfile, keyfile)
+    if client_ca is not None:
+        context.verify_mode = ssl.CERT_OPTIONAL
+        context.load_verify_locations(client_ca)
+    return context
+
+
 def client_tls(context: ssl.SSLContext, server_hostname: str) -> Callable[[], MemoryTLS]:
     """Return what opens a client's session with the server of that name, or of that IP address."""
     return lambda: MemoryTLS(context, server_hostname=server_hostname)
@@ -125,3 +186,9 @@ def client_tls(context: ssl.SSLContext, server_hostname: str) -> Callable[[], Me
 def server_tls(context: ssl.SSLContext) -> Callable[[], MemoryTLS]:
     """Return what opens a server's session."""
     return lambda: MemoryTLS(context, server_side=True)
+
+
+def _names(certificate: Mapping[str, Any] | None) -> tuple[tuple[str, str], ...]:
+    """Return the names that a certificate certifies, those that are text."""
+    names = (certificate or {}).get("subjectAltName", ())
+    return tuple((kind, name) for kind, name in names if isinstance(name, str))

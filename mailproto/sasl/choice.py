@@ -77,11 +77,12 @@ def default_mechanisms(handler: object, known: ServerMechanisms = SERVER_MECHANI
     """Return the names of the mechanisms to offer where nobody has named any: those that a handler surely answers.
 
     A handler with ``on_scram_key`` is asked for keys of SHA-256; one with ``on_auth`` is asked about passwords.
-    Tokens, certificates and the rest are questions of other kinds, and have to be offered by name.
+    Tokens, certificates and the rest are questions of other kinds, and have to be offered by name. So has channel
+    binding: a client that sees it offered takes it, and on TLS 1.3 with a type that ``ssl`` cannot give us.
     """
     names: list[str] = []
     if hasattr(handler, "on_scram_key"):
-        names += ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"]
+        names.append("SCRAM-SHA-256")
     if hasattr(handler, "on_auth"):
         names += ["PLAIN", "LOGIN"]
     return tuple(name for name in names if name in known)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import secrets
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from mailproto.errors import GrammarError
 from mailproto.sasl.base import Identity, Question
-from mailproto.sasl.text import saslprep
+from mailproto.sasl.text import encode_utf8, saslprep
 
 AUTH_HOOKS = ("on_auth", "on_scram_key", "on_authorize")
 """The hooks that mechanisms ask, each given the session first. ``on_auth`` gets a `PasswordCheck`, or where such
@@ -103,5 +104,8 @@ def _comparable(text: str) -> str:
 
 
 def _digest(password: str) -> bytes:
-    """Return a digest to compare, so that no length shows."""
-    return hashlib.sha256(_comparable(password).encode("utf-8", "surrogatepass")).digest()
+    """Return a digest to compare, so that no length shows. What UTF-8 cannot say is equal to nothing."""
+    try:
+        return hashlib.sha256(encode_utf8(_comparable(password))).digest()
+    except GrammarError:
+        return secrets.token_bytes(hashlib.sha256().digest_size)
