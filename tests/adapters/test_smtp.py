@@ -1,0 +1,492 @@
+"""SMTP from one end to the other, over either adapter."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import socket
+import ssl
+import threading
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mailproto import smtp
+from mailproto._core.limits import Limits
+from mailproto.aio import ServerOptions, TLSPolicy
+from mailproto.errors import (
+    AuthenticationError,
+    ConnectionClosedError,
+    GrammarError,
+    LocalProtocolError,
+    NotSupportedError,
+    Reject,
+    TLSRequiredError,
+)
+from mailproto.smtp import Outcome, SMTPServerConfig, make_submission
+from tests.adapters.facades import AioFront, SyncFront
+from tests.adapters.harness import PATIENCE, Wire, scripted, server_context
+from tests.data import CA, MAIL
+
+Front = AioFront | SyncFront
+MESSAGE = b"From: ada@example.org\r\nTo: bob@example.org\r\nSubject: dots\r\n\r\n.\r\n..\r\nThe end.\r\n"
+
+
+class Inbox:
+    """Takes mail for example.org."""
+
+    def __init__(self) -> None:
+        self.messages: list[bytes] = []
+        self.envelopes: list[smtp.Envelope] = []
+        self.sessions: list[Any] = []
+
+    def on_connect(self, session: Any) -> None:
+        self.sessions.append(session)
+
+    def on_rcpt(self, session: Any, rcpt: smtp.Rcpt) -> None:
+        if rcpt.address.domain != "example.org":
+            raise Reject(550, "relaying denied", "5.7.1")
+
+    def on_message(self, session: Any, envelope: smtp.Envelope) -> str:
+        self.messages.append(bytes(envelope))
+        self.envelopes.append(envelope)
+        return "it is safe now"
+
+
+class Guarded(Inbox):
+    """Takes it from those who can say who they are."""
+
+    def on_auth(self, session: Any, check: Any) -> bool:
+        return (check.username, check.password) == ("ada", "lovelace")
+
+
+def message(*recipients: str) -> EmailMessage:
+    made = EmailMessage()
+    made["From"] = "ada@example.org"
+    made["To"] = ", ".join(recipients)
+    made["Subject"] = "hello"
+    made.set_content("first line\n.second line\n")
+    return made
+
+
+def secure(front: Front, handler: Any, **settings: Any) -> Any:
+    return front.SMTPServer(handler, port=0, tls=server_context(), **settings)
+
+
+# Sending and receiving.
+
+
+def test_mail_comes_through(front: Front) -> None:
+    inbox = Inbox()
+    with front.SMTPServer(inbox, port=0) as server, front.SMTPClient("127.0.0.1", server.port) as client:
+        result = client.send_message(message("bob@example.org", "eve@example.com"))
+        assert [(str(one.address), one.outcome) for one in result.recipients] == [
+            ("bob@example.org", Outcome.ACCEPTED),
+            ("eve@example.com", Outcome.REFUSED),
+        ]
+        assert str(result.refused[0].reply) == "550 5.7.1 relaying denied"
+        assert result.reply.text == "it is safe now"
+    assert b"\r\n.second line\r\n" in inbox.messages[0]
+    assert [str(path) for path in inbox.envelopes[0].forward_paths] == ["bob@example.org"]
+    assert inbox.sessions[0].hello == "[127.0.0.1]"
+    assert inbox.sessions[0].peer == inbox.sessions[0].local == "127.0.0.1"
+
+
+@pytest.mark.parametrize("name", MAIL)
+def test_every_octet_comes_through(front: Front, name: str) -> None:
+    inbox = Inbox()
+    content = MAIL[name].read_bytes()
+    with front.SMTPServer(inbox, port=0) as server, front.SMTPClient("127.0.0.1", server.port) as client:
+        assert client.send_message(content, "ada@example.org", "bob@example.org").ok
+    assert inbox.messages == [content if content.endswith(b"\r\n") else content + b"\r\n"]
+
+
+def test_messages_in_all_shapes(front: Front, tmp_path: Path) -> None:
+    path = tmp_path / "message.eml"
+    path.write_bytes(MESSAGE)
+    inbox = Inbox()
+    envelope = ("ada@example.org", ["bob@example.org"])
+    with front.SMTPServer(inbox, port=0) as server, front.SMTPClient("127.0.0.1", server.port) as client:
+        assert client.send_message(MESSAGE, *envelope).ok
+        assert client.send_message(io.BytesIO(MESSAGE), *envelope).ok
+        with path.open("rb") as file:
+            assert client.send_message(file, *envelope).ok
+        assert client.send_message(MESSAGE.splitlines(keepends=True), *envelope).ok
+        assert client.send_message(iter((MESSAGE,)), *envelope).ok
+        assert client.send_message(MESSAGE.replace(b"\r\n", b"\n"), *envelope, canonicalise=True).ok
+    assert inbox.messages == [MESSAGE] * 6
+
+
+def test_a_large_message(front: Front) -> None:
+    inbox = Inbox()
+    line = b"x" * 70 + b"\r\n"
+    content = b"Subject: large\r\n\r\n" + line * 100_000
+    with front.SMTPServer(inbox, port=0) as server, front.SMTPClient("127.0.0.1", server.port) as client:
+        assert client.send_message(content, "ada@example.org", "bob@example.org").ok
+        pieces = (line * 1000 for _ in range(100))
+        assert client.send_message(pieces, "ada@example.org", "bob@example.org").ok
+    assert inbox.messages == [content, line * 100_000]
+
+
+def test_several_messages_over_one_connection(front: Front) -> None:
+    inbox = Inbox()
+    submissions = [make_submission(MESSAGE, "ada@example.org", f"bob{n}@example.org") for n in range(5)]
+    with front.SMTPServer(inbox, port=0) as server, front.SMTPClient("127.0.0.1", server.port) as client:
+        assert all(result.ok for result in client.send_messages(submissions))
+    names = [envelope.forward_paths[0].local_part for envelope in inbox.envelopes]
+    assert names == ["bob0", "bob1", "bob2", "bob3", "bob4"]
+
+
+def test_the_smaller_questions(front: Front) -> None:
+    class Helpful(Inbox):
+        def on_vrfy(self, session: Any, vrfy: smtp.Vrfy) -> smtp.Reply:
+            return smtp.Reply(250, "<bob@example.org>")
+
+    with front.SMTPServer(Helpful(), port=0) as server, front.SMTPClient("127.0.0.1", server.port) as client:
+        assert client.verify("bob").text == "<bob@example.org>"
+        assert client.expand("list").code in (252, 502, 550)
+        assert client.noop().ok
+        assert "PIPELINING" in client.extensions
+        assert client.max_message_size == 32 << 20
+        assert client.tls is None
+
+
+def test_bad_input_leaves_the_client_usable(front: Front) -> None:
+    inbox = Inbox()
+    with front.SMTPServer(inbox, port=0) as server, front.SMTPClient("127.0.0.1", server.port) as client:
+        with pytest.raises(GrammarError):
+            client.send_message(b"bare\nnewline\r\n", "ada@example.org", "bob@example.org")
+        with pytest.raises(GrammarError):
+            client.send_message(MESSAGE, "ada@example.org", "bob@example.org>\r\nRCPT TO:<eve@example.org")
+        with pytest.raises(GrammarError):
+            client.send_message(EmailMessage())
+        assert client.send_message(MESSAGE, "ada@example.org", "bob@example.org").ok
+
+
+def test_a_source_that_fails_loses_the_message_and_the_connection(front: Front) -> None:
+    inbox = Inbox()
+
+    def pieces() -> Any:
+        yield MESSAGE
+        raise OverflowError("disk on fire")
+
+    with front.SMTPServer(inbox, port=0) as server:
+        client = front.SMTPClient("127.0.0.1", server.port)
+        client.connect()
+        with pytest.raises(OverflowError):
+            client.send_message(pieces(), "ada@example.org", "bob@example.org")
+        with pytest.raises((ConnectionClosedError, LocalProtocolError)):
+            client.noop()
+        client.close()
+    assert inbox.messages == []
+
+
+def test_a_hook_that_fails_defers_the_message(front: Front, caplog: pytest.LogCaptureFixture) -> None:
+    class Failing(Inbox):
+        def on_message(self, session: Any, envelope: smtp.Envelope) -> str:
+            raise OverflowError("disk full")
+
+    with front.SMTPServer(Failing(), port=0) as server, front.SMTPClient("127.0.0.1", server.port) as client:
+        result = client.send_message(MESSAGE, "ada@example.org", "bob@example.org")
+        assert result.recipients[0].outcome is Outcome.DEFERRED
+        assert "disk full" not in str(result.reply)
+    assert "disk full" in caplog.text
+
+
+def test_a_server_that_takes_nothing_it_was_not_told_to(front: Front) -> None:
+    class Bare:
+        def on_close(self, session: Any) -> None: ...
+
+    with front.SMTPServer(Bare(), port=0) as server, front.SMTPClient("127.0.0.1", server.port) as client:
+        result = client.send_message(MESSAGE, "ada@example.org", "bob@example.org")
+        assert result.recipients[0].outcome is Outcome.REFUSED
+
+
+# Handlers over events.
+
+
+def test_a_handler_over_events(front: Front) -> None:
+    bodies: list[bytes] = []
+    ends: list[bool] = []
+
+    def handle(session: Any, event: Any) -> None:
+        match event:
+            case smtp.Rcpt(address=address) if address.domain == "example.org":
+                session.accept()
+            case smtp.MessageChunk(data=data):
+                bodies.append(data)
+            case smtp.MessageEnd():
+                session.accept("queued")
+            case smtp.ConnectionClosed(clean=clean):
+                ends.append(clean)
+
+    with (
+        front.SMTPServer(front.handler(handle), port=0) as server,
+        front.SMTPClient("127.0.0.1", server.port) as client,
+    ):
+        result = client.send_message(MESSAGE, "ada@example.org", ["bob@example.org", "eve@example.com"])
+        assert result.reply.text == "queued"
+        assert [one.outcome for one in result.recipients] == [Outcome.ACCEPTED, Outcome.REFUSED]
+    for tls in (TLSPolicy.IMPLICIT, TLSPolicy.REQUIRED):
+        with (
+            secure(front, front.handler(handle), implicit_tls=tls is TLSPolicy.IMPLICIT) as server,
+            front.SMTPClient("localhost", server.port, tls=tls, cafile=CA) as client,
+        ):
+            assert client.send_message(MESSAGE, "ada@example.org", "bob@example.org").ok
+    assert b"".join(bodies) == MESSAGE * 3
+    assert ends == [True] * 3
+
+
+def test_a_handler_that_returns_early_ends_the_connection(front: Front) -> None:
+    def handle(session: Any, event: Any) -> bool:
+        return isinstance(event, smtp.Mail)
+
+    with front.SMTPServer(front.handler(handle), port=0) as server, Wire.to(server.port) as wire:
+        assert wire.line().startswith(b"220 ")
+        wire.send(b"EHLO x\r\nMAIL FROM:<ada@example.org>\r\nRCPT TO:<bob@example.org>\r\n")
+        answers = wire.rest()
+        assert b"\r\n250 2.1.0" in answers
+        assert b"2.1.5" not in answers
+
+
+def test_a_handler_that_fails_is_answered_for(front: Front, caplog: pytest.LogCaptureFixture) -> None:
+    def handle(session: Any, event: Any) -> None:
+        if isinstance(event, smtp.Rcpt):
+            if event.address.local_part == "refused":
+                raise Reject(553, "not here", "5.1.3")
+            raise OverflowError("secret detail")
+
+    with front.SMTPServer(front.handler(handle), port=0) as server:
+        for name, answer in ((b"refused", b"553 5.1.3 not here"), (b"fails", b"451 4.3.0 ")):
+            with Wire.to(server.port) as wire:
+                wire.send(b"EHLO x\r\nMAIL FROM:<ada@example.org>\r\nRCPT TO:<%s@example.org>\r\n" % name)
+                answers = wire.rest()
+                assert answer in answers
+                assert b"secret" not in answers
+    assert "secret detail" in caplog.text
+    assert "not here" not in caplog.text
+
+
+# TLS and credentials.
+
+
+@pytest.mark.parametrize("implicit", [True, False], ids=["implicit", "starttls"])
+def test_a_login_under_tls(front: Front, implicit: bool) -> None:
+    inbox = Guarded()
+    config = SMTPServerConfig(require_auth=True, require_tls=not implicit, limits=Limits(auth_failure_delay=0.0))
+    tls = TLSPolicy.IMPLICIT if implicit else TLSPolicy.REQUIRED
+    where = {"tls": tls, "cafile": CA, "server_hostname": "localhost"}
+    with secure(front, inbox, implicit_tls=implicit, config=config) as server:
+        with front.SMTPClient("127.0.0.1", server.port, user="ada", password="lovelace", **where) as client:
+            assert client.tls.version == "TLSv1.3"
+            assert client.send_message(message("bob@example.org")).ok
+        with front.SMTPClient("127.0.0.1", server.port, **where) as client:
+            assert not client.send_message(message("bob@example.org")).ok
+            client.log_in("ada", "lovelace")
+            assert client.send_message(message("bob@example.org")).ok
+        with pytest.raises(AuthenticationError):
+            front.SMTPClient("127.0.0.1", server.port, user="ada", password="byron", **where).connect()
+    assert [session.identity.name for session in inbox.sessions[:1]] == ["ada"]
+
+
+def test_credentials_do_not_leave_in_clear(front: Front) -> None:
+    with front.SMTPServer(Guarded(), port=0) as server:
+        with pytest.raises(TLSRequiredError):
+            front.SMTPClient("127.0.0.1", server.port, user="ada", password="lovelace").connect()
+        with pytest.raises(AuthenticationError):
+            none = TLSPolicy.NONE
+            front.SMTPClient("127.0.0.1", server.port, tls=none, user="ada", password="lovelace").connect()
+
+
+def test_a_server_that_lacks_tls_gets_nothing(front: Front) -> None:
+    def script(wire: Wire) -> None:
+        wire.send(b"220 mx ESMTP\r\n")
+        assert wire.line().startswith(b"EHLO ")
+        wire.send(b"250-mx\r\n250 SIZE\r\n")
+        assert wire.rest() == b""
+
+    with scripted(script) as port, pytest.raises(TLSRequiredError):
+        front.SMTPClient("127.0.0.1", port, tls=TLSPolicy.REQUIRED).connect()
+
+
+def test_a_server_that_nobody_vouches_for(front: Front) -> None:
+    for implicit, tls in ((True, TLSPolicy.IMPLICIT), (False, TLSPolicy.REQUIRED), (False, TLSPolicy.OPPORTUNISTIC)):
+        inbox = Inbox()
+        with secure(front, inbox, implicit_tls=implicit) as server:
+            with pytest.raises(ssl.SSLCertVerificationError):
+                front.SMTPClient("localhost", server.port, tls=tls).connect()
+            with pytest.raises(ssl.SSLCertVerificationError):
+                front.SMTPClient("127.0.0.1", server.port, tls=tls, cafile=CA, server_hostname="else.test").connect()
+        assert not any(session.hello and session.tls for session in inbox.sessions)
+
+
+def test_a_context_of_one_s_own(front: Front) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with secure(front, Inbox()) as server:
+        with front.SMTPClient("127.0.0.1", server.port, tls=TLSPolicy.REQUIRED, context=context) as client:
+            assert client.tls.peer_certificate is None
+        with pytest.raises(LocalProtocolError):
+            front.SMTPClient("127.0.0.1", server.port, context=context, cafile=CA)
+
+
+# Ends.
+
+
+def test_a_client_says_goodbye_when_all_went_well_and_only_then(front: Front) -> None:
+    class Listening(Inbox):
+        closed = threading.Event()
+
+        def on_close(self, session: Any) -> None:
+            self.closed.set()
+
+    said: list[bytes] = []
+
+    def trace(speaker: str, line: bytes) -> None:
+        if speaker == "C":
+            said.append(line)
+
+    with front.SMTPServer(Listening(), port=0) as server:
+        client = front.SMTPClient("127.0.0.1", server.port)
+        client.conn.trace = trace
+        with client:
+            pass
+        assert said == [b"EHLO [127.0.0.1]", b"QUIT"]
+        said.clear()
+        client = front.SMTPClient("127.0.0.1", server.port, local_name="client.example.org")
+        client.conn.trace = trace
+        with pytest.raises(OverflowError), client:
+            raise OverflowError
+        assert said == [b"EHLO client.example.org"]
+        assert Listening.closed.wait(PATIENCE)
+
+
+def test_goodbye_is_a_courtesy(front: Front) -> None:
+    def script(wire: Wire) -> None:
+        wire.send(b"220 mx ESMTP\r\n")
+        wire.line()
+        wire.send(b"250 mx\r\n421 I am off\r\n")
+
+    with scripted(script) as port:
+        client = front.SMTPClient("127.0.0.1", port, tls=TLSPolicy.NONE)
+        client.connect()
+        client.quit()
+        client.quit()
+        client.close()
+
+
+def test_a_client_is_used_once(front: Front) -> None:
+    with front.SMTPServer(Inbox(), port=0) as server:
+        client = front.SMTPClient("127.0.0.1", server.port)
+        with pytest.raises(LocalProtocolError, match="not connected"):
+            client.noop()
+        with client, pytest.raises(LocalProtocolError, match="connects once"):
+            client.connect()
+        with pytest.raises((LocalProtocolError, ConnectionClosedError)):
+            client.noop()
+
+
+def test_a_connection_that_breaks_behind_the_last_dot(front: Front) -> None:
+    def script(wire: Wire) -> None:
+        wire.send(b"220 mx ESMTP\r\n")
+        wire.line()
+        wire.send(b"250 mx\r\n")
+        for answer in (b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n"):
+            wire.line()
+            wire.send(answer)
+        while wire.line() != b".":
+            pass
+
+    with scripted(script) as port:
+        client = front.SMTPClient("127.0.0.1", port, tls=TLSPolicy.NONE)
+        client.connect()
+        result = client.send_message(MESSAGE, "ada@example.org", "bob@example.org")
+        assert result.recipients[0].outcome is Outcome.UNKNOWN
+        client.close()
+
+
+def test_a_transaction_under_way_is_finished_before_a_server_closes(front: Front) -> None:
+    inbox = Inbox()
+    server = front.SMTPServer(inbox, port=0)
+    server.start()
+    with Wire.to(server.port) as wire, Wire.to(server.port) as idle:
+        assert wire.line().startswith(b"220 ")
+        assert idle.line().startswith(b"220 ")
+        wire.send(b"EHLO x\r\nMAIL FROM:<ada@example.org>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\n")
+        while not wire.line().startswith(b"354"):
+            pass
+        closing = threading.Thread(target=server.close, args=(PATIENCE,))
+        closing.start()
+        assert idle.rest().startswith(b"421 4.3.2")
+        wire.send(MESSAGE.replace(b"\r\n.", b"\r\n..") + b".\r\n")
+        assert wire.line().startswith(b"250 2")
+        assert wire.rest().startswith(b"421 4.3.2")
+        idle.close()
+        wire.close()
+        closing.join(PATIENCE)
+        assert not closing.is_alive()
+    assert inbox.messages == [MESSAGE]
+
+
+def test_one_connection_too_many(front: Front) -> None:
+    with (
+        front.SMTPServer(Inbox(), port=0, options=ServerOptions(max_connections=1)) as server,
+        front.SMTPClient("127.0.0.1", server.port),
+    ):
+        with Wire.to(server.port) as wire:
+            assert wire.rest().startswith(b"421 ")
+        with pytest.raises((smtp.ReplyError, ConnectionClosedError)):
+            front.SMTPClient("127.0.0.1", server.port).connect()
+
+
+# Where.
+
+
+def test_over_a_unix_socket_and_one_that_was_handed_in(front: Front, tmp_path: Path) -> None:
+    inbox = Inbox()
+    with front.SMTPServer(inbox, path=tmp_path / "smtp") as server:
+        assert server.port == 0
+        with front.SMTPClient(path=tmp_path / "smtp") as client:
+            assert client.send_message(MESSAGE, "ada@example.org", "bob@example.org").ok
+        sock = socket.socket(socket.AF_UNIX)
+        sock.connect(str(tmp_path / "smtp"))
+        with front.SMTPClient(sock=sock, tls=TLSPolicy.NONE) as client:
+            assert client.send_message(MESSAGE, "ada@example.org", "bob@example.org").ok
+    assert inbox.messages == [MESSAGE] * 2
+    assert inbox.sessions[0].peer == ""
+
+
+# Mistakes.
+
+
+def test_handlers_that_cannot_be(front: Front) -> None:
+    with pytest.raises(LocalProtocolError, match="not a class"):
+        front.SMTPServer(Inbox, port=0)
+    with pytest.raises(LocalProtocolError, match="none of the hooks"):
+        front.SMTPServer(object(), port=0)
+    with pytest.raises(LocalProtocolError, match="needs a TLS context"):
+        front.SMTPServer(Inbox(), port=0, implicit_tls=True)
+
+
+def test_credentials_are_complete_and_kept_to_oneself(front: Front) -> None:
+    with pytest.raises(LocalProtocolError):
+        front.SMTPClient("127.0.0.1", user="ada")
+    client = front.SMTPClient("127.0.0.1", user="ada", password="lovelace")
+    assert "lovelace" not in repr(client)
+    assert "lovelace" not in repr(client._options)
+    with pytest.raises(TypeError):
+        pickle.dumps(client)
+
+
+def test_what_the_server_does_not_offer_is_not_tried(front: Front) -> None:
+    config = SMTPServerConfig(max_message_size=100)
+    with (
+        front.SMTPServer(Inbox(), port=0, config=config) as server,
+        front.SMTPClient("127.0.0.1", server.port) as client,
+    ):
+        with pytest.raises(NotSupportedError):
+            client.send_message(b"x" * 200 + b"\r\n", "ada@example.org", "bob@example.org")
+        assert client.send_message(b"x\r\n", "ada@example.org", "bob@example.org").ok
