@@ -190,6 +190,11 @@ class Connection(Generic[EventT]):
         """Whether the connection is over: send what `data_to_send` still holds, then close it."""
         return self._closing
 
+    @property
+    def over(self) -> bool:
+        """Whether nothing more can be said: the connection is closing, or the peer has left."""
+        return self._closing or self._eof
+
     def _close(self, reason: str = "") -> None:
         """Close once the output is sent; ``reason`` unless both sides are through."""
         self._closing = True

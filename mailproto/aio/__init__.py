@@ -9,10 +9,12 @@ events of a session. Hooks that block go into `InThreads`.
 """
 
 from mailproto._core.policy import TLSPolicy
+from mailproto._flows.shelf import PoolOptions
 from mailproto._net.listener import ServerOptions
 from mailproto.aio.connect import open_link
 from mailproto.aio.link import Link
 from mailproto.aio.listener import Listener
+from mailproto.aio.pool import SMTPPool
 from mailproto.aio.pop3 import Message, Messages, POP3Client, POP3EventSession, POP3Server
 from mailproto.aio.smtp import SMTPClient, SMTPEventSession, SMTPServer
 from mailproto.aio.threads import InThreads
@@ -26,8 +28,10 @@ __all__ = [
     "POP3Client",
     "POP3EventSession",
     "POP3Server",
+    "PoolOptions",
     "SMTPClient",
     "SMTPEventSession",
+    "SMTPPool",
     "SMTPServer",
     "ServerOptions",
     "TLSPolicy",

@@ -10,10 +10,12 @@ the events of a session.
 """
 
 from mailproto._core.policy import TLSPolicy
+from mailproto._flows.shelf import PoolOptions
 from mailproto._net.listener import ServerOptions
 from mailproto.sync.connect import open_link
 from mailproto.sync.link import Link
 from mailproto.sync.listener import Listener
+from mailproto.sync.pool import SMTPPool
 from mailproto.sync.pop3 import Message, Messages, POP3Client, POP3EventSession, POP3Server
 from mailproto.sync.smtp import SMTPClient, SMTPEventSession, SMTPServer
 
@@ -25,8 +27,10 @@ __all__ = [
     "POP3Client",
     "POP3EventSession",
     "POP3Server",
+    "PoolOptions",
     "SMTPClient",
     "SMTPEventSession",
+    "SMTPPool",
     "SMTPServer",
     "ServerOptions",
     "TLSPolicy",

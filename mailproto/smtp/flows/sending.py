@@ -95,20 +95,21 @@ def _begin(conn: SMTPClientConnection, submission: Submission) -> _Sending:
     if conn.exhausted:
         exhausted = ConnectionExhaustedError("the server takes no more messages on this connection")
         return _Sending(conn, submission, Content(()), exhausted)
+    if conn.over:
+        return _Sending(conn, submission, Content(()), ConnectionClosedError("the connection is closed"))
     utf8 = uses_utf8(conn, submission)
     eight_bit = "8BITMIME" in conn.extensions
     try:
         content = open_content(submission, eight_bit=eight_bit, utf8=utf8, idna_encode=conn.config.idna_encode)
         parameters = fit_parameters(conn, submission, content, utf8=utf8)
-        mail = None if conn.closing else conn.mail(submission.reverse_path, parameters)
+        mail = conn.mail(submission.reverse_path, parameters)
     except (NotSupportedError, GrammarError) as error:
         return _Sending(conn, submission, Content(()), error)
     kind = _ChunkSending if suits_chunks(conn, parameters, content) else _DataSending
     sending = kind(conn, submission, content)
-    if mail is not None:
-        sending.mail = mail
-        sending.recipients = [conn.rcpt(*recipient) for recipient in submission.recipients]
-        sending.queue_more()
+    sending.mail = mail
+    sending.recipients = [conn.rcpt(*recipient) for recipient in submission.recipients]
+    sending.queue_more()
     return sending
 
 
@@ -245,7 +246,7 @@ class _DataSending(_Sending):
 
     def _may_go_on(self) -> Flow[bool]:
         reply = yield from wait_reply(self._conn, self._carriers[0])
-        return reply is not None and reply.code == 354
+        return reply is not None and reply.code // 100 == 3
 
     def _transfer(self) -> Flow[None]:
         conn = self._conn

@@ -1,0 +1,92 @@
+"""What a pool of connections decides, without a clock and without I/O: which to take, which to keep, when to wait."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from mailproto.errors import ConnectionClosedError
+from mailproto.smtp.result import Outcome, RecipientResult, SendResult
+
+ClientT = TypeVar("ClientT")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolOptions:
+    """How a pool deals with its connections. All times are in seconds."""
+
+    max_connections: int = 5
+    """Connections at a time; who wants one more waits."""
+    max_messages: int = 100
+    """Messages over one connection; then another is opened. Servers that have a limit say 421 beyond it."""
+    max_idle: float = 60.0
+    """How long a connection is kept that nobody uses. Servers hang up after five minutes and sooner."""
+    messages_per_second: float | None = None
+    """How fast messages are begun, over all connections. None: as fast as they come."""
+
+
+@dataclass(slots=True)
+class Lent(Generic[ClientT]):
+    """A connection in use."""
+
+    client: ClientT
+    messages: int = 0
+    idle_since: float = 0.0
+
+
+class Shelf(Generic[ClientT]):
+    """The connections of a pool that nobody uses at the moment."""
+
+    def __init__(self, options: PoolOptions) -> None:
+        self._options = options
+        self._idle: deque[Lent[ClientT]] = deque()
+        self._next_start = 0.0
+
+    def take(self) -> Lent[ClientT] | None:
+        """Return the connection that was used last, which is the least likely to be stale; None if there is none."""
+        return self._idle.pop() if self._idle else None
+
+    def put(self, lent: Lent[ClientT], now: float) -> bool:
+        """Keep a connection for the next message; return False if it has had its share and is to be closed."""
+        lent.messages += 1
+        lent.idle_since = now
+        if lent.messages >= self._options.max_messages:
+            return False
+        self._idle.append(lent)
+        return True
+
+    def take_expired(self, now: float) -> list[ClientT]:
+        """Return the connections that were idle for too long, which are to be closed."""
+        expired = []
+        while self._idle and now - self._idle[0].idle_since > self._options.max_idle:
+            expired.append(self._idle.popleft().client)
+        return expired
+
+    def take_all(self) -> list[ClientT]:
+        """Return all connections, which are to be closed."""
+        clients = [lent.client for lent in self._idle]
+        self._idle.clear()
+        return clients
+
+    def reserve(self, now: float) -> float:
+        """Reserve the start of a message; return how many seconds it has to wait for the rate."""
+        if self._options.messages_per_second is None:
+            return 0.0
+        start = max(now, self._next_start)
+        self._next_start = start + 1 / self._options.messages_per_second
+        return start - now
+
+
+def is_stale(result: SendResult) -> bool:
+    """Say whether a message failed because the connection was gone already, so that it may be sent over another.
+
+    It may only if the server had nothing to say to it, or good-bye: then nothing of the message has been sent.
+    """
+    return isinstance(result.error, ConnectionClosedError) and all(map(_is_untouched, result.recipients))
+
+
+def _is_untouched(recipient: RecipientResult) -> bool:
+    farewell = recipient.reply is not None and recipient.reply.code == 421 and recipient.phase == "MAIL"
+    silence = recipient.outcome is Outcome.DEFERRED and recipient.phase == "connection"
+    return (farewell or silence) and recipient.recipient_reply is None

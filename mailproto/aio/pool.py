@@ -1,0 +1,91 @@
+"""A pool of SMTP connections over asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self
+
+from mailproto._flows.shelf import Lent, PoolOptions, Shelf, is_stale
+from mailproto.aio.smtp import SMTPClient
+from mailproto.errors import MailProtoError
+from mailproto.smtp.flows.sending import send_message
+from mailproto.smtp.message import Submission, make_submission
+from mailproto.smtp.result import SendResult
+
+
+class SMTPPool:
+    """Sends messages over a few connections that are kept and used again, from any number of tasks at once::
+
+        async with SMTPPool(lambda: SMTPClient("mail.example.org", user="ada", password=secret)) as pool:
+            result = await pool.send_message(message)
+
+    A connection that the server has closed meanwhile is noticed, and the message sent over another, once, and only
+    if nothing of it had been sent.
+
+    Args:
+        make_client: returns a new client, not connected yet.
+        options: how many connections, for how long, how fast.
+    """
+
+    def __init__(self, make_client: Callable[[], SMTPClient], options: PoolOptions | None = None) -> None:
+        self._options = options if options is not None else PoolOptions()
+        self._make_client = make_client
+        self._shelf: Shelf[SMTPClient] = Shelf(self._options)
+        self._free = asyncio.Semaphore(self._options.max_connections)
+
+    async def send_message(self, *arguments: Any, **keywords: Any) -> SendResult:
+        """Send one message; the arguments, the result and what is raised are those of `SMTPClient.send_message`."""
+        submission = make_submission(*arguments, **keywords)
+        async with self._free:
+            await self._close_expired()
+            await asyncio.sleep(self._shelf.reserve(self._now()))
+            lent = self._shelf.take()
+            if lent is not None:
+                result = await self._send_over(lent, submission)
+                if not is_stale(result):
+                    return result
+            return await self._send_over(await self._open(), submission)
+
+    async def _open(self) -> Lent[SMTPClient]:
+        client = self._make_client()
+        await client.connect()
+        return Lent(client)
+
+    async def _send_over(self, lent: Lent[SMTPClient], submission: Submission) -> SendResult:
+        """Send over this connection, and keep it if it is still good."""
+        try:
+            return await lent.client.run(send_message(lent.client.conn, submission))
+        finally:
+            if lent.client.conn.over or not lent.client.conn.idle:
+                await lent.client.close()
+            elif lent.client.conn.exhausted or not self._shelf.put(lent, self._now()):
+                await _quit(lent.client)
+
+    async def _close_expired(self) -> None:
+        for client in self._shelf.take_expired(self._now()):
+            await _quit(client)
+
+    async def close(self) -> None:
+        """Close the connections that nobody uses."""
+        for client in self._shelf.take_all():
+            await _quit(client)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+
+async def _quit(client: SMTPClient) -> None:
+    with suppress(MailProtoError, OSError):
+        await client.quit()

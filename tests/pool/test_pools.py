@@ -1,0 +1,212 @@
+"""Pools, over asyncio and over blocking sockets: how many connections, and which message goes over which."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from mailproto import NotSupportedError, Reject, aio, sync
+from mailproto._flows.shelf import Lent, PoolOptions, Shelf
+from mailproto.smtp import Envelope, Rcpt, SendResult
+from mailproto.smtp.flows.server import SMTPSession
+
+MESSAGE = b"Subject: pooled\r\n\r\nHello.\r\n"
+PARTIES = ("a@example.org", ["b@example.org"])
+
+
+class Inbox:
+    """Counts connections and messages."""
+
+    def __init__(self) -> None:
+        self.connections = 0
+        self.at_once = 0
+        self.most_at_once = 0
+        self.messages: list[int] = []
+        self._lock = threading.Lock()
+
+    def on_connect(self, session: SMTPSession) -> None:
+        with self._lock:
+            self.connections += 1
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
+            session.state["number"] = self.connections
+
+    def on_rcpt(self, session: SMTPSession, rcpt: Rcpt) -> None:
+        if rcpt.address.local_part == "nobody":
+            raise Reject(550, "no such user", "5.1.1")
+
+    def on_message(self, session: SMTPSession, envelope: Envelope) -> None:
+        with self._lock:
+            self.messages.append(session.state["number"])
+
+    def on_close(self, session: SMTPSession) -> None:
+        with self._lock:
+            self.at_once -= 1
+
+
+def use_sync(port: int, options: PoolOptions, job: Callable[[Callable[..., SendResult]], Any]) -> Any:
+    """Run ``job`` with a blocking pool's ``send_message``."""
+    with sync.SMTPPool(lambda: sync.SMTPClient("127.0.0.1", port), options) as pool:
+        return job(pool.send_message)
+
+
+def use_aio(port: int, options: PoolOptions, job: Callable[[Callable[..., SendResult]], Any]) -> Any:
+    """Run ``job``, in a thread, with an asyncio pool's ``send_message`` made blocking."""
+
+    async def main() -> Any:
+        loop = asyncio.get_running_loop()
+        async with aio.SMTPPool(lambda: aio.SMTPClient("127.0.0.1", port), options) as pool:
+
+            def send(*arguments: Any, **keywords: Any) -> SendResult:
+                return asyncio.run_coroutine_threadsafe(pool.send_message(*arguments, **keywords), loop).result()
+
+            return await loop.run_in_executor(None, job, send)
+
+    return asyncio.run(main())
+
+
+@pytest.fixture(params=[use_sync, use_aio], ids=["sync", "aio"])
+def use(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    """Return what runs a job with a pool of either side."""
+    return request.param  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def inbox() -> Inbox:
+    """Return a new inbox."""
+    return Inbox()
+
+
+@pytest.fixture
+def port(inbox: Inbox) -> Iterator[int]:
+    """Return the port of a server over the inbox."""
+    with sync.SMTPServer(inbox, port=0) as server:
+        yield server.port
+
+
+def test_messages_one_after_the_other_share_a_connection(use: Callable[..., Any], port: int, inbox: Inbox) -> None:
+    use(port, PoolOptions(), lambda send: [send(MESSAGE, *PARTIES).raise_for_refused() for _ in range(5)])
+    assert inbox.messages == [1] * 5
+    assert inbox.connections == 1
+
+
+def test_a_connection_has_its_share_of_messages(use: Callable[..., Any], port: int, inbox: Inbox) -> None:
+    use(port, PoolOptions(max_messages=2), lambda send: [send(MESSAGE, *PARTIES) for _ in range(5)])
+    assert inbox.messages == [1, 1, 2, 2, 3]
+
+
+def test_a_connection_that_was_idle_too_long_is_not_used(use: Callable[..., Any], port: int, inbox: Inbox) -> None:
+    use(port, PoolOptions(max_idle=-1.0), lambda send: [send(MESSAGE, *PARTIES) for _ in range(3)])
+    assert inbox.messages == [1, 2, 3]
+
+
+def test_many_at_once_stay_below_the_limit(use: Callable[..., Any], port: int, inbox: Inbox) -> None:
+    def job(send: Callable[..., SendResult]) -> None:
+        with ThreadPoolExecutor(8) as threads:
+            results = list(threads.map(lambda _: send(MESSAGE, *PARTIES), range(24)))
+        assert all(result.ok for result in results)
+
+    use(port, PoolOptions(max_connections=3), job)
+    assert len(inbox.messages) == 24
+    assert inbox.most_at_once <= 3
+
+
+def test_a_refusal_leaves_the_connection_good(use: Callable[..., Any], port: int, inbox: Inbox) -> None:
+    def job(send: Callable[..., SendResult]) -> None:
+        assert send(MESSAGE, "a@example.org", ["nobody@example.org"]).refused
+        with pytest.raises(NotSupportedError):
+            send(b"x" * (40 << 20), *PARTIES)
+        assert send(MESSAGE, *PARTIES).ok
+
+    use(port, PoolOptions(), job)
+    assert inbox.connections == 1
+
+
+@contextmanager
+def fickle_server(farewell: bytes) -> Iterator[tuple[int, list[bytes]]]:
+    """Run a server that takes one message a connection, says ``farewell`` and hangs up; and what it heard."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    heard: list[bytes] = []
+
+    def serve() -> None:
+        while True:
+            try:
+                sock, _ = listening.accept()
+            except OSError:
+                return
+            with sock, sock.makefile("rb") as lines:
+                said = b""
+                for line, answer in _SCRIPT:
+                    sock.sendall(answer)
+                    while not said.endswith(line):
+                        said += lines.readline() or b"<it hung up>" + line
+                heard.append(said)
+                sock.sendall(b"250 taken\r\n" + farewell)
+                sock.shutdown(socket.SHUT_WR)
+                while lines.readline():
+                    pass
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield listening.getsockname()[1], heard
+    finally:
+        listening.shutdown(socket.SHUT_RDWR)
+        listening.close()
+        thread.join()
+
+
+_SCRIPT = [
+    (b"EHLO [127.0.0.1]\r\n", b"220 fickle\r\n"),
+    (b"MAIL FROM:<a@example.org>\r\n", b"250 fickle\r\n"),
+    (b"RCPT TO:<b@example.org>\r\n", b"250 sender\r\n"),
+    (b"DATA\r\n", b"250 recipient\r\n"),
+    (b".\r\n", b"354 go ahead\r\n"),
+]
+
+
+@pytest.mark.parametrize("farewell", [b"", b"421 good-bye\r\n"])
+def test_a_stale_connection_is_noticed_and_the_message_sent_over_another(
+    use: Callable[..., Any], farewell: bytes
+) -> None:
+    with fickle_server(farewell) as (port, heard):
+        results = use(port, PoolOptions(), lambda send: [send(MESSAGE, *PARTIES) for _ in range(3)])
+    assert [result.ok for result in results] == [True] * 3
+    assert [said.count(MESSAGE) for said in heard] == [1, 1, 1], "each exactly once"
+
+
+def test_a_fresh_connection_that_fails_is_not_tried_again(use: Callable[..., Any]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+    with pytest.raises(ConnectionRefusedError):
+        use(port, PoolOptions(), lambda send: send(MESSAGE, *PARTIES))
+
+
+def test_the_rate_spaces_the_messages_out() -> None:
+    shelf: Shelf[str] = Shelf(PoolOptions(messages_per_second=2))
+    assert [shelf.reserve(10.0), shelf.reserve(10.0), shelf.reserve(10.2), shelf.reserve(20.0)] == [
+        0.0,
+        0.5,
+        pytest.approx(0.8),
+        0.0,
+    ]
+    assert Shelf[str](PoolOptions()).reserve(10.0) == 0.0
+
+
+def test_the_last_connection_used_is_the_next(inbox: Inbox) -> None:
+    shelf: Shelf[str] = Shelf(PoolOptions(max_idle=10.0))
+    assert shelf.take() is None
+    assert shelf.put(Lent("old"), 0.0)
+    assert shelf.put(Lent("new"), 5.0)
+    assert shelf.take_expired(11.0) == ["old"]
+    lent = shelf.take()
+    assert lent is not None
+    assert lent.client == "new"
+    assert shelf.take_all() == []
