@@ -28,7 +28,7 @@ def test_a_check_does_not_show_the_digest() -> None:
     assert DIGEST not in repr(ApopCheck("mrose", TIMESTAMP, DIGEST))
 
 
-GOOD = [TIMESTAMP, "<1@[127.0.0.1]>", "<4d2.1.5f3b+/==.abc@mail>", "<a@[IPv6:::1]>", f"<{'a' * 185}@example.org>"]
+GOOD = [TIMESTAMP, "<1@[127.0.0.1]>", "<4d2.1.5f3b+/==.abc@mail>", "<a@[IPv6:::1]>", f"<{'a' * 186}@example.org>"]
 BAD = [
     "<>",
     "<@>",
@@ -45,7 +45,7 @@ BAD = [
     "a@b>",
     '<"a"@b>',
     "<a(c)@b>",
-    f"<{'a' * 190}@example.org>",
+    f"<{'a' * 187}@example.org>",
 ]
 
 

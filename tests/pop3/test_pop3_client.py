@@ -378,6 +378,13 @@ def test_a_server_may_leave_between_commands() -> None:
         conn.noop()
 
 
+def test_no_command_to_who_is_known_to_be_gone() -> None:
+    conn = logged_in()
+    conn.receive_eof()
+    with pytest.raises(LocalProtocolError, match="closed"):
+        conn.noop()
+
+
 def test_no_answer_to_quit_is_no_good_end() -> None:
     """SECURITY S22: nobody knows then whether the deletions were made."""
     conn = logged_in()
@@ -661,6 +668,8 @@ def test_a_trace_tells_who_said_what() -> None:
     conn.receive_data(b"+OK ready\r\n")
     events(conn)
     for queue, answer in (
+        (lambda: conn.auth("LOGIN"), b"+ \r\n"),
+        (lambda: conn.auth_cancel(), b"-ERR\r\n"),
         (lambda: conn.user("ada"), b"+OK\r\n"),
         (lambda: conn.pass_("x"), b"+OK\r\n"),
         (lambda: conn.list(), b"+OK\r\n1 9\r\n.\r\n"),
@@ -672,6 +681,10 @@ def test_a_trace_tells_who_said_what() -> None:
         events(conn)
     assert lines == [
         "S: +OK ready",
+        "C: AUTH LOGIN",
+        "S: + ",
+        "C: *",
+        "S: -ERR",
         "C: USER ada",
         "S: +OK",
         "C: PASS <secret>",

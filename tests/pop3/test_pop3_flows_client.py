@@ -292,6 +292,16 @@ def test_a_refused_session() -> None:
     assert (caught.value.command, caught.value.temporary) == ("greeting", True)
 
 
+def test_a_server_that_leaves_between_commands() -> None:
+    conn = POP3ClientConnection()
+    conn.receive_data(b"+OK\r\n")
+    conn.next_event()
+    conn.receive_eof()
+    runner = Runner(conn, next_chunk(conn))
+    runner.run()
+    assert str(runner.error) == "the connection is closed"
+
+
 @pytest.mark.parametrize("answers", [[""], [HELLO, ""], [HELLO, PLAIN, ""]])
 def test_a_server_that_hangs_up(answers: list[str]) -> None:
     script = Script(*answers)
@@ -485,6 +495,7 @@ def test_leaving_off_reads_past_what_was_ordered_and_no_further() -> None:
         yield from fetch.next_message()
         fetch.delete(1)
         yield from fetch.finish()
+        assert (yield from fetch.next_chunk()) is None
 
     run(script, conn, read())
     assert script.heard == ["RETR 1", "RETR 2", "RETR 3", "DELE 1"]

@@ -439,6 +439,32 @@ def test_a_maildrop_that_cannot_be_closed_is_logged(caplog: pytest.LogCaptureFix
     assert app.closed == ["ada"]
 
 
+def test_nothing_is_left_to_say_to_who_is_gone() -> None:
+    conn = POP3ServerConnection(SECURE)
+    flow = serve(POP3Session(conn), App(), implicit_tls=True)
+    assert next(flow) is Want.START_TLS
+    conn.tls_established(TLS)
+    conn.receive_data(b"USER ada\r\nPASS wrong\r\n")
+    wish = next(flow)
+    while isinstance(wish, Call):
+        wish = flow.send(wish.function(*wish.arguments))
+    assert isinstance(wish, Sleep)
+    assert conn.queued
+    wish = flow.throw(ConnectionClosedError("gone"))
+    assert isinstance(wish, Call)
+    assert not conn.queued
+
+
+def test_a_handshake_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    app = App()
+    flow = serve(POP3Session(POP3ServerConnection(SECURE)), app, implicit_tls=True)
+    assert next(flow) is Want.START_TLS
+    wish = flow.throw(OSError("no TLS"))
+    assert isinstance(wish, Call)
+    assert wish.function == app.on_close
+    assert "no TLS" in caplog.text
+
+
 def test_a_flow_that_is_broken_off_cannot_wait(caplog: pytest.LogCaptureFixture) -> None:
     class Slow(Drop):
         async def close(self) -> None:  # type: ignore[override]
