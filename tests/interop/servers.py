@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from mailproto import aio, sync
 from mailproto._core.events import TLSInfo
@@ -22,10 +22,8 @@ from mailproto.smtp.reply import Reply
 from tests import data
 from tests.interop.clients import TLSMode
 from tests.interop.dovecot import PASSWORD
+from tests.interop.ours import Adapter
 from tests.interop.postfix import RELAY_USER
-
-Adapter = Literal["sync", "aio"]
-ADAPTERS: tuple[Adapter, ...] = ("sync", "aio")
 
 ADA, GRACE, NOBODY = "ada", "grace", "nobody"
 """Local parts: two that our host has, and one that it has not."""

@@ -10,7 +10,8 @@ from tests import data
 from tests.interop.clients import TLS_MODES, Endpoint, TLSMode, on_the_wire
 from tests.interop.dovecot import PASSWORD
 from tests.interop.fetchers import FETCHER_MODES, FETCHERS
-from tests.interop.servers import ADA, ADAPTERS, GRACE, Adapter, Host, pop3_server
+from tests.interop.ours import ADAPTERS, Adapter
+from tests.interop.servers import ADA, GRACE, Host, pop3_server
 
 MAIL = [path.read_bytes() for path in data.MAIL.values()]
 FETCHED = [on_the_wire(message) for message in MAIL]

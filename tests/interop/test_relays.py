@@ -14,16 +14,15 @@ from tests import data
 from tests.interop.clients import TLSMode, on_the_wire
 from tests.interop.dovecot import Mailbox
 from tests.interop.exim import Exim
+from tests.interop.ours import ADAPTERS, Adapter
 from tests.interop.postfix import RELAY_USER, Postfix
 from tests.interop.servers import (
     ADA,
-    ADAPTERS,
     FULL,
     GRACE,
     LIMITS,
     NOBODY,
     UTF8_USER,
-    Adapter,
     Host,
     smtp_server,
 )

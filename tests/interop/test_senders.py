@@ -8,8 +8,9 @@ import pytest
 
 from tests import data
 from tests.interop.clients import TLS_MODES, Endpoint, TLSMode, on_the_wire, run
+from tests.interop.ours import ADAPTERS, Adapter
 from tests.interop.senders import SENDERS
-from tests.interop.servers import ADA, ADAPTERS, GRACE, NOBODY, UTF8_USER, Adapter, Host, smtp_server
+from tests.interop.servers import ADA, GRACE, NOBODY, UTF8_USER, Host, smtp_server
 
 SENDER = "someone@client.example.test"
 MAIL = {name: path.read_bytes() for name, path in data.MAIL.items()}
