@@ -572,9 +572,9 @@ class SMTPClientConnection(Connection[ClientEvent]):
 
     def _on_go_ahead(self, command: Command, reply: Reply) -> ClientStep:
         transaction = command.transaction
-        if transaction is None or not transaction.accepted:
-            # Every recipient was refused and the server waits all the same: an empty message goes to nobody
-            # (RFC 2920 section 3.1), and ends the transaction. Its reply will be the reply to DATA.
+        if transaction is None or transaction.refused or not transaction.accepted:
+            # The sender or every recipient was refused and the server waits all the same: an empty message goes to
+            # nobody (RFC 2920 section 3.1), and ends the transaction. Its reply will be the reply to DATA.
             self._send(b".\r\n")
             if self._transaction is transaction:
                 self._transaction = None

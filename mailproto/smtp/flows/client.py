@@ -5,6 +5,7 @@ Sending has a module of its own, `mailproto.smtp.flows.sending`.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from mailproto._core.events import ConnectionClosed
@@ -12,7 +13,13 @@ from mailproto._core.flow import Flow, Want
 from mailproto._core.policy import TLSPolicy
 from mailproto._flows.login import Attempt, LoginOptions, choose_login, get_credentials
 from mailproto._flows.reading import read_event
-from mailproto.errors import AuthenticationError, ConnectionClosedError, TLSRequiredError
+from mailproto.errors import (
+    AuthenticationError,
+    ConnectionClosedError,
+    LocalProtocolError,
+    RemoteProtocolError,
+    TLSRequiredError,
+)
 from mailproto.sasl.base import CredentialsSource
 from mailproto.smtp.client import SMTPClientConnection
 from mailproto.smtp.command import Command
@@ -101,11 +108,9 @@ def request(conn: SMTPClientConnection, command: Command) -> Flow[Reply]:
 
 
 def quit_session(conn: SMTPClientConnection) -> Flow[None]:
-    """Say QUIT and wait a little for the answer, which changes nothing any more."""
-    try:
+    """Say QUIT, if that can still be said, and wait a little for the answer, which changes nothing any more."""
+    with suppress(ConnectionClosedError, LocalProtocolError, RemoteProtocolError):
         yield from wait_reply(conn, conn.quit())
-    except ConnectionClosedError:
-        return
 
 
 def wait_reply(conn: SMTPClientConnection, command: Command) -> Flow[Reply | None]:
