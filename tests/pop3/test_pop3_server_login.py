@@ -170,6 +170,15 @@ def test_shutting_down_waits_for_the_handshake() -> None:
     assert conn.closing
 
 
+def test_shutting_down_ends_an_exchange_at_its_next_challenge() -> None:
+    conn = greeted()
+    talk(conn, b"AUTH PLAIN\r\n")
+    conn.shut_down()
+    assert not conn.closing
+    conn.challenge(b"")
+    assert conn.closing
+
+
 # Passwords.
 
 
