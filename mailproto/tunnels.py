@@ -52,11 +52,7 @@ class TunnelOpened:
 
 
 class TunnelConnection(Connection[TunnelOpened]):
-    """The part that both kinds of tunnel have in common.
-
-    Attributes:
-        trailing_data: what the destination said already, once `TunnelOpened` has come.
-    """
+    """The part that both kinds of tunnel have in common. ``trailing_data`` is what the destination said already."""
 
     _speaker = "C"
     _other = "S"
@@ -75,7 +71,6 @@ class TunnelConnection(Connection[TunnelOpened]):
         for text in (user, password):
             if text is not None and (not _CREDENTIAL.fullmatch(text) or len(text.encode("utf-8")) > 255):
                 raise GrammarError("not a user name or password for a proxy")
-        self.trailing_data = b""
         self._host = host
         self._port = port
         self._user = user

@@ -38,6 +38,7 @@ class Connection(Generic[EventT]):
         progress: grows with every event, and during a message with every block of it. A wait for input may
             last `timeout` seconds for each unit of it, which makes a deadline and a minimum data rate of one
             number without a clock in here.
+        trailing_data: what came behind a preamble (a PROXY header, a tunnel's answer) and belongs to what comes next.
         trace: when set, is called for every line both sides send, secrets taken out.
     """
 
@@ -49,6 +50,7 @@ class Connection(Generic[EventT]):
         self.tls: TLSInfo | None = None
         self.progress = 0
         self.trace: Trace | None = None
+        self.trailing_data = b""
         self._buffer = ReceiveBuffer()
         self._output: list[bytes] = []
         self._queued = 0

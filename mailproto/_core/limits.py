@@ -70,5 +70,7 @@ class Limits:
     """A POP3 server's wait for a command after login: at least ten minutes (RFC 1939 section 3)."""
     handshake_timeout: float = 30.0
     """A TLS handshake."""
+    proxy_timeout: float = 5.0
+    """A server's wait for the PROXY header of a load balancer, which is there at once or not at all."""
     quit_timeout: float = 5.0
     """A client's wait for the reply to QUIT, which changes nothing any more (SMTP)."""

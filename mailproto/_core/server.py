@@ -2,22 +2,81 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Callable
 
-from mailproto._core.connection import Connection, EventT
-from mailproto.errors import LocalProtocolError
-
-AskT = TypeVar("AskT")
+from mailproto._core.connection import Connection, EventT, Step
+from mailproto._core.events import ConnectionClosed, TLSInfo
+from mailproto._core.limits import Limits
+from mailproto._core.proxyheader import MAX_V2, ProxyHeader, parse_proxy_header
+from mailproto.errors import GrammarError, LocalProtocolError
 
 
 class ServerConnection(Connection[EventT]):
     """A connection whose peer asks and whose user answers, one event at a time.
 
     Commands that a client sent ahead wait as bytes behind the pending event, so no reply overtakes another.
+
+    Attributes:
+        proxy_header: what a load balancer told of the client, once it has; see `expect_proxy_header`.
     """
 
     _speaker = "S"
     _other = "C"
+
+    def __init__(self, limits: Limits) -> None:
+        super().__init__(limits)
+        self.proxy_header: ProxyHeader | None = None
+        self._behind_proxy: Callable[[], EventT | ConnectionClosed | Step] | None = None
+        self._tls_first = False
+
+    def expect_proxy_header(self, *, tls_first: bool = False) -> None:
+        """Begin with a PROXY header, which has to come before anything else, even TLS (``tls_first``).
+
+        To be called at the very beginning, and only when the peer's address is that of a trusted load balancer. No
+        event comes of the header: `next_event` returns None, and `proxy_header` is there. Without a header the
+        connection fails.
+
+        Raises:
+            LocalProtocolError: the connection has begun already.
+        """
+        if self.progress or self._pending is not None or self.tls is not None:
+            raise LocalProtocolError("a PROXY header comes before anything else")
+        self._behind_proxy = self._mode
+        self._tls_first = tls_first
+        self._mode = self._read_proxy_header
+
+    @property
+    def awaits_proxy_header(self) -> bool:
+        """Whether a PROXY header has to come next."""
+        return self._behind_proxy is not None and self.proxy_header is None
+
+    def tls_established(self, info: TLSInfo | None = None) -> None:
+        """Learn that the TLS handshake is done, see `Connection.tls_established`."""
+        if self._tls_first and self._behind_proxy is not None and not self._closing:
+            self._mode = self._behind_proxy
+            self._tls_first = False
+        super().tls_established(info)
+
+    def _read_proxy_header(self) -> EventT | ConnectionClosed | Step:
+        try:
+            found = parse_proxy_header(self._buffer.peek(MAX_V2))
+        except GrammarError as error:
+            self._fail(str(error))
+            return Step.AGAIN
+        if found is None or self._behind_proxy is None:
+            return Step.STARVED
+        self.proxy_header, length = found
+        self._buffer.take(length)
+        if self._tls_first:
+            self.trailing_data = self._buffer.take(len(self._buffer))
+            self._close_gate()
+            self._mode = self._wait_for_tls
+        else:
+            self._mode = self._behind_proxy
+        return Step.STARVED
+
+    def _wait_for_tls(self) -> EventT | ConnectionClosed | Step:
+        return Step.STARVED
 
     @property
     def auth_mechanisms(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from mailproto._core.connection import Connection
 from mailproto._core.events import ConnectionClosed
-from mailproto._core.flow import Flow, Want
+from mailproto._core.flow import Flow
 from mailproto._core.server import ServerConnection
 from mailproto._flows.hooks import INTERNAL_ERROR, answer
 from mailproto._flows.reading import read_event
@@ -41,11 +41,6 @@ def next_event(conn: Connection[Any]) -> Flow[Any]:
         return (yield from read_event(conn))
     except ConnectionClosedError:
         return None
-
-
-def begin_tls() -> Flow[None]:
-    """Do the handshake that a connection under implicit TLS begins with."""
-    yield Want.START_TLS
 
 
 def take_leave(conn: ServerConnection[Any], failure: Exception | None) -> Flow[None]:

@@ -267,6 +267,8 @@ class Engine:
             raise LocalProtocolError("there is no TLS context for a handshake")
         self._clear = self.conn.data_to_send()
         self._tls = tls = self._open_tls()
+        if self.conn.trailing_data:
+            tls.receive(self.conn.trailing_data)
         self._handshake_timeout = self.conn.limits.handshake_timeout
         self._waited = 0.0
         try:

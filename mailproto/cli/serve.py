@@ -1,4 +1,4 @@
-"""``python -m mailproto serve``: a small mail host. It takes mail for its users, keeps it, and hands it out over POP3.
+"""``python -m mailproto serve``: a small mail host. It takes mail for its users, keeps it, and hands it out.
 
 It relays nothing: mail for anybody else is refused, whoever brings it.
 """
@@ -18,8 +18,8 @@ from mailproto import aio
 from mailproto._flows.session import Session
 from mailproto.cli.options import HostPort, complain, listening_host_port
 from mailproto.errors import MailProtoError
-from mailproto.mailhost import MailHost
 from mailproto.maildrop import MaildirRoot, Maildrop, MemoryMaildrop, is_safe_name
+from mailproto.mailhost import MailHost
 from mailproto.pop3.config import POP3ServerConfig
 from mailproto.smtp.config import SMTPServerConfig
 from mailproto.smtp.events import Envelope
@@ -55,7 +55,7 @@ def add_parser(commands: Any) -> None:
         parser.add_argument(
             f"--{role.name}", type=listening_host_port, metavar="HOST:PORT", help=f"listen here for {role.name}"
         )
-    parser.add_argument("--maildir", metavar="DIR", help="keep each user's mail in the Maildir DIR/NAME, not in memory")
+    parser.add_argument("--maildir", metavar="DIR", help="keep mail in the Maildir DIR/NAME of each user")
     parser.add_argument(
         "--user", action="append", default=[], type=_user, metavar="NAME:PASSWORD", help="a user; repeatable"
     )
@@ -145,7 +145,7 @@ def _make_server(
 
 def _open_drop(options: argparse.Namespace) -> Callable[[str], Maildrop]:
     if options.maildir is None:
-        return lambda user: MemoryMaildrop()
+        return lambda _: MemoryMaildrop()
     root = MaildirRoot(options.maildir)
     return lambda user: root.maildir(user or SINGLE_DROP)
 

@@ -282,6 +282,8 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
     @property
     def timeout(self) -> float:
         """Seconds that the wait for input, or for the peer to take output, may last."""
+        if self.awaits_proxy_header:
+            return self.limits.proxy_timeout
         if self._gate:
             return self.limits.handshake_timeout
         if self._outgoing is not None:

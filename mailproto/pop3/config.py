@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from mailproto._core.limits import Limits
+from mailproto._core.peers import check_networks
 from mailproto.errors import GrammarError
 from mailproto.pop3.capabilities import check_capability, check_mechanism
 from mailproto.pop3.tolerance import Tolerance
@@ -28,9 +29,13 @@ class POP3ServerConfig:
     """Answer LAST, which RFC 1460 had and RFC 1725 took back."""
     extra_capabilities: tuple[str, ...] = ()
     """Further lines for CAPA, such as ``"EXPIRE NEVER"``."""
+    proxies: tuple[str, ...] = ()
+    """Addresses and networks of the load balancers that all connections come through. Each has to begin with a PROXY
+    header; who comes from elsewhere is sent away."""
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
+        check_networks(self.proxies)
         if "<" in self.greeting:
             raise GrammarError("the greeting must not have a '<': clients would take it for APOP's timestamp")
         for name in self.auth_mechanisms:

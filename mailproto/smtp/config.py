@@ -70,6 +70,9 @@ class SMTPServerConfig:
     bare_newlines: BareNewlines = BareNewlines.REJECT
     allow_nul: bool = False
     """Take NUL octets in a message, which RFC 5322 forbids and much software stumbles over."""
+    proxies: tuple[str, ...] = ()
+    """Addresses and networks of the load balancers that all connections come through. Each has to begin with a PROXY
+    header; who comes from elsewhere is sent away."""
     trusted_peers: tuple[str, ...] = ()
     """Addresses and networks of peers that may speak for other clients, with XCLIENT and XFORWARD."""
     tolerances: frozenset[Tolerance] = frozenset()
@@ -80,7 +83,7 @@ class SMTPServerConfig:
 
     def __post_init__(self) -> None:
         check_domain(self.hostname)
-        check_networks(self.trusted_peers)
+        check_networks((*self.proxies, *self.trusted_peers))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -88,6 +88,8 @@ class SMTPServerConnection(AnsweringConnection):
     @property
     def timeout(self) -> float:
         """Seconds that the wait for input may last: RFC 5321 section 4.5.3.2.7, or 4.5.3.2.5 during a message."""
+        if self.awaits_proxy_header:
+            return self.limits.proxy_timeout
         return self.limits.data_timeout if self._body is not None else self.limits.command_timeout
 
     def receive_timeout(self) -> None:
@@ -123,6 +125,7 @@ class SMTPServerConnection(AnsweringConnection):
             return self._refuse("", replies.LINE_TOO_LONG)
         if line is None:
             return self._foreign() if self._buffer.peek(2) == _CLIENT_HELLO else Step.STARVED
+        self.progress += 1  # who says something is given time to say more, even if nobody has to be told of it
         return self._dispatch(line)
 
     def _skip_line(self) -> ServerStep:

@@ -6,7 +6,8 @@ import ssl
 from collections.abc import Callable, Sequence
 from typing import Any, Self, Unpack
 
-from mailproto._flows.endpoints import begin_tls, host_of, log_failure, next_event, take_leave
+from mailproto._flows.beginning import begin_session
+from mailproto._flows.endpoints import host_of, log_failure, next_event, take_leave
 from mailproto._net.listener import Where
 from mailproto._net.services import Service
 from mailproto.sync.link import Link
@@ -63,8 +64,7 @@ class Server(Listener):
         """Have the handler serve the connection, and end that when it returns or fails."""
         failure: Exception | None = None
         try:
-            if self._service.implicit_tls:
-                link.run(begin_tls(), part=True)
+            link.run(begin_session(session, implicit_tls=self._service.implicit_tls), part=True)
             self._service.handler(session)
         except Exception as raised:
             failure = raised

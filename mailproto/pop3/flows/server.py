@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from mailproto._core.events import ConnectionClosed
-from mailproto._core.flow import Call, Flow, Sleep, Want
+from mailproto._core.flow import Call, Flow, Sleep
 from mailproto._flows.auth import authenticate
+from mailproto._flows.beginning import begin_session
 from mailproto._flows.hooks import INTERNAL_ERROR, answer, call_hook
 from mailproto._flows.reading import read_event
 from mailproto._flows.session import Session
@@ -73,8 +74,7 @@ def serve(
     """
     service = _Service(session, handler, mechanisms)
     try:
-        if implicit_tls:
-            yield Want.START_TLS
+        yield from begin_session(session, implicit_tls=implicit_tls)
         yield from service.converse()
     except ConnectionClosedError:
         session.conn.data_to_send()  # nobody is there to hear it

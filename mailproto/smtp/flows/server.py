@@ -11,10 +11,11 @@ import logging
 from typing import Any
 
 from mailproto._core.events import ConnectionClosed, MessageChunk
-from mailproto._core.flow import Flow, Sleep, Want
+from mailproto._core.flow import Flow, Sleep
 from mailproto._core.peers import is_among
 from mailproto._core.spool import Spool
 from mailproto._flows.auth import authenticate
+from mailproto._flows.beginning import begin_session
 from mailproto._flows.hooks import answer, call_hook
 from mailproto._flows.reading import read_event
 from mailproto._flows.session import Session
@@ -99,11 +100,10 @@ def serve(
         mechanisms: the SASL mechanisms by name; the config says which of them are offered.
         spool_threshold: octets of a message that are kept in memory; more go to a temporary file.
     """
-    session.conn.trusted = is_among(session.peer, session.conn.config.trusted_peers)
     service = _Service(session, handler, mechanisms, spool_threshold)
     try:
-        if implicit_tls:
-            yield Want.START_TLS
+        yield from begin_session(session, implicit_tls=implicit_tls)
+        session.conn.trusted = is_among(session.peer, session.conn.config.trusted_peers)
         yield from service.converse()
     except ConnectionClosedError:
         pass

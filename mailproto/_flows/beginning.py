@@ -1,0 +1,34 @@
+"""How a server's connection begins, before the protocol: the load balancer's word, and implicit TLS."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mailproto._core.flow import Flow, Want
+from mailproto._core.peers import is_among
+from mailproto._flows.session import Session
+from mailproto.errors import ConnectionClosedError
+
+
+def begin_session(session: Session[Any], *, implicit_tls: bool) -> Flow[None]:
+    """Learn from the load balancer who the client is, where the config names one, and do the handshake if it is due.
+
+    Raises:
+        ConnectionClosedError: the peer is no load balancer that is trusted, or does not behave as one.
+    """
+    if session.conn.config.proxies:
+        yield from _meet_proxy(session, implicit_tls)
+    if implicit_tls:
+        yield Want.START_TLS
+
+
+def _meet_proxy(session: Session[Any], implicit_tls: bool) -> Flow[None]:
+    conn = session.conn
+    if not is_among(session.transport_peer, conn.config.proxies):
+        raise ConnectionClosedError("the peer is none of the load balancers")
+    conn.expect_proxy_header(tls_first=implicit_tls)
+    while conn.next_event() is None and not conn.closing and conn.proxy_header is None:
+        yield Want.READ
+    if conn.proxy_header is None:
+        raise ConnectionClosedError("the load balancer did not tell who the client is")
+    session.peer = conn.proxy_header.source or session.transport_peer
