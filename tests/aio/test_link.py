@@ -378,7 +378,7 @@ def test_reading_stops_while_nobody_wants_what_comes() -> None:
                 await asyncio.sleep(0.001)
             (link,) = server.links
             assert link._transport.is_reading()
-            writer.write(b"hello\r\n" * 1_000_000)
+            writer.write(b"hello\r\n" * 100_000)
             while link._transport.is_reading():
                 await asyncio.sleep(0.001)
             await settle()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import threading
@@ -36,17 +37,21 @@ def serving(handler: Any) -> Iterator[Listener]:
 
 
 @contextmanager
-def interrupted_after(seconds: float) -> Iterator[None]:
-    def interrupt(_: int, __: FrameType | None) -> None:
+def interruptible() -> Iterator[None]:
+    """Have `interrupt` raise KeyboardInterrupt in the main thread."""
+
+    def raise_it(_: int, __: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    before = signal.signal(signal.SIGUSR1, raise_it)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.signal(signal.SIGUSR1, before)
+
+
+def interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGUSR1)
 
 
 def connected(port: int) -> tuple[toy.ToyClient, Link]:
@@ -60,11 +65,12 @@ def test_an_interrupt_while_waiting_closes_the_connection() -> None:
     def script(wire: Wire) -> None:
         wire.send(b"+ok\r\n")
         assert wire.line() == b"hello"
+        interrupt()
         assert wire.rest() == b""
 
     with scripted(script) as port:
         conn, link = connected(port)
-        with pytest.raises(KeyboardInterrupt), interrupted_after(0.02):
+        with pytest.raises(KeyboardInterrupt), interruptible():
             link.run(toy.ask(conn, "hello"))
         with pytest.raises(ConnectionClosedError):
             link.run(toy.ask(conn, "later"))
@@ -144,8 +150,19 @@ def test_serving_for_ever_ends_when_it_is_closed_elsewhere() -> None:
 
 def test_serving_for_ever_ends_when_it_is_interrupted() -> None:
     listener = Listener(toy.ToyServer, lambda link: link.abort())
-    with pytest.raises(KeyboardInterrupt), interrupted_after(0.05):
-        listener.serve_forever()
+
+    def interrupt_when_it_listens() -> None:
+        with socket.create_connection(("127.0.0.1", port), PATIENCE) as sock:
+            assert sock.recv(1) == b""  # it is served, so everything has begun
+        interrupt()
+
+    with listener:
+        port = listener.port
+        thread = threading.Thread(target=interrupt_when_it_listens)
+        thread.start()
+        with pytest.raises(KeyboardInterrupt), interruptible():
+            listener.serve_forever()
+        thread.join(PATIENCE)
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", listener.port), 1)
 
