@@ -10,7 +10,9 @@ import pytest
 
 from mailproto.errors import AuthenticationError, NotSupportedError, TLSRequiredError
 from mailproto.smtp.config import SMTPClientConfig
+from mailproto.smtp.extensions import Notify, OriginalRecipient, Ret
 from mailproto.smtp.message import make_submission
+from mailproto.smtp.parameters import MailParameters, RcptParameters
 from mailproto.smtp.result import SendResult
 from mailproto.sync import TLSPolicy
 from tests import data
@@ -143,6 +145,34 @@ def test_email_message_is_fitted_to_the_server(postfix: Postfix, adapter: Adapte
         assert sorted("Größe".encode() in came for came in messages) == [False, True]
         for came in messages:
             assert hidden.name.encode() not in came.partition(b"From: ")[2]
+
+
+# Notices.
+
+
+@pytest.mark.parametrize("program", ["postfix", "exim"])
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_delivery_is_reported(
+    request: pytest.FixtureRequest, adapter: Adapter, program: str, dovecot: Dovecot
+) -> None:
+    """RFC 3461: the report of a success comes back with the name of the message, and without its body."""
+    sender, recipient, silent = dovecot.mailbox(), dovecot.mailbox(), dovecot.mailbox()
+    wanted = RcptParameters(
+        notify=frozenset({Notify.SUCCESS}), orcpt=OriginalRecipient("rfc822", "a+list@example.test")
+    )
+    with smtp(adapter, request.getfixturevalue(program).port) as client:
+        client.send_message(
+            MAIL["plain"],
+            sender.address,
+            [(recipient.address, wanted), (silent.address, RcptParameters(notify=frozenset({Notify.NEVER})))],
+            parameters=MailParameters(ret=Ret.HDRS, envid="the+message"),
+        ).raise_for_refused()
+    report = sender.wait()[0].replace(b"+2B", b"+").replace(b"-ID:", b"-Id:")  # Exim leaves xtext as it is
+    assert b"Original-Envelope-Id: the+message" in report
+    assert b"Original-Recipient: rfc822;a+list@example.test" in report
+    assert b"Action: delivered" in report and recipient.name.encode() in report
+    assert b"Subject: The engine" in report and b"Jacquard" not in report
+    assert silent.name.encode() not in report
 
 
 # Submission.
