@@ -1,1 +1,1 @@
-"""Tests of mailproto.sasl."""
+"""Tests of mailproto.sasl: the frame, PLAIN and LOGIN. The stronger mechanisms are in tests/sasl_mechanisms."""
