@@ -35,14 +35,16 @@ def encode_domain(domain: str, encode: Callable[[str], str] = idna_2003) -> str:
     """
     if domain.isascii():
         return domain
-    if len(domain) > MAX_DOMAIN:  # before any codec, for theirs is not linear time
+    if len(domain) > MAX_DOMAIN:  # before any codec, for not all are linear
         raise GrammarError("the domain is longer than 255 octets")
+    check_domain(domain)
     try:
         encoded = encode(domain)
     except UnicodeError:
         raise GrammarError(f"no domain name: {domain!a:.100}") from None
-    if not encoded.isascii():
-        raise GrammarError("A-labels that are not ASCII")
+    # A character that a codec takes for a dot would make another domain of it.
+    if not encoded.isascii() or encoded.count(".") != domain.count("."):
+        raise GrammarError(f"no A-labels for {domain!a:.100}")
     check_domain(encoded)
     return encoded
 

@@ -31,7 +31,7 @@ from mailproto.smtp import command as commands
 from mailproto.smtp.alabels import encode_address, encode_domain
 from mailproto.smtp.attributes import XCLIENT_NAMES, XFORWARD_NAMES, Attributes, format_attributes
 from mailproto.smtp.command import SECRET, Command, Transaction
-from mailproto.smtp.config import SMTPClientConfig, Tolerance
+from mailproto.smtp.config import SMTPClientConfig
 from mailproto.smtp.events import (
     AuthChallenge,
     ClientEvent,
@@ -44,7 +44,7 @@ from mailproto.smtp.events import (
 from mailproto.smtp.extensions import ServerLimits
 from mailproto.smtp.parameters import MailParameters, RcptParameters
 from mailproto.smtp.reply import Reply, ReplyParser
-from mailproto.smtp.terms import Terms
+from mailproto.smtp.terms import Terms, read_keywords
 
 ClientStep: TypeAlias = ClientEvent | ConnectionClosed | Step
 
@@ -314,7 +314,7 @@ class SMTPClientConnection(Connection[ClientEvent]):
         return self._query("EXPN", text, smtputf8)
 
     def _query(self, verb: str, text: str, smtputf8: bool) -> Command:
-        if (smtputf8 or not text.isascii()) and "SMTPUTF8" not in self.extensions:
+        if (smtputf8 or not text.isascii()) and not self.uses("SMTPUTF8"):
             raise NotSupportedError("the server does not offer SMTPUTF8")
         return self._queue(commands.simple(verb, f"{text} SMTPUTF8" if smtputf8 else text))
 
@@ -351,6 +351,10 @@ class SMTPClientConnection(Connection[ClientEvent]):
         return self._queue(commands.simple("QUIT"))
 
     # What the server offers.
+
+    def uses(self, keyword: str) -> bool:
+        """Say whether the server offers this extension, and ``config.extensions`` has it, too."""
+        return keyword in self._terms.keywords
 
     @property
     def max_message_size(self) -> int | None:
@@ -603,19 +607,10 @@ class SMTPClientConnection(Connection[ClientEvent]):
             self._transaction = None
 
     def _learn(self, lines: list[str]) -> None:
-        """Keep what the server offers. Of a keyword that comes twice the first counts, but AUTH adds up."""
+        """Keep what the server offers."""
         self.server_name = lines[0].partition(" ")[0]
-        self.extensions = {}
-        for text in lines[1 : self.limits.max_keywords + 1]:
-            keyword, _, argument = text.partition(" ")
-            keyword = keyword.upper() if keyword.isascii() else keyword
-            if keyword.startswith("AUTH=") and Tolerance.AUTH_EQUALS in self.config.tolerances:
-                keyword, argument = "AUTH", f"{keyword[5:]} {argument}"
-                self._events.append(ToleranceUsed(Tolerance.AUTH_EQUALS))
-            if keyword == "AUTH" and keyword in self.extensions:
-                self.extensions["AUTH"] += f" {argument}"
-            else:
-                self.extensions.setdefault(keyword, argument)
+        self.extensions, used = read_keywords(lines[1 : self.limits.max_keywords + 1], self.config.tolerances)
+        self._events.extend(map(ToleranceUsed, used))
         self._terms = Terms(self.config.extensions, self.extensions, self.tls)
 
     def _on_starttls(self, _: Command, reply: Reply) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from mailproto._core.events import TLSInfo
+from mailproto.smtp.config import Tolerance
 from mailproto.smtp.extensions import LIMITS, Extension, Offered, Parameter
 from mailproto.smtp.extensions.limits import NO_LIMITS, parse_limits
 
@@ -17,12 +18,13 @@ class Terms:
     """The extensions in use on one connection: none before EHLO, none after HELO.
 
     Attributes:
+        keywords: those of the extensions that the server offers and this client knows.
         mail: the parameters that may be written in MAIL, by keyword; each sees to it that its value suits the server.
         rcpt: those of RCPT.
         limits: how much the server takes.
     """
 
-    __slots__ = ("limits", "mail", "rcpt")
+    __slots__ = ("keywords", "limits", "mail", "rcpt")
 
     def __init__(
         self,
@@ -30,6 +32,7 @@ class Terms:
         keywords: Mapping[str, str] = _NOTHING,
         tls: TLSInfo | None = None,
     ) -> None:
+        self.keywords: set[str] = set()
         self.mail: dict[str, Parameter] = {}
         self.rcpt: dict[str, Parameter] = {}
         self.limits = NO_LIMITS
@@ -37,11 +40,35 @@ class Terms:
             argument = keywords.get(extension.keyword)
             if argument is None:
                 continue
+            self.keywords.add(extension.keyword)
             offered = Offered(argument, tls, keywords)
             self.mail.update((parameter.keyword, _bind(parameter, offered)) for parameter in extension.mail)
             self.rcpt.update((parameter.keyword, _bind(parameter, offered)) for parameter in extension.rcpt)
             if extension.keyword == LIMITS.keyword:
                 self.limits = parse_limits(argument)
+
+
+def read_keywords(
+    lines: Iterable[str], tolerances: frozenset[Tolerance] = frozenset()
+) -> tuple[dict[str, str], list[Tolerance]]:
+    """Return what the lines of a reply to EHLO offer, behind the first: the keywords, in upper case, with what stands
+    behind each, and the tolerances that it took.
+
+    Of a keyword that comes twice the first counts, but AUTH adds up.
+    """
+    keywords: dict[str, str] = {}
+    used: list[Tolerance] = []
+    for line in lines:
+        keyword, _, argument = line.partition(" ")
+        keyword = keyword.upper() if keyword.isascii() else keyword
+        if keyword.startswith("AUTH=") and Tolerance.AUTH_EQUALS in tolerances:
+            keyword, argument = "AUTH", f"{keyword[5:]} {argument}"
+            used.append(Tolerance.AUTH_EQUALS)
+        if keyword == "AUTH" and keyword in keywords:
+            keywords["AUTH"] += f" {argument}"
+        else:
+            keywords.setdefault(keyword, argument)
+    return keywords, used
 
 
 def _bind(parameter: Parameter, offered: Offered) -> Parameter:

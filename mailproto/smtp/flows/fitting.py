@@ -18,7 +18,7 @@ def uses_utf8(conn: SMTPClientConnection, submission: Submission) -> bool:
 
     Where the server does not, addresses are sent in ASCII, which some of them have no form for.
     """
-    return "SMTPUTF8" in conn.extensions and submission.needs_utf8
+    return conn.uses("SMTPUTF8") and submission.needs_utf8
 
 
 def fit_parameters(
@@ -37,7 +37,7 @@ def fit_parameters(
 
 def suits_chunks(conn: SMTPClientConnection, parameters: MailParameters, content: Content) -> bool:
     """Say whether the message is to go with BDAT: it has to if it is binary, and does if it is large."""
-    if "CHUNKING" not in conn.extensions:
+    if not conn.uses("CHUNKING"):
         return False
     if parameters.body is Body.BINARY_MIME:
         return True
@@ -45,11 +45,11 @@ def suits_chunks(conn: SMTPClientConnection, parameters: MailParameters, content
 
 
 def _fit_body(conn: SMTPClientConnection, values: MailParameters, content: Content) -> MailParameters:
-    if values.body is Body.BINARY_MIME and not {"BINARYMIME", "CHUNKING"} <= conn.extensions.keys():
+    if values.body is Body.BINARY_MIME and not (conn.uses("BINARYMIME") and conn.uses("CHUNKING")):
         raise NotSupportedError("the message is binary, and the server does not offer BINARYMIME")
     if values.body is not None or content.eight_bit is False:
         return values
-    if "8BITMIME" in conn.extensions:
+    if conn.uses("8BITMIME"):
         return replace(values, body=Body.EIGHT_BIT_MIME)
     if content.eight_bit:
         raise NotSupportedError("the message has 8-bit octets, and the server does not offer 8BITMIME")
@@ -62,6 +62,6 @@ def _fit_size(conn: SMTPClientConnection, values: MailParameters, content: Conte
     limit = conn.max_message_size
     if limit is not None and content.size > limit:
         raise NotSupportedError(f"the message has {content.size} octets, and the server takes {limit}")
-    if values.size is None and "SIZE" in conn.extensions:
+    if values.size is None and conn.uses("SIZE"):
         return replace(values, size=content.size)
     return values

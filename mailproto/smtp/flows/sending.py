@@ -98,7 +98,7 @@ def _begin(conn: SMTPClientConnection, submission: Submission) -> _Sending:
     if conn.over:
         return _Sending(conn, submission, Content(()), ConnectionClosedError("the connection is closed"))
     utf8 = uses_utf8(conn, submission)
-    eight_bit = "8BITMIME" in conn.extensions
+    eight_bit = conn.uses("8BITMIME")
     try:
         content = open_content(submission, eight_bit=eight_bit, utf8=utf8, idna_encode=conn.config.idna_encode)
         parameters = fit_parameters(conn, submission, content, utf8=utf8)
