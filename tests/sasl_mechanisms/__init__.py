@@ -1,0 +1,1 @@
+"""Tests of the mechanisms of mailproto.sasl, by themselves and through the flows of both protocols."""
