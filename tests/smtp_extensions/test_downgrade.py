@@ -1,0 +1,195 @@
+"""8-bit content to servers without 8BITMIME (RFC 6152 section 3), as the caller chose."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import AsyncIterator, Iterable
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailproto.errors import GrammarError, NotSupportedError
+from mailproto.smtp import SMTPServerConfig, Submission, make_submission
+from mailproto.smtp.downgrade import downgrade
+from mailproto.smtp.extensions import DEFAULT_EXTENSIONS, EIGHT_BIT_MIME, SMTPUTF8
+from mailproto.smtp.message import MessageSource
+from tests.helpers import PROPERTY
+from tests.smtp_extensions import offering
+from tests.smtp_extensions.wire import Wire
+
+SEVEN_BIT = SMTPServerConfig(
+    extensions=tuple(each for each in DEFAULT_EXTENSIONS if each not in (EIGHT_BIT_MIME, SMTPUTF8))
+)
+
+TEXT = """\
+From: ada@example.org\r
+Subject: x\r
+MIME-Version: 1.0\r
+Content-Type: text/plain; charset="utf-8"\r
+Content-Transfer-Encoding: 8bit\r
+\r
+Grüße, \r
+und ein langer Satz, der in quoted-printable über eine Zeile von sechsundsiebzig Oktetten hinausreicht.\r
+.\r
+=3D\r
+""".encode()
+
+MIXED = """\
+From: ada@example.org\r
+MIME-Version: 1.0\r
+Content-Type: multipart/mixed; boundary="b"\r
+Content-Transfer-Encoding: 8bit\r
+\r
+--b\r
+Content-Type: text/html; charset="iso-8859-1"\r
+Content-Transfer-Encoding: 8bit\r
+\r
+<p>Gr\udcfc\udcdfe</p>\r
+--b\r
+Content-Type: application/octet-stream\r
+Content-Transfer-Encoding: binary\r
+\r
+\udc80\udc81\udcff\r
+--b\r
+Content-Type: text/plain\r
+Content-Transfer-Encoding: 8bit\r
+\r
+plain\r
+--b\r
+Content-Type: image/png\r
+Content-Transfer-Encoding: base64\r
+\r
+iVBORw0KGgo=\r
+--b\r
+Content-Type: message/rfc822\r
+\r
+Subject: inner\r
+Content-Transfer-Encoding: 8bit\r
+\r
+f\udcfcnf\r
+--b--\r
+""".encode("ascii", "surrogateescape")
+
+
+def parts(data: bytes) -> list[tuple[str, str, bytes]]:
+    """Return type, encoding and decoded content of each leaf."""
+    found = []
+    for part in message_from_bytes(data, policy=policy.SMTP).walk():
+        content = part.get_payload(decode=True)
+        if isinstance(content, bytes):
+            found.append((part.get_content_type(), str(part["Content-Transfer-Encoding"]), content))
+    return found
+
+
+def test_a_text_becomes_quoted_printable() -> None:
+    rewritten = downgrade(TEXT)
+    assert rewritten.isascii()
+    assert max(map(len, rewritten.split(b"\r\n"))) <= 76
+    ((kind, encoding, content),) = parts(rewritten)
+    assert (kind, encoding) == ("text/plain", "quoted-printable")
+    assert content == TEXT.partition(b"\r\n\r\n")[2]
+    assert b"\n" not in rewritten.replace(b"\r\n", b"")
+
+
+def test_every_part_keeps_its_content_and_its_charset() -> None:
+    rewritten = downgrade(MIXED)
+    assert rewritten.isascii()
+    before, after = parts(MIXED), parts(rewritten)
+    assert [(kind, content) for kind, _, content in after] == [(kind, content) for kind, _, content in before]
+    assert [encoding for _, encoding, _ in after] == [
+        "quoted-printable",
+        "base64",
+        "7bit",
+        "base64",
+        "quoted-printable",
+    ]
+    message = message_from_bytes(rewritten, policy=policy.SMTP)
+    assert message["Content-Transfer-Encoding"] == "7bit"
+    assert b'charset="iso-8859-1"' in rewritten
+
+
+def test_a_header_field_becomes_encoded_words() -> None:
+    rewritten = downgrade("Subject: Grüße\r\nTo: bob@example.org\r\n\r\nx\r\n".encode())
+    assert rewritten.isascii()
+    assert rewritten.startswith(b"Subject: =?")
+    assert rewritten.endswith(b"\r\nTo: bob@example.org\r\n\r\nx\r\n")
+
+
+def test_octets_that_belong_to_no_part_have_no_encoding() -> None:
+    data = MIXED.replace(b"\r\n\r\n--b\r\n", b"\r\n\r\nVor\xfcber\r\n--b\r\n", 1)
+    with pytest.raises(NotSupportedError):
+        downgrade(data)
+
+
+@PROPERTY
+@given(st.binary(max_size=300))
+def test_whatever_is_in_a_part_comes_out_of_it(content: bytes) -> None:
+    head = b"Content-Type: application/x\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
+    lines = content.replace(b"\r", b"").replace(b"\n", b"\r\n")
+    ((_, _, before),) = parts(head + lines)
+    ((_, _, after),) = parts(downgrade(head + lines))
+    assert after == before
+
+
+def letter(message: MessageSource, **more: Any) -> Submission:
+    return make_submission(message, "ada@example.org", "bob@example.org", **more)
+
+
+def pieces() -> Iterable[bytes]:
+    yield TEXT[:100]
+    yield TEXT[100:]
+
+
+async def later() -> AsyncIterator[bytes]:
+    for piece in pieces():
+        yield piece
+
+
+class TestSending:
+    def test_octets_are_refused_unless_they_may_be_changed(self) -> None:
+        wire = Wire(SEVEN_BIT)
+        with pytest.raises(NotSupportedError, match="8BITMIME"):
+            wire.send(letter(TEXT))
+        assert wire.heard == []
+
+    @pytest.mark.parametrize(
+        "make", [lambda: TEXT, lambda: io.BytesIO(TEXT), pieces], ids=["octets", "file", "iterable"]
+    )
+    def test_they_are_rewritten_where_they_may(self, make: Any) -> None:
+        wire = Wire(SEVEN_BIT)
+        assert wire.send(letter(make(), downgrade=True)).ok
+        assert wire.delivered == [(["bob@example.org"], downgrade(TEXT))]
+        assert "BODY" not in wire.said("MAIL")[0]
+
+    def test_they_are_left_alone_where_the_server_takes_them(self) -> None:
+        wire = Wire(offering())
+        assert wire.send(letter(TEXT, downgrade=True)).ok
+        assert wire.delivered == [(["bob@example.org"], TEXT)]
+
+    def test_seven_bits_are_left_alone_everywhere(self) -> None:
+        odd = b"Subject:x\r\nContent-Transfer-Encoding: 8BIT\r\n\r\n=?odd?=  \r\n"
+        for config in (SEVEN_BIT, offering()):
+            wire = Wire(config)
+            assert wire.send(letter(odd, downgrade=True)).ok
+            assert wire.delivered == [(["bob@example.org"], odd)]
+
+    def test_what_comes_asynchronously_cannot_be_looked_at(self) -> None:
+        wire = Wire(SEVEN_BIT)
+        with pytest.raises(GrammarError):
+            wire.send(letter(later(), downgrade=True))
+        assert wire.delivered == []
+
+    def test_an_email_message_is_written_for_the_server_anyway(self) -> None:
+        message = EmailMessage()
+        message["From"], message["To"] = "ada@example.org", "bob@example.org"
+        message.set_content("Grüße\n", cte="8bit")
+        for config, encoding in ((SEVEN_BIT, b"base64"), (offering(), b"8bit")):
+            wire = Wire(config)
+            assert wire.send(make_submission(message)).ok
+            ((_, body),) = wire.delivered
+            assert b"Content-Transfer-Encoding: " + encoding in body
+            assert body.isascii() is (config is SEVEN_BIT)
