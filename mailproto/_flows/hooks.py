@@ -7,7 +7,7 @@ from typing import Any
 
 from mailproto._core.flow import Call, Flow
 from mailproto._core.server import ServerConnection
-from mailproto.errors import GrammarError, Reject
+from mailproto.errors import GrammarError, LocalProtocolError, Reject
 
 logger = logging.getLogger("mailproto")
 
@@ -34,6 +34,8 @@ def answer(conn: ServerConnection[Any], refusal: Reject) -> None:
     """Refuse the pending event with what the application raised, if that can be said."""
     try:
         conn.reject(refusal.code, refusal.text, refusal.enhanced)
+    except LocalProtocolError:
+        logger.error("a hook rejected what it had answered already")
     except GrammarError as error:
         logger.error("a hook rejected with what cannot be sent: %s", error)
         conn.reject(INTERNAL_ERROR.code, INTERNAL_ERROR.text, INTERNAL_ERROR.enhanced)
