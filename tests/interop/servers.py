@@ -155,11 +155,16 @@ def smtp_server(
 
 @contextlib.contextmanager
 def pop3_server(
-    adapter: Adapter, handler: object, tls: TLSMode = "none", *, pair: data.KeyPair = data.SERVER
+    adapter: Adapter,
+    handler: object,
+    tls: TLSMode = "none",
+    config: POP3ServerConfig | None = None,
+    *,
+    pair: data.KeyPair = data.SERVER,
 ) -> Iterator[int]:
     """Run a POP3 server of ours, and yield its port."""
     module: Any = {"sync": sync, "aio": aio}[adapter]
-    config = POP3ServerConfig(limits=LIMITS, allow_plaintext_auth=tls == "none")
+    config = config or POP3ServerConfig(limits=LIMITS, allow_plaintext_auth=tls == "none")
     with running(lambda: module.POP3Server(handler, port=0, config=config, **_tls(tls, pair))) as port:
         yield port
 

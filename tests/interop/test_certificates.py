@@ -23,7 +23,7 @@ BAD = {
     "name-in-cn-only": (data.NAME_IN_CN_ONLY, "Hostname mismatch"),
     "self-signed": (data.SELF_SIGNED, "self.signed certificate"),
 }
-SERVERS = {"SMTPClient": smtp_server, "POP3Client": pop3_server}
+SERVERS: dict[str, Any] = {"SMTPClient": smtp_server, "POP3Client": pop3_server}
 TLS: dict[TLSMode, TLSPolicy] = {"starttls": TLSPolicy.REQUIRED, "implicit": TLSPolicy.IMPLICIT}
 
 
