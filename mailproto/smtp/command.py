@@ -142,30 +142,38 @@ class Transaction:
         self.data = False  # DATA was queued
 
 
+def _line(text: str) -> bytes:
+    """Return ``text`` as a command line. Whatever it was made of, what leaves is looked at here once more.
+
+    Raises:
+        GrammarError: it has a character that may not stand in a command.
+    """
+    if not (text.isascii() and text.isprintable()) and not _ARGUMENT.fullmatch(text):
+        raise GrammarError(f"a control character in a command: {text!a:.100}")
+    return f"{text}\r\n".encode()
+
+
 def simple(verb: str, argument: str = "") -> Command:
     """Return a command of a verb and, perhaps, an argument.
 
     Raises:
         GrammarError: the argument has a character that may not stand in a command.
     """
-    if not _ARGUMENT.fullmatch(argument):
-        raise GrammarError(f"a control character in the argument of {verb}")
-    line = f"{verb} {argument}\r\n" if argument else f"{verb}\r\n"
-    return Command(verb, line.encode("utf-8"))
+    return Command(verb, _line(f"{verb} {argument}" if argument else verb))
 
 
 def mail(address: Address | None, values: MailParameters, known: Mapping[str, Parameter]) -> Command:
     """Return the MAIL command (RFC 5321 section 4.1.1.2)."""
-    line = f"MAIL FROM:{format_path(address)}{format_parameters(known, values, utf8=values.smtputf8)}\r\n"
-    return Command("MAIL", line.encode("utf-8"), address=address)
+    parameters = format_parameters(known, values, utf8=values.smtputf8)
+    return Command("MAIL", _line(f"MAIL FROM:{format_path(address)}{parameters}"), address=address)
 
 
 def rcpt(
     address: Address, values: RcptParameters, known: Mapping[str, Parameter], *, utf8: bool = False
 ) -> Command:
     """Return the RCPT command (RFC 5321 section 4.1.1.3); ``utf8`` as in `format_parameters`."""
-    line = f"RCPT TO:{format_path(address)}{format_parameters(known, values, utf8=utf8)}\r\n"
-    return Command("RCPT", line.encode("utf-8"), address=address)
+    parameters = format_parameters(known, values, utf8=utf8)
+    return Command("RCPT", _line(f"RCPT TO:{format_path(address)}{parameters}"), address=address)
 
 
 def auth(mechanism: str, initial_response: bytes | None) -> Command:

@@ -47,8 +47,8 @@ def _parse_size(text: str | None) -> int:
 
 
 def _format_size(size: int) -> str:
-    if size < 0:
-        raise GrammarError("a negative size")
+    if type(size) is not int or size < 0:
+        raise GrammarError("a size is a number of octets")
     return str(size)
 
 

@@ -16,10 +16,10 @@ from mailproto._core.peers import is_among
 from mailproto._core.spool import Spool
 from mailproto._flows.auth import authenticate
 from mailproto._flows.beginning import begin_session
-from mailproto._flows.hooks import answer, call_hook
+from mailproto._flows.hooks import INTERNAL_ERROR, answer, call_hook
 from mailproto._flows.reading import read_event
 from mailproto._flows.session import Session
-from mailproto.errors import ConnectionClosedError, Reject
+from mailproto.errors import ConnectionClosedError, LocalProtocolError, Reject
 from mailproto.sasl.base import Auth, Identity, ServerMechanisms
 from mailproto.sasl.choice import SERVER_MECHANISMS
 from mailproto.sasl.identity import AUTH_HOOKS
@@ -172,7 +172,11 @@ class _Service:
         if self._conn.pending is None:
             return  # the hook has answered by itself
         if isinstance(said, Reply):
-            self._conn.reply(said)
+            try:
+                self._conn.reply(said)
+            except LocalProtocolError as error:
+                logger.error("a hook returned a reply that cannot be given: %s", error)
+                answer(self._conn, INTERNAL_ERROR)
         else:
             self._conn.accept(said if isinstance(said, str) else None)
 
