@@ -42,7 +42,7 @@ class Mbox:
     create files in its owner's place.
 
     A message delivered here gets its unique-id in a field ``X-UIDL`` in front of its header, which a session does
-    not show, and readers do. A last line without an end gets one.
+    not show, and readers do; it also says when the last line has no end.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, lock_timeout: float = 30.0) -> None:
@@ -78,10 +78,10 @@ class Mbox:
         uid = secrets.token_hex(16)
         text = Spool()
         try:
-            sender = _store(content, text)
+            sender, lacks_end = _store(content, text)
             with self._lock() as box:
                 box.check_format()
-                head = _ending(box) + separator(sender, time.time()) + unique_id_line(uid)
+                head = _ending(box) + separator(sender, time.time()) + unique_id_line(uid, lacks_end)
                 append(box, head, text, len(head) + len(text))
         finally:
             text.close()
@@ -120,6 +120,7 @@ class Mbox:
                 torn = find_torn(box)
                 index = load_index(self._saved, box) if torn is None else None
                 index = index if index is not None else read_index(box, torn)
+                index.path = None  # right or wrong, it is not ours to remove
         except FileNotFoundError:
             index = MboxIndex()
         except TimeoutError as error:
@@ -145,8 +146,12 @@ class Mbox:
         return index
 
 
-def _store(content: Iterable[bytes], text: Spool) -> str:
-    """Write a message as it stands in an mbox, with the empty line that ends it, and return its sender."""
+def _store(content: Iterable[bytes], text: Spool) -> tuple[str, bool]:
+    """Write a message as it stands in an mbox, with the empty line that ends it.
+
+    Returns:
+        The sender, and whether the last line had no end.
+    """
     quoter = Quoter()
     beginning, last = b"", b"\n"
     for piece in canonical(content):
@@ -157,9 +162,9 @@ def _store(content: Iterable[bytes], text: Spool) -> str:
         text.write(quoted)
         last = quoted[-1:] or last
     rest = quoter.finish()
-    text.write(rest)
-    text.write(b"\n" if (rest or last).endswith(b"\n") else b"\n\n")
-    return sender_of(beginning)
+    lacks_end = not (rest or last).endswith(b"\n")
+    text.write(rest + (b"\n\n" if lacks_end else b"\n"))
+    return sender_of(beginning), lacks_end
 
 
 def _ending(box: LockedMbox) -> bytes:

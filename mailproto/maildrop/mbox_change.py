@@ -60,7 +60,8 @@ def append(box: LockedMbox, head: bytes, rest: Iterable[bytes], length: int) -> 
 
 
 def repair(box: LockedMbox) -> None:
-    """Take away what a delivery left that was killed."""
+    """Take away what a delivery or a rewrite left that was killed."""
+    beside(box.path, "new").unlink(missing_ok=True)
     path = beside(box.path, "append")
     if path.exists():
         torn = find_torn(box)
@@ -77,11 +78,20 @@ def find_torn(box: LockedMbox) -> Region | None:
     head = note.head.encode("ascii")
     found = box.read(note.start, len(head))
     if found == head:
-        end = next(separators(box, note.start + len(head)), box.size)
-        return (note.start, end) if end - note.start < note.length else None
+        return _find_rest(box, note, note.start + len(head))
     # Less than the head, and something behind it: nobody can say any more whose that is, so it stays.
     is_rest = found != b"" and head.startswith(found) and note.start + len(found) == box.size
     return (note.start, box.size) if is_rest else None
+
+
+def _find_rest(box: LockedMbox, note: _Note, text: int) -> Region | None:
+    """Return where the message is whose text begins at ``text``, None if it is whole."""
+    end = next(separators(box, text), box.size)
+    if end - note.start == note.length:
+        return None
+    # Somebody may have added a message right behind it, in the middle of a line.
+    end = next(separators(box, text, before=b""), end)
+    return (note.start, end) if end - note.start < note.length else None
 
 
 def _read_note(path: Path) -> _Note | None:
@@ -120,7 +130,6 @@ def _is_end(edits: Sequence[Edit], size: int) -> bool:
 
 def _put_new_file(box: LockedMbox, edits: Sequence[Edit]) -> None:
     draft = beside(box.path, "new")
-    draft.unlink(missing_ok=True)
     with write_durably(draft) as file:
         file.writelines(_edited(box, edits))
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import time
+from typing import NamedTuple
 
 from mailproto.errors import MailProtoError
 
@@ -19,7 +20,7 @@ _DATE = (
     rb" [0-2]?[0-9]:[0-5][0-9](?::[0-6][0-9])?(?: [A-Z+-][A-Za-z0-9+-]{0,7}){0,2} [0-9]{4}"
 )
 _SEPARATOR = re.compile(rb"From [^\n]*?" + _DATE + rb"[^\n]*\n")
-_UNIQUE_ID = re.compile(rb"X-UIDL: ([0-9a-f]{32}(?:\.[0-9]{1,9})?)\n")
+_UNIQUE_ID = re.compile(rb"X-UIDL: ([0-9a-f]{32}(?:\.[0-9]{1,9})?)( \(no line end\))?\n")
 _RETURN_PATH = re.compile(rb"(?:\A|\r\n)Return-Path:[ \t]*<([!-;=?-~]*)>", re.IGNORECASE)
 _CHANGED_BY_READERS = re.compile(
     rb"\n(?:Status|X-Status|X-Keywords|X-UID|X-UIDL|X-IMAP|X-IMAPbase|X-Mozilla-Status|X-Mozilla-Status2"
@@ -50,18 +51,32 @@ def sender_of(beginning: bytes) -> str:
     return (match[1] if match else b"").decode("ascii") or "MAILER-DAEMON"
 
 
-def unique_id_line(uid: str) -> bytes:
-    """Return the header field that keeps a unique-id, to stand right behind the line that begins the message."""
-    return f"X-UIDL: {uid}\n".encode("ascii")
+class KeptUniqueId(NamedTuple):
+    """What the first field of a header keeps.
+
+    Attributes:
+        uid: the unique-id.
+        lacks_end: whether the last line of the message has no end; in the file it got one.
+        end: where the field ends.
+    """
+
+    uid: str
+    lacks_end: bool
+    end: int
 
 
-def find_unique_id(text: bytes, start: int) -> tuple[str, int] | None:
-    """Return the unique-id that is kept in the first field of a header, and where that field ends; None if none is.
+def unique_id_line(uid: str, lacks_end: bool) -> bytes:
+    """Return the field that keeps a unique-id, to stand right behind the line that begins the message."""
+    return f"X-UIDL: {uid}{' (no line end)' * lacks_end}\n".encode("ascii")
+
+
+def find_unique_id(text: bytes, start: int) -> KeptUniqueId | None:
+    """Return what the field keeps that begins at ``start``, None if it is no such field.
 
     Only the first field counts: a message that comes with such a field of its own has it further down.
     """
     match = _UNIQUE_ID.match(text, start)
-    return (match[1].decode("ascii"), match.end()) if match else None
+    return KeptUniqueId(match[1].decode("ascii"), match[2] is not None, match.end()) if match else None
 
 
 def without_marks(beginning: bytes) -> bytes:

@@ -22,7 +22,14 @@ from typing import NamedTuple
 
 from mailproto.maildrop.base import BLOCK
 from mailproto.maildrop.durable import write_durably
-from mailproto.maildrop.mbox_format import MAX_SEPARATOR, Unquoter, find_unique_id, is_separator, without_marks
+from mailproto.maildrop.mbox_format import (
+    MAX_SEPARATOR,
+    KeptUniqueId,
+    Unquoter,
+    find_unique_id,
+    is_separator,
+    without_marks,
+)
 from mailproto.maildrop.mbox_lock import LockedMbox
 from mailproto.maildrop.sizes import count_octets
 from mailproto.pop3.snapshot import MessageInfo
@@ -44,12 +51,16 @@ class StoredMessage(NamedTuple):
         size: octets as sent.
         text: where its content stands.
         header: where its header begins, with the field that keeps the unique-id, if there is one.
+        lacks_end: whether that field says that the last line has no end.
+        added: the end of the last line, where another program left it out.
     """
 
     key: str
     size: int
     text: Region
     header: int
+    lacks_end: bool
+    added: bytes
 
 
 class MboxIndex:
@@ -60,6 +71,7 @@ class MboxIndex:
         starts: where each message begins.
         ends: where each message ends.
         messages: size and unique-id of each.
+        path: the file that it was read from, if it was.
     """
 
     def __init__(
@@ -73,6 +85,7 @@ class MboxIndex:
         self.starts = array("Q", starts)
         self.ends = array("Q", ends)
         self.messages = list(messages)
+        self.path: Path | None = None
 
     def add(self, region: Region, message: MessageInfo) -> None:
         """Add the next message."""
@@ -81,21 +94,25 @@ class MboxIndex:
         self.messages.append(message)
 
 
-def separators(box: LockedMbox, start: int = 0) -> Iterator[int]:
-    """Yield where messages begin, from ``start`` on, which is the beginning of a line."""
-    before = b"\n"
+def separators(box: LockedMbox, start: int = 0, *, before: bytes = b"\n") -> Iterator[int]:
+    """Yield where messages begin, from ``start`` on, which is the beginning of a line.
+
+    With ``before`` empty, yield where the line stands that begins one, even behind something else.
+    """
+    kept, needle = before, before + b"From "
     for origin in itertools.count(start, _SCAN_BLOCK):
         block = box.read(origin, _SCAN_BLOCK)
-        text = before + block
-        found = text.find(b"\nFrom ")
+        text = kept + block
+        found = text.find(needle)
         while found >= 0:
-            begins = origin - len(before) + found + 1
-            if is_separator(text, found + 1) or is_separator(box.read(begins, MAX_SEPARATOR)):
+            line = found + len(before)
+            begins = origin - len(kept) + line
+            if is_separator(text, line) or is_separator(box.read(begins, MAX_SEPARATOR)):
                 yield begins
-            found = text.find(b"\nFrom ", found + 1)
+            found = text.find(needle, found + 1)
         if len(block) < _SCAN_BLOCK:
             return
-        before = text[-5:]
+        kept = text[1 - len(needle) :]
 
 
 def read_index(box: LockedMbox, torn: Region | None = None) -> MboxIndex:
@@ -107,10 +124,10 @@ def read_index(box: LockedMbox, torn: Region | None = None) -> MboxIndex:
     box.check_format()
     index = MboxIndex(box.stamp())
     numbers: dict[str, int] = {}
-    gap = torn if torn is not None else (0, 0)
-    begins = heapq.merge(separators(box), gap[:1])
+    begins = heapq.merge(separators(box), torn or ())
     for region in itertools.pairwise(itertools.chain(begins, (box.size,))):
-        stored = None if gap[0] <= region[0] < gap[1] else examine(box, region)
+        is_torn = torn is not None and torn[0] <= region[0] < torn[1]
+        stored = examine(box, region) if not is_torn else None
         if stored is not None:
             index.add(region, MessageInfo(stored.size, _make_unique(stored.key, numbers)))
     return index
@@ -133,11 +150,15 @@ def examine(box: LockedMbox, region: Region) -> StoredMessage | None:
     if not is_separator(beginning):
         return None
     header = beginning.find(b"\n") + 1
-    text_end = _end_of_text(beginning[-3:] if end - start <= BLOCK else box.read(end - 3, 3), end)
+    last = beginning[-3:] if end - start <= BLOCK else box.read(end - 3, 3)
+    added = b"" if last.endswith(b"\n") else b"\n"
+    end = _end_of_text(last, end)
     kept = find_unique_id(beginning, header)
-    key, text_start = kept if kept is not None else (_hash(box, beginning, start, text_end), header)
-    text = (start + text_start, text_end)
-    return StoredMessage(key, _size_as_sent(box, beginning, start, text), text, start + header)
+    if kept is None:
+        kept = KeptUniqueId(_hash(_pieces(box, beginning, start, (start, end)), added), False, header)
+    text = (start + kept.end, end - kept.lacks_end)
+    size = _size_as_sent(box, beginning, start, text) + 2 * len(added)
+    return StoredMessage(kept.uid, size, text, start + header, kept.lacks_end, added)
 
 
 def is_end(box: LockedMbox, end: int, torn: Region | None = None) -> bool:
@@ -157,12 +178,11 @@ def _pieces(box: LockedMbox, beginning: bytes, start: int, text: Region) -> Iter
     yield from box.blocks(start + len(beginning), text[1])
 
 
-def _hash(box: LockedMbox, beginning: bytes, start: int, end: int) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    pieces = _pieces(box, beginning, start, (start, end))
-    digest.update(without_marks(next(pieces)))
+def _hash(pieces: Iterator[bytes], added: bytes) -> str:
+    digest = hashlib.blake2b(without_marks(next(pieces)), digest_size=16)
     for piece in pieces:
         digest.update(piece)
+    digest.update(added)
     return digest.hexdigest()
 
 
@@ -191,6 +211,7 @@ def load_index(path: Path, box: LockedMbox) -> MboxIndex | None:
             return None
         messages = [MessageInfo(size, uid) for size, uid in zip(saved["sizes"], saved["uids"], strict=True)]
         index = MboxIndex(box.stamp(), saved["starts"], saved["ends"], messages)
+        index.path = path
     except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None
     return index if _is_sound(index) else None

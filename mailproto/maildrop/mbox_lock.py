@@ -28,7 +28,7 @@ if sys.platform != "win32":
     import fcntl
 
 _STALE_AFTER = 300.0  # seconds, as in other programs
-_LONGEST_PAUSE = 0.1
+_LONGEST_PAUSE = 0.02
 _OWNER = re.compile(r"([1-9][0-9]{0,9}):([^\n]*)")
 _held: set[Path] = set()
 """The dot-locks of this process: a dot-lock with its number that is not one of them is left from an earlier life."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 
 from mailproto._core.spool import Spool
 from mailproto.maildrop.base import LockedSnapshot, MessageGoneError, canonical
@@ -31,6 +31,7 @@ class MboxSnapshot(LockedSnapshot):
         self._lock = lock
         self._starts, self._ends = index.starts, index.ends
         self._stamp = index.stamp
+        self._doubtful = index.path
 
     def retrieve(self, number: int) -> Iterator[bytes]:
         """Return the content of message ``number`` (from 1) in pieces, every line end a CRLF.
@@ -47,6 +48,7 @@ class MboxSnapshot(LockedSnapshot):
                 raise MessageGoneError
             for block in box.blocks(*stored.text):
                 copy.write(block)
+        copy.write(stored.added)
         return _content(copy)
 
     def commit(self, deleted: Sequence[int]) -> None:
@@ -72,11 +74,16 @@ class MboxSnapshot(LockedSnapshot):
             if "." in message.uid and index not in deleted:
                 stored = self._find(box, index)
                 if stored is not None and stored.key != message.uid:
-                    yield Edit(stored.header, stored.text[0], unique_id_line(message.uid))
+                    yield Edit(stored.header, stored.text[0], unique_id_line(message.uid, stored.lacks_end))
 
     def _find(self, box: LockedMbox, index: int) -> StoredMessage | None:
         """Return where a message is now, None if it is nowhere; the tables have it from then on."""
         stored = self._look(box, index)
+        if stored is None and self._doubtful is not None:
+            # The index on disk may be wrong, though it has the right stamp.
+            with suppress(OSError):
+                self._doubtful.unlink(missing_ok=True)
+            self._stamp, self._doubtful = (), None
         if stored is None and self._search(box):
             stored = self._look(box, index)
         return stored

@@ -1,0 +1,394 @@
+"""The mbox file: what is written into it, what is read of other programs' files, and unique-ids that last."""
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from mailproto.maildrop import LockedSnapshot, Mbox, MboxFormatError, MessageGoneError, mbox_index
+from mailproto.maildrop.mbox_lock import LockedMbox
+from tests.maildrop import read, uids
+from tests.mbox import FOREIGN, FOREIGN_CONTENT, SEPARATOR, all_of, leftovers, mbox_of, now_in
+
+UID = re.compile("[0-9a-f]{32}")
+
+
+@pytest.fixture
+def mbox(tmp_path: Path) -> Mbox:
+    return Mbox(tmp_path / "mbox", lock_timeout=5)
+
+
+def unique_ids(mbox: Mbox) -> list[str]:
+    snapshot = mbox.open()
+    snapshot.close()
+    return uids(snapshot)
+
+
+def delete(mbox: Mbox, *numbers: int) -> None:
+    snapshot = mbox.open()
+    snapshot.commit(numbers)
+    snapshot.close()
+
+
+# What is written.
+
+
+def test_a_delivery_is_written_as_the_format_wants_it(mbox: Mbox) -> None:
+    before = int(time.time())
+    uid = mbox.deliver([b"Return-Path: <ada@exam", b"ple.org>\r\nSubject: x\r", b"\n\r\nFrom me\r\n>From you\r\n"])
+    line, rest = mbox.path.read_bytes().split(b"\n", 1)
+    assert rest == (
+        b"X-UIDL: %s\nReturn-Path: <ada@example.org>\nSubject: x\n\n>From me\n>>From you\n\n" % uid.encode()
+    )
+    assert UID.fullmatch(uid)
+    match = re.fullmatch(rb"From ada@example\.org (.{24})", line)
+    assert match
+    assert before - 1 <= time.mktime(time.strptime(match[1].decode())) - time.timezone <= time.time() + 1
+    assert mbox.path.stat().st_mode & 0o777 == 0o600
+    assert leftovers(mbox) == []
+
+
+def test_what_lacks_a_line_end_gets_one_in_the_file_and_loses_it_again(mbox: Mbox) -> None:
+    uid = mbox.deliver([b"a\r\n", b"b"])
+    assert mbox.path.read_bytes().endswith(b"X-UIDL: %s (no line end)\na\nb\n\n" % uid.encode())
+    assert now_in(mbox) == [b"a\r\nb"]
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b"\n\n", b"\r\n\r\n"])
+def test_a_delivery_behind_a_file_without_an_empty_line_at_its_end(tmp_path: Path, end: bytes) -> None:
+    mbox = mbox_of(tmp_path / "mbox", SEPARATOR + b"Subject: torn\n\nlast words" + end)
+    mbox.deliver([b"new\r\n"])
+    torn, new = now_in(mbox)
+    assert torn.startswith(b"Subject: torn\r\n\r\nlast words")
+    assert new == b"new\r\n"
+    assert mbox.path.read_bytes().count(b"\n\nFrom ") + mbox.path.read_bytes().count(b"\n\r\nFrom ") == 1
+
+
+def test_a_unique_id_that_comes_with_a_message_is_part_of_the_message(mbox: Mbox) -> None:
+    victim = mbox.deliver([b"Subject: first\r\n\r\n"])
+    forged = b"X-UIDL: %s\r\nSubject: second\r\n\r\n" % victim.encode()
+    mbox.deliver([forged])
+    assert now_in(mbox) == [b"Subject: first\r\n\r\n", forged]
+    assert len(set(unique_ids(mbox))) == 2
+
+
+@pytest.mark.parametrize("content", [b"root:x:0:0::/root:/bin/sh\n", b"From here on it is no mbox\n", b"\0" * 100])
+def test_a_file_that_is_no_mbox_is_left_alone(tmp_path: Path, content: bytes) -> None:
+    mbox = mbox_of(tmp_path / "passwd", content)
+    with pytest.raises(MboxFormatError):
+        mbox.deliver([b"x\r\n"])
+    with pytest.raises(MboxFormatError):
+        mbox.open()
+    with pytest.raises(MboxFormatError):
+        mbox.open_read_only()
+    assert mbox.path.read_bytes() == content
+    assert leftovers(mbox) == []
+
+
+def test_a_link_leads_to_the_mbox(tmp_path: Path) -> None:
+    (tmp_path / "spool").mkdir()
+    (tmp_path / "mbox").symlink_to(tmp_path / "spool" / "ada")
+    mbox = Mbox(tmp_path / "mbox")
+    mbox.deliver([b"one\r\n"])
+    mbox.deliver([b"two\r\n"])
+    delete(mbox, 1)
+    assert (tmp_path / "mbox").is_symlink()
+    assert now_in(mbox) == [b"two\r\n"]
+
+
+# What other programs write.
+
+
+def test_another_programs_mbox_is_read(tmp_path: Path) -> None:
+    mbox = mbox_of(tmp_path / "mbox", b"\n", FOREIGN, FOREIGN.replace(b"\n", b"\r\n"), SEPARATOR + b"\n", SEPARATOR)
+    assert now_in(mbox) == [FOREIGN_CONTENT, FOREIGN_CONTENT, b"", b""]
+    assert len(set(unique_ids(mbox))) == 4
+
+
+def test_messages_across_the_blocks_of_a_scan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mbox_index, "_SCAN_BLOCK", 50)
+    monkeypatch.setattr(mbox_index, "BLOCK", 64)
+    texts = [b"Subject: %d\n\n%s\n>From x\n" % (number, b"y" * number) for number in range(120)]
+    mbox = mbox_of(tmp_path / "mbox", *(SEPARATOR + text + b"\n" for text in texts))
+    assert now_in(mbox) == [text.replace(b">From", b"From").replace(b"\n", b"\r\n") for text in texts]
+
+
+def test_a_bare_cr_in_the_file_is_a_line_end_and_counts_as_one(tmp_path: Path) -> None:
+    mbox = mbox_of(tmp_path / "mbox", SEPARATOR + b"Subject: x\n\na\rb\r\nc\n\n")
+    assert now_in(mbox) == [b"Subject: x\r\n\r\na\r\nb\r\nc\r\n"]
+
+
+# Unique-ids.
+
+
+def test_the_unique_id_of_another_programs_message_stays_when_readers_mark_it(tmp_path: Path) -> None:
+    mbox = mbox_of(tmp_path / "mbox", FOREIGN, FOREIGN.replace(b"Subject", b"Object"))
+    before = unique_ids(mbox)
+    assert all(map(UID.fullmatch, before))
+    marked = mbox.path.read_bytes().replace(b"\n\nFrom me", b"\nStatus: RO\nX-UID: 12\nX-Keywords: a\n b\n\nFrom me")
+    mbox.path.write_bytes(marked)
+    assert b"Status" in marked
+    assert unique_ids(mbox) == before
+
+
+def test_equal_messages_have_unique_ids_that_are_never_handed_on(tmp_path: Path) -> None:
+    mbox = mbox_of(tmp_path / "mbox", FOREIGN, FOREIGN, FOREIGN, FOREIGN)
+    key, second, third, fourth = unique_ids(mbox)
+    assert (second, third, fourth) == (key + ".2", key + ".3", key + ".4")
+    delete(mbox, 1, 3)
+    assert unique_ids(mbox) == [second, fourth]
+    assert now_in(mbox) == [FOREIGN_CONTENT, FOREIGN_CONTENT]
+    with mbox.path.open("ab") as file:
+        file.write(FOREIGN)
+    assert unique_ids(mbox) == [second, fourth, key]
+    delete(mbox, 1)
+    assert unique_ids(mbox) == [fourth, key]
+
+
+def test_copies_of_our_messages_made_by_other_programs_are_told_apart(mbox: Mbox) -> None:
+    uid = mbox.deliver([b"a\r\nno end"])
+    mbox.path.write_bytes(mbox.path.read_bytes() * 3)
+    assert unique_ids(mbox) == [uid, uid + ".2", uid + ".3"]
+    delete(mbox, 1)
+    assert unique_ids(mbox) == [uid + ".2", uid + ".3"]
+    assert now_in(mbox) == [b"a\r\nno end"] * 2
+
+
+def test_unique_ids_survive_rewrites_and_moves(mbox: Mbox, tmp_path: Path) -> None:
+    delivered = [mbox.deliver([b"%d\r\n" % number]) for number in range(6)]
+    delete(mbox, 1, 4)
+    kept = [delivered[1], delivered[2], delivered[4], delivered[5]]
+    assert unique_ids(mbox) == kept
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "ada").write_bytes(mbox.path.read_bytes())
+    assert unique_ids(Mbox(elsewhere / "ada")) == kept
+
+
+# Behind the session's back.
+
+
+def others(mbox: Mbox) -> Iterator[Callable[[], None]]:
+    """Yield what other programs may do to an mbox, by their own means."""
+    path = mbox.path
+
+    def append() -> None:
+        with path.open("ab") as file:
+            file.write(FOREIGN)
+
+    def mark_all() -> None:  # moves every message
+        path.write_bytes(path.read_bytes().replace(b"\n\nFrom me", b"\nStatus: RO\n\nFrom me"))
+
+    def put_one_in_front() -> None:
+        path.write_bytes(SEPARATOR + b"Subject: in front\n\n\n" + path.read_bytes())
+
+    def replace_the_file() -> None:
+        (path.parent / "draft").write_bytes(FOREIGN + path.read_bytes())
+        (path.parent / "draft").rename(path)
+
+    yield from (append, mark_all, put_one_in_front, replace_the_file)
+
+
+@pytest.mark.parametrize("which", range(4))
+def test_messages_are_found_wherever_other_programs_have_moved_them(mbox: Mbox, which: int) -> None:
+    contents = [b"Subject: %d\r\n\r\n%s\r\n" % (number, b"x" * number) for number in range(5)]
+    for content in contents:
+        mbox.deliver([content])
+    with mbox.path.open("ab") as file:
+        file.write(FOREIGN)
+    snapshot = mbox.open()
+    list(others(mbox))[which]()
+    assert [read(snapshot, number) for number in range(1, 6)] == contents
+    snapshot.commit([2, 4])
+    snapshot.close()
+    left = now_in(mbox)
+    assert [content for content in left if content in contents] == [contents[0], contents[2], contents[4]]
+    assert sum(b"From me to you" in content for content in left) == (1 if which in (1, 2) else 2)
+
+
+def test_a_message_that_was_changed_is_gone_for_this_session_and_back_in_the_next(tmp_path: Path) -> None:
+    mbox = mbox_of(tmp_path / "mbox", FOREIGN)
+    snapshot = mbox.open()
+    mbox.path.write_bytes(FOREIGN.replace(b"\n\nFrom me", b"\nStatus: RO\n\nFrom me"))
+    with pytest.raises(MessageGoneError):
+        snapshot.retrieve(1)
+    snapshot.commit([1])  # what the client wants deleted is not what is there
+    snapshot.close()
+    assert now_in(mbox) == [FOREIGN_CONTENT.replace(b"\r\n\r\n", b"\r\nStatus: RO\r\n\r\n")]
+
+
+def test_what_another_program_removed_is_gone_and_nothing_else_is_taken_for_it(tmp_path: Path) -> None:
+    bodies = [b"Subject: %d\n\nsame length\n\n" % number for number in range(4)]
+    mbox = mbox_of(tmp_path / "mbox", *(SEPARATOR + body for body in bodies))
+    snapshot = mbox.open()
+    mbox.path.write_bytes(b"".join(SEPARATOR + body for body in (bodies[0], bodies[2], bodies[3])))
+    with pytest.raises(MessageGoneError):
+        snapshot.retrieve(2)
+    assert read(snapshot, 3) == b"Subject: 2\r\n\r\nsame length\r\n"
+    snapshot.commit([2])
+    snapshot.close()
+    assert len(now_in(mbox)) == 3
+
+
+def test_a_message_shortened_so_that_the_next_one_fills_its_place_takes_nothing_of_it(mbox: Mbox) -> None:
+    """The place still begins with the same message and has the same size, but does not end where a message ends."""
+    mbox.deliver([b"Subject: a\r\nX-Long: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy\r\n\r\n"])
+    snapshot = mbox.open()
+    mbox.deliver([b"Subject: b\r\n\r\n"])
+    mbox.path.write_bytes(mbox.path.read_bytes().replace(b"X-Long: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy\n", b""))
+    with pytest.raises(MessageGoneError):
+        snapshot.retrieve(1)
+    snapshot.commit([1])
+    snapshot.close()
+    assert now_in(mbox) == [b"Subject: a\r\n\r\n", b"Subject: b\r\n\r\n"]
+
+
+def test_the_file_vanishes(mbox: Mbox) -> None:
+    mbox.deliver([b"a\r\n"])
+    snapshot = mbox.open()
+    reader = mbox.open_read_only()
+    mbox.path.unlink()
+    with pytest.raises(FileNotFoundError):
+        reader.retrieve(1)
+    with pytest.raises(MessageGoneError):
+        snapshot.retrieve(1)
+    snapshot.commit([1])
+    snapshot.close()
+    assert now_in(mbox) == []
+
+
+# The rewrite.
+
+
+def test_a_rewrite_keeps_mode_and_takes_a_new_file(mbox: Mbox) -> None:
+    for number in range(3):
+        mbox.deliver([b"%d\r\n" % number])
+    mbox.path.chmod(0o640)
+    before = mbox.path.stat()
+    delete(mbox, 1)
+    after = mbox.path.stat()
+    assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
+    assert after.st_ino != before.st_ino
+    assert after.st_mtime_ns > before.st_mtime_ns
+    assert leftovers(mbox) == []
+
+
+def test_the_end_is_cut_off_without_a_new_file(mbox: Mbox) -> None:
+    for number in range(3):
+        mbox.deliver([b"%d\r\n" % number])
+    before = mbox.path.stat()
+    delete(mbox, 2, 3)
+    assert mbox.path.stat().st_ino == before.st_ino
+    assert now_in(mbox) == [b"0\r\n"]
+    delete(mbox, 1)
+    assert mbox.path.stat().st_size == 0
+
+
+def test_a_rewrite_that_fails_leaves_everything(mbox: Mbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        mbox.deliver([b"%d\r\n" % number])
+    before = mbox.path.read_bytes()
+    snapshot = mbox.open()
+
+    def full(*arguments: object) -> None:
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LockedMbox, "blocks", full)
+        with pytest.raises(OSError, match="no space"):
+            snapshot.commit([1])
+    assert mbox.path.read_bytes() == before
+    assert leftovers(mbox) == []
+    snapshot.commit([1])
+    assert all_of(mbox.open_read_only()) == [b"1\r\n", b"2\r\n"]
+
+
+# The index on disk.
+
+
+def aged(mbox: Mbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have it be late enough that the times of the file can be trusted."""
+    later = time.time_ns() + 3_000_000_000
+    monkeypatch.setattr(time, "time_ns", lambda: later)
+
+
+def count_reading(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that gets an entry for each message that is looked at."""
+    looked: list[int] = []
+    examine = mbox_index.examine
+
+    def noted(box: LockedMbox, region: mbox_index.Region) -> mbox_index.StoredMessage | None:
+        looked.append(region[0])
+        return examine(box, region)
+
+    monkeypatch.setattr(mbox_index, "examine", noted)
+    return looked
+
+
+def as_listed(snapshot: LockedSnapshot) -> list[tuple[int, str]]:
+    snapshot.close()
+    return list(snapshot.messages)
+
+
+def test_a_login_reads_no_message_when_nothing_has_changed(mbox: Mbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(9):
+        mbox.deliver([b"%d\r\n" % number])
+    aged(mbox, monkeypatch)
+    looked = count_reading(monkeypatch)
+    first = as_listed(mbox.open())
+    assert len(looked) == 9
+    assert as_listed(mbox.open()) == first == as_listed(mbox.open_read_only())
+    assert len(looked) == 9
+    mbox.deliver([b"one more\r\n"])
+    aged(mbox, monkeypatch)
+    assert as_listed(mbox.open())[:9] == first
+    assert len(looked) == 19
+    assert now_in(mbox)[9] == b"one more\r\n"
+
+
+def test_an_index_made_too_soon_after_a_change_is_not_kept(mbox: Mbox) -> None:
+    mbox.deliver([b"x\r\n"])
+    mbox.open().close()
+    assert not (mbox.path.parent / ".mbox.mailproto-index").exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"stamp": STAMP}',
+        b'{"stamp": STAMP, "starts": [0], "ends": [9], "sizes": [3], "uids": ["x y"]}',
+        b'{"stamp": STAMP, "starts": [0], "ends": [9], "sizes": [-3], "uids": ["00112233445566778899aabbccddeeff"]}',
+        b'{"stamp": STAMP, "starts": [-1], "ends": [9], "sizes": [3], "uids": ["00112233445566778899aabbccddeeff"]}',
+        b'{"stamp": STAMP, "starts": [0], "ends": [], "sizes": [3], "uids": ["00112233445566778899aabbccddeeff"]}',
+        b'{"stamp": STAMP, "starts": [0], "ends": [9], "sizes": ["3"], "uids": ["00112233445566778899aabbccddeeff"]}',
+        b'{"stamp": STAMP, "starts": ["0"], "ends": [9], "sizes": [3], "uids": ["00112233445566778899aabbccddeeff"]}',
+        b'{"stamp": [1, 2, 3, 4, 5], "starts": [], "ends": [], "sizes": [], "uids": []}',
+        b"[" * 100_000,
+    ],
+)
+def test_a_foreign_index_is_read_over(mbox: Mbox, content: bytes) -> None:
+    uid = mbox.deliver([b"x\r\n"])
+    status = mbox.path.stat()
+    stamp = [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+    index = mbox.path.parent / ".mbox.mailproto-index"
+    index.write_bytes(content.replace(b"STAMP", str(stamp).encode()))
+    assert as_listed(mbox.open()) == [(3, uid)]
+
+
+def test_a_wrong_index_is_found_out_and_removed(mbox: Mbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        mbox.deliver([b"%d\r\n" % number])
+    aged(mbox, monkeypatch)
+    mbox.open().close()
+    index = mbox.path.parent / ".mbox.mailproto-index"
+    index.write_text(re.sub(r'"starts": \[0, [0-9]+', '"starts": [0, 7', index.read_text()))
+    reader = mbox.open_read_only()
+    with pytest.raises(MessageGoneError):
+        reader.retrieve(2)
+    assert now_in(mbox) == [b"0\r\n", b"1\r\n", b"2\r\n"]
+    assert not index.exists()

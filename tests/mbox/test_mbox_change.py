@@ -1,0 +1,117 @@
+"""Deliveries that died, and what is made of them; edits."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mailproto.maildrop import Mbox
+from mailproto.maildrop.mbox_change import Edit, replace
+from mailproto.maildrop.mbox_lock import locked
+from tests.helpers import PROPERTY
+from tests.maildrop import read
+from tests.mbox import FOREIGN, FOREIGN_CONTENT, all_of, leftovers, mbox_of, now_in, taken_back
+
+OLD, NEW = b"Subject: old\r\n\r\nFrom me\r\n", b"Subject: new\r\n\r\nFrom you\r\nmore\r\n"
+
+
+def every_death(mbox: Mbox) -> Iterator[tuple[int, int]]:
+    """Have the mbox be as a delivery of `NEW` leaves it that dies, with all that it may have written by then.
+
+    Yields: how many octets those are, and how many are missing.
+    """
+    before = mbox.path.read_bytes() if mbox.path.exists() else b""
+    written, note = taken_back(mbox, [NEW])
+    for length in range(len(written) + 1):
+        mbox.path.write_bytes(before + written[:length])
+        (mbox.path.parent / ".mbox.mailproto-append").write_bytes(note)
+        yield length, len(written) - length
+
+
+@pytest.mark.parametrize("ending", [b"", b"cut off"])
+def test_a_delivery_that_died_is_whole_or_not_there_and_the_next_goes_on(tmp_path: Path, ending: bytes) -> None:
+    mbox = mbox_of(tmp_path / "mbox", FOREIGN, ending)
+    before = mbox.open_read_only()
+    content = all_of(before)
+    for _, missing in every_death(mbox):
+        reader = mbox.open_read_only()
+        assert all_of(reader) == [*content, *([] if missing else [NEW])]
+        assert reader.messages[0] == before.messages[0]
+        assert leftovers(mbox) == [".mbox.mailproto-append"]
+        assert now_in(mbox) == all_of(reader)
+        assert leftovers(mbox) == []
+        assert mbox.path.read_bytes().startswith(FOREIGN + ending)
+
+
+def test_the_first_delivery_that_died(tmp_path: Path) -> None:
+    mbox = Mbox(tmp_path / "mbox")
+    for _, missing in every_death(mbox):
+        assert now_in(mbox) == ([] if missing else [NEW])
+
+
+@pytest.mark.parametrize("newlines", [0, 1])
+def test_a_delivery_that_died_harms_nothing_that_came_behind_it(tmp_path: Path, newlines: int) -> None:
+    mbox = mbox_of(tmp_path / "mbox")
+    mbox.deliver([OLD])
+    for length, missing in every_death(mbox):
+        with mbox.path.open("ab") as file:
+            file.write(b"\n" * newlines + FOREIGN)
+        contents = now_in(mbox)
+        assert contents[0].startswith(OLD)
+        assert contents[-1].endswith(FOREIGN_CONTENT[-20:])
+        if length > len("From MAILER-DAEMON Thu Nov 29 12:33:52 2001\nX-UIDL: \n") + 32:
+            ours = [NEW + b"\r\n" * (newlines - missing)] if missing <= newlines else []
+            assert contents == [OLD, *ours, FOREIGN_CONTENT]
+
+
+def test_a_session_begun_before_a_delivery_died_goes_on(tmp_path: Path) -> None:
+    mbox = mbox_of(tmp_path / "mbox", FOREIGN)
+    for _ in every_death(mbox):
+        snapshot = mbox.open_read_only()
+        assert read(snapshot, 1) == FOREIGN_CONTENT
+
+
+@pytest.mark.parametrize(
+    "note", [b"", b"[", b"{}", b"[1, 2]", b'[-5, 10, "x"]', b"[0, 10, 5]", b'[0, 9999, "From nobody"]', b"[" * 99999]
+)
+def test_a_note_that_says_nothing_changes_nothing(tmp_path: Path, note: bytes) -> None:
+    mbox = mbox_of(tmp_path / "mbox", FOREIGN)
+    (tmp_path / ".mbox.mailproto-append").write_bytes(note)
+    assert now_in(mbox) == [FOREIGN_CONTENT]
+    assert mbox.path.read_bytes() == FOREIGN
+    assert leftovers(mbox) == []
+
+
+def test_a_delivery_that_fails_takes_back_what_it_wrote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mbox = mbox_of(tmp_path / "mbox", FOREIGN)
+
+    def full(descriptor: int) -> None:
+        if mbox.path.stat().st_size > len(FOREIGN):
+            raise OSError("no space left")
+
+    monkeypatch.setattr("mailproto.maildrop.mbox_change.os.fsync", full)
+    with pytest.raises(OSError, match="no space"):
+        mbox.deliver([NEW])
+    assert mbox.path.read_bytes() == FOREIGN
+    assert leftovers(mbox) == []
+
+
+SPANS = st.lists(st.integers(0, 60), min_size=2, max_size=8, unique=True).map(sorted)
+
+
+@settings(PROPERTY, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(SPANS, st.lists(st.binary(max_size=9), min_size=4, max_size=4))
+def test_edits_are_their_plain_definition(tmp_path: Path, offsets: list[int], texts: list[bytes]) -> None:
+    before = bytes(range(60))
+    path = tmp_path / "file"
+    path.write_bytes(before)
+    spans = list(zip(offsets[::2], offsets[1::2], strict=False))
+    edits = [Edit(start, end, text) for (start, end), text in zip(spans, texts, strict=False)]
+    with locked(path, 5) as box:
+        replace(box, reversed(edits))
+        expected = before
+        for start, end, text in reversed(edits):
+            expected = expected[:start] + text + expected[end:]
+        assert path.read_bytes() == box.read(0, 1000) == expected
