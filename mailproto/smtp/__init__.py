@@ -25,7 +25,7 @@ Whole jobs are in `mailproto.smtp.flows`, and `mailproto.aio` and `mailproto.syn
 
 from mailproto._core.events import ConnectionClosed, MessageChunk, StartTLS, TLSInfo
 from mailproto._core.limits import Limits
-from mailproto.smtp.client import ClientState, SMTPClientConnection
+from mailproto.smtp.client import SMTPClientConnection
 from mailproto.smtp.command import Command
 from mailproto.smtp.config import (
     BareNewlines,
@@ -84,7 +84,7 @@ from mailproto.smtp.message import MessageSource, Recipient, Submission, make_su
 from mailproto.smtp.parameters import Body, MailParameters, Parameter, RcptParameters, Submitter
 from mailproto.smtp.reply import EnhancedStatus, Reply, ReplyError
 from mailproto.smtp.result import DeliveryError, Outcome, RecipientResult, SendResult
-from mailproto.smtp.rules import ServerState
+from mailproto.smtp.rules import ClientState, ServerState
 from mailproto.smtp.server import SMTPServerConnection
 from mailproto.smtp.status import describe
 

@@ -23,6 +23,18 @@ class ServerState(enum.Enum):
     __hash__ = object.__hash__  # a member equals only itself; hashing its name would cost more than the look-up
 
 
+class ClientState(enum.Enum):
+    """Where a client's connection stands, by the replies that have come."""
+
+    GREETING = "waiting for the greeting"
+    START = "greeted, no EHLO yet"
+    READY = "between transactions"
+    TRANSACTION = "in a transaction"
+    DATA = "sending a message"
+    FAILED = "broken for good"
+    CLOSED = "over"
+
+
 class Outcome(enum.Enum):
     """What becomes of a command."""
 

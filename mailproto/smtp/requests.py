@@ -1,0 +1,424 @@
+"""The asking half of a client's connection: its commands, and when they leave.
+
+A command is a method: it checks, queues, and returns a handle. Whether commands leave one at a time or several in
+one flight is a policy of `RequestingConnection.data_to_send`: with PIPELINING everything up to a point where the
+client has to wait (RFC 2920 section 3.1), without it one by one. The caller's code is the same.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from mailproto._core.codec import encode_base64, parse_uint
+from mailproto._core.connection import Connection
+from mailproto._core.dots import Stuffer
+from mailproto._core.newlines import CanonicalNewlines, StrictNewlines
+from mailproto.address import Address
+from mailproto.errors import (
+    GrammarError,
+    LocalProtocolError,
+    MailProtoError,
+    NotSupportedError,
+)
+from mailproto.smtp import command as commands
+from mailproto.smtp.alabels import encode_address, encode_domain
+from mailproto.smtp.attributes import XCLIENT_NAMES, XFORWARD_NAMES, Attributes, format_attributes
+from mailproto.smtp.command import SECRET, Command, Transaction
+from mailproto.smtp.config import SMTPClientConfig
+from mailproto.smtp.events import (
+    ClientEvent,
+)
+from mailproto.smtp.extensions import ServerLimits
+from mailproto.smtp.parameters import MailParameters, RcptParameters
+from mailproto.smtp.reply import ReplyParser
+from mailproto.smtp.rules import ClientState
+from mailproto.smtp.terms import Terms
+
+_END = "."  # the verb of the handle for the end of a message
+# Behind these the client has to wait for the reply (RFC 2920 section 3.1).
+_HELLO = ("EHLO", "HELO", "LHLO")
+_WAIT_BEHIND = frozenset(
+    {"greeting", *_HELLO, "DATA", "STARTTLS", "AUTH", "VRFY", "EXPN", "ETRN", "XCLIENT", "NOOP", "HELP", "QUIT"}
+)
+
+
+class RequestingConnection(Connection[ClientEvent]):
+    """What `SMTPClientConnection` asks for."""
+
+    _speaker = "C"
+    _other = "S"
+
+    def __init__(self, config: SMTPClientConfig | None = None) -> None:
+        self.config = config if config is not None else SMTPClientConfig()
+        super().__init__(self.config.limits)
+        self.state = ClientState.GREETING
+        self.extensions: dict[str, str] = {}
+        self.server_name = ""
+        limits = self.limits
+        self._parser = ReplyParser(limits.max_reply_lines, limits.max_reply_lines * limits.max_reply_line)
+        self._unsent: deque[Command] = deque()
+        self._waiting: deque[Command] = deque((Command("greeting", b""),))
+        self.recipient_domains: set[str] = set()
+        self._terms = Terms()
+        self._mails = 0
+        self._transaction: Transaction | None = None  # the one that commands are queued for
+        self._sending: Command | None = None  # the DATA whose message is being sent
+        self._stuffer = Stuffer()
+        self._newlines: StrictNewlines | CanonicalNewlines = StrictNewlines()
+        self._challenged: Command | None = None  # the AUTH that a challenge was received for
+        self._error: MailProtoError | None = None
+    # Commands.
+
+    def ehlo(self, name: str) -> Command:
+        """Queue EHLO with this client's name, a domain or an address literal (RFC 5321 section 4.1.1.1)."""
+        return self._queue(commands.hello("EHLO", encode_domain(name, self.config.idna_encode)))
+
+    def helo(self, name: str) -> Command:
+        """Queue HELO, for servers that do not know EHLO."""
+        return self._queue(commands.hello("HELO", encode_domain(name, self.config.idna_encode)))
+
+    def lhlo(self, name: str) -> Command:
+        """Queue LHLO, which takes the place of EHLO in LMTP (RFC 2033 section 4.1)."""
+        return self._queue(commands.hello("LHLO", encode_domain(name, self.config.idna_encode)))
+
+    def starttls(self) -> Command:
+        """Queue STARTTLS; `StartTLS` comes when the server agrees (RFC 3207).
+
+        Raises:
+            LocalProtocolError: TLS is there already, or a transaction is under way.
+        """
+        if self.tls is not None:
+            raise LocalProtocolError("TLS is in use already")
+        self._need_no_transaction()
+        return self._queue(commands.simple("STARTTLS"))
+
+    def auth(self, mechanism: str, initial_response: bytes | None = None) -> Command:
+        """Queue AUTH (RFC 4954 section 4). None is no initial response, ``b""`` is an empty one."""
+        self._need_no_transaction()
+        return self._queue(commands.auth(mechanism, initial_response))
+
+    def auth_response(self, data: bytes) -> None:
+        """Answer an `AuthChallenge`.
+
+        Raises:
+            LocalProtocolError: there is none to answer.
+        """
+        self._sasl_line(encode_base64(data), SECRET)
+
+    def auth_cancel(self) -> None:
+        """Give up an AUTH exchange; the server will answer the command with 501."""
+        self._sasl_line(b"*", b"*")
+
+    def mail(self, address: Address | None, parameters: MailParameters | None = None) -> Command:
+        """Queue MAIL and begin a transaction. ``None`` is the null reverse-path.
+
+        Without ``smtputf8`` a domain that is not ASCII is sent in A-labels.
+
+        Raises:
+            LocalProtocolError: a transaction is under way.
+            NotSupportedError: the address or a parameter needs an extension that the server does not offer.
+            GrammarError: a parameter's value cannot be written.
+        """
+        self._need_no_transaction()
+        values = parameters if parameters is not None else MailParameters()
+        if address is not None and not values.smtputf8:
+            address = encode_address(address, self.config.idna_encode)
+        command = self._queue(commands.mail(address, values, self._terms.mail))
+        command.transaction = self._transaction = Transaction(values.body, values.smtputf8)
+        self._mails += 1
+        return command
+
+    def rcpt(self, address: Address, parameters: RcptParameters | None = None) -> Command:
+        """Queue RCPT. In a transaction without ``smtputf8`` a domain that is not ASCII is sent in A-labels.
+
+        Raises:
+            LocalProtocolError: there is no transaction to name a recipient in.
+            NotSupportedError: the address or a parameter needs an extension that the server does not offer, or
+                that MAIL has not asked for.
+            GrammarError: a parameter's value cannot be written.
+        """
+        transaction = self._need_transaction()
+        command = self._queue(self._make_rcpt(address, parameters, transaction.utf8))
+        command.transaction = transaction
+        transaction.waiting += 1
+        if command.address is not None and self._terms.limits.rcpt_domain_max is not None:
+            self.recipient_domains.add(command.address.canonical.domain)
+        return command
+
+    def check_rcpt(
+        self, address: Address, parameters: RcptParameters | None = None, *, smtputf8: bool = False
+    ) -> Address:
+        """Return the address as `rcpt` would send it, and raise what it would raise; queue nothing.
+
+        Args:
+            smtputf8: whether MAIL has, or will have, that parameter.
+        """
+        return self._make_rcpt(address, parameters, smtputf8).address or address
+
+    def _make_rcpt(self, address: Address, parameters: RcptParameters | None, utf8: bool) -> Command:
+        values = parameters if parameters is not None else RcptParameters()
+        if not utf8:
+            address = encode_address(address, self.config.idna_encode)
+        return commands.rcpt(address, values, self._terms.rcpt, utf8=utf8)
+
+    def data(self, *, canonicalise: bool = False) -> Command:
+        """Queue DATA; `ReadyForData` comes when the server waits for the message.
+
+        Args:
+            canonicalise: make a CRLF of every bare CR and LF in the message instead of refusing it.
+
+        Raises:
+            LocalProtocolError: no RCPT stands before it.
+        """
+        transaction = self._need_recipients()
+        if transaction.chunked or transaction.binary:
+            raise LocalProtocolError("DATA and BDAT do not mix, and a binary message needs BDAT")
+        command = self._queue(commands.simple("DATA"))
+        command.transaction = transaction
+        transaction.canonicalise = canonicalise
+        transaction.data = True
+        return command
+
+    def send_data(self, data: bytes) -> None:
+        """Send a piece of the message, cut anywhere. Dots are stuffed; a bare CR or LF is never sent.
+
+        Raises:
+            LocalProtocolError: the server does not wait for a message.
+            GrammarError: a bare CR or LF, or 8-bit octets in a message that was declared 7-bit. The connection
+                closes, for half a message can neither be taken back nor ended.
+        """
+        transaction = self._need_message()
+        try:
+            if transaction is not None and not transaction.eight_bit and not data.isascii():
+                raise GrammarError("8-bit octets in a message that was not declared 8-bit")
+            self._send(self._stuffer.feed(self._newlines.feed(data)))
+        except GrammarError:
+            self._close("the message could not be sent")
+            raise
+
+    def end_data(self) -> Command:
+        """End the message and return the handle for the server's final word on it.
+
+        Raises:
+            LocalProtocolError: no message is being sent.
+            GrammarError: it ends with a bare CR; the connection closes.
+        """
+        transaction = self._need_message()
+        try:
+            self._send(self._stuffer.feed(self._newlines.finish()))
+        except GrammarError:
+            self._close("the message could not be sent")
+            raise
+        end = Command(_END, self._stuffer.finish(), b"<end of message>")
+        end.ends = True
+        end.transaction = transaction
+        self._sending = self._transaction = None
+        self.state = ClientState.READY
+        self._transmit(end)
+        return end
+
+    def bdat(self, data: bytes, *, last: bool = False, canonicalise: bool = False) -> Command:
+        """Queue a chunk of the message (RFC 3030), cut anywhere; ``last`` ends the message.
+
+        A bare CR or LF is never sent, unless MAIL said BODY=BINARYMIME. Nothing has to be waited for before: chunks
+        may leave together with MAIL and RCPT.
+
+        Raises:
+            LocalProtocolError: no RCPT stands before it, or the message goes by DATA. In LMTP the replies to all
+                RCPTs have to be there, for they say how many replies the message will get.
+            NotSupportedError: the server does not offer CHUNKING.
+            GrammarError: as in `send_data`; the transaction can be taken back with `rset`.
+        """
+        transaction = self._need_recipients()
+        if "CHUNKING" not in self.extensions:
+            raise NotSupportedError("the server does not offer CHUNKING")
+        if self.config.lmtp and (transaction.waiting or not transaction.accepted):
+            raise LocalProtocolError("the recipients are not settled yet")
+        self._need_open()
+        if not transaction.eight_bit and not data.isascii():
+            raise GrammarError("8-bit octets in a message that was not declared 8-bit")
+        if not transaction.chunked:
+            self._newlines = CanonicalNewlines() if canonicalise else StrictNewlines()
+        if not transaction.binary:
+            data = self._newlines.feed(data) + (self._newlines.finish() if last else b"")
+        transaction.chunked = True
+        command = self._queue(commands.bdat(data, last))
+        command.transaction = transaction
+        if last:
+            self._transaction = None
+        return command
+
+    def rset(self) -> Command:
+        """Queue RSET, which takes the transaction back."""
+        if self._sending is not None:
+            raise LocalProtocolError("a message is being sent")
+        command = self._queue(commands.simple("RSET"))
+        self._transaction = None
+        return command
+
+    def noop(self) -> Command:
+        """Queue NOOP, which only makes the server answer."""
+        return self._queue(commands.simple("NOOP"))
+
+    def vrfy(self, text: str, *, smtputf8: bool = False) -> Command:
+        """Queue VRFY.
+
+        Args:
+            smtputf8: let the reply be in UTF-8 (RFC 6531 section 3.7.4.2).
+
+        Raises:
+            NotSupportedError: it may not, or ``text`` is not ASCII, and the server does not offer SMTPUTF8.
+        """
+        return self._query("VRFY", text, smtputf8)
+
+    def expn(self, text: str, *, smtputf8: bool = False) -> Command:
+        """Queue EXPN; the rest is as in `vrfy`."""
+        return self._query("EXPN", text, smtputf8)
+
+    def _query(self, verb: str, text: str, smtputf8: bool) -> Command:
+        if (smtputf8 or not text.isascii()) and not self.uses("SMTPUTF8"):
+            raise NotSupportedError("the server does not offer SMTPUTF8")
+        return self._queue(commands.simple(verb, f"{text} SMTPUTF8" if smtputf8 else text))
+
+    def etrn(self, node: str) -> Command:
+        """Queue ETRN: ask the server to run its queue for ``node`` (RFC 1985)."""
+        return self._queue(commands.simple("ETRN", node))
+
+    def xclient(self, attributes: Attributes) -> Command:
+        """Queue XCLIENT: speak for another client. If the server agrees, the session begins again with EHLO.
+
+        Raises:
+            LocalProtocolError: a transaction is under way.
+            NotSupportedError: the server does not offer it, to us.
+            GrammarError: an attribute that it does not have, or a value that cannot be.
+        """
+        return self._speak_for("XCLIENT", attributes, XCLIENT_NAMES)
+
+    def xforward(self, attributes: Attributes) -> Command:
+        """Queue XFORWARD: say where the next message came from. Raises as `xclient` does."""
+        return self._speak_for("XFORWARD", attributes, XFORWARD_NAMES)
+
+    def _speak_for(self, verb: str, attributes: Attributes, names: tuple[str, ...]) -> Command:
+        self._need_no_transaction()
+        if verb not in self.extensions:
+            raise NotSupportedError(f"the server does not offer {verb}")
+        return self._queue(commands.simple(verb, format_attributes(attributes, names)))
+
+    def help(self, topic: str = "") -> Command:
+        """Queue HELP."""
+        return self._queue(commands.simple("HELP", topic))
+
+    def quit(self) -> Command:
+        """Queue QUIT."""
+        return self._queue(commands.simple("QUIT"))
+
+    # What the server offers.
+
+    def uses(self, keyword: str) -> bool:
+        """Say whether the server offers this extension, and ``config.extensions`` has it, too."""
+        return keyword in self._terms.keywords
+
+    @property
+    def max_message_size(self) -> int | None:
+        """The largest message the server takes, in octets, None if it does not say (RFC 1870)."""
+        try:
+            return parse_uint(self.extensions.get("SIZE", "").encode("utf-8")) or None
+        except GrammarError:
+            return None
+
+    @property
+    def auth_mechanisms(self) -> tuple[str, ...]:
+        """The SASL mechanisms the server offers, in upper case."""
+        names = self.extensions.get("AUTH", "").split(" ")
+        return tuple(name.upper() for name in names if name and name.isascii())
+
+    @property
+    def server_limits(self) -> ServerLimits:
+        """How much the server has said it takes (RFC 9422). Nothing here is enforced; `send_messages` keeps to it."""
+        return self._terms.limits
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the server takes no more messages on this connection, but may on another (MAILMAX of RFC 9422)."""
+        limit = self._terms.limits.mail_max
+        return limit is not None and self._mails >= limit
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is under way that was neither ended nor taken back."""
+        return self._transaction is not None
+    # When commands leave.
+
+    def data_to_send(self) -> bytes:
+        """Return what may go on the wire now: the commands that need not wait for a reply first."""
+        self._release()
+        return super().data_to_send()
+    def _queue(self, command: Command) -> Command:
+        """Queue ``command``. Whoever does so changes nothing before: this may raise."""
+        self._need_open()
+        if not command.line.isascii() and "SMTPUTF8" not in self.extensions:
+            raise NotSupportedError("the server does not offer SMTPUTF8")
+        self._unsent.append(command)
+        return command
+
+    def _need_open(self) -> None:
+        if self._closing or self._eof:
+            raise LocalProtocolError("the connection is closed")
+        queued = self._unsent or self._waiting
+        if queued and queued[-1].verb == "QUIT":
+            raise LocalProtocolError("QUIT was said already")
+
+    def _release(self) -> None:
+        while self._unsent and self._may_send():
+            command = self._unsent.popleft()
+            self._transmit(command)
+
+    def _may_send(self) -> bool:
+        """Whether the next command may leave before the replies that are still to come (RFC 2920 section 3.1)."""
+        if self._gate or self._closing or self._sending is not None:
+            return False
+        if not self._waiting:  # what lies there was said before we asked, and is no answer
+            return not self._buffer and not self._parser.unfinished
+        if not self.config.pipelining or "PIPELINING" not in self.extensions:
+            return False
+        return self._waiting[-1].verb not in _WAIT_BEHIND and len(self._waiting) < self.limits.max_in_flight
+
+    def _transmit(self, command: Command) -> None:
+        self._send(command.line)
+        if command.payload:
+            self._send(command.payload)
+            command.payload = b""
+        self._waiting.append(command)
+        if self.trace is not None:
+            self.trace(self._speaker, command.shown)
+
+    def _sasl_line(self, line: bytes, shown: bytes) -> None:
+        if self._challenged is None or self._closing:
+            raise LocalProtocolError("there is no challenge to answer")
+        if len(line) + 2 > self.limits.max_sasl_line:
+            raise GrammarError("the response is longer than a line of an AUTH exchange may be")
+        self._challenged = None
+        self._send(line + b"\r\n")
+        if self.trace is not None:
+            self.trace(self._speaker, shown)
+
+    def _need_no_transaction(self) -> None:
+        if self._transaction is not None:
+            raise LocalProtocolError("a transaction is under way")
+
+    def _need_transaction(self) -> Transaction:
+        transaction = self._transaction
+        if transaction is None or transaction.refused or transaction.data:
+            raise LocalProtocolError("no transaction is under way")
+        return transaction
+
+    def _need_message(self) -> Transaction | None:
+        if self._sending is None or self._closing:
+            raise LocalProtocolError("no message is being sent")
+        return self._sending.transaction
+
+    def _need_recipients(self) -> Transaction:
+        transaction = self._need_transaction()
+        if not transaction.waiting and not transaction.accepted:
+            raise LocalProtocolError("a message without a recipient")
+        return transaction
