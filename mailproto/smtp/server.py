@@ -121,6 +121,7 @@ class SMTPServerConnection(AnsweringConnection):
         except LineTooLongError:
             if self._buffer.peek(2) == _CLIENT_HELLO:
                 return self._foreign()
+            self._trace_line(self._other, b"<over-long line>")
             self._mode = self._skip_line
             return self._refuse("", replies.LINE_TOO_LONG)
         if line is None:
@@ -409,6 +410,7 @@ class SMTPServerConnection(AnsweringConnection):
         try:
             line = self._buffer.take_line(self.limits.max_sasl_line)
         except LineTooLongError:
+            self._trace_line(self._other, b"<over-long line>")
             self._end_sasl()
             self._mode = self._skip_line
             return self._refuse("AUTH", replies.SASL_LINE_TOO_LONG)
@@ -441,10 +443,16 @@ class SMTPServerConnection(AnsweringConnection):
 
     def _trace_command(self, command: CommandLine, line: bytes) -> None:
         if self.trace is not None:
-            mechanism, space, _ = command.argument.partition(b" ")
-            if command.verb == "AUTH" and space:
-                line = b"AUTH " + mechanism + b" " + SECRET
+            if command.verb == "AUTH":
+                line = self._redacted(command.argument)
             self.trace(self._other, line)
+
+    def _redacted(self, argument: bytes) -> bytes:
+        """Return an AUTH as it may be shown. What does not begin with a mechanism may be a password altogether."""
+        mechanism, space, _ = argument.partition(b" ")
+        if mechanism.upper() not in (name.encode() for name in self.config.auth_mechanisms):
+            return b"AUTH " + SECRET
+        return b"AUTH " + mechanism + (b" " + SECRET if space else b"")
 
     def _trace_unknown(self, line: bytes) -> None:
         """Show that a line came, but not the line: it may be a password that lost its way."""
