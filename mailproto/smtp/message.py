@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 from mailproto.address import Address
 from mailproto.errors import GrammarError
-from mailproto.smtp.parameters import MailParameters, RcptParameters
+from mailproto.smtp.parameters import NO_MAIL_PARAMETERS, NO_RCPT_PARAMETERS, MailParameters, RcptParameters
 
 Octets: TypeAlias = "bytes | bytearray | memoryview | BinaryIO | Iterable[bytes] | AsyncIterable[bytes]"
 """A message as it is: octets, a file open for reading in binary, or an iterable of octets."""
@@ -26,14 +26,13 @@ RecipientLike: TypeAlias = "str | Address | tuple[str | Address, RcptParameters]
 """A recipient as callers have him: an address, or an address and what RCPT is to say of it."""
 
 _HEADERS = HeaderRegistry()
-_NO_PARAMETERS = RcptParameters()
 
 
 class Recipient(NamedTuple):
     """One recipient: the address, and what RCPT is to say of it."""
 
     address: Address
-    parameters: RcptParameters = _NO_PARAMETERS
+    parameters: RcptParameters = NO_RCPT_PARAMETERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ class Submission:
     reverse_path: Address | None
     recipients: tuple[Recipient, ...]
     message: MessageSource = field(repr=False)
-    parameters: MailParameters = field(default_factory=MailParameters)
+    parameters: MailParameters = NO_MAIL_PARAMETERS
     canonicalise: bool = False
     downgrade: bool = False
 
@@ -97,7 +96,7 @@ def make_submission(
         path, found = _reverse_path(sender), _recipients(recipients)
     if not found:
         raise GrammarError("the message has no recipient")
-    return Submission(path, tuple(found), message, parameters or MailParameters(), canonicalise, downgrade)
+    return Submission(path, tuple(found), message, parameters or NO_MAIL_PARAMETERS, canonicalise, downgrade)
 
 
 def sender_of(message: Message[Any, Any]) -> Address:

@@ -10,6 +10,8 @@ from mailproto.smtp import replies
 from mailproto.smtp.config import SMTPServerConfig, UnknownParameters
 from mailproto.smtp.extensions import BINARYMIME, SMTPUTF8, Extension, Standing, mail_parameters, rcpt_parameters
 from mailproto.smtp.parameters import (
+    NO_MAIL_PARAMETERS,
+    NO_RCPT_PARAMETERS,
     Body,
     MailParameters,
     Parameter,
@@ -19,9 +21,6 @@ from mailproto.smtp.parameters import (
     split_parameters,
 )
 from mailproto.smtp.reply import Reply
-
-_NO_MAIL_PARAMETERS = MailParameters()
-_NO_RCPT_PARAMETERS = RcptParameters()
 
 
 class Offer:
@@ -65,7 +64,7 @@ class Offer:
             GrammarError: they break the grammar of their RFCs.
         """
         if not text:
-            return _NO_MAIL_PARAMETERS
+            return NO_MAIL_PARAMETERS
         found = self._split(text)
         if not (self._passes or found.keys() <= self._mail.keys()):
             return replies.UNKNOWN_PARAMETER
@@ -83,7 +82,7 @@ class Offer:
             GrammarError: they break the grammar of their RFCs.
         """
         if not text:
-            return _NO_RCPT_PARAMETERS
+            return NO_RCPT_PARAMETERS
         found = self._split(text)
         if not (self._passes or found.keys() <= self._rcpt.keys()):
             return replies.UNKNOWN_PARAMETER

@@ -115,6 +115,10 @@ class RcptParameters:
     extra: Mapping[str, object] = field(default_factory=dict)
 
 
+NO_MAIL_PARAMETERS = MailParameters()
+NO_RCPT_PARAMETERS = RcptParameters()
+
+
 def split_parameters(text: str, max_parameters: int) -> dict[str, str | None]:
     """Return keyword (in upper case) to value for what follows a path: nothing, or `` KEY=value KEY2``.
 
@@ -176,6 +180,8 @@ def format_parameters(
         GrammarError: a value cannot be written.
         NotSupportedError: no extension in use has such a parameter.
     """
+    if values is NO_MAIL_PARAMETERS or values is NO_RCPT_PARAMETERS:
+        return ""
     texts = []
     for name in _FIELDS[type(values)]:
         value = getattr(values, name)

@@ -29,7 +29,7 @@ from mailproto.smtp.events import (
     ClientEvent,
 )
 from mailproto.smtp.extensions import ServerLimits
-from mailproto.smtp.parameters import MailParameters, RcptParameters
+from mailproto.smtp.parameters import NO_MAIL_PARAMETERS, NO_RCPT_PARAMETERS, MailParameters, RcptParameters
 from mailproto.smtp.reply import ReplyParser
 from mailproto.smtp.rules import ClientState
 from mailproto.smtp.terms import Terms
@@ -120,7 +120,7 @@ class RequestingConnection(Connection[ClientEvent]):
             GrammarError: a parameter's value cannot be written.
         """
         self._need_no_transaction()
-        values = parameters if parameters is not None else MailParameters()
+        values = parameters if parameters is not None else NO_MAIL_PARAMETERS
         if address is not None and not values.smtputf8:
             address = encode_address(address, self.config.idna_encode)
         command = self._queue(commands.mail(address, values, self._terms.mail))
@@ -156,7 +156,7 @@ class RequestingConnection(Connection[ClientEvent]):
         return self._make_rcpt(address, parameters, smtputf8).address or address
 
     def _make_rcpt(self, address: Address, parameters: RcptParameters | None, utf8: bool) -> Command:
-        values = parameters if parameters is not None else RcptParameters()
+        values = parameters if parameters is not None else NO_RCPT_PARAMETERS
         if not utf8:
             address = encode_address(address, self.config.idna_encode)
         return commands.rcpt(address, values, self._terms.rcpt, utf8=utf8)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from mailproto.errors import NotSupportedError
 from mailproto.smtp.client import SMTPClientConnection
 from mailproto.smtp.content import Content
 from mailproto.smtp.message import Submission
-from mailproto.smtp.parameters import Body, MailParameters
+from mailproto.smtp.parameters import NO_MAIL_PARAMETERS, Body, MailParameters
 
 _LARGE = 64 << 10  # octets from which the round trip that BDAT saves is lost among those of the message
 
@@ -30,9 +31,16 @@ def fit_parameters(
         NotSupportedError: the message needs what the server does not offer.
     """
     values = submission.parameters
+    needed: dict[str, Any] = {}
     if utf8 and not values.smtputf8:
-        values = replace(values, smtputf8=True)
-    return _fit_size(conn, _fit_body(conn, values, content), content)
+        needed["smtputf8"] = True
+    if _needs_eight_bit(conn, values, content):
+        needed["body"] = Body.EIGHT_BIT_MIME
+    if _tells_size(conn, content) and values.size is None:
+        needed["size"] = content.size
+    if not needed:
+        return values
+    return MailParameters(**needed) if values is NO_MAIL_PARAMETERS else replace(values, **needed)
 
 
 def suits_chunks(conn: SMTPClientConnection, parameters: MailParameters, content: Content) -> bool:
@@ -44,24 +52,20 @@ def suits_chunks(conn: SMTPClientConnection, parameters: MailParameters, content
     return conn.config.chunking and (content.size is None or content.size >= _LARGE)
 
 
-def _fit_body(conn: SMTPClientConnection, values: MailParameters, content: Content) -> MailParameters:
+def _needs_eight_bit(conn: SMTPClientConnection, values: MailParameters, content: Content) -> bool:
+    """Say whether the message has to be declared as one with 8-bit octets; what is not known is taken to have some."""
     if values.body is Body.BINARY_MIME and not (conn.uses("BINARYMIME") and conn.uses("CHUNKING")):
         raise NotSupportedError("the message is binary, and the server does not offer BINARYMIME")
     if values.body is not None or content.eight_bit is False:
-        return values
-    if conn.uses("8BITMIME"):
-        return replace(values, body=Body.EIGHT_BIT_MIME)
-    if content.eight_bit:
+        return False
+    if not conn.uses("8BITMIME") and content.eight_bit:
         raise NotSupportedError("the message has 8-bit octets, and the server does not offer 8BITMIME")
-    return values
+    return conn.uses("8BITMIME")
 
 
-def _fit_size(conn: SMTPClientConnection, values: MailParameters, content: Content) -> MailParameters:
-    if content.size is None:
-        return values
+def _tells_size(conn: SMTPClientConnection, content: Content) -> bool:
+    """Say whether the size of the message is known, and the server wants to know it."""
     limit = conn.max_message_size
-    if limit is not None and content.size > limit:
+    if content.size is not None and limit is not None and content.size > limit:
         raise NotSupportedError(f"the message has {content.size} octets, and the server takes {limit}")
-    if values.size is None and conn.uses("SIZE"):
-        return replace(values, size=content.size)
-    return values
+    return content.size is not None and conn.uses("SIZE")

@@ -14,10 +14,8 @@ from mailproto.smtp.client import SMTPClientConnection
 from mailproto.smtp.content import repeatable
 from mailproto.smtp.flows.fitting import uses_utf8
 from mailproto.smtp.message import Recipient, Submission
-from mailproto.smtp.parameters import RcptParameters
+from mailproto.smtp.parameters import NO_RCPT_PARAMETERS
 from mailproto.smtp.result import Outcome, RecipientResult, SendResult
-
-_NO_PARAMETERS = RcptParameters()
 
 
 class Plan:
@@ -67,7 +65,7 @@ class Plan:
         domains = set(conn.recipient_domains)
         for index, recipient in enumerate(self._submission.recipients):
             address, parameters = recipient
-            if limit is None and address.is_ascii and parameters == _NO_PARAMETERS:
+            if limit is None and address.is_ascii and parameters == NO_RCPT_PARAMETERS:
                 going.append(recipient)
                 continue
             try:
