@@ -14,7 +14,7 @@ from mailproto._core.server import ServerConnection
 from mailproto._flows.hooks import INTERNAL_ERROR, answer
 from mailproto._flows.reading import read_event
 from mailproto.errors import ConnectionClosedError, LocalProtocolError, Reject
-from mailproto.sasl.base import Credentials
+from mailproto.sasl.base import Credentials, CredentialsSource
 
 logger = logging.getLogger("mailproto")
 
@@ -64,17 +64,35 @@ def log_failure(failure: Exception | None) -> None:
         logger.error("a handler failed", exc_info=failure)
 
 
-def credentials_for(user: str | None, password: str | None) -> Credentials | None:
-    """Return the credentials that two arguments make, None for none.
+def credentials_for(
+    user: str | None, password: str | None, credentials: CredentialsSource | None = None
+) -> CredentialsSource | None:
+    """Return the credentials that the arguments make, None for none.
 
     Raises:
-        LocalProtocolError: one of them is missing.
+        LocalProtocolError: one of user and password is missing, or there are other credentials as well.
     """
     if user is None and password is None:
-        return None
+        return credentials
     if user is None or password is None:
         raise LocalProtocolError("a user and a password belong together")
+    if credentials is not None:
+        raise LocalProtocolError("either a user and a password or credentials, not both")
     return Credentials(user, password)
+
+
+def need_credentials(
+    user: str | None, password: str | None, credentials: CredentialsSource | None
+) -> CredentialsSource:
+    """Return the credentials that the arguments make.
+
+    Raises:
+        LocalProtocolError: there are none, or more than one.
+    """
+    needed = credentials_for(user, password, credentials)
+    if needed is None:
+        raise LocalProtocolError("there are no credentials to log in with")
+    return needed
 
 
 def host_of(address: Any) -> str:

@@ -24,6 +24,9 @@ from mailproto.pop3.flows.client import (
     quit_session,
 )
 from mailproto.pop3.flows.fetch import Fetch, begin_retrieve, next_chunk
+from mailproto.sasl.base import ClientMechanisms, CredentialsSource
+from mailproto.sasl.binding import ChannelBinding
+from mailproto.sasl.choice import CLIENT_MECHANISMS
 
 
 class POP3ClientBase(ClientBase):
@@ -34,12 +37,16 @@ class POP3ClientBase(ClientBase):
         port: None means 995, or 110 where TLS is not implicit.
         tls: how much TLS it takes. None means implicit on port 995 and required on others.
         user: whom to log in as, with ``password``; None for nobody, yet.
+        credentials: other credentials than those, or what is called to get them, so that a token can be fresh.
         context: a TLS context of your own; the default one verifies the server and wants TLS 1.2.
         cafile: a PEM file with the authorities to trust, in place of the system's.
         server_hostname: the name to verify, if it is not ``host``.
         mechanisms: the SASL mechanisms that may be used, in this order. None for all that are known, and USER and
             PASS where the server offers none of them; empty for USER and PASS alone.
         apop: log in with APOP, and with nothing else.
+        minimum_mechanism: the weakest that may be used, in the order of ``known_mechanisms``; None for any.
+        known_mechanisms: the mechanisms by name, best first: those of `mailproto.sasl`, and your own.
+        channel_binding: whether SCRAM binds to the TLS session.
         allow_plaintext_auth: send credentials without TLS, too, so that whoever listens has them.
         path: connect to a unix socket instead; ``tls`` None means none then.
         sock: take this connected socket instead.
@@ -58,11 +65,15 @@ class POP3ClientBase(ClientBase):
         tls: TLSPolicy | None = None,
         user: str | None = None,
         password: str | None = None,
+        credentials: CredentialsSource | None = None,
         context: ssl.SSLContext | None = None,
         cafile: PathLike | None = None,
         server_hostname: str | None = None,
         mechanisms: Sequence[str] | None = None,
         apop: bool = False,
+        minimum_mechanism: str | None = None,
+        known_mechanisms: ClientMechanisms = CLIENT_MECHANISMS,
+        channel_binding: ChannelBinding = ChannelBinding.PREFER,
         allow_plaintext_auth: bool = False,
         path: PathLike | None = None,
         sock: socket.socket | None = None,
@@ -80,9 +91,12 @@ class POP3ClientBase(ClientBase):
         self._current: int | None = None  # the number of the message that can be read
         self._options = SessionOptions(
             tls=tls,
-            credentials=credentials_for(user, password),
+            credentials=credentials_for(user, password, credentials),
             mechanisms=mechanisms,
             apop=apop,
+            minimum_mechanism=minimum_mechanism,
+            known_mechanisms=known_mechanisms,
+            channel_binding=channel_binding,
             allow_plaintext_auth=allow_plaintext_auth,
         )
 

@@ -13,6 +13,9 @@ from mailproto._core.policy import TLSPolicy
 from mailproto._flows.endpoints import credentials_for, literal_of
 from mailproto._net.client import ClientBase, PathLike
 from mailproto.errors import LocalProtocolError
+from mailproto.sasl.base import ClientMechanisms, CredentialsSource
+from mailproto.sasl.binding import ChannelBinding
+from mailproto.sasl.choice import CLIENT_MECHANISMS
 from mailproto.smtp.client import SMTPClientConnection
 from mailproto.smtp.config import SMTPClientConfig
 from mailproto.smtp.flows.client import SessionOptions, default_endpoint, open_session, quit_session
@@ -27,11 +30,15 @@ class SMTPClientBase(ClientBase):
         tls: how much TLS it takes. None means what the port is for: required on 587, implicit on 465, and on other
             ports opportunistic, unless there are credentials.
         user: whom to log in as, with ``password``; None for nobody.
+        credentials: other credentials than those, or what is called to get them, so that a token can be fresh.
         context: a TLS context of your own; the default one verifies the server and wants TLS 1.2.
         cafile: a PEM file with the authorities to trust, in place of the system's.
         server_hostname: the name to verify, if it is not ``host``.
         local_name: what the client calls itself; None means the address literal of its socket.
         mechanisms: the SASL mechanisms that may be used, in this order; None for all that are known.
+        minimum_mechanism: the weakest that may be used, in the order of ``known_mechanisms``; None for any.
+        known_mechanisms: the mechanisms by name, best first: those of `mailproto.sasl`, and your own.
+        channel_binding: whether SCRAM binds to the TLS session.
         allow_plaintext_auth: send credentials without TLS, too, so that whoever listens has them.
         path: connect to a unix socket instead; ``tls`` None means none then.
         sock: take this connected socket instead.
@@ -50,11 +57,15 @@ class SMTPClientBase(ClientBase):
         tls: TLSPolicy | None = None,
         user: str | None = None,
         password: str | None = None,
+        credentials: CredentialsSource | None = None,
         context: ssl.SSLContext | None = None,
         cafile: PathLike | None = None,
         server_hostname: str | None = None,
         local_name: str | None = None,
         mechanisms: Sequence[str] | None = None,
+        minimum_mechanism: str | None = None,
+        known_mechanisms: ClientMechanisms = CLIENT_MECHANISMS,
+        channel_binding: ChannelBinding = ChannelBinding.PREFER,
         allow_plaintext_auth: bool = False,
         path: PathLike | None = None,
         sock: socket.socket | None = None,
@@ -63,17 +74,20 @@ class SMTPClientBase(ClientBase):
         config: SMTPClientConfig | None = None,
     ) -> None:
         self.conn = SMTPClientConnection(config)
-        credentials = credentials_for(user, password)
+        source = credentials_for(user, password, credentials)
         if tls is None and path is not None:
             tls = TLSPolicy.NONE
-        port, tls = default_endpoint(port, tls, credentials=credentials is not None)
+        port, tls = default_endpoint(port, tls, credentials=source is not None)
         self._aim(host, port, path, sock, source_address, connect_timeout, context, cafile, server_hostname)
         self._policy = tls
         self._local_name = local_name
         self._options = SessionOptions(
             tls=tls,
-            credentials=credentials,
+            credentials=source,
             mechanisms=mechanisms,
+            minimum_mechanism=minimum_mechanism,
+            known_mechanisms=known_mechanisms,
+            channel_binding=channel_binding,
             allow_plaintext_auth=allow_plaintext_auth,
         )
 

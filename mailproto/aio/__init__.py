@@ -11,6 +11,7 @@ events of a session. Hooks that block go into `InThreads`.
 from mailproto._core.policy import TLSPolicy
 from mailproto._flows.shelf import PoolOptions
 from mailproto._net.listener import ServerOptions
+from mailproto._net.tls import server_context
 from mailproto.aio.connect import open_link
 from mailproto.aio.link import Link
 from mailproto.aio.listener import Listener
@@ -36,4 +37,5 @@ __all__ = [
     "ServerOptions",
     "TLSPolicy",
     "open_link",
+    "server_context",
 ]

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Self, Unpack
 
 from mailproto._core.flow import Flow, T
-from mailproto._flows.endpoints import ask
+from mailproto._flows.endpoints import ask, need_credentials
 from mailproto._net.listener import Where
 from mailproto._net.pop3_client import MessageBase, POP3ClientBase
 from mailproto._net.services import pop3_service
@@ -18,7 +18,7 @@ from mailproto.pop3.flows.client import MessageListing, listing, log_in, request
 from mailproto.pop3.flows.fetch import Fetch
 from mailproto.pop3.flows.server import POP3Session
 from mailproto.pop3.listing import Stat
-from mailproto.sasl.base import Credentials, ServerMechanisms
+from mailproto.sasl.base import CredentialsSource, ServerMechanisms
 from mailproto.sasl.choice import SERVER_MECHANISMS
 
 
@@ -57,9 +57,16 @@ class POP3Client(POP3ClientBase, Client):
         """Do nothing, and see whether the server is still there."""
         await self._do(ask(self.conn, request, self.conn.noop))
 
-    async def log_in(self, user: str, password: str) -> None:
-        """Log in. Raises `AuthenticationError` when that does not succeed."""
-        await self._do(log_in(self.conn, Credentials(user, password), self._options))
+    async def log_in(
+        self, user: str | None = None, password: str | None = None, *, credentials: CredentialsSource | None = None
+    ) -> None:
+        """Log in as a user with a password, or with other ``credentials``.
+
+        Raises:
+            AuthenticationError: that does not succeed.
+        """
+        known = need_credentials(user, password, credentials)
+        await self._do(log_in(self.conn, known, self._options))
 
     async def _do(self, flow: Flow[T]) -> T:
         return await self.run(self._then(flow))
@@ -134,8 +141,8 @@ class POP3Server(Server):
         config: how to behave where the RFCs leave the choice.
         tls: the server's certificate, for STLS or implicit TLS.
         implicit_tls: begin with the handshake, as on port 995.
-        mechanisms: the SASL mechanisms by name, of which the config's are offered, or all if the config names none
-            and the handler has ``on_auth``.
+        mechanisms: the SASL mechanisms by name, of which the config's are offered, or those that
+            `mailproto.sasl.default_mechanisms` finds if the config names none.
         where: ``path`` or ``sock`` to listen on instead, and `ServerOptions`.
     """
 

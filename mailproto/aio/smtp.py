@@ -7,14 +7,14 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Unpack
 
-from mailproto._flows.endpoints import ask
+from mailproto._flows.endpoints import ask, need_credentials
 from mailproto._net.listener import Where
 from mailproto._net.services import smtp_service
 from mailproto._net.smtp_client import SMTPClientBase
 from mailproto.address import Address
 from mailproto.aio.client import Client
 from mailproto.aio.server import Events, Server
-from mailproto.sasl.base import Credentials, ServerMechanisms
+from mailproto.sasl.base import CredentialsSource, ServerMechanisms
 from mailproto.sasl.choice import SERVER_MECHANISMS
 from mailproto.smtp.config import SMTPServerConfig
 from mailproto.smtp.flows.client import log_in, request
@@ -65,9 +65,16 @@ class SMTPClient(SMTPClientBase, Client):
         """Send several messages, each begun before the reply to the last one is there."""
         return await self.run(send_messages(self.conn, submissions))
 
-    async def log_in(self, user: str, password: str) -> None:
-        """Authenticate. Raises `AuthenticationError` when that does not succeed."""
-        await self.run(log_in(self.conn, Credentials(user, password), self._options))
+    async def log_in(
+        self, user: str | None = None, password: str | None = None, *, credentials: CredentialsSource | None = None
+    ) -> None:
+        """Authenticate as a user with a password, or with other ``credentials``.
+
+        Raises:
+            AuthenticationError: that does not succeed.
+        """
+        known = need_credentials(user, password, credentials)
+        await self.run(log_in(self.conn, known, self._options))
 
     async def verify(self, text: str, *, smtputf8: bool = False) -> Reply:
         """Ask about an address with VRFY; most servers do not tell. ``smtputf8`` lets the reply be UTF-8."""
@@ -99,8 +106,8 @@ class SMTPServer(Server):
         config: how to behave where the RFCs leave the choice.
         tls: the server's certificate, for STARTTLS or implicit TLS.
         implicit_tls: begin with the handshake, as on port 465.
-        mechanisms: the SASL mechanisms by name, of which the config's are offered, or all if the config names none
-            and the handler has ``on_auth``.
+        mechanisms: the SASL mechanisms by name, of which the config's are offered, or those that
+            `mailproto.sasl.default_mechanisms` finds if the config names none.
         spool_threshold: octets of a message that are kept in memory for ``on_message``; more go to a file.
         where: ``path`` or ``sock`` to listen on instead, and `ServerOptions`.
     """

@@ -12,6 +12,7 @@ the events of a session.
 from mailproto._core.policy import TLSPolicy
 from mailproto._flows.shelf import PoolOptions
 from mailproto._net.listener import ServerOptions
+from mailproto._net.tls import server_context
 from mailproto.sync.connect import open_link
 from mailproto.sync.link import Link
 from mailproto.sync.listener import Listener
@@ -35,4 +36,5 @@ __all__ = [
     "ServerOptions",
     "TLSPolicy",
     "open_link",
+    "server_context",
 ]
