@@ -41,6 +41,7 @@ auth_failure_delay = 0
 passdb {{
   driver = passwd-file
   args = scheme=PLAIN {folder}/users
+  default_fields = nodelay=yes
 }}
 userdb {{
   driver = passwd-file

@@ -30,6 +30,7 @@ tls_privatekey = {folder}/server.key
 tls_advertise_hosts = *
 keep_environment = LD_PRELOAD : ^NSS_WRAPPER_
 deliver_drop_privilege = true
+disable_ipv6 = true
 host_lookup =
 rfc1413_query_timeout = 0s
 message_size_limit = 60M
@@ -58,7 +59,7 @@ local:
   transport = maildir
 ours:
   driver = manualroute
-  # By name, which here means without DNS.
+  # By name and without IPv6, which here means without DNS.
   route_list = plain.test localhost byname plain; starttls.test localhost byname starttls; \
     smtps.test localhost byname smtps; submission.test localhost byname submission; \
     lmtp.test localhost byname lmtp; lmtp-unix.test localhost byname lmtp_unix
