@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mailproto.address import MAX_DOMAIN, Address, check_domain
+from mailproto.address import Address, check_domain
 from mailproto.errors import GrammarError, NotSupportedError
 
 _DEVIATIONS = frozenset("\u00df\u03c2\u200c\u200d")
@@ -35,9 +35,7 @@ def encode_domain(domain: str, encode: Callable[[str], str] = idna_2003) -> str:
     """
     if domain.isascii():
         return domain
-    if len(domain) > MAX_DOMAIN:  # before any codec, for not all are linear
-        raise GrammarError("the domain is longer than 255 octets")
-    check_domain(domain)
+    check_domain(domain)  # above all its length, for not every codec is linear
     try:
         encoded = encode(domain)
     except UnicodeError:

@@ -217,7 +217,7 @@ class TestTheHeader:
         assert wire.heard == []
 
     def test_all_other_fields_stay_octet_for_octet(self) -> None:
-        signed = b"DKIM-Signature: a=b;\r\n\tc=d  ;e\r\nTo: bob@example.org\r\n"
+        signed = b"DKIM-Signature: a=b;\r\n\tc=d  ;e\r\nTo: bob@example.org (Bob)\r\n"
         message = message_from_bytes(signed + b"\r\nx\r\n", policy=policy.SMTP)
         message["From"] = "ada@bücher.example"
         wire = Wire(NO_UTF8)

@@ -65,6 +65,11 @@ Content-Transfer-Encoding: base64\r
 \r
 iVBORw0KGgo=\r
 --b\r
+Content-Type: text/plain; charset=utf-8\r
+Content-Transfer-Encoding: base64\r
+\r
+R3LDvMOfZQ==\r
+--b\r
 Content-Type: message/rfc822\r
 \r
 Subject: inner\r
@@ -104,6 +109,7 @@ def test_every_part_keeps_its_content_and_its_charset() -> None:
         "quoted-printable",
         "base64",
         "7bit",
+        "base64",
         "base64",
         "quoted-printable",
     ]

@@ -16,6 +16,7 @@ from mailproto.smtp import (
     DeliveryError,
     Limits,
     MailParameters,
+    MessageEnd,
     Notify,
     Outcome,
     Rcpt,
@@ -203,6 +204,16 @@ class TestRcptMax:
         ]
         assert [each.phase for each in result.refused] == ["RCPT", "message"]
         assert result.reply is not None
+
+    def test_the_final_reply_is_the_last_and_each_recipient_has_his_own(self) -> None:
+        def answer(conn: SMTPServerConnection, event: Any) -> None:
+            last = event.envelope.forward_paths[-1] if isinstance(event, MessageEnd) else ""
+            conn.accept(f"queued as {last.local_part}" if isinstance(last, Address) else None)
+
+        wire = Wire(offering(limits=Limits(max_recipients=2)), answer=answer)
+        result = wire.send(letter(*addresses(3)))
+        assert result.queue_id == "r2"
+        assert [each.reply.queue_id for each in result.recipients if each.reply] == ["r1", "r1", "r2"]
 
     def test_what_is_locally_refused_takes_no_room(self) -> None:
         wire = Wire(offering(limits=Limits(max_recipients=2)))
