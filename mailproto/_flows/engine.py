@@ -202,8 +202,6 @@ class Engine:
 
     def receive(self, data: bytes) -> None:
         """Take what came from the network; ``b""`` is its end."""
-        if self._ended:
-            return
         if self._tls is None:
             self._hear(data)
             return

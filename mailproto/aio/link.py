@@ -205,9 +205,9 @@ class Link(asyncio.Protocol):
         """See the connection off after its flow has ended."""
         self._task = None
         if isinstance(failure, ConnectionClosedError | OSError):
-            logger.info("%s: %s", self.peer, failure)
+            logger.info("%r: %s", self.peer, failure)
         elif isinstance(failure, Exception):
-            logger.error("%s: serving failed", self.peer, exc_info=failure)
+            logger.error("%r: serving failed", self.peer, exc_info=failure)
         self._hang_up()
         self._tell_closed()
         if failure is not None and not isinstance(failure, Exception | asyncio.CancelledError):

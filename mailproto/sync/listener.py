@@ -132,9 +132,9 @@ class Listener(ListenerBase):
         try:
             self._serve(link)
         except (ConnectionClosedError, OSError) as error:
-            logger.info("%s: %s", link.peer, error)
+            logger.info("%r: %s", link.peer, error)
         except Exception:
-            logger.exception("%s: serving failed", link.peer)
+            logger.exception("%r: serving failed", link.peer)
         finally:
             link.close()
             self._forget(link)

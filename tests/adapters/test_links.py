@@ -195,6 +195,8 @@ def test_a_client_that_is_done_talking_is_answered(adapter: Adapter) -> None:
         wire.sock.shutdown(socket.SHUT_WR)
         assert wire.line() == b"+ok"
         gate.wait_reached()
+        if isinstance(adapter, Aio):
+            wait_until(lambda: server.conns[0]._eof)
         assert not ended.is_set()
         gate.open()
         assert wire.rest() == b"+True\r\n"
@@ -358,6 +360,25 @@ def test_a_client_that_does_not_read_is_bounded_and_dropped(adapter: Adapter) ->
         wait_until(lambda: server.listener.connections == 0)
 
 
+def test_answers_that_nobody_reads_are_bounded_and_so_are_the_questions(adapter: Adapter) -> None:
+    listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    listening.bind(("127.0.0.1", 0))
+    server = adapter.serve(None, sock=listening)  # all is accepted, without a call
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.connect(("127.0.0.1", server.port))
+        sock.settimeout(0.2)
+        sent = 0
+        with pytest.raises(TimeoutError):
+            while sent < 10 << 20:
+                sent += sock.send(b"?\r\n" * 10_000)
+        conn = server.conns[0]
+        assert conn.limits.max_unsent < conn.queued < conn.limits.max_unsent + 100
+        assert len(conn._buffer) < 1 << 20
+
+
 def test_a_server_that_does_not_read(adapter: Adapter) -> None:
     ours, wire = small_pair()
     with wire:
@@ -413,3 +434,25 @@ def test_two_sides_that_both_write_do_not_wait_for_each_other(adapter: Adapter) 
         thread.start()
         assert len(client.run(toy.ask(client.conn, *["z" * 3000] * 40))) == 40
         thread.join(PATIENCE)
+
+
+def test_a_side_that_only_writes_still_hears(adapter: Adapter) -> None:
+    ours, wire = small_pair()
+    early = b"+" + b"y" * 30_000
+
+    def write_first() -> None:
+        wire.send(early + b"\r\n")
+        assert wire.line() == b"PUT 300000"
+        left = 300_000 - len(wire.buffered)
+        while left:
+            left -= len(wire.sock.recv(65536))
+
+    with wire:
+        client = adapter.connect(sock=ours, limits=Limits(command_timeout=2.0))
+        wire.send(b"+ok\r\n")
+        client.run(toy.greet(client.conn))
+        thread = threading.Thread(target=write_first)
+        thread.start()
+        assert client.run(toy.put(client.conn, 300_000, [b"z" * 100_000] * 3)) == early.decode()
+        thread.join(PATIENCE)
+        assert not thread.is_alive()

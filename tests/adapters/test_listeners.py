@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mailproto._core.limits import Limits
-from mailproto._net.listener import ServerOptions
+from mailproto._net.listener import Admission, ServerOptions, Verdict
 from tests.adapters import toy
 from tests.adapters.harness import PATIENCE, Aio, Gate, Sync, Wire, server_context, wait_until
 from tests.adapters.test_links import Echo
@@ -152,6 +152,36 @@ def test_one_too_many_from_the_same_address(adapter: Adapter) -> None:
         assert first.line() == b"+ok"
         assert second.rest() == b"-shutting down\r\n"
         assert other.line() == b"+ok"
+
+
+def test_who_is_let_in() -> None:
+    admission = Admission(ServerOptions(max_connections=1, max_per_address=1))
+    assert admission.enter(("192.0.2.1", 1)) is Verdict.SERVE
+    assert [admission.enter(("192.0.2.2", 1)) for _ in range(100)] == [Verdict.REFUSE] * 100
+    assert admission.enter(("192.0.2.3", 1)) is Verdict.DROP
+    for _ in range(100):
+        admission.leave(("192.0.2.2", 1))
+    admission.leave(("192.0.2.3", 1))
+    admission.leave(("192.0.2.1", 1))
+    assert admission.enter(("192.0.2.2", 1)) is Verdict.SERVE
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (("192.0.2.1", 1), ("192.0.2.1", 2), True),
+        (("192.0.2.1", 1), ("192.0.2.2", 1), False),
+        (("2001:db8::1", 1, 0, 0), ("2001:db8::ffff:0:2", 1, 0, 0), True),
+        (("2001:db8::1", 1, 0, 0), ("2001:db8:0:1::1", 1, 0, 0), False),
+        (("::ffff:192.0.2.1", 1, 0, 0), ("192.0.2.1", 1), True),
+        (("fe80::1%eth0", 1, 0, 1), ("fe80::2%eth1", 1, 0, 2), True),
+        ("", "", False),
+    ],
+)
+def test_whose_connections_count_together(one: Any, other: Any, same: bool) -> None:
+    admission = Admission(ServerOptions(max_per_address=1))
+    assert admission.enter(one) is Verdict.SERVE
+    assert admission.enter(other) is (Verdict.REFUSE if same else Verdict.SERVE)
 
 
 def test_under_implicit_tls_nobody_is_sent_away_in_clear(adapter: Adapter) -> None:

@@ -166,6 +166,27 @@ def test_leaving_off_in_the_middle(front: Front) -> None:
             next(fetching)
 
 
+def test_a_message_can_be_read_until_the_next_one(front: Front) -> None:
+    with front.POP3Server(Drops(*numbered(2)), port=0, config=CONFIG) as server, client_of(front, server) as pop:
+        fetching = iter(pop.messages())
+        first, second = next(fetching), next(fetching)
+        with pytest.raises(LocalProtocolError):
+            first.read()
+        assert second.read() == numbered(2)[1]
+
+
+def test_a_deletion_that_was_refused_is_not_passed_over(front: Front) -> None:
+    drops = Drops(*numbered(2))
+    with front.POP3Server(drops, port=0, config=CONFIG) as server:
+        with pytest.raises(ResponseError), client_of(front, server) as pop:
+            for message in pop.messages():
+                message.delete()
+                message.delete()
+                break
+        assert drops.closed.wait(PATIENCE)
+    assert len(drops.contents) == 2
+
+
 def test_a_message_that_is_not_there(front: Front) -> None:
     with front.POP3Server(Drops(*numbered(1)), port=0, config=CONFIG) as server, client_of(front, server) as pop:
         with pytest.raises(ResponseError):

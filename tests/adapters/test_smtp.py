@@ -251,6 +251,15 @@ def test_a_handler_that_returns_early_ends_the_connection(front: Front) -> None:
         assert b"2.1.5" not in answers
 
 
+def test_a_handler_that_returns_between_messages_says_goodbye(front: Front) -> None:
+    def handle(session: Any, event: Any) -> bool:
+        return isinstance(event, smtp.Reset)
+
+    with front.SMTPServer(front.handler(handle), port=0) as server, Wire.to(server.port) as wire:
+        wire.send(b"EHLO x\r\nRSET\r\n")
+        assert wire.rest().rpartition(b"250 2.0.0 ")[2].partition(b"\r\n")[2].startswith(b"421 4.3.2")
+
+
 def test_a_handler_that_fails_is_answered_for(front: Front, caplog: pytest.LogCaptureFixture) -> None:
     def handle(session: Any, event: Any) -> None:
         if isinstance(event, smtp.Rcpt):
@@ -376,6 +385,20 @@ def test_goodbye_is_a_courtesy(front: Front) -> None:
         client.quit()
         client.quit()
         client.close()
+
+
+def test_goodbye_to_nobody(front: Front) -> None:
+    def script(wire: Wire) -> None:
+        wire.send(b"220 mx ESMTP\r\n")
+        wire.line()
+        wire.send(b"250 mx\r\n")
+
+    with scripted(script) as port:
+        client = front.SMTPClient("127.0.0.1", port, tls=TLSPolicy.NONE)
+        client.connect()
+    with pytest.raises((ConnectionClosedError, LocalProtocolError)):
+        client.noop()
+    client.quit()
 
 
 def test_a_client_is_used_once(front: Front) -> None:

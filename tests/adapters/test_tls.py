@@ -15,7 +15,7 @@ from mailproto._core.limits import Limits
 from mailproto._net.tls import client_context, client_tls
 from mailproto.errors import ConnectionClosedError, ConnectionTimeoutError, LocalProtocolError
 from tests.adapters import toy
-from tests.adapters.harness import PATIENCE, Aio, Gate, Sync, Wire, scripted, server_context
+from tests.adapters.harness import PATIENCE, Aio, Gate, Sync, Wire, scripted, server_context, wait_until
 from tests.adapters.test_links import Echo, reset
 from tests.data import CA, EXPIRED, NAME_IN_CN_ONLY, SELF_SIGNED, SERVER, WRONG_NAME, KeyPair
 
@@ -332,6 +332,8 @@ def test_a_client_that_is_done_talking_is_answered_under_tls(adapter: Adapter) -
         wire.send(b"store this\r\n")
         gate.wait_reached()
         socket.socket.shutdown(wire.sock, socket.SHUT_WR)
+        if isinstance(adapter, Aio):
+            wait_until(lambda: server.conns[0]._eof)
         gate.open()
         assert [wire.line(), wire.line()] == [b"+ok", b"+True"]
 

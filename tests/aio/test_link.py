@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from mailproto._core.flow import Call, Flow
 from mailproto._core.limits import Limits
 from mailproto._net.tls import client_context, client_tls
 from mailproto.aio.connect import open_link
@@ -182,6 +184,31 @@ def test_a_source_that_is_cancelled_knows_it() -> None:
             await link.close()
 
     asyncio.run(main())
+
+
+def test_a_source_that_is_asked_as_the_caller_is_cancelled_leaves_no_coroutine_behind() -> None:
+    def flow(conn: toy.ToyClient, source: Callable[[], Any]) -> Flow[None]:
+        yield from toy.ask(conn, "hello")
+        yield Call(source)
+
+    async def source() -> bytes:
+        return b""
+
+    async def main() -> None:
+        async with serving(Echo()) as server:
+            conn, link = await server.connect()
+            await link.run(toy.greet(conn))
+            task = asyncio.ensure_future(link.run(flow(conn, source)))
+            await asyncio.sleep(0)
+            link.data_received(b"+early\r\n")  # the source is called, and its coroutine is to be awaited
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert link._engine.broken
+            await link.close()
+
+    asyncio.run(main())
+    gc.collect()
 
 
 # Tasks.
