@@ -53,7 +53,7 @@ def suits_chunks(conn: SMTPClientConnection, parameters: MailParameters, content
 
 
 def _needs_eight_bit(conn: SMTPClientConnection, values: MailParameters, content: Content) -> bool:
-    """Say whether the message has to be declared as one with 8-bit octets; what is not known is taken to have some."""
+    """Say whether 8-bit octets have to be declared; a message that is not known is taken to have some."""
     if values.body is Body.BINARY_MIME and not (conn.uses("BINARYMIME") and conn.uses("CHUNKING")):
         raise NotSupportedError("the message is binary, and the server does not offer BINARYMIME")
     if values.body is not None or content.eight_bit is False:
