@@ -36,16 +36,25 @@ class Family(enum.IntEnum):
     UNIX_DATAGRAM = 0x32
 
 
-_ADDRESS_LENGTHS = {Family.TCP4: 12, Family.UDP4: 12, Family.TCP6: 36, Family.UDP6: 36, Family.UNIX: 216}
+_ADDRESS_LENGTHS = {
+    Family.UNKNOWN: 0,
+    Family.TCP4: 12,
+    Family.UDP4: 12,
+    Family.TCP6: 36,
+    Family.UDP6: 36,
+    Family.UNIX: 2 * _UNIX_LENGTH,
+    Family.UNIX_DATAGRAM: 2 * _UNIX_LENGTH,
+}
+_UNIX = (Family.UNIX, Family.UNIX_DATAGRAM)
 
 
 @dataclass(frozen=True, slots=True)
 class ProxyHeader:
     """Who connects to whom, as the balancer tells.
 
-    ``family`` is UNKNOWN where the socket's own addresses count: a health check of the balancer, or addresses
-    that are none of ours. ``tlvs`` are the extra fields of version 2, type and value, such as (0x02, the name of
-    TLS's SNI).
+    ``family`` is UNKNOWN where the socket's own addresses count: addresses that are none of ours, or, with ``local``,
+    no client at all but the balancer itself, which sees whether we live. ``tlvs`` are the extra fields of version 2,
+    type and value, such as (0x02, the name of TLS's SNI).
     """
 
     family: Family = Family.UNKNOWN
@@ -54,23 +63,23 @@ class ProxyHeader:
     source_port: int = 0
     destination_port: int = 0
     tlvs: tuple[tuple[int, bytes], ...] = ()
+    local: bool = False
 
     def encode(self, version: int = 2) -> bytes:
         """Return the header as it goes on the wire.
 
         Raises:
-            GrammarError: there is no such version, version 1 cannot say it, or an address is none.
+            GrammarError: there is no such version, version 1 cannot say it, or an address or a field is none.
         """
         if version == 1:
             return self._encode_v1()
         if version != 2:
             raise GrammarError("the PROXY protocol has versions 1 and 2")
-        rest = self._encode_addresses() + b"".join(
-            struct.pack("!BH", kind, len(value)) + value for kind, value in self.tlvs
-        )
+        rest = self._encode_addresses() + b"".join(_encode_tlv(kind, value) for kind, value in self.tlvs)
         if len(rest) > 0xFFFF:
             raise GrammarError("the header is too long")
-        return _SIGNATURE + struct.pack("!BBH", _PROXY, self.family, len(rest)) + rest
+        command = _LOCAL if self.local else _PROXY
+        return _SIGNATURE + struct.pack("!BBH", command, self.family, len(rest)) + rest
 
     def _encode_v1(self) -> bytes:
         if self.family is Family.UNKNOWN:
@@ -85,11 +94,8 @@ class ProxyHeader:
     def _encode_addresses(self) -> bytes:
         if self.family is Family.UNKNOWN:
             return b""
-        if self.family in (Family.UNIX, Family.UNIX_DATAGRAM):
-            paths = (self.source.encode(), self.destination.encode())
-            if max(map(len, paths)) > _UNIX_LENGTH:
-                raise GrammarError("the path of a socket is too long")
-            return struct.pack("108s108s", *paths)
+        if self.family in _UNIX:
+            return _encode_path(self.source) + _encode_path(self.destination)
         source, destination = self._packed()
         return source + destination + struct.pack("!HH", _port(self.source_port), _port(self.destination_port))
 
@@ -137,7 +143,7 @@ def _parse_v2(data: bytes) -> tuple[ProxyHeader, int] | None:
     if len(data) < 16 + length:
         return None
     if command == _LOCAL:
-        return ProxyHeader(), 16 + length
+        return ProxyHeader(local=True), 16 + length
     return _parse_v2_addresses(family, data[16 : 16 + length]), 16 + length
 
 
@@ -146,14 +152,14 @@ def _parse_v2_addresses(number: int, rest: bytes) -> ProxyHeader:
         family = Family(number)
     except ValueError:
         raise GrammarError("a PROXY header of an unknown family") from None
-    needed = _ADDRESS_LENGTHS.get(family, 216 if family is Family.UNIX_DATAGRAM else 0)
+    needed = _ADDRESS_LENGTHS[family]
     if len(rest) < needed:
         raise GrammarError("a PROXY header without its addresses")
     tlvs = tuple(_parse_tlvs(rest[needed:]))
     if family is Family.UNKNOWN:
         return ProxyHeader(tlvs=tlvs)
-    if needed == 216:
-        source, destination = (path.rstrip(b"\0").decode("utf-8", "backslashreplace") for path in _halves(rest[:216]))
+    if family in _UNIX:
+        source, destination = map(_decode_path, (rest[:_UNIX_LENGTH], rest[_UNIX_LENGTH:needed]))
         return ProxyHeader(family, source, destination, tlvs=tlvs)
     half = (needed - 4) // 2
     source_port, destination_port = struct.unpack_from("!HH", rest, 2 * half)
@@ -174,9 +180,24 @@ def _parse_tlvs(data: bytes) -> list[tuple[int, bytes]]:
     return found
 
 
-def _halves(data: bytes) -> tuple[bytes, bytes]:
-    middle = len(data) // 2
-    return data[:middle], data[middle:]
+def _encode_tlv(kind: int, value: bytes) -> bytes:
+    if not 0 <= kind <= 0xFF or len(value) > 0xFFFF:
+        raise GrammarError("not a field of a PROXY header")
+    return struct.pack("!BH", kind, len(value)) + value
+
+
+def _encode_path(path: str) -> bytes:
+    try:
+        encoded = path.encode("utf-8")
+    except UnicodeEncodeError:
+        raise GrammarError("the path of a socket that is not UTF-8") from None
+    if len(encoded) > _UNIX_LENGTH or b"\0" in encoded:
+        raise GrammarError("not the path of a socket, or one that is too long")
+    return encoded.ljust(_UNIX_LENGTH, b"\0")
+
+
+def _decode_path(octets: bytes) -> str:
+    return octets.partition(b"\0")[0].decode("utf-8", "backslashreplace")
 
 
 def _pack(address: str, version: int) -> bytes:

@@ -52,6 +52,8 @@ class ServerConnection(Connection[EventT]):
 
     def tls_established(self, info: TLSInfo | None = None) -> None:
         """Learn that the TLS handshake is done, see `Connection.tls_established`."""
+        if self.awaits_proxy_header and not self.over:
+            raise LocalProtocolError("the PROXY header comes before TLS")
         if self._tls_first and self._behind_proxy is not None and not self._closing:
             self._mode = self._behind_proxy
             self._tls_first = False

@@ -309,7 +309,7 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
     # Saying it.
 
     def _hang_up(self, reply: Reply, reason: str) -> ServerStep:
-        if self._gate:  # the client waits for a handshake, and words in clear are none
+        if self._gate or self.awaits_proxy_header:  # where words in clear are none, or would reach nobody
             self._fail(reason)
             return Step.AGAIN
         self._pending = None
