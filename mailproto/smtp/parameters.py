@@ -14,10 +14,6 @@ from typing import Any
 
 from mailproto.address import Address
 from mailproto.errors import GrammarError, NotSupportedError
-from mailproto.smtp.extensions.basic import AUTH as _AUTH
-from mailproto.smtp.extensions.basic import EIGHT_BIT_MIME as _EIGHT_BIT_MIME
-from mailproto.smtp.extensions.basic import SIZE as _SIZE
-from mailproto.smtp.extensions.basic import SMTPUTF8 as _SMTPUTF8
 from mailproto.smtp.extensions.basic import Body, Submitter
 from mailproto.smtp.extensions.deliverby import DeliverBy
 from mailproto.smtp.extensions.dsn import Notify, OriginalRecipient, Ret
@@ -29,17 +25,13 @@ from mailproto.smtp.extensions.tracking import Tracking
 _KEYWORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
 _VALUE = re.compile(r"[!-<>-~\u00a0-\u2027\u202a-\ud7ff\ue000-\U0010ffff]+")
 
-(SIZE,), (BODY,), (SMTPUTF8,), (AUTH,) = (each.mail for each in (_SIZE, _EIGHT_BIT_MIME, _SMTPUTF8, _AUTH))
-
 __all__ = [
-    "AUTH",
-    "BODY",
     "Body",
     "MailParameters",
+    "NO_MAIL_PARAMETERS",
+    "NO_RCPT_PARAMETERS",
     "Parameter",
     "RcptParameters",
-    "SIZE",
-    "SMTPUTF8",
     "Submitter",
     "collect",
     "format_parameters",

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from mailproto import smtp
 from mailproto.errors import GrammarError, NotSupportedError
 from mailproto.smtp import (
     ALL_EXTENSIONS,
@@ -20,12 +21,15 @@ from mailproto.smtp import (
     SMTPClientConfig,
     SMTPServerConfig,
     UnknownParameters,
+    extensions,
+    make_submission,
     with_extensions,
 )
 from mailproto.smtp.extensions import DELIVERBY, DSN, Settings, deliver_by, flag
 from mailproto.smtp.extensions.frame import Offered
 from tests.smtp import ADA, BOB, client
 from tests.smtp_extensions import converse, lines_sent, offer_of, offering
+from tests.smtp_extensions.wire import Wire
 
 
 class TestUnknownParameters:
@@ -138,6 +142,19 @@ class TestAnExtensionOfOnesOwn:
     def test_a_flag_has_no_value(self) -> None:
         extension = Extension("X-URGENT", "", lambda _: "", mail=(flag("X-URGENT", "urgent"),))
         assert converse(offering(extension), "MAIL FROM:<a@b> X-URGENT=1").replies == [b"501"]
+
+
+class TestTheDocumentation:
+    def test_its_examples_do_what_they_say(self) -> None:
+        names: dict[str, Any] = vars(smtp) | vars(extensions) | {"GrammarError": GrammarError}
+        lines = (extensions.__doc__ or "").split("\n")
+        exec("\n".join(line[4:] for line in lines if line.startswith("    ") or not line), names)
+        assert {"DSN", "DELIVERBY 240", "X-COLOUR red green"} <= set(offer_of(names["server"]))
+        wire = Wire(names["server"], names["client"])
+        assert wire.send(make_submission(b"x\r\n", "a@b", "c@d", parameters=names["parameters"])).ok
+        assert wire.said("MAIL") == ["FROM:<a@b> SIZE=3 X-COLOUR=red"]
+        assert converse(names["server"], "MAIL FROM:<a@b> X-COLOUR=blue").replies == [b"501"]
+        assert not wire.client.uses("CHUNKING")
 
 
 class TestWithExtensions:

@@ -1,7 +1,24 @@
 """The extensions of SMTP, each a value in a module of its own; `frame` is what they are made of.
 
 A server offers the `DEFAULT_EXTENSIONS` unless its config says otherwise. An extension that is only honest when the
-application acts on it is off by default. A client knows all of them and uses what the server offers.
+application acts on it is off by default. A client knows all of them and uses what the server offers::
+
+    server = SMTPServerConfig(extensions=(*DEFAULT_EXTENSIONS, DSN, deliver_by(240)))
+    client = SMTPClientConfig(extensions=tuple(each for each in ALL_EXTENSIONS if each is not CHUNKING))
+
+`mailproto.smtp.with_extensions` adds to what a config has. One of your own is a keyword, and perhaps parameters: how
+their text is read, how it is written. Their values are in ``extra`` of the events, and of what a client sends::
+
+    def parse_colour(text: str | None) -> str:
+        if text not in ("red", "green"):
+            raise GrammarError("not a colour")  # the client gets 501
+        return text
+
+    colour = Parameter("X-COLOUR", parse_colour, str)
+    COLOUR = Extension("X-COLOUR", "ours", lambda standing: "red green", mail=(colour,))
+    server = with_extensions(server, COLOUR)
+    client = with_extensions(client, COLOUR)
+    parameters = MailParameters(extra={"X-COLOUR": "red"})
 """
 
 from mailproto.smtp.extensions.basic import (
