@@ -48,7 +48,7 @@ FLOORS = [
     ("mailproto.pop3.answers", 2),
     ("mailproto.pop3.client", 2),
     ("mailproto.pop3.events", 2),
-    ("mailproto.pop3.responses", 2),
+    ("mailproto.pop3.speaking", 2),
     ("mailproto.pop3.", 1),
     ("mailproto.pop3", 2),
     ("mailproto._flows", 3),

@@ -1,4 +1,4 @@
-"""POP3, client and server, without I/O (RFC 1939, RFC 2449, RFC 2595, RFC 5034).
+"""POP3, client and server, without I/O (RFC 1939, RFC 2449, RFC 2595, RFC 5034, RFC 6856).
 
 Both connections are driven in the same way, over whatever moves bytes. A server, by hand::
 
@@ -74,16 +74,21 @@ from mailproto.pop3.events import (
     ServerEvent,
     ToleranceUsed,
     Update,
+    XClient,
 )
+from mailproto.pop3.keys import safe_key
+from mailproto.pop3.languages import Language, Phrase
 from mailproto.pop3.listing import Stat
-from mailproto.pop3.response import Response, ResponseError
+from mailproto.pop3.response import Response, ResponseCode, ResponseError
+from mailproto.pop3.responses import TEXTS
 from mailproto.pop3.rules import ClientState, ServerState
 from mailproto.pop3.server import POP3ServerConnection
-from mailproto.pop3.snapshot import MaildropBusyError, MessageInfo, Snapshot
+from mailproto.pop3.snapshot import LoginDelayError, MaildropBusyError, MessageInfo, Snapshot, UTF8RequiredError
 from mailproto.pop3.tolerance import Tolerance
 from mailproto.sasl.base import Auth, AuthResponse
 
 __all__ = [
+    "TEXTS",
     "Apop",
     "ApopCheck",
     "Auth",
@@ -97,9 +102,11 @@ __all__ = [
     "Connected",
     "ConnectionClosed",
     "GreetingReceived",
+    "Language",
     "Limits",
     "ListingReceived",
     "Login",
+    "LoginDelayError",
     "MaildropBusyError",
     "MessageChunk",
     "MessageEnd",
@@ -108,7 +115,9 @@ __all__ = [
     "POP3ClientConnection",
     "POP3ServerConfig",
     "POP3ServerConnection",
+    "Phrase",
     "Response",
+    "ResponseCode",
     "ResponseError",
     "ResponseReceived",
     "Retrieve",
@@ -120,6 +129,9 @@ __all__ = [
     "TLSInfo",
     "Tolerance",
     "ToleranceUsed",
+    "UTF8RequiredError",
     "Update",
+    "XClient",
     "apop_digest",
+    "safe_key",
 ]

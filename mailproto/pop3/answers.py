@@ -5,24 +5,24 @@ The other half, which reads the client's commands, is `mailproto.pop3.server`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TypeAlias
 
 from mailproto._core.codec import encode_base64
 from mailproto._core.connection import Step
 from mailproto._core.events import ConnectionClosed, StartTLS
-from mailproto._core.server import ServerConnection
 from mailproto.errors import LocalProtocolError
 from mailproto.pop3 import responses
 from mailproto.pop3.apop import check_timestamp
 from mailproto.pop3.command import SECRET
 from mailproto.pop3.config import POP3ServerConfig
 from mailproto.pop3.content import OutgoingMessage, WrongSizeError
-from mailproto.pop3.events import Apop, Connected, Login, Retrieve, ServerEvent, Update
+from mailproto.pop3.events import Apop, Connected, Login, Retrieve, ServerEvent, Update, XClient
 from mailproto.pop3.marks import MarkedMaildrop
-from mailproto.pop3.response import Response, encode_response, refusal
+from mailproto.pop3.response import Response, refusal
 from mailproto.pop3.rules import ServerState
 from mailproto.pop3.snapshot import MessageInfo
+from mailproto.pop3.speaking import SpeakingConnection
 from mailproto.sasl.base import Auth, AuthResponse
 from mailproto.sasl.choice import offerable
 
@@ -34,6 +34,7 @@ _ACCEPTED: dict[type, Response] = {
     Apop: responses.LOGGED_IN,
     Auth: responses.LOGGED_IN,
     AuthResponse: responses.LOGGED_IN,
+    XClient: responses.UPDATED,
     Update: responses.GOODBYE,
 }
 # Also what is safe to say when nobody answers.
@@ -44,6 +45,7 @@ _REJECTED: dict[type, Response] = {
     Apop: responses.LOGIN_FAILED,
     Auth: responses.LOGIN_FAILED,
     AuthResponse: responses.LOGIN_FAILED,
+    XClient: responses.NOT_UPDATED,
     Retrieve: responses.NO_MESSAGE,
     Update: responses.NOT_REMOVED,
 }
@@ -53,12 +55,18 @@ WRONG_SIZE = "a message is not of the size that its snapshot says"
 """The reason of a `ConnectionClosed` that is due to the store."""
 
 
-class AnsweringConnection(ServerConnection[ServerEvent]):
-    """What `POP3ServerConnection` is made of, but for reading commands."""
+class AnsweringConnection(SpeakingConnection):
+    """What `POP3ServerConnection` is made of, but for reading commands.
+
+    Attributes:
+        trusted: whether the peer may speak for other clients, with XCLIENT. For whoever runs the connection to set
+            before the greeting, by the peer's address and nothing that the peer says.
+        expire: days that mail stays at least, as CAPA tells it; ``on_login`` may set it for its user.
+        login_delay: seconds from one login to the next; ``on_login`` may set it for its user.
+    """
 
     def __init__(self, config: POP3ServerConfig | None = None, timestamp: str | None = None) -> None:
-        self.config = config if config is not None else POP3ServerConfig()
-        super().__init__(self.config.limits)
+        super().__init__(config)
         if timestamp is not None:
             check_timestamp(timestamp)
         self.state = ServerState.CONNECTED
@@ -67,6 +75,9 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
         self._maildrop = MarkedMaildrop(())
         self._outgoing: OutgoingMessage | None = None
         self._stopping = False
+        self.trusted = False
+        self.expire = self.config.expire
+        self.login_delay = self.config.login_delay
 
     def _read_exchange(self) -> ServerStep:
         """Read the client's response to a challenge."""
@@ -101,11 +112,17 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
         self._send(b"+ %s\r\n" % encode_base64(data))
         self._stop_if_told()
 
-    def accept(self, text: str | None = None, *, maildrop: Sequence[MessageInfo] | None = None) -> None:
+    def accept(
+        self,
+        text: str | None = None,
+        *,
+        maildrop: Sequence[MessageInfo] | None = None,
+        read_only: bool = False,
+    ) -> None:
         """Answer the `pending` event with yes; ``text`` replaces the usual words of the response.
 
-        A login is accepted with the ``maildrop``: its messages, in an order that holds for the session. A
-        `Retrieve` stays pending until `end_data`.
+        A login is accepted with the ``maildrop``: its messages, in an order that holds for the session. In one that
+        is ``read_only`` nothing can be marked as deleted. A `Retrieve` stays pending until `end_data`.
 
         Raises:
             LocalProtocolError: there is nothing to answer, or a ``maildrop`` is missing or out of place.
@@ -116,7 +133,7 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
             raise LocalProtocolError("a login, and nothing else, is accepted with a maildrop")
         if self._outgoing is not None:
             raise LocalProtocolError("this Retrieve was accepted already")
-        opened = MarkedMaildrop(maildrop) if maildrop is not None else None
+        opened = MarkedMaildrop(maildrop, read_only=read_only) if maildrop is not None else None
         self._take_pending()
         if isinstance(pending, Retrieve):
             self._accept_retrieve(pending, text)
@@ -124,7 +141,8 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
         if isinstance(pending, Connected):
             text = self.config.greeting if text is None else text
             text = text if self._timestamp is None else f"{text} {self._timestamp}"
-        self._reply(_ACCEPTED[type(pending)] if text is None else Response(True, text))
+        code = "XCLIENT" if self.trusted and isinstance(pending, Connected) else None  # how Dovecot's proxies know
+        self._reply(_ACCEPTED[type(pending)] if text is None else Response(True, text, code))
         if opened is not None:
             self._maildrop = opened
             self._enter(ServerState.TRANSACTION)
@@ -133,6 +151,8 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
             self._enter(ServerState.AUTHORIZATION)
         elif isinstance(pending, StartTLS):
             self._close_gate()
+        elif isinstance(pending, XClient):
+            self._begin_again()
         else:
             self._over()
         self._stop_if_told()
@@ -142,7 +162,7 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
         if text is not None:
             self._reply(Response(True, text))
         elif event.lines is None:
-            self._say(f"+OK {size} octets")
+            self._yes(responses.OCTETS, octets=size)
         else:
             self._reply(responses.TOP_FOLLOWS)
         self._pending = event
@@ -242,26 +262,6 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
         self._pending = self._outgoing = None
         self._over(reason)
 
-    # Output.
-
-    def _reply(self, response: Response) -> Step:
-        return self._emit(encode_response(response))
-
-    def _say(self, text: str) -> Step:
-        """Send what is ours down to the last letter, so that nothing has to be checked."""
-        return self._emit(f"{text}\r\n".encode("ascii"))
-
-    def _emit(self, data: bytes) -> Step:
-        if self.trace is not None:
-            for line in data[:-2].split(b"\r\n"):
-                self.trace(self._speaker, line)
-        self._send(data)
-        return Step.AGAIN
-
-    def _say_lines(self, first: str, lines: Iterable[str]) -> Step:
-        """Send a response of several lines. None of ours begins with a dot, so there is none to stuff."""
-        return self._say("\r\n".join((first, *lines, ".")))
-
     # State, time and the end.
 
     def _enter(self, state: ServerState) -> None:
@@ -277,7 +277,14 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
         self._enter(ServerState.CLOSED)
 
     def _forget(self) -> None:
-        self._stop_if_told()  # there is nothing to forget: the name of a USER was good for one command
+        self._forget_mode()  # all else was good for one command
+        self._stop_if_told()
+
+    def _begin_again(self) -> None:
+        """Begin again as another client's session, behind XCLIENT: only TLS is left of what was."""
+        self._forget_mode()
+        self.auth_failures = 0
+        self._enter(ServerState.AUTHORIZATION)
 
     @property
     def timeout(self) -> float:

@@ -77,6 +77,21 @@ class Capabilities(Mapping[str, tuple[str, ...]]):
         return "STLS" in self
 
     @property
+    def utf8(self) -> bool:
+        """Whether there is UTF8, for messages with UTF-8 in their header (RFC 6856 section 2)."""
+        return "UTF8" in self
+
+    @property
+    def utf8_user(self) -> bool:
+        """Whether user names and passwords may be in UTF-8 (RFC 6856 section 2.2)."""
+        return "USER" in (word.upper() for word in self.get("UTF8", ()))
+
+    @property
+    def lang(self) -> bool:
+        """Whether there is LANG (RFC 6856 section 3)."""
+        return "LANG" in self
+
+    @property
     def login_delay(self) -> int | None:
         """Seconds from one login to the next (section 6.5); None if the server does not say."""
         return _number(self.get("LOGIN-DELAY", ()))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, TypeAlias, TypeVar, overload
 
+from mailproto._core.attributes import Attributes
 from mailproto._core.buffer import LineTooLongError
 from mailproto._core.codec import decode_base64, encode_base64, printable
 from mailproto._core.connection import Connection, Step
@@ -20,6 +21,7 @@ from mailproto.errors import (
     GrammarError,
     LocalProtocolError,
     MailProtoError,
+    NotSupportedError,
     RemoteProtocolError,
 )
 from mailproto.pop3 import command as commands
@@ -44,7 +46,7 @@ from mailproto.pop3.tolerance import Lenience, Tolerance
 T = TypeVar("T")
 ClientStep: TypeAlias = ClientEvent | ConnectionClosed | Step
 
-_LAST_OF_A_FLIGHT = frozenset({"AUTH", "STLS", "QUIT"})
+_LAST_OF_A_FLIGHT = frozenset({"AUTH", "STLS", "XCLIENT", "QUIT"})
 _MAX_ENTRY = 128  # octets that the lines of a listing may have, one with another
 _LOGINS = frozenset({"PASS", "APOP", "AUTH"})
 
@@ -60,6 +62,8 @@ class POP3ClientConnection(Connection[ClientEvent]):
         state: where the connection stands.
         capabilities: what the server said to CAPA, empty if it knows no CAPA; None before it was asked.
         timestamp: what APOP needs, from the greeting; None if there is none that can be trusted.
+        utf8_mode: whether the server has agreed to UTF-8 mode, so that messages come as they are (RFC 6856).
+        language: the tag of the language that the server speaks, None if none was chosen.
     """
 
     _speaker = "C"
@@ -71,6 +75,10 @@ class POP3ClientConnection(Connection[ClientEvent]):
         self.state = ClientState.GREETING
         self.capabilities: Capabilities | None = None
         self.timestamp: str | None = None
+        self.utf8_mode = False
+        self.language: str | None = None
+        self._offers_xclient = False
+        self._asked_utf8 = False
         self._unsent: deque[Command[Any]] = deque()
         self._waiting: deque[Command[Any]] = deque()
         self._last: Command[Any] | None = None  # the command queued last
@@ -87,8 +95,11 @@ class POP3ClientConnection(Connection[ClientEvent]):
     # Commands before login.
 
     def user(self, username: str) -> Command[None]:
-        """Queue USER; queue PASS right behind it."""
-        return self._queue(commands.plain("USER", username))
+        """Queue USER; queue PASS right behind it.
+
+        In `user`, `pass_` and `apop` more than ASCII can be sent where the server says that it takes UTF-8 there.
+        """
+        return self._queue(commands.user(username, utf8=self.takes_utf8))
 
     def pass_(self, password: str) -> Command[None]:
         """Queue PASS, whose success opens the maildrop.
@@ -96,7 +107,7 @@ class POP3ClientConnection(Connection[ClientEvent]):
         Raises:
             LocalProtocolError: the last command was not USER, or it was refused.
         """
-        command = commands.password(password)
+        command = commands.password(password, utf8=self.takes_utf8)
         named = self._last
         if named is None or named.verb != "USER" or (named.response is not None and not named.response.ok):
             raise LocalProtocolError("PASS goes only right behind USER")
@@ -110,7 +121,8 @@ class POP3ClientConnection(Connection[ClientEvent]):
         """
         if self.timestamp is None:
             raise LocalProtocolError("the greeting had no timestamp for APOP")
-        return self._queue(commands.apop(username, apop_digest(self.timestamp, secret)))
+        digest = apop_digest(self.timestamp, secret)
+        return self._queue(commands.apop(username, digest, utf8=self.takes_utf8))
 
     def auth(self, mechanism: str, initial_response: bytes | None = None) -> Command[None]:
         """Queue AUTH (RFC 5034 section 4). None is no initial response, ``b""`` is an empty one.
@@ -137,17 +149,48 @@ class POP3ClientConnection(Connection[ClientEvent]):
         """Queue STLS; `StartTLS` comes when the server agrees (RFC 2595 section 4).
 
         Raises:
-            LocalProtocolError: TLS is there already.
+            LocalProtocolError: TLS is there already, or UTF8 was sent, behind which there is none.
         """
         if self.tls is not None:
             raise LocalProtocolError("TLS is in use already")
+        if self._asked_utf8:
+            raise LocalProtocolError("STLS goes only before UTF8")
         return self._queue(commands.plain("STLS"))
+
+    def utf8(self) -> Command[None]:
+        """Queue UTF8 (RFC 6856 section 2.1): messages then come as they are, with UTF-8 in their headers."""
+        command = self._queue(commands.plain("UTF8"))
+        self._asked_utf8 = True
+        return command
+
+    def xclient(self, attributes: Attributes) -> Command[None]:
+        """Queue XCLIENT of Dovecot: speak for another client. If the server agrees, the session begins again.
+
+        Raises:
+            NotSupportedError: the server does not offer it, to us.
+            GrammarError: an attribute that it does not have, or a value that cannot be.
+        """
+        if not self._offers_xclient and "XCLIENT" not in (self.capabilities or ()):
+            raise NotSupportedError("the server does not offer XCLIENT")
+        return self._queue(commands.xclient(attributes))
 
     # Commands before and after login.
 
     def capa(self) -> Command[Capabilities]:
         """Queue CAPA; its result is also kept in ``capabilities``."""
         return self._queue(commands.capa(self.limits.max_keywords))
+
+    @overload
+    def lang(self) -> Command[dict[str, str]]: ...
+    @overload
+    def lang(self, wanted: str) -> Command[str]: ...
+    def lang(self, wanted: str | None = None) -> Command[dict[str, str]] | Command[str]:
+        """Queue LANG (RFC 6856 section 3): the languages there are, by their tags; or choose one, for the responses.
+
+        ``wanted`` is a tag, such as ``"de"``, or ``*`` for the one the server prefers; the result is the tag of the
+        one that was chosen.
+        """
+        return self._queue(commands.languages()) if wanted is None else self._queue(commands.lang(wanted))
 
     def quit(self) -> Command[None]:
         """Queue QUIT. After login it is what makes the deletions: its response tells whether they were made."""
@@ -211,6 +254,11 @@ class POP3ClientConnection(Connection[ClientEvent]):
         return self.config.pipelining and self.capabilities is not None and self.capabilities.pipelining
 
     @property
+    def takes_utf8(self) -> bool:
+        """Whether the server takes user names and passwords in UTF-8."""
+        return self.capabilities is not None and self.capabilities.utf8_user
+
+    @property
     def idle(self) -> bool:
         """Whether nothing is under way, so that another job may begin."""
         return not (self._waiting or self._unsent or self._closing or self.state is ClientState.GREETING)
@@ -261,7 +309,8 @@ class POP3ClientConnection(Connection[ClientEvent]):
         return self.idle and not len(self._buffer)
 
     def _forget(self) -> None:
-        self.capabilities = None
+        self.capabilities = self.language = None
+        self.utf8_mode = self._asked_utf8 = False
 
     def _report_failure(self, reason: str) -> ClientStep:
         raise self._error if self._error is not None else RemoteProtocolError(reason)
@@ -326,6 +375,7 @@ class POP3ClientConnection(Connection[ClientEvent]):
             response = parse_response(line)
         except GrammarError as error:
             return self._break(RemoteProtocolError(str(error)))
+        self._offers_xclient = response.code == "XCLIENT"
         if response.ok:
             self.state = ClientState.AUTHORIZATION
             self.timestamp = find_timestamp(response.text)
@@ -348,7 +398,7 @@ class POP3ClientConnection(Connection[ClientEvent]):
             return self._on_challenge(command, line)
         self._trace_line(line)
         try:
-            response = parse_response(line)
+            response = parse_response(line, resp_codes=self.capabilities is not None and self.capabilities.resp_codes)
             if response.ok and command.shape is Shape.LINE and command.parse is not None:
                 command.result = command.parse([line[4:]], self._lenience)
         except GrammarError as error:
@@ -391,6 +441,12 @@ class POP3ClientConnection(Connection[ClientEvent]):
             self.capabilities = Capabilities()  # it was refused: the server knows no CAPA
         elif response.ok and verb in _LOGINS:
             self.state = ClientState.TRANSACTION
+        elif response.ok and verb == "UTF8":
+            self.utf8_mode = True
+        elif response.ok and verb == "LANG":
+            self.language = command.result
+        elif response.ok and verb == "XCLIENT":
+            self._forget()
         elif response.ok and verb == "STLS":
             self._close_gate()
             if self._failure is None:

@@ -7,12 +7,23 @@ import re
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from mailproto._core.attributes import Attributes
 from mailproto._core.codec import encode_base64, parse_uint
 from mailproto.errors import GrammarError
 from mailproto.pop3.capabilities import Capabilities, check_mechanism, parse_capabilities
-from mailproto.pop3.listing import Stat, collect, parse_size, parse_stat, parse_unique_id
+from mailproto.pop3.languages import check_tag, parse_chosen, parse_languages
+from mailproto.pop3.listing import (
+    Stat,
+    collect,
+    collect_unique_ids,
+    parse_one_unique_id,
+    parse_size,
+    parse_stat,
+)
 from mailproto.pop3.response import Response
 from mailproto.pop3.tolerance import Lenience
+from mailproto.pop3.xclient import format_xclient
+from mailproto.sasl.text import encode_utf8, saslprep
 
 T = TypeVar("T")
 
@@ -20,9 +31,11 @@ MAX_COMMAND_LINE = 255  # octets with the CRLF, RFC 2449 section 4
 SECRET = b"<secret>"
 """What stands in a trace where a secret was."""
 
-_VERB = re.compile(r"[!-~]{3,4}")
+_VERB = re.compile(r"[!-~]{3,8}")
 _PARAMETER = re.compile(r"[!-~]+")
 _PASSWORD = re.compile(r"[ -~]+")
+_UTF8_PARAMETER = re.compile(r"[^\x00-\x20\x7f]+")
+_UTF8_PASSWORD = re.compile(r"[^\x00-\x1f\x7f]+")
 
 
 class Shape(enum.Enum):
@@ -80,8 +93,8 @@ def command_line(verb: str, *parameters: str | int, parameter: re.Pattern[str] =
         raise GrammarError(f"not a command: {verb!a:.40}")
     texts = [str(value) for value in parameters]
     if not all(map(parameter.fullmatch, texts)):
-        raise GrammarError(f"a parameter of {verb} that is empty, or has more than printable ASCII in it")
-    line = f"{' '.join((verb, *texts))}\r\n".encode("ascii")
+        raise GrammarError(f"a parameter of {verb} that is empty, or has more in it than may be sent")
+    line = encode_utf8(f"{' '.join((verb, *texts))}\r\n")
     if len(line) > MAX_COMMAND_LINE:
         raise GrammarError(f"{verb} with {len(line)} octets; a command may have {MAX_COMMAND_LINE}")
     return line
@@ -102,15 +115,32 @@ def top(number: int, lines: int) -> Command[None]:
     return Command("TOP", command_line("TOP", _at_least(1, number), _at_least(0, lines)), shape=Shape.MESSAGE)
 
 
-def password(secret: str) -> Command[None]:
+def user(name: str, *, utf8: bool = False) -> Command[None]:
+    """Return the USER command (RFC 1939 section 7), with ``utf8`` in UTF-8 if need be (RFC 6856 section 2.2)."""
+    if not utf8:
+        return plain("USER", name)
+    return Command("USER", command_line("USER", _prepared(name), parameter=_UTF8_PARAMETER))
+
+
+def password(secret: str, *, utf8: bool = False) -> Command[None]:
     """Return the PASS command (RFC 1939 section 7). Spaces are part of the password, wherever they stand."""
-    return Command("PASS", command_line("PASS", secret, parameter=_PASSWORD), b"PASS " + SECRET)
+    if utf8:
+        line = command_line("PASS", _prepared(secret), parameter=_UTF8_PASSWORD)
+    else:
+        line = command_line("PASS", secret, parameter=_PASSWORD)
+    return Command("PASS", line, b"PASS " + SECRET)
 
 
-def apop(username: str, digest: str) -> Command[None]:
+def apop(username: str, digest: str, *, utf8: bool = False) -> Command[None]:
     """Return the APOP command (RFC 1939 section 7)."""
-    line = command_line("APOP", username, digest)
-    return Command("APOP", line, b"APOP %s %s" % (username.encode("ascii"), SECRET))
+    name = _prepared(username) if utf8 else username
+    line = command_line("APOP", name, digest, parameter=_UTF8_PARAMETER if utf8 else _PARAMETER)
+    return Command("APOP", line, b"APOP %s %s" % (encode_utf8(name), SECRET))
+
+
+def _prepared(text: str) -> str:
+    """Return a user name or a password as it is sent; in ASCII it is as it is."""
+    return text if text.isascii() else saslprep(text)
 
 
 def auth(mechanism: str, initial_response: bytes | None, *, along: bool) -> Command[None]:
@@ -141,6 +171,27 @@ def capa(limit: int) -> Command[Capabilities]:
     return Command("CAPA", b"CAPA\r\n", shape=Shape.LISTING, parse=parse)
 
 
+def lang(wanted: str) -> Command[str]:
+    """Return the LANG command that chooses a language (RFC 6856 section 3), ``*`` for the one the server prefers.
+
+    Raises:
+        GrammarError: ``wanted`` is neither that nor a language range.
+    """
+    if wanted != "*":
+        check_tag(wanted)
+    return Command("LANG", command_line("LANG", wanted), parse=lambda lines, _: parse_chosen(lines[0]))
+
+
+def languages() -> Command[dict[str, str]]:
+    """Return the LANG command that asks which languages there are (RFC 6856 section 3)."""
+    return Command("LANG", b"LANG\r\n", shape=Shape.LISTING, parse=lambda lines, _: parse_languages(lines))
+
+
+def xclient(attributes: Attributes) -> Command[None]:
+    """Return the XCLIENT command of Dovecot."""
+    return plain("XCLIENT", *format_xclient(attributes).split(" "))
+
+
 def stat() -> Command[Stat]:
     """Return the STAT command (RFC 1939 section 5)."""
     return Command("STAT", b"STAT\r\n", parse=lambda lines, lenience: parse_stat(lines[0], lenience))
@@ -158,17 +209,21 @@ def list_one(number: int) -> Command[int]:
 
 def list_all() -> Command[dict[int, int]]:
     """Return the LIST command for all messages (RFC 1939 section 5)."""
-    return _all("LIST", parse_size)
+
+    def parse(lines: list[bytes], lenience: Lenience) -> dict[int, int]:
+        return collect(parse_size, lines, lenience)
+
+    return Command("LIST", b"LIST\r\n", shape=Shape.LISTING, parse=parse)
 
 
 def uidl_one(number: int) -> Command[str]:
     """Return the UIDL command for one message (RFC 1939 section 7)."""
-    return _one("UIDL", number, parse_unique_id)
+    return _one("UIDL", number, lambda line, lenience: parse_one_unique_id(line, number, lenience))
 
 
 def uidl_all() -> Command[dict[int, str]]:
     """Return the UIDL command for all messages (RFC 1939 section 7)."""
-    return _all("UIDL", parse_unique_id)
+    return Command("UIDL", b"UIDL\r\n", shape=Shape.LISTING, parse=collect_unique_ids)
 
 
 def _one(verb: str, number: int, parse_entry: Callable[[bytes, Lenience], tuple[int, T]]) -> Command[T]:
@@ -179,13 +234,6 @@ def _one(verb: str, number: int, parse_entry: Callable[[bytes, Lenience], tuple[
         return value
 
     return Command(verb, command_line(verb, _at_least(1, number)), parse=parse)
-
-
-def _all(verb: str, parse_entry: Callable[[bytes, Lenience], tuple[int, T]]) -> Command[dict[int, T]]:
-    def parse(lines: list[bytes], lenience: Lenience) -> dict[int, T]:
-        return collect(parse_entry, lines, lenience)
-
-    return Command(verb, f"{verb}\r\n".encode("ascii"), shape=Shape.LISTING, parse=parse)
 
 
 def _at_least(minimum: int, number: int) -> int:

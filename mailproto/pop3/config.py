@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from mailproto._core.limits import Limits
 from mailproto._core.peers import check_networks
 from mailproto.errors import GrammarError
 from mailproto.pop3.capabilities import check_capability, check_mechanism
+from mailproto.pop3.languages import Language, check_languages
 from mailproto.pop3.tolerance import Tolerance
 
 
@@ -27,15 +29,44 @@ class POP3ServerConfig:
     """Offer and take logins without TLS, so that whoever listens has the passwords."""
     last: bool = False
     """Answer LAST, which RFC 1460 had and RFC 1725 took back."""
+    utf8: bool = True
+    """Offer UTF8 (RFC 6856 section 2). Without it a message with UTF-8 in its header cannot be fetched rightly."""
+    utf8_user: bool = True
+    """Take UTF-8 in USER, PASS and APOP, too, and prepare it with SASLprep (RFC 6856 section 2.2)."""
+    languages: tuple[Language, ...] = ()
+    """Languages to choose from with LANG (RFC 6856 section 3). ``LANG *`` chooses the first. i-default, the English
+    of this library, comes behind them if it is not among them. None: no LANG."""
+    expire: float | None = None
+    """Days that mail stays at least, announced as EXPIRE (RFC 2449 section 6.7): 0 where nothing may be left,
+    ``math.inf`` for ever, None to say nothing. Nothing is enforced by it."""
+    expire_by_user: bool = False
+    """Whether it is longer for some users. ``expire`` is then the least of any user's, and ``on_login`` may set the
+    connection's ``expire``."""
+    login_delay: int | None = None
+    """Seconds from one login to the next, announced as LOGIN-DELAY (RFC 2449 section 6.5), None to say nothing. It is
+    `mailproto.logindelay.LoginDelay` that enforces it."""
+    login_delay_by_user: bool = False
+    """Whether it is shorter for some users. ``login_delay`` is then the largest of any user's, and ``on_login`` may
+    set the connection's ``login_delay``."""
+    implementation: str = ""
+    """What the server is, announced as IMPLEMENTATION (RFC 2449 section 6.9) to who is logged in; nothing by default.
+    """
     extra_capabilities: tuple[str, ...] = ()
-    """Further lines for CAPA, such as ``"EXPIRE NEVER"``."""
+    """Further lines for CAPA."""
     proxies: tuple[str, ...] = ()
     """Addresses and networks of the load balancers that all connections come through. Each has to begin with a PROXY
     header; who comes from elsewhere is sent away."""
+    trusted_peers: tuple[str, ...] = ()
+    """Addresses and networks of peers that may speak for other clients, with XCLIENT as Dovecot has it."""
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
-        check_networks(self.proxies)
+        check_networks((*self.proxies, *self.trusted_peers))
+        check_languages(self.languages)
+        check_expire(self.expire)
+        check_login_delay(self.login_delay)
+        if self.implementation:
+            check_capability(f"IMPLEMENTATION {self.implementation}")
         if "<" in self.greeting:
             raise GrammarError("the greeting must not have a '<': clients would take it for APOP's timestamp")
         for name in self.auth_mechanisms:
@@ -53,3 +84,15 @@ class POP3ClientConfig:
     tolerances: frozenset[Tolerance] = frozenset(Tolerance)
     """All by default: they change neither where a response ends nor what it says."""
     limits: Limits = field(default_factory=Limits)
+
+
+def check_expire(days: float | None) -> None:
+    """Raise `GrammarError` unless ``days`` is a whole number of days, `math.inf`, or None."""
+    if not (days is None or days == math.inf or (type(days) is int and days >= 0)):
+        raise GrammarError(f"not a number of days: {days!r:.40}")
+
+
+def check_login_delay(seconds: int | None) -> None:
+    """Raise `GrammarError` unless ``seconds`` is a whole number of seconds, or None."""
+    if not (seconds is None or (type(seconds) is int and seconds >= 0)):
+        raise GrammarError(f"not a number of seconds: {seconds!r:.40}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from mailproto._core.attributes import Attributes
 from mailproto._core.events import ConnectionClosed, MessageChunk, StartTLS
 from mailproto.pop3.command import Command
 from mailproto.pop3.response import Response
@@ -41,6 +42,16 @@ class Apop:
 
 
 @dataclass(slots=True)
+class XClient:
+    """XCLIENT: a trusted proxy says whom it speaks for. Accept: the session begins again, as that client's.
+
+    Comes only from a peer that the server trusts, see ``trusted`` of `POP3ServerConnection`.
+    """
+
+    attributes: Attributes
+
+
+@dataclass(slots=True)
 class Retrieve:
     """RETR, or TOP when ``lines`` is not None. Accept, then ``send_data`` and ``end_data``."""
 
@@ -70,7 +81,7 @@ class CommandRejected:
 
 
 ServerEvent: TypeAlias = (
-    Connected | StartTLS | Login | Apop | Auth | AuthResponse | Retrieve | Update | CommandRejected
+    Connected | StartTLS | XClient | Login | Apop | Auth | AuthResponse | Retrieve | Update | CommandRejected
 )
 
 # A client's events.
@@ -154,4 +165,5 @@ __all__ = [
     "StartTLS",
     "ToleranceUsed",
     "Update",
+    "XClient",
 ]

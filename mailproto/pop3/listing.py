@@ -38,11 +38,31 @@ def parse_size(line: bytes, lenience: Lenience) -> tuple[int, int]:
 def parse_unique_id(line: bytes, lenience: Lenience) -> tuple[int, str]:
     """Return number and unique-id of a unique-id listing, which nothing may follow (RFC 1939 section 7)."""
     words = lenience.split(line)
-    if len(words) != 2 or not _UNIQUE_ID.fullmatch(words[1]):
+    if len(words) != 2:
         raise GrammarError(f"not a unique-id listing: {printable(line)}")
-    if len(words[1]) > MAX_UNIQUE_ID:
-        lenience.need(Tolerance.LONG_UNIQUE_ID, f"a unique-id of {len(words[1])} characters")
-    return _message_number(words[0]), words[1].decode("ascii")
+    return _message_number(words[0]), _unique_id(words[1], lenience)
+
+
+def parse_one_unique_id(text: bytes, asked: int, lenience: Lenience) -> tuple[int, str]:
+    """Return number and unique-id of the answer to UIDL about message ``asked`` (RFC 1939 section 7)."""
+    words = lenience.split(text)
+    if len(words) == 1:
+        lenience.need(Tolerance.ID_WITHOUT_NUMBER, "a unique-id without the number of the message")
+        return asked, _unique_id(words[0], lenience)
+    return parse_unique_id(text, lenience)
+
+
+def collect_unique_ids(lines: Iterable[bytes], lenience: Lenience) -> dict[int, str]:
+    """Return message numbers and unique-ids of all ``lines``.
+
+    Raises:
+        GrammarError: a line is none of the listing, or a message or a unique-id is listed twice.
+    """
+    whole = [line for line in lines if not _has_no_id(line, lenience)]
+    entries = collect(parse_unique_id, whole, lenience)
+    if len(set(entries.values())) != len(entries):
+        lenience.need(Tolerance.SAME_UNIQUE_ID, "two messages with the same unique-id")
+    return entries
 
 
 def collect(
@@ -60,6 +80,23 @@ def collect(
             raise GrammarError(f"message {number} is listed twice")
         entries[number] = value
     return entries
+
+
+def _unique_id(word: bytes, lenience: Lenience) -> str:
+    if not _UNIQUE_ID.fullmatch(word):
+        raise GrammarError(f"not a unique-id: {printable(word)}")
+    if len(word) > MAX_UNIQUE_ID:
+        lenience.need(Tolerance.LONG_UNIQUE_ID, f"a unique-id of {len(word)} characters")
+    return word.decode("ascii")
+
+
+def _has_no_id(line: bytes, lenience: Lenience) -> bool:
+    number, _, uid = line.partition(b" ")
+    if uid:
+        return False
+    _message_number(number)
+    lenience.need(Tolerance.NO_UNIQUE_ID, "a message without a unique-id")
+    return True
 
 
 def _two_words(line: bytes, lenience: Lenience) -> list[bytes]:

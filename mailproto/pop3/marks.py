@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 
 from mailproto.errors import GrammarError
+from mailproto.pop3 import responses
+from mailproto.pop3.languages import Phrase
 from mailproto.pop3.response import Response
 from mailproto.pop3.snapshot import MessageInfo, total_size
 
@@ -28,14 +30,14 @@ class MarkedMaildrop:
         last: the highest number that was looked into, for LAST.
     """
 
-    __slots__ = ("_marked", "_messages", "count", "last", "octets")
+    __slots__ = ("_marked", "_messages", "_read_only", "count", "last", "octets")
 
     count: int
     octets: int
     last: int
 
-    def __init__(self, messages: Sequence[MessageInfo]) -> None:
-        """Take a copy of the snapshot, checked.
+    def __init__(self, messages: Sequence[MessageInfo], *, read_only: bool = False) -> None:
+        """Take a copy of the snapshot, checked. If it is ``read_only``, nothing can be marked.
 
         Raises:
             GrammarError: a size is negative, or a unique-id is none, or not unique (RFC 1939 section 7).
@@ -48,20 +50,18 @@ class MarkedMaildrop:
         if len({message.uid for message in self._messages}) != len(self._messages):
             raise GrammarError("two messages with the same unique-id")
         self._marked: set[int] = set()
+        self._read_only = read_only
         self.reset()
 
     def __len__(self) -> int:
         return len(self._messages)
 
-    def __str__(self) -> str:
-        return f"{self.count} messages ({self.octets} octets)"
-
     def __getitem__(self, number: int) -> MessageInfo:
         """Return message ``number``; raise `Refusal` if there is none, or if it is marked."""
         if not 1 <= number <= len(self._messages):
-            raise Refusal(Response(False, f"no such message, only {len(self._messages)} messages in maildrop"))
+            raise Refusal(Response(False, Phrase(responses.NO_SUCH_MESSAGE, count=len(self._messages))))
         if number in self._marked:
-            raise Refusal(Response(False, f"message {number} already deleted"))
+            raise Refusal(Response(False, Phrase(responses.ALREADY_DELETED, number=number)))
         return self._messages[number - 1]
 
     @property
@@ -76,8 +76,12 @@ class MarkedMaildrop:
         return message
 
     def mark(self, number: int) -> None:
-        """Mark message ``number`` as deleted (DELE)."""
-        self.octets -= self.visit(number).size
+        """Mark message ``number`` as deleted (DELE); raise `Refusal` if that cannot be."""
+        message = self[number]
+        if self._read_only:
+            raise Refusal(responses.READ_ONLY)
+        self.last = max(self.last, number)
+        self.octets -= message.size
         self.count -= 1
         self._marked.add(number)
 

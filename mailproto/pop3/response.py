@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import functools
 import re
 from typing import NamedTuple
@@ -19,8 +20,32 @@ _UNPRINTABLE = re.compile(r"[^ -~]")
 _UNSHOWABLE = re.compile(r"[^ -~\u00a0-\u2027\u202f-\u2065\u206a-\ud7ff\ue000-\U0010ffff]")
 
 
+class ResponseCode(enum.StrEnum):
+    """The response codes that have an RFC; each equals the text that stands for it in a `Response`."""
+
+    IN_USE = "IN-USE"
+    """Another session has the maildrop (RFC 2449 section 8.1.2)."""
+    LOGIN_DELAY = "LOGIN-DELAY"
+    """The last login was not long enough ago (RFC 2449 section 8.1.1)."""
+    AUTH = "AUTH"
+    """The credentials are at fault (RFC 3206 section 5)."""
+    SYS_TEMP = "SYS/TEMP"
+    """The server is at fault, and that is likely to pass (RFC 3206 section 4)."""
+    SYS_PERM = "SYS/PERM"
+    """The server is at fault, and somebody has to see to it (RFC 3206 section 4)."""
+    UTF8 = "UTF8"
+    """The message can be had in UTF-8 mode only (RFC 6856 section 5)."""
+
+
+_KNOWN = frozenset({"IN-USE", "LOGIN-DELAY", "AUTH", "SYS", "UTF8", "XCLIENT"})
+"""The first levels of the codes that are known for what they are even where nobody has announced RESP-CODES."""
+
+
 class Response(NamedTuple):
-    """The first line of a response: yes or no, the text, and the response code, in upper case, if it has one."""
+    """The first line of a response: yes or no, the text, and the response code, in upper case, if it has one.
+
+    The code compares with a `ResponseCode`.
+    """
 
     ok: bool
     text: str = ""
@@ -65,26 +90,30 @@ class ResponseError(MailProtoError):
 
 
 @functools.lru_cache(maxsize=512)
-def encode_response(response: Response) -> bytes:
+def encode_response(response: Response, utf8: bool = False) -> bytes:
     """Return the response as it goes on the wire: always one line, cut at 512 octets.
 
-    What may not stand there becomes ``?``, and so does a bracket at the beginning of the text, which would pass
-    for a response code. So no text of an application can make two responses of one, or another one of it.
+    What may not stand there, without ``utf8`` all but ASCII, becomes ``?``, and so does a bracket at the beginning of
+    the text, which would pass for a response code. So no text of an application can make two responses of one, or
+    another one of it.
     """
-    text = _UNPRINTABLE.sub("?", response.text)
+    text = (_UNSHOWABLE if utf8 else _UNPRINTABLE).sub("?", response.text)
     if response.code is not None:
         text = f"[{response.code}] {text}"
     elif text.startswith("["):
         text = "?" + text[1:]
     status = "+OK" if response.ok else "-ERR"
-    line = f"{status} {text}" if text else status
-    return line.encode("ascii")[: MAX_RESPONSE_LINE - 2] + b"\r\n"
+    line = (f"{status} {text}" if text else status).encode("utf-8")
+    if len(line) > MAX_RESPONSE_LINE - 2:  # at the end of a character
+        line = line[: MAX_RESPONSE_LINE - 2].decode("utf-8", "ignore").encode("utf-8")
+    return line + b"\r\n"
 
 
-def parse_response(line: bytes) -> Response:
+def parse_response(line: bytes, *, resp_codes: bool = False) -> Response:
     """Return what the first line of a response says. The text may be anything, or nothing.
 
-    A response code is known by its form, whether or not the server has announced RESP-CODES.
+    A response code is known by its form where the server has announced RESP-CODES (RFC 2449 section 6.4). Elsewhere
+    only those are that have an RFC, and what else stands in brackets is text.
 
     Raises:
         GrammarError: the line does not begin with a status indicator.
@@ -97,8 +126,9 @@ def parse_response(line: bytes) -> Response:
         raise GrammarError(f"not a response: {printable(line)}")
     code = None
     if text[:1] == b"[" and (match := _CODE_IN_TEXT.match(text)):
-        code = match[1].decode("ascii").upper()
-        text = text[match.end() :]
+        found = match[1].decode("ascii").upper()
+        if resp_codes or found.partition("/")[0] in _KNOWN:
+            code, text = found, text[match.end() :]
     return Response(ok, _harmless(text.decode("utf-8", "backslashreplace")), code)
 
 

@@ -49,6 +49,9 @@ PASS     -ERR           ask    -ERR
 APOP     ask            ask    -ERR
 AUTH     ask            ask    -ERR
 STLS     ask            ask    -ERR
+XCLIENT  ask            ask    -ERR
+UTF8     own            own    -ERR
+LANG     own            own    own
 STAT     -ERR           -ERR   own
 LIST     -ERR           -ERR   own
 UIDL     -ERR           -ERR   own
@@ -61,7 +64,7 @@ LAST     -ERR           -ERR   own
 CAPA     own            own    own
 QUIT     own            own    ask
 """
-"""RFC 1939 sections 4 to 7, RFC 2449 section 5, RFC 2595 section 4, RFC 5034 section 4.
+"""RFC 1939 sections 4 to 7, RFC 2449 section 5, RFC 2595 section 4, RFC 5034 section 4, RFC 6856.
 
 The other states look at no commands: these wait until the state is left, which they never do once it is CLOSED.
 """
@@ -73,6 +76,9 @@ PASS     no        send           no           no      no
 APOP     no        send           no           no      no
 AUTH     no        send           no           no      no
 STLS     no        send           no           no      no
+XCLIENT  no        send           no           no      no
+UTF8     no        send           no           no      no
+LANG     no        send           send         no      no
 STAT     no        no             send         no      no
 LIST     no        no             send         no      no
 UIDL     no        no             send         no      no
@@ -85,8 +91,9 @@ LAST     no        no             send         no      no
 CAPA     no        send           send         no      no
 QUIT     no        send           send         no      no
 """
-"""The same rules as a client keeps them. Further, nothing goes behind QUIT, and nothing behind AUTH or STLS before
-they are answered; PASS goes only right behind USER, and APOP only with a timestamp."""
+"""The same rules as a client keeps them. Further, nothing goes behind QUIT, and nothing behind AUTH, STLS
+or XCLIENT before they are answered; PASS goes only right behind USER, APOP only with a timestamp, and STLS never
+behind UTF8."""
 
 StateT = TypeVar("StateT", bound=enum.Enum)
 Rules: TypeAlias = dict[tuple[StateT, str], Outcome]

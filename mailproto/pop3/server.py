@@ -8,7 +8,7 @@ said when is in `mailproto.pop3.rules.SERVER_TABLE`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from typing import TypeAlias
 
 from mailproto._core.buffer import LineTooLongError
@@ -16,19 +16,24 @@ from mailproto._core.codec import decode_base64, parse_uint
 from mailproto._core.connection import Step
 from mailproto._core.events import StartTLS
 from mailproto.errors import GrammarError
-from mailproto.pop3 import responses
+from mailproto.pop3 import offer, responses
 from mailproto.pop3.answers import AnsweringConnection, ServerStep
 from mailproto.pop3.command import SECRET
 from mailproto.pop3.config import POP3ServerConfig
-from mailproto.pop3.events import Apop, CommandRejected, Connected, Login, Retrieve, Update
+from mailproto.pop3.events import Apop, CommandRejected, Connected, Login, Retrieve, ServerEvent, Update, XClient
+from mailproto.pop3.languages import Phrase
 from mailproto.pop3.marks import Refusal
 from mailproto.pop3.response import Response
 from mailproto.pop3.rules import SERVER_RULES, VERBS, Outcome, ServerState
+from mailproto.pop3.xclient import parse_xclient
 from mailproto.sasl.base import Auth, AuthResponse
+from mailproto.sasl.text import decode_utf8, saslprep
 
 _COMMAND = re.compile(rb"[ -~]*")
-_WORD = re.compile(rb"[!-~]+")
+_UTF8_COMMAND = re.compile(rb"(?i:USER|PASS|APOP) [ -~\x80-\xff]+")
+_LANGUAGE_RANGE = re.compile(rb"\*|[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*")
 _DIGEST = re.compile(rb"[0-9a-f]{32}")
+_BEFORE_LOGIN = frozenset({ServerState.AUTHORIZATION, ServerState.NAMED, ServerState.EXCHANGE})
 _FOREIGN = (b"GET ", b"POST ", b"PUT ", b"HEAD ", b"DELETE ", b"OPTIONS ", b"CONNECT ", b"Host:", b"\x16\x03")
 """How a client of HTTP, or of TLS, begins: one that was lured here to talk to us on behalf of somebody else."""
 
@@ -67,6 +72,7 @@ class POP3ServerConnection(AnsweringConnection):
         self._commands = _COMMANDS[state]
 
     def _opened(self) -> None:
+        self.progress += 1
         self._commands_left += 4 * len(self._maildrop)  # LIST, UIDL, RETR and DELE for each message
         self._errors = self._junk = 0
 
@@ -87,7 +93,7 @@ class POP3ServerConnection(AnsweringConnection):
             return foreign or Step.STARVED
         verb, space, argument = line.partition(b" ")
         handler = self._commands.get(verb) or self._commands.get(verb.upper())
-        if handler is None or not _COMMAND.fullmatch(line):
+        if handler is None or not self._is_readable(line):
             return self._hang_up_on_foreigner(line) or self._refuse_line(line)
         if self.trace is not None:
             self.trace(self._other, _redacted(line, self.config.auth_mechanisms))
@@ -107,6 +113,9 @@ class POP3ServerConnection(AnsweringConnection):
             if self.state is not ServerState.TRANSACTION:
                 return self._refuse(verb, refused.response)
             return self._count_junk() or self._refuse(verb, refused.response, error=False)
+
+    def _is_readable(self, line: bytes) -> bool:
+        return bool(_COMMAND.fullmatch(line) or (self.config.utf8_user and _UTF8_COMMAND.fullmatch(line)))
 
     def _refuse_line(self, line: bytes) -> ServerStep:
         """Refuse what is no command here. It is not shown: it may be a password in the wrong place."""
@@ -152,7 +161,7 @@ class POP3ServerConnection(AnsweringConnection):
     def _pass(self, argument: bytes | None) -> ServerStep:
         if not argument:
             raise GrammarError("no password")
-        return self._ask(Login(self._username, argument.decode("ascii")))
+        return self._ask(Login(self._username, _prepared(argument)))
 
     def _apop(self, argument: bytes | None) -> ServerStep:
         self._check_login(self._timestamp is not None)
@@ -165,7 +174,7 @@ class POP3ServerConnection(AnsweringConnection):
         offered = self.auth_mechanisms
         self._check_login(bool(self.config.auth_mechanisms))
         if argument is None:  # how clients asked before CAPA
-            return self._count_junk() or self._say_lines("+OK Mechanisms follow", offered)
+            return self._count_junk() or self._yes_lines(offered, responses.MECHANISMS_FOLLOW)
         name, space, response = argument.partition(b" ")
         mechanism = name.upper().decode("ascii")
         if mechanism not in offered:
@@ -186,22 +195,49 @@ class POP3ServerConnection(AnsweringConnection):
             raise Refusal(responses.TLS_ALREADY)
         if not self.config.starttls:
             raise Refusal(responses.UNKNOWN)
+        if self.utf8:
+            raise Refusal(responses.TLS_TOO_LATE)
         return self._ask(StartTLS())
+
+    def _xclient(self, argument: bytes | None) -> ServerStep:
+        if not self.trusted:
+            raise Refusal(responses.UNKNOWN)
+        return self._ask(XClient(parse_xclient((argument or b"").decode("ascii"))))
+
+    def _utf8(self, argument: bytes | None) -> ServerStep:
+        _nothing(argument)
+        if not self.config.utf8:
+            raise Refusal(responses.UNKNOWN)
+        self.utf8 = True
+        return self._count_junk() or self._reply(responses.UTF8_MODE)
+
+    def _lang(self, argument: bytes | None) -> ServerStep:
+        if not self.config.languages:
+            raise Refusal(responses.UNKNOWN)
+        if argument is None:
+            return self._count_junk() or self._yes_lines(map(str, self._languages), responses.LANGUAGES_FOLLOW)
+        if not _LANGUAGE_RANGE.fullmatch(argument):
+            raise GrammarError("not a language range")
+        wanted = argument.decode("ascii")
+        if not self._choose_language(wanted, personal=self.state is ServerState.TRANSACTION):
+            raise Refusal(Response(False, Phrase(responses.INVALID_LANGUAGE, range=wanted)))
+        changed = self._language.say(responses.LANGUAGE_CHANGED)
+        return self._count_junk() or self._reply(Response(True, f"{self.language} {changed}"))
 
     def _capa(self, argument: bytes | None) -> ServerStep:
         _nothing(argument)
-        return self._count_junk() or self._say_lines("+OK Capability list follows", self._capabilities())
-
-    def _capabilities(self) -> Iterable[str]:
-        """Yield the capabilities as they are now; what concerns logins stays after login (RFC 2449 section 5)."""
-        yield from ("TOP", "UIDL", "PIPELINING", "RESP-CODES", "AUTH-RESP-CODE")
-        if self._login_allowed and self.config.user:
-            yield "USER"
-        if self.auth_mechanisms:
-            yield " ".join(("SASL", *self.auth_mechanisms))
-        if self.config.starttls and self.tls is None and self.state is not ServerState.TRANSACTION:
-            yield "STLS"
-        yield from self.config.extra_capabilities
+        now = offer.Standing(
+            self.config,
+            secure=self.tls is not None,
+            logged_in=self.state is ServerState.TRANSACTION,
+            login_allowed=self._login_allowed,
+            mechanisms=self.auth_mechanisms,
+            utf8=self.utf8,
+            trusted=self.trusted,
+            expire=self.expire,
+            login_delay=self.login_delay,
+        )
+        return self._count_junk() or self._yes_lines(offer.capabilities(now), responses.CAPABILITIES_FOLLOW)
 
     def _stat(self, argument: bytes | None) -> ServerStep:
         _nothing(argument)
@@ -212,14 +248,15 @@ class POP3ServerConnection(AnsweringConnection):
             number = parse_uint(argument)
             return self._say(f"+OK {number} {self._maildrop[number].size}")
         lines = (f"{number} {message.size}" for number, message in self._maildrop.listed())
-        return self._count_junk() or self._say_lines(f"+OK {self._maildrop}", lines)
+        drop = self._maildrop
+        return self._count_junk() or self._yes_lines(lines, responses.IN_ALL, count=drop.count, octets=drop.octets)
 
     def _uidl(self, argument: bytes | None) -> ServerStep:
         if argument is not None:
             number = parse_uint(argument)
             return self._say(f"+OK {number} {self._maildrop[number].uid}")
         lines = (f"{number} {message.uid}" for number, message in self._maildrop.listed())
-        return self._count_junk() or self._say_lines("+OK", lines)
+        return self._count_junk() or self._yes_lines(lines)
 
     def _retr(self, argument: bytes | None) -> ServerStep:
         number = parse_uint(argument or b"")
@@ -238,12 +275,13 @@ class POP3ServerConnection(AnsweringConnection):
         number = parse_uint(argument or b"")
         self._maildrop.mark(number)
         self._junk = 0
-        return self._say(f"+OK message {number} deleted")
+        return self._yes(responses.DELETED, number=number)
 
     def _rset(self, argument: bytes | None) -> ServerStep:
         _nothing(argument)
         self._maildrop.reset()
-        return self._count_junk() or self._say(f"+OK maildrop has {self._maildrop}")
+        drop = self._maildrop
+        return self._count_junk() or self._yes(responses.RESET, count=drop.count, octets=drop.octets)
 
     def _noop(self, argument: bytes | None) -> ServerStep:
         _nothing(argument)
@@ -288,11 +326,18 @@ class POP3ServerConnection(AnsweringConnection):
 
     # Limits.
 
+    def _ask(self, event: ServerEvent) -> ServerEvent:
+        if self.state in _BEFORE_LOGIN:
+            self.progress -= 1  # which the event is about to add: the time to log in is one, whatever fills it
+        return super()._ask(event)
+
     def _refuse(self, verb: bytes, response: Response, *, error: bool = True) -> ServerStep:
         self._errors += error
         if self._errors >= self.limits.max_errors:
             return self._give_up(responses.TOO_MANY_ERRORS)
         self._reply(response)
+        if self.state in _BEFORE_LOGIN:
+            self.progress -= 1
         return CommandRejected(verb.upper().decode("ascii"), response)
 
     def _count_junk(self) -> ServerStep | None:
@@ -312,9 +357,15 @@ def _nothing(argument: bytes | None) -> None:
 
 
 def _word(argument: bytes | None) -> str:
-    if argument is None or not _WORD.fullmatch(argument):
+    text = _prepared(argument or b"")
+    if " " in text:
         raise GrammarError("not a single argument")
-    return argument.decode("ascii")
+    return text
+
+
+def _prepared(argument: bytes) -> str:
+    """Return a user name or a password prepared with SASLprep, as a query (RFC 6856 section 2.2); ASCII as it is."""
+    return saslprep(decode_utf8(argument))
 
 
 def _decode_initial(response: bytes) -> bytes:

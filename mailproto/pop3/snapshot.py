@@ -25,7 +25,10 @@ class MessageInfo(NamedTuple):
 
 
 class Snapshot(Protocol):
-    """An open maildrop: locked for this session until `close`."""
+    """An open maildrop: locked for this session until `close`.
+
+    One that has an attribute ``read_only`` that is true refuses each DELE at once, not only the commit.
+    """
 
     @property
     def messages(self) -> Sequence[MessageInfo]:
@@ -54,3 +57,17 @@ class MaildropBusyError(Reject):
 
     def __init__(self, text: str = "the maildrop is in use by another session") -> None:
         super().__init__(450, text, "IN-USE")
+
+
+class LoginDelayError(Reject):
+    """The user's last login was not long enough ago (RFC 2449 section 8.1.1). Over POP3: ``-ERR [LOGIN-DELAY]``."""
+
+    def __init__(self, text: str = "the last login was not long enough ago") -> None:
+        super().__init__(450, text, "LOGIN-DELAY")
+
+
+class UTF8RequiredError(Reject):
+    """The message can be had in UTF-8 mode only (RFC 6856 section 5). Over POP3: ``-ERR [UTF8]``."""
+
+    def __init__(self, text: str = "the message is in UTF-8, say UTF8 before login") -> None:
+        super().__init__(550, text, "UTF8")

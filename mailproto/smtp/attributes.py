@@ -6,15 +6,12 @@
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from collections.abc import Callable
 
-from mailproto._core.codec import decode_xtext, encode_xtext, parse_uint
+from mailproto._core.attributes import Attributes as Attributes
+from mailproto._core.attributes import check_address, check_port, join_attributes, split_attributes
+from mailproto._core.codec import decode_xtext, encode_xtext
 from mailproto.errors import GrammarError
-
-Attributes: TypeAlias = Mapping[str, str | None]
-"""Name, in upper case, to value; None where the proxy does not know it."""
 
 XCLIENT_NAMES = ("NAME", "ADDR", "PORT", "PROTO", "HELO", "LOGIN", "DESTADDR", "DESTPORT")
 XFORWARD_NAMES = ("NAME", "ADDR", "PORT", "PROTO", "HELO", "IDENT", "SOURCE")
@@ -29,14 +26,7 @@ def parse_attributes(text: str, names: tuple[str, ...]) -> dict[str, str | None]
     Raises:
         GrammarError: not pairs of a name in ``names`` and an xtext, one stands there twice, or a value is none.
     """
-    found: dict[str, str | None] = {}
-    for word in text.split(" "):
-        name, equals, value = word.partition("=")
-        key = name.upper()
-        if key not in names or not equals or key in found:
-            raise GrammarError("not an attribute")
-        found[key] = _decode(key, value)
-    return found
+    return {name: _decode(name, value) for name, value in split_attributes(text, names).items()}
 
 
 def format_attributes(attributes: Attributes, names: tuple[str, ...]) -> str:
@@ -45,15 +35,7 @@ def format_attributes(attributes: Attributes, names: tuple[str, ...]) -> str:
     Raises:
         GrammarError: there are none, or one that the command does not have, or a value that cannot be.
     """
-    words = []
-    for name, value in attributes.items():
-        key = name.upper()
-        if key not in names:
-            raise GrammarError(f"no attribute {name!a:.40}")
-        words.append(f"{key}={_encode(key, value)}")
-    if not words:
-        raise GrammarError("no attributes")
-    return " ".join(words)
+    return join_attributes(attributes, names, _encode)
 
 
 def _decode(name: str, text: str) -> str | None:
@@ -82,21 +64,6 @@ def _as_it_is(value: str) -> str:
     return value
 
 
-def _address(value: str) -> str:
-    """Return an IP address, which has ``IPV6:`` in front on the wire where it is one of those."""
-    text = value[5:] if value[:5].upper() == "IPV6:" else value
-    try:
-        return str(ipaddress.ip_address(text))
-    except ValueError:
-        raise GrammarError("not an IP address in an attribute") from None
-
-
-def _port(value: str) -> str:
-    if parse_uint(value.encode("utf-8"), max_digits=5) > 0xFFFF:
-        raise GrammarError("not a port in an attribute")
-    return value
-
-
 def _protocol(value: str) -> str:
     if value.upper() not in ("SMTP", "ESMTP", "LMTP"):
         raise GrammarError("not a protocol in an attribute")
@@ -105,9 +72,9 @@ def _protocol(value: str) -> str:
 
 _ADDRESSES = ("ADDR", "DESTADDR")
 _CHECKS: dict[str, Callable[[str], str]] = {
-    "ADDR": _address,
-    "DESTADDR": _address,
-    "PORT": _port,
-    "DESTPORT": _port,
+    "ADDR": check_address,
+    "DESTADDR": check_address,
+    "PORT": check_port,
+    "DESTPORT": check_port,
     "PROTO": _protocol,
 }

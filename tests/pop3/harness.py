@@ -148,7 +148,7 @@ def every_server_cut(
 
 def say(conn: POP3ClientConnection, line: bytes, secret: str = "") -> Any:
     """Call the method that makes a client say ``line``."""
-    verb, *words = line.decode("ascii").split(" ")
+    verb, *words = line.decode().split(" ")
     match verb:
         case "APOP":
             return conn.apop(words[0], secret)
@@ -156,9 +156,13 @@ def say(conn: POP3ClientConnection, line: bytes, secret: str = "") -> Any:
             response = None if len(words) < 2 else b"" if words[1] == "=" else decode_base64(words[1].encode())
             return conn.auth(words[0], response)
         case "PASS":
-            return conn.pass_(line[5:].decode("ascii"))
+            return conn.pass_(line[5:].decode())
         case "USER":
             return conn.user(words[0])
+        case "LANG":
+            return conn.lang(*words)
+        case "XCLIENT":
+            return conn.xclient({name: value for name, _, value in (word.partition("=") for word in words)})
     return getattr(conn, verb.lower())(*map(int, words))
 
 
@@ -229,7 +233,7 @@ def read_transcript(text: str) -> list[tuple[str, bytes]]:
     entries = []
     for line in re.sub("\n +", "", text).strip("\n").split("\n"):
         who, _, what = line.partition(": ") if line != "TLS" else ("TLS", "", "")
-        entries.append((who.rstrip(":"), what.encode("ascii") + b"\r\n"))
+        entries.append((who.rstrip(":"), what.encode() + b"\r\n"))
     return entries
 
 

@@ -15,6 +15,7 @@ from mailproto.pop3 import (
     CommandRejected,
     Connected,
     ConnectionClosed,
+    Language,
     Login,
     MessageInfo,
     POP3ClientConnection,
@@ -24,6 +25,7 @@ from mailproto.pop3 import (
     ServerState,
     StartTLS,
     Update,
+    XClient,
 )
 from mailproto.pop3.capabilities import Capabilities
 from mailproto.pop3.rules import CLIENT_RULES, CLIENT_TABLE, SERVER_RULES, SERVER_TABLE, VERBS, Outcome
@@ -34,6 +36,7 @@ LINES = {
     "PASS": b"PASS two words",
     "APOP": b"APOP ada c4c9334bac560ecc979e58001b3e22fb",
     "AUTH": b"AUTH PLAIN",
+    "XCLIENT": b"XCLIENT ADDR=192.0.2.1",
     "RETR": b"RETR 1",
     "TOP": b"TOP 1 0",
     "DELE": b"DELE 1",
@@ -43,6 +46,7 @@ ASKED = {
     "APOP": Apop("ada", "<1@example.org>", "c4c9334bac560ecc979e58001b3e22fb"),
     "AUTH": Auth("PLAIN"),
     "STLS": StartTLS(),
+    "XCLIENT": XClient({"ADDR": "192.0.2.1"}),
     "RETR": Retrieve(1),
     "TOP": Retrieve(1, 0),
     "QUIT": Update(()),
@@ -58,9 +62,15 @@ def line_of(verb: str) -> bytes:
 
 def server_in(state: ServerState) -> POP3ServerConnection:
     config = POP3ServerConfig(
-        starttls=True, allow_plaintext_auth=True, auth_mechanisms=("PLAIN",), last=True, greeting="hello"
+        starttls=True,
+        allow_plaintext_auth=True,
+        auth_mechanisms=("PLAIN",),
+        last=True,
+        greeting="hello",
+        languages=(Language("de"),),
     )
     conn = POP3ServerConnection(config, "<1@example.org>")
+    conn.trusted = True
     assert conn.next_event() == Connected()
     if state is not ServerState.CONNECTED:
         conn.accept()
@@ -194,7 +204,7 @@ def answer(conn: POP3ClientConnection, command: object) -> None:
 def test_client_says_what_the_table_lets_it(state: ClientState, verb: str) -> None:
     conn = client_in(state)
     assert conn.state is state
-    conn.capabilities = Capabilities({"PIPELINING": ()})
+    conn.capabilities = Capabilities({"PIPELINING": (), "XCLIENT": ()})
     line = line_of(verb).replace(b"c4c9334bac560ecc979e58001b3e22fb", b"secret")
     outcome = CLIENT_RULES[state, verb]
     if outcome is Outcome.SENT:
@@ -215,12 +225,14 @@ LAST_OF_A_FLIGHT: dict[str, Callable[[POP3ClientConnection], object]] = {
     "QUIT": lambda conn: conn.quit(),
     "STLS": lambda conn: conn.stls(),
     "AUTH": lambda conn: conn.auth("PLAIN"),
+    "XCLIENT": lambda conn: conn.xclient({"PORT": "1"}),
 }
 
 
 @pytest.mark.parametrize("verb", LAST_OF_A_FLIGHT)
 def test_client_queues_nothing_behind_what_changes_everything(verb: str) -> None:
     conn = client_in(ClientState.AUTHORIZATION)
+    conn.capabilities = Capabilities({"XCLIENT": ()})
     LAST_OF_A_FLIGHT[verb](conn)
     with pytest.raises(LocalProtocolError, match=f"behind {verb}"):
         conn.capa()

@@ -67,12 +67,12 @@ def capabilities(conn: POP3ServerConnection) -> list[str]:
 def test_capabilities_before_and_after_tls_and_login() -> None:
     conn = greeted(FULL)
     always = ["TOP", "UIDL", "PIPELINING", "RESP-CODES", "AUTH-RESP-CODE"]
-    assert capabilities(conn) == [*always, "STLS", "EXPIRE NEVER"]
+    assert capabilities(conn) == [*always, "STLS", "UTF8 USER", "EXPIRE NEVER"]
     assert talk(conn, b"STLS\r\n") == StartTLS()
     conn.accept()
     assert conn.data_to_send() == b"+OK Begin TLS negotiation\r\n"
     conn.tls_established(TLS)
-    with_login = [*always, "USER", "SASL SCRAM-SHA-256 PLAIN", "EXPIRE NEVER"]
+    with_login = [*always, "USER", "SASL SCRAM-SHA-256 PLAIN", "UTF8 USER", "EXPIRE NEVER"]
     assert capabilities(conn) == with_login
     assert isinstance(talk(conn, b"USER a\r\nPASS b\r\n"), Login)
     conn.accept(maildrop=[])

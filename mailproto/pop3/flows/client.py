@@ -43,10 +43,12 @@ class SessionOptions(LoginOptions):
     Args:
         tls: how much TLS it takes.
         apop: log in with APOP, and with nothing else.
+        utf8: ask for UTF-8 mode, where the server offers it, so that messages come as they are (RFC 6856).
     """
 
     tls: TLSPolicy = TLSPolicy.REQUIRED
     apop: bool = False
+    utf8: bool = False
 
 
 class MessageListing(NamedTuple):
@@ -87,6 +89,8 @@ def open_session(conn: POP3ClientConnection, options: SessionOptions) -> Flow[No
     yield from wait_done(conn, conn.capa())
     if options.tls in (TLSPolicy.REQUIRED, TLSPolicy.OPPORTUNISTIC):
         yield from _secure(conn, options.tls)
+    if options.utf8 and _capabilities(conn).utf8:
+        yield from wait_done(conn, conn.utf8())
     if options.credentials is not None:
         yield from log_in(conn, options.credentials, options)
 
@@ -220,7 +224,7 @@ def _choose(conn: POP3ClientConnection, credentials: Credentials, options: Sessi
 
 
 def _user_and_pass(conn: POP3ClientConnection, credentials: Credentials) -> Flow[None]:
-    commands.password(credentials.password)  # raises before anything is queued, if it cannot be written
+    commands.password(credentials.password, utf8=conn.takes_utf8)  # raises before anything is queued
     if credentials.authzid is not None:
         raise AuthenticationError("USER and PASS cannot carry an authorization identity")
     user = conn.user(credentials.username)
@@ -229,18 +233,25 @@ def _user_and_pass(conn: POP3ClientConnection, credentials: Credentials) -> Flow
     if not response.ok:
         if not conn.withdraw(password):
             yield from wait_done(conn, password)
-        raise _refusal(response)
+        raise _refusal(conn, response)
     yield from _log_in_with(conn, password)
 
 
 def _log_in_with(conn: POP3ClientConnection, command: Command[None]) -> Flow[None]:
     response = yield from wait_done(conn, command)
     if not response.ok:
-        raise _refusal(response)
+        raise _refusal(conn, response)
 
 
-def _refusal(response: Response) -> AuthenticationError:
-    return AuthenticationError(f"the server refused the login: {response}", temporary=response.temporary)
+def _refusal(conn: POP3ClientConnection, response: Response) -> AuthenticationError:
+    """Return what a refused login means.
+
+    Where the server has announced AUTH-RESP-CODE, only AUTH is about the credentials (RFC 3206 section 6): after any
+    other refusal the same ones may do later, unless it says SYS/PERM.
+    """
+    blamed = response.code is not None and response.code.partition("/")[0] in ("AUTH", "SYS")
+    spared = _capabilities(conn).auth_resp_code and not blamed
+    return AuthenticationError(f"the server refused the login: {response}", temporary=response.temporary or spared)
 
 
 def _authenticate(conn: POP3ClientConnection, attempt: Attempt) -> Flow[None]:
@@ -250,4 +261,4 @@ def _authenticate(conn: POP3ClientConnection, attempt: Attempt) -> Flow[None]:
         if isinstance(event, AuthChallenge):
             yield from attempt.respond(event.data)
     response = yield from wait_done(conn, command)
-    yield from attempt.conclude(None if response.ok else _refusal(response))
+    yield from attempt.conclude(None if response.ok else _refusal(conn, response))

@@ -3,6 +3,9 @@
 A handler is an object with any of the methods named in `HOOKS`, each called with the session first. Raising `Reject`
 refuses, with ``enhanced`` as the response code, and any other exception is logged and answered with [SYS/TEMP].
 
+``session.conn.utf8`` tells whether the client is in UTF-8 mode, which it is before login or never: what ``on_login``
+returns for one that is not has no message with UTF-8 in its header, or refuses it with `UTF8RequiredError`.
+
 ``on_auth`` says who somebody is, the same for USER and PASS, APOP and SASL, and for SMTP; ``on_login`` opens the
 maildrop of ``session.identity``. Without both of them nobody gets in.
 """
@@ -14,8 +17,10 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
+from mailproto._core.attributes import Attributes
 from mailproto._core.events import ConnectionClosed
 from mailproto._core.flow import Call, Flow, Sleep
+from mailproto._core.peers import is_among
 from mailproto._flows.auth import authenticate
 from mailproto._flows.beginning import begin_session
 from mailproto._flows.hooks import INTERNAL_ERROR, answer, call_hook
@@ -24,7 +29,7 @@ from mailproto._flows.session import Session
 from mailproto.errors import ConnectionClosedError, Reject
 from mailproto.pop3.answers import WRONG_SIZE
 from mailproto.pop3.apop import ApopCheck
-from mailproto.pop3.events import Apop, Connected, Login, Retrieve, Update
+from mailproto.pop3.events import Apop, Connected, Login, Retrieve, Update, XClient
 from mailproto.pop3.server import POP3ServerConnection
 from mailproto.pop3.snapshot import Snapshot
 from mailproto.sasl.base import Auth, Identity, ServerMechanisms
@@ -47,11 +52,13 @@ class POP3Session(Session[POP3ServerConnection]):
 
     Attributes:
         snapshot: the open maildrop, None before login and after QUIT.
+        attributes: what a trusted peer said of the client with XCLIENT, such as ``SESSION``.
     """
 
     def __init__(self, conn: POP3ServerConnection, peer: str = "", local: str = "") -> None:
         super().__init__(conn, peer, local)
         self.snapshot: Snapshot | None = None
+        self.attributes: Attributes = {}
         self.send_data = conn.send_data
         self.end_data = conn.end_data
 
@@ -75,6 +82,7 @@ def serve(
     service = _Service(session, handler, mechanisms)
     try:
         yield from begin_session(session, implicit_tls=implicit_tls)
+        session.conn.trusted = is_among(session.peer, session.conn.config.trusted_peers)
         yield from service.converse()
     except ConnectionClosedError:
         session.conn.data_to_send()  # nobody is there to hear it
@@ -109,6 +117,8 @@ class _Service:
                     yield from self._commit(event)
                 case Connected():
                     yield from self._connect()
+                case XClient():
+                    self._speak_for(event)
                 case ConnectionClosed():
                     level = logging.ERROR if event.reason == WRONG_SIZE else logging.DEBUG
                     logger.log(level, "the session ended: %s", event.reason or "in good order")
@@ -144,6 +154,12 @@ class _Service:
             answer(self._conn, refusal)
         else:
             self._conn.accept()
+
+    def _speak_for(self, event: XClient) -> None:
+        """Take a trusted peer's word for who the client is. The peer's own address is kept beside."""
+        self._session.peer = event.attributes.get("ADDR") or self._session.peer
+        self._session.attributes = event.attributes
+        self._conn.accept()
 
     # Login.
 
@@ -190,7 +206,8 @@ class _Service:
                 raise NO_MAILDROP
             session.snapshot = yield from call_hook(self._hooks["on_login"], session)
             messages = yield from call_hook(getattr, session.snapshot, "messages")
-            yield from call_hook(lambda: self._conn.accept(maildrop=messages))
+            read_only = bool(getattr(session.snapshot, "read_only", False))
+            yield from call_hook(lambda: self._conn.accept(maildrop=messages, read_only=read_only))
         except Reject as refusal:
             yield from self._release()
             session._identity = None
