@@ -5,14 +5,12 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 
 from mailproto._core.flow import Flow
 from mailproto._core.policy import TLSPolicy
 from mailproto._flows.endpoints import credentials_for, literal_of
 from mailproto._net.client import ClientBase, PathLike
-from mailproto.errors import LocalProtocolError
 from mailproto.sasl.base import ClientMechanisms, CredentialsSource
 from mailproto.sasl.binding import ChannelBinding
 from mailproto.sasl.choice import CLIENT_MECHANISMS
@@ -96,10 +94,7 @@ class SMTPClientBase(ClientBase):
         return open_session(self.conn, replace(self._options, local_name=name))
 
     def _quit(self) -> Flow[None]:
-        # QUIT is a courtesy: a server that is gone already is not missed.
-        with suppress(LocalProtocolError):
-            if self.conn.idle:
-                yield from quit_session(self.conn)
+        return quit_session(self.conn)
 
     @property
     def extensions(self) -> dict[str, str]:

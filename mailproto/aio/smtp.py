@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Unpack
 
@@ -14,6 +15,7 @@ from mailproto._net.smtp_client import SMTPClientBase
 from mailproto.address import Address
 from mailproto.aio.client import Client
 from mailproto.aio.server import Events, Server
+from mailproto.errors import ConnectionClosedError
 from mailproto.sasl.base import CredentialsSource, ServerMechanisms
 from mailproto.sasl.choice import SERVER_MECHANISMS
 from mailproto.smtp.config import SMTPServerConfig
@@ -64,6 +66,11 @@ class SMTPClient(SMTPClientBase, Client):
     async def send_messages(self, submissions: Iterable[Submission]) -> list[SendResult]:
         """Send several messages, each begun before the reply to the last one is there."""
         return await self.run(send_messages(self.conn, submissions))
+
+    async def quit(self) -> None:
+        """Say goodbye, which is a courtesy that changes nothing, and close the connection."""
+        with suppress(ConnectionClosedError):
+            await super().quit()
 
     async def log_in(
         self, user: str | None = None, password: str | None = None, *, credentials: CredentialsSource | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Unpack
 
@@ -12,6 +13,7 @@ from mailproto._net.listener import Where
 from mailproto._net.services import smtp_service
 from mailproto._net.smtp_client import SMTPClientBase
 from mailproto.address import Address
+from mailproto.errors import ConnectionClosedError
 from mailproto.sasl.base import CredentialsSource, ServerMechanisms
 from mailproto.sasl.choice import SERVER_MECHANISMS
 from mailproto.smtp.config import SMTPServerConfig
@@ -64,6 +66,11 @@ class SMTPClient(SMTPClientBase, Client):
     def send_messages(self, submissions: Iterable[Submission]) -> list[SendResult]:
         """Send several messages, each begun before the reply to the last one is there."""
         return self.run(send_messages(self.conn, submissions))
+
+    def quit(self) -> None:
+        """Say goodbye, which is a courtesy that changes nothing, and close the connection."""
+        with suppress(ConnectionClosedError):
+            super().quit()
 
     def log_in(
         self, user: str | None = None, password: str | None = None, *, credentials: CredentialsSource | None = None

@@ -25,7 +25,7 @@ class Blocking:
     def _blocking(self, method: Any) -> Any:
         def call(*arguments: Any, **keywords: Any) -> Any:
             result = method(*arguments, **keywords)
-            return self._wrap(self._loop.run(result) if inspect.isawaitable(result) else result)
+            return self._wrap(self._loop.run(result) if inspect.iscoroutine(result) else result)
 
         return call
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from mailproto._core.flow import Flow
 from mailproto._core.limits import Limits
 from mailproto.errors import ConnectionClosedError, ConnectionTimeoutError, LocalProtocolError, Reject
 from tests.adapters import toy
@@ -123,7 +124,7 @@ def test_a_job_that_leaves_replies_behind_closes_the_connection(adapter: Adapter
 
 
 def test_what_was_wrong_before_anything_was_said_leaves_the_connection_usable(adapter: Adapter) -> None:
-    def refuse(conn: toy.ToyClient) -> Iterator[Any]:
+    def refuse(conn: toy.ToyClient) -> Flow[None]:
         raise LocalProtocolError("not like that")
         yield
 

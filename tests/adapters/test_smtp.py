@@ -172,14 +172,11 @@ def test_a_source_that_fails_loses_the_message_and_the_connection(front: Front) 
         yield MESSAGE
         raise OverflowError("disk on fire")
 
-    with front.SMTPServer(inbox, port=0) as server:
-        client = front.SMTPClient("127.0.0.1", server.port)
-        client.connect()
+    with front.SMTPServer(inbox, port=0) as server, front.SMTPClient("127.0.0.1", server.port) as client:
         with pytest.raises(OverflowError):
             client.send_message(pieces(), "ada@example.org", "bob@example.org")
         with pytest.raises((ConnectionClosedError, LocalProtocolError)):
             client.noop()
-        client.close()
     assert inbox.messages == []
 
 

@@ -210,7 +210,7 @@ def ask(conn: ToyClient, *texts: str) -> Flow[list[str]]:
     """Send all the lines at once and return the answers."""
     for text in texts:
         conn.say(text)
-    answers = []
+    answers: list[str] = []
     while len(answers) < len(texts):
         event = yield from read_event(conn)
         if isinstance(event, Said):
@@ -260,7 +260,7 @@ def put_called(conn: ToyClient, size: int, source: Callable[[], Any]) -> Flow[st
 
 def ask_nothing(conn: ToyClient, count: int) -> Flow[list[str]]:
     """Return the next ``count`` answers."""
-    answers = []
+    answers: list[str] = []
     while len(answers) < count:
         event = yield from read_event(conn)
         if isinstance(event, Said):
