@@ -22,7 +22,7 @@ from mailproto.sasl.base import (
     Question,
     ServerExchange,
 )
-from mailproto.sasl.text import decode_utf8, encode_utf8
+from mailproto.sasl.text import comparable, decode_utf8, encode_utf8
 
 _RESPONSE = re.compile(rb"([^\x00]+) ([0-9a-f]{32})", re.DOTALL)
 
@@ -72,10 +72,12 @@ class CramMD5Check(Question):
     def matches(self, password: str | None) -> bool:
         """Say whether the digest was made with ``password``, in a time that tells nothing about it.
 
+        RFC 2195 does not say whether passwords are prepared, so some clients do it and others do not; both will do.
         For a user whom you do not know pass None, which takes as long.
         """
-        same = hmac.compare_digest(_digest(password or "", self.challenge), self.digest)
-        return same and bool(password)
+        forms = (password or "", comparable(password or ""))
+        same = [hmac.compare_digest(_digest(form, self.challenge), self.digest) for form in forms]
+        return any(same) and bool(password)
 
 
 def make_challenge() -> bytes:

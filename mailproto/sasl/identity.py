@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from mailproto.errors import GrammarError
 from mailproto.sasl.base import Identity, Question
-from mailproto.sasl.text import encode_utf8, saslprep
+from mailproto.sasl.text import comparable, encode_utf8, saslprep
 
 AUTH_HOOKS = ("on_auth", "on_scram_key", "on_authorize")
 """The hooks that mechanisms ask, each given the session first. ``on_auth`` gets a `PasswordCheck`, or where such
@@ -79,7 +79,7 @@ def authorize(
         authzid: whom it wants to act as, prepared; None or its own name means itself.
         username: the name it came with, where the application may know it by another.
     """
-    if identity is None or authzid is None or authzid in (identity.name, _comparable(username or "")):
+    if identity is None or authzid is None or authzid in (identity.name, comparable(username or "")):
         return identity
     if not (yield Authorization(identity, authzid)):
         return None
@@ -95,17 +95,9 @@ def prepare_authzid(text: str) -> str | None:
     return saslprep(text) if text else None
 
 
-def _comparable(text: str) -> str:
-    """Return ``text`` prepared, or as it is where SASLprep refuses it."""
-    try:
-        return saslprep(text)
-    except GrammarError:
-        return text
-
-
 def _digest(password: str) -> bytes:
     """Return a digest to compare, so that no length shows. What UTF-8 cannot say is equal to nothing."""
     try:
-        return hashlib.sha256(encode_utf8(_comparable(password))).digest()
+        return hashlib.sha256(encode_utf8(comparable(password))).digest()
     except GrammarError:
         return secrets.token_bytes(hashlib.sha256().digest_size)

@@ -66,6 +66,14 @@ def saslprep(text: str, *, stored: bool = False) -> str:
     return prepared
 
 
+def comparable(text: str) -> str:
+    """Return ``text`` prepared, or as it is where SASLprep refuses it."""
+    try:
+        return saslprep(text)
+    except GrammarError:
+        return text
+
+
 def check_direction(text: str) -> None:
     """Raise `GrammarError` if characters of both directions of writing mix (RFC 3454 section 6)."""
     if not any(map(stringprep.in_table_d1, text)):

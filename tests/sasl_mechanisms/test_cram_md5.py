@@ -117,6 +117,14 @@ def test_challenges_never_come_again() -> None:
         assert challenge.startswith(b"<") and challenge.endswith(b"@localhost>") and len(challenge) > 40
 
 
+def test_clients_prepare_the_password_or_do_not() -> None:
+    for said in ("cafe\u0301", "caf\u00e9"):
+        digest = Client(CramMD5Client(), Credentials("ada", said)).answer(CHALLENGE).split(b" ")[1]
+        assert CramMD5Check("ada", CHALLENGE, digest).matches("cafe\u0301")
+        assert not CramMD5Check("ada", CHALLENGE, digest).matches("cafe")
+    assert not CramMD5Check("ada", CHALLENGE, digest).matches("caf\u00e9\x07")
+
+
 def test_nothing_matches_nobody() -> None:
     caller = Client(CramMD5Client(), Credentials("ada", "x"))
     digest = caller.answer(CHALLENGE).split(b" ")[1]
