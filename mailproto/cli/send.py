@@ -69,11 +69,11 @@ def _details(recipients: tuple[RecipientResult, ...]) -> dict[str, dict[str, Any
 
 
 def _detail(recipient: RecipientResult) -> dict[str, Any]:
-    reply = recipient.reply
+    reply, error = recipient.reply, recipient.error
     return {
         "code": reply.code if reply else None,
         "enhanced": str(reply.enhanced) if reply and reply.enhanced else None,
-        "text": reply.text if reply else None,
+        "text": reply.text if reply else str(error) if error else None,
         "phase": recipient.phase,
     }
 
@@ -84,6 +84,7 @@ def _tell(result: SendResult | None, error: Exception | None) -> None:
     if result is None:
         return
     for recipient in result.recipients:
-        print(f"{recipient.address}: {recipient.outcome.value} ({recipient.reply or recipient.phase})")
+        why = recipient.reply or recipient.error or recipient.phase
+        print(f"{recipient.address}: {recipient.outcome.value} ({why})")
     if result.error is not None:
         complain(f"{type(result.error).__name__}: {result.error}")

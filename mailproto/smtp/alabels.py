@@ -57,5 +57,5 @@ def encode_address(address: Address, encode: Callable[[str], str] = idna_2003) -
     if address.is_ascii:
         return address
     if not address.local_part.isascii():
-        raise NotSupportedError(f"{str(address)!a:.100} cannot be sent without SMTPUTF8")
+        raise NotSupportedError(f"{address} cannot be sent without SMTPUTF8")
     return Address(address.local_part, encode_domain(address.domain, encode))
