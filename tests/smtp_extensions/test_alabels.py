@@ -152,6 +152,12 @@ class TestTheConnection:
             assert lines_sent(conn) == [f"{verb.upper()} xn--bcher-kva.example"]
 
 
+def test_a_server_gives_its_name_in_ascii() -> None:
+    """RFC 6531 section 3.7.1."""
+    with pytest.raises(GrammarError, match="xn--bcher-kva.example"):
+        SMTPServerConfig(hostname="bücher.example")
+
+
 def letter(**fields: str) -> EmailMessage:
     message = EmailMessage()
     message["From"] = fields.pop("sender", "Ada <ada@example.org>")
