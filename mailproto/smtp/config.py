@@ -11,8 +11,7 @@ from mailproto._core.limits import Limits
 from mailproto._core.peers import check_networks
 from mailproto.address import check_domain
 from mailproto.errors import GrammarError
-from mailproto.smtp.alabels import encode_domain, idna_2003
-from mailproto.errors import GrammarError
+from mailproto.smtp.alabels import idna_2003
 from mailproto.smtp.extensions import ALL_EXTENSIONS, DEFAULT_EXTENSIONS, Extension
 
 
@@ -85,8 +84,6 @@ class SMTPServerConfig:
 
     def __post_init__(self) -> None:
         check_domain(self.hostname)
-        if not self.hostname.isascii():  # RFC 6531 section 3.7.1
-            raise GrammarError(f"a server gives its name in A-labels, perhaps {encode_domain(self.hostname)}")
         if not self.hostname.isascii():
             raise GrammarError("the hostname is said before UTF-8 is agreed on: give it in A-labels")
         check_networks((*self.proxies, *self.trusted_peers))

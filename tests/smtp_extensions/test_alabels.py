@@ -154,7 +154,7 @@ class TestTheConnection:
 
 def test_a_server_gives_its_name_in_ascii() -> None:
     """RFC 6531 section 3.7.1."""
-    with pytest.raises(GrammarError, match="xn--bcher-kva.example"):
+    with pytest.raises(GrammarError, match="A-labels"):
         SMTPServerConfig(hostname="bücher.example")
 
 
