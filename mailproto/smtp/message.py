@@ -26,6 +26,7 @@ RecipientLike: TypeAlias = "str | Address | tuple[str | Address, RcptParameters]
 """A recipient as callers have him: an address, or an address and what RCPT is to say of it."""
 
 _HEADERS = HeaderRegistry()
+_UNREADABLE = ("invalid address", "invalid mailbox")  # how the defects begin behind which an address may be lost
 
 
 class Recipient(NamedTuple):
@@ -138,11 +139,21 @@ def _resent_prefix(message: Message[Any, Any]) -> str:
 
 
 def _header_addresses(message: Message[Any, Any], name: str) -> list[Address]:
-    found: list[Address] = []
-    for value in message.get_all(name, ()):
-        header = _HEADERS(name, str(value))
-        found += [Address.parse(mailbox.addr_spec) for mailbox in getattr(header, "addresses", ())]
-    return found
+    """Return the addresses in the fields of this name.
+
+    Raises:
+        GrammarError: one of them is none, or there may be more than could be read: nobody is left out in silence.
+    """
+    try:
+        values = message.get_all(name, ())
+        headers: list[Any] = [
+            value if hasattr(value, "addresses") else _HEADERS(name, str(value)) for value in values
+        ]
+    except Exception as error:  # the parser of the standard library falls over in many ways
+        raise GrammarError(f"the field {name} cannot be read") from error
+    if any(str(defect).startswith(_UNREADABLE) for header in headers for defect in header.defects):
+        raise GrammarError(f"the field {name} has something else between its addresses")
+    return [Address.parse(mailbox.addr_spec) for header in headers for mailbox in header.addresses]
 
 
 def _reverse_path(sender: str | Address) -> Address | None:

@@ -149,14 +149,21 @@ def collect(known: Mapping[str, Parameter], found: Mapping[str, str | None]) -> 
         if parameter is None:
             extra[keyword] = text
         elif parameter.field is None:
-            extra[keyword] = parameter.parse(text)
+            extra[keyword] = _parse(parameter, text)
         elif parameter.field in arguments:
             raise GrammarError(f"{keyword} and another parameter exclude each other")
         else:
-            arguments[parameter.field] = parameter.parse(text)
+            arguments[parameter.field] = _parse(parameter, text)
     if extra:
         arguments["extra"] = extra
     return arguments
+
+
+def _parse(parameter: Parameter, text: str | None) -> Any:
+    try:
+        return parameter.parse(text)
+    except ValueError as error:  # a GrammarError, or what a parser of an application's own falls over
+        raise GrammarError(f"not a value for {parameter.keyword}") from error
 
 
 def format_parameters(

@@ -63,7 +63,7 @@ class Parameter:
 
     Args:
         keyword: in upper case.
-        parse: gets the text behind ``=``, or None, and returns the value or raises `GrammarError`.
+        parse: gets the text behind ``=``, or None, and returns the value or raises `ValueError`.
         format: gets the value and returns that text, or None when the keyword stands alone. What may not stand in
             a parameter is found out afterwards.
         field: of `MailParameters` or `RcptParameters`; without one the value goes into ``extra``.

@@ -1,0 +1,334 @@
+"""Messages in all the shapes that callers have them in: whose they are, to whom they go, and what is sent of them."""
+
+from __future__ import annotations
+
+import copy
+import email
+import email.policy
+from email.headerregistry import Address as Mailbox
+from email.headerregistry import Group
+from email.message import EmailMessage, Message
+from email.mime.text import MIMEText
+from typing import Any
+
+import pytest
+
+from mailproto.address import Address
+from mailproto.errors import GrammarError, NotSupportedError
+from mailproto.smtp import MailParameters, RcptParameters, Submission, make_submission
+from mailproto.smtp.content import open_content
+
+
+def message(**fields: Any) -> EmailMessage:
+    """Return a message with these header fields; ``_`` stands for ``-``."""
+    made = EmailMessage()
+    for name, value in {"From": "ada@example.org", "To": "bob@example.org", **fields}.items():
+        if value is not None:
+            made[name.replace("_", "-")] = value
+    made.set_content("Hello\n")
+    return made
+
+
+def envelope(made: Message) -> tuple[str, list[str]]:
+    submission = make_submission(made)
+    return str(submission.reverse_path), list(map(str, submission.forward_paths))
+
+
+def written(submission: Submission, *, eight_bit: bool = True, utf8: bool = False) -> bytes:
+    content = open_content(submission, eight_bit=eight_bit, utf8=utf8)
+    assert not hasattr(content.pieces, "__aiter__")
+    data = b"".join(content.pieces)
+    assert content.size in (None, len(data), len(data) + 2)
+    return data
+
+
+# The envelope.
+
+
+@pytest.mark.parametrize(
+    ("fields", "sender", "recipients"),
+    [
+        ({}, "ada@example.org", ["bob@example.org"]),
+        ({"From": "Ada <ada@example.org>", "Sender": "sec@example.org"}, "sec@example.org", ["bob@example.org"]),
+        ({"From": "a@b, c@d"}, "a@b", ["bob@example.org"]),
+        (
+            {"To": "b@c, Carol <c@d>", "Cc": "e@f", "Bcc": "g@h"},
+            "ada@example.org",
+            ["b@c", "c@d", "e@f", "g@h"],
+        ),
+        ({"To": "b@c, b@c", "Cc": "b@c"}, "ada@example.org", ["b@c"]),
+        ({"To": "friends: b@c, d@e;, f@g"}, "ada@example.org", ["b@c", "d@e", "f@g"]),
+        ({"To": "undisclosed-recipients:;", "Bcc": "b@c"}, "ada@example.org", ["b@c"]),
+        ({"To": '"x y"@z'}, "ada@example.org", ['"x y"@z']),
+        ({"To": '"Smith, J." <j@z> (comment)'}, "ada@example.org", ["j@z"]),
+        ({"To": "b@[192.0.2.1]"}, "ada@example.org", ["b@[192.0.2.1]"]),
+        (
+            {
+                "Resent_Date": "Thu, 01 Jan 1970 00:00:00 +0000",
+                "Resent_From": "r@s",
+                "Resent_To": "t@u",
+                "Cc": "no@body",
+            },
+            "r@s",
+            ["t@u"],
+        ),
+        (
+            {
+                "Resent_Date": "Thu, 01 Jan 1970 00:00:00 +0000",
+                "Resent_From": "r@s",
+                "Resent_Sender": "q@s",
+                "Resent_Bcc": "t@u",
+                "Resent_Cc": "v@w",
+            },
+            "q@s",
+            ["v@w", "t@u"],
+        ),
+    ],
+)
+def test_the_envelope_is_in_the_header(fields: dict[str, Any], sender: str, recipients: list[str]) -> None:
+    """RFC 5322 sections 3.6.2, 3.6.3 and 3.6.6."""
+    assert envelope(message(**fields)) == (sender, recipients)
+
+
+def test_an_address_beyond_ascii() -> None:
+    made = message(To=Group("x", [Mailbox("Ödön", "ödön", "例え.テスト")]))
+    assert envelope(made)[1] == ["ödön@例え.テスト"]
+    assert make_submission(made).needs_utf8
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"From": None},
+        {"To": None},
+        {"To": "undisclosed-recipients:;"},
+        {"To": "bob"},
+        {"To": "a@b@c"},
+        {"From": "nobody"},
+    ],
+)
+def test_a_header_that_does_not_tell(fields: dict[str, Any]) -> None:
+    """S56: nothing is guessed."""
+    with pytest.raises(GrammarError):
+        make_submission(message(**fields))
+
+
+@pytest.mark.parametrize("policy", [email.policy.default, email.policy.compat32])
+@pytest.mark.parametrize(
+    "to",
+    [
+        b"bob@",
+        b"bob@x, <",
+        b"bob@x,, <",
+        b"bob@x eve@y",
+        b"bob@x\r\n eve@y",
+        b"bob@x <eve@y",
+        b"bob@x <eve@y>",
+        b'"bob <b@c',
+        b'"',
+        b"bob@[",
+        b"<>",
+        b"@",
+        b"<@x>",
+        b"friends: bob@x eve@y;",
+        b"=?utf-8?q?=40?=",
+        b"bob@x\x00y",
+    ],
+)
+def test_a_field_that_cannot_be_read_for_sure(to: bytes, policy: Any) -> None:
+    """S56, S62: no recipient is left out in silence, and nothing but a GrammarError comes of it."""
+    made = email.message_from_bytes(b"From: ada@example.org\r\nTo: " + to + b"\r\n\r\nx", policy=policy)
+    with pytest.raises(GrammarError):
+        make_submission(made)
+
+
+@pytest.mark.parametrize("policy", [email.policy.default, email.policy.compat32])
+@pytest.mark.parametrize(
+    "to",
+    [
+        b"=?utf-8?q?eve=40evil.example=2C?= <bob@x>",
+        b'"=?utf-8?q?eve=40evil.example=2C?=" <bob@x>',
+        b'"eve@evil.example, " <bob@x>',
+        b"(eve@evil.example) bob@x",
+        b"=?utf-8?b?PGV2ZUBldmlsPg==?= <bob@x>",
+        b"<@evil.example:bob@x>",
+        b"Eve E. Evil <bob@x>",
+        b"bob@x,",
+        b",, bob@x",
+        b"bob@x;",
+    ],
+)
+def test_what_is_no_address_is_taken_for_none(to: bytes, policy: Any) -> None:
+    """S56: names, comments and routes send mail nowhere, however they are encoded."""
+    made = email.message_from_bytes(b"From: ada@example.org\r\nTo: " + to + b"\r\n\r\nx", policy=policy)
+    try:
+        assert make_submission(made).forward_paths == [Address("bob", "x")]
+    except GrammarError:
+        assert to == b"bob@x;"
+
+
+def test_a_message_resent_twice_does_not_tell() -> None:
+    made = message(Resent_Date="Thu, 01 Jan 1970 00:00:00 +0000", Resent_To="a@b", Resent_From="c@d")
+    made["Resent-Date"] = "Fri, 02 Jan 1970 00:00:00 +0000"
+    with pytest.raises(GrammarError, match="more than once"):
+        make_submission(made)
+    assert make_submission(made, "x@y", "z@y").forward_paths == [Address("z", "y")]
+
+
+def test_the_caller_knows_better() -> None:
+    submission = make_submission(message(), "boss@example.org", ["x@y", Address("z", "y")])
+    assert submission.reverse_path == Address("boss", "example.org")
+    assert submission.forward_paths == [Address("x", "y"), Address("z", "y")]
+    assert make_submission(message(), "").reverse_path is None, "the null reverse-path"
+    assert make_submission(message(), recipients="x@y").reverse_path == Address("ada", "example.org")
+    with_parameters = make_submission(b"", "a@b", ("c@d", RcptParameters(extra={"X": "y"})))
+    assert with_parameters.recipients[0].parameters.extra == {"X": "y"}
+
+
+@pytest.mark.parametrize(
+    ("sender", "recipients"),
+    [
+        (None, "a@b"),
+        ("a@b", None),
+        ("a@b", []),
+        ("a@b", ()),
+        ("<a@b>", "c@d"),
+        ("a@b", "<>"),
+        ("a@b", ""),
+        ("a@b", ["c@d", "Eve <e@f>"]),
+    ],
+)
+def test_an_envelope_that_is_none(sender: str | None, recipients: Any) -> None:
+    with pytest.raises(GrammarError):
+        make_submission(b"x", sender, recipients)
+
+
+def test_a_legacy_message() -> None:
+    made = MIMEText("Grüße", "plain", "utf-8")
+    made["From"] = "=?utf-8?q?Ad=C3=A1?= <ada@example.org>"
+    made["To"] = "bob@example.org"
+    made["Bcc"] = "eve@example.org"
+    assert envelope(made) == ("ada@example.org", ["bob@example.org", "eve@example.org"])
+    data = written(make_submission(made), eight_bit=False)
+    assert data.isascii()
+    assert b"Bcc" not in data
+    assert data.count(b"\n") == data.count(b"\r\n")
+
+
+# What is sent of it.
+
+
+def test_bcc_stays_at_home() -> None:
+    """S88, RFC 5321 section 7.2: off the copy that is sent, in every form, and only off that."""
+    made = message(bcc="secret@example.org", Resent_Bcc="other@example.org")
+    made["Resent-Bcc"] = "third@example.org"
+    before = (made.as_bytes(), copy.deepcopy(made.items()))
+    data = written(make_submission(made, "a@b", "c@d"))
+    assert b"bcc" not in data.lower()
+    assert b"secret" not in data
+    assert (made.as_bytes(), made.items()) == before
+
+
+def test_nothing_of_the_callers_message_changes() -> None:
+    made = message(Subject="Grüße", Bcc="x@y")
+    made.set_content("naïve\n", cte="8bit")
+    made.add_attachment("größer", filename="ä.txt", cte="8bit")
+    inner = message()
+    inner.set_content("innen\n", cte="8bit")
+    made.add_attachment(inner)
+    made.set_boundary("BOUNDARY")
+    before = made.as_bytes()
+    for eight_bit in (True, False):
+        data = written(make_submission(made), eight_bit=eight_bit)
+        assert data.isascii() is not eight_bit
+        assert made.as_bytes() == before
+
+
+def test_a_message_fits_a_server_of_seven_bits() -> None:
+    """What comes out decodes to the same text."""
+    made = message(Subject="Grüße")
+    made.set_content("naïve\n.\nFrom here\n" + "x" * 1200 + "\n", cte="8bit")
+    data = written(make_submission(made), eight_bit=False)
+    assert data.isascii()
+    read = email.message_from_bytes(data, policy=email.policy.default)
+    assert read["Subject"] == "Grüße"
+    assert read.get_content() == "naïve\n.\nFrom here\n" + "x" * 1200 + "\n"
+    assert b">From" not in data
+
+
+def test_header_fields_in_utf8_only_with_smtputf8() -> None:
+    """RFC 6532."""
+    made = message(Subject="Grüße", To="ödön@example.org")
+    submission = make_submission(made)
+    assert submission.needs_utf8
+    assert "Subject: Grüße".encode() in written(submission, utf8=True)
+    with pytest.raises(NotSupportedError):
+        written(submission)
+    plain = make_submission(message(Subject="Grüße"))
+    assert not plain.needs_utf8
+    assert written(plain).isascii()
+
+
+def test_line_ends_are_crlf_whatever_the_policy() -> None:
+    for policy in (email.policy.default, email.policy.SMTP, email.policy.HTTP, email.policy.compat32):
+        made = email.message_from_bytes(b"From: a@b\nTo: c@d\nSubject: x\n\none\ntwo\n", policy=policy)
+        data = written(make_submission(made))
+        assert data.count(b"\r") == data.count(b"\n") == data.count(b"\r\n") == 6
+        assert data.endswith(b"\r\n\r\none\r\ntwo\r\n")
+
+
+@pytest.mark.parametrize("evil", ["x\r\nBcc: evil@x", "x\nX-Evil: 1", "x\r\n\r\nbody", "\0"])
+def test_a_field_that_is_more_than_one(evil: str) -> None:
+    """S52: the standard library refuses these, sooner or later; nothing of them is ever sent."""
+    made = message()
+    try:
+        made["Subject"] = evil
+        data = written(make_submission(made))
+    except (ValueError, GrammarError):
+        return
+    header = data.partition(b"\r\n\r\n")[0]
+    assert b"\r\nBcc:" not in header
+    assert b"\r\nX-Evil:" not in header
+    assert header.count(b"\r\nSubject:") == 1
+
+
+def test_octets_are_sent_as_they_are() -> None:
+    """S91: nothing folds, nothing decodes, nothing is added but the last line end."""
+    data = b"From: x\r\n\t folded\r\nBcc: stays, it is not ours to read\r\n\r\n" + b"y" * 5000 + b"\xff\x00.\r\n.\r\n"
+    assert written(make_submission(data, "a@b", "c@d")) == data
+
+
+@pytest.mark.parametrize(
+    ("data", "size", "eight_bit"),
+    [
+        (b"x\r\n", 3, False),
+        (b"x", 3, False),
+        (b"", 2, False),
+        ("ä\r\n".encode(), 4, True),
+        (b"x" * (1 << 20), (1 << 20) + 2, False),
+    ],
+)
+def test_what_is_known_before(data: bytes, size: int, eight_bit: bool) -> None:
+    content = open_content(make_submission(data, "a@b", "c@d"), eight_bit=True)
+    assert (content.size, content.eight_bit) == (size, eight_bit)
+
+
+def test_nothing_is_known_of_what_comes_piece_by_piece() -> None:
+    content = open_content(make_submission(iter([b"x"]), "a@b", "c@d"), eight_bit=True)
+    assert (content.size, content.eight_bit) == (None, None)
+
+
+@pytest.mark.parametrize("data", [b"a\nb", b"a\rb", b"\n", b"\r", b"x\r\n\r", b"\n.\r\n"])
+def test_octets_with_bare_newlines(data: bytes) -> None:
+    """S2."""
+    with pytest.raises(GrammarError):
+        open_content(make_submission(data, "a@b", "c@d"), eight_bit=True)
+    mended = make_submission(data, "a@b", "c@d", canonicalise=True)
+    assert open_content(mended, eight_bit=True).size is None
+
+
+def test_a_repr_is_short() -> None:
+    submission = make_submission(b"secret body" * 1000, "a@b", "c@d", parameters=MailParameters(size=5))
+    assert "secret" not in repr(submission)
+    assert len(repr(submission)) < 500
+    assert "secret" not in repr(open_content(submission, eight_bit=True))
