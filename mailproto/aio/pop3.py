@@ -53,6 +53,14 @@ class POP3Client(POP3ClientBase, Client):
         """Take all deletions back."""
         await self._do(ask(self.conn, request, self.conn.rset))
 
+    async def languages(self) -> dict[str, str]:
+        """Return the languages that the server can speak: tag to name (RFC 6856 section 3)."""
+        return await self._do(ask(self.conn, request, self.conn.languages))
+
+    async def choose_language(self, wanted: str = "*") -> str:
+        """Have the server speak a language, such as ``"de"``, or the one it prefers; return which one that is."""
+        return await self._do(ask(self.conn, request, self.conn.lang, wanted))
+
     async def noop(self) -> None:
         """Do nothing, and see whether the server is still there."""
         await self._do(ask(self.conn, request, self.conn.noop))

@@ -180,17 +180,16 @@ class POP3ClientConnection(Connection[ClientEvent]):
         """Queue CAPA; its result is also kept in ``capabilities``."""
         return self._queue(commands.capa(self.limits.max_keywords))
 
-    @overload
-    def lang(self) -> Command[dict[str, str]]: ...
-    @overload
-    def lang(self, wanted: str) -> Command[str]: ...
-    def lang(self, wanted: str | None = None) -> Command[dict[str, str]] | Command[str]:
-        """Queue LANG (RFC 6856 section 3): the languages there are, by their tags; or choose one, for the responses.
+    def languages(self) -> Command[dict[str, str]]:
+        """Queue LANG, whose result is the languages that the server can speak: tag to name (RFC 6856 section 3)."""
+        return self._queue(commands.languages())
 
-        ``wanted`` is a tag, such as ``"de"``, or ``*`` for the one the server prefers; the result is the tag of the
-        one that was chosen.
+    def lang(self, wanted: str = "*") -> Command[str]:
+        """Queue LANG with a language to choose, such as ``"de"``, or ``*`` for the one that the server prefers.
+
+        The result is the tag of the language in which the server's words now are.
         """
-        return self._queue(commands.languages()) if wanted is None else self._queue(commands.lang(wanted))
+        return self._queue(commands.lang(wanted))
 
     def quit(self) -> Command[None]:
         """Queue QUIT. After login it is what makes the deletions: its response tells whether they were made."""

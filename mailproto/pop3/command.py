@@ -80,7 +80,7 @@ class Command(Generic[T]):
         self.done = False
 
     def __repr__(self) -> str:
-        return f"<{self.shown.decode('ascii')}>"
+        return f"<{self.shown.decode()}>"
 
 
 def command_line(verb: str, *parameters: str | int, parameter: re.Pattern[str] = _PARAMETER) -> bytes:

@@ -53,6 +53,14 @@ class POP3Client(POP3ClientBase, Client):
         """Take all deletions back."""
         self._do(ask(self.conn, request, self.conn.rset))
 
+    def languages(self) -> dict[str, str]:
+        """Return the languages that the server can speak: tag to name (RFC 6856 section 3)."""
+        return self._do(ask(self.conn, request, self.conn.languages))
+
+    def choose_language(self, wanted: str = "*") -> str:
+        """Have the server speak a language, such as ``"de"``, or the one it prefers; return which one that is."""
+        return self._do(ask(self.conn, request, self.conn.lang, wanted))
+
     def noop(self) -> None:
         """Do nothing, and see whether the server is still there."""
         self._do(ask(self.conn, request, self.conn.noop))

@@ -160,7 +160,7 @@ def say(conn: POP3ClientConnection, line: bytes, secret: str = "") -> Any:
         case "USER":
             return conn.user(words[0])
         case "LANG":
-            return conn.lang(*words)
+            return conn.lang(*words) if words else conn.languages()
         case "XCLIENT":
             return conn.xclient({name: value for name, _, value in (word.partition("=") for word in words)})
     return getattr(conn, verb.lower())(*map(int, words))
