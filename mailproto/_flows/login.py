@@ -94,7 +94,12 @@ def choose_login(
         must_bind=options.channel_binding is ChannelBinding.REQUIRE,
         minimum=options.minimum_mechanism,
     )
-    return Attempt(conn, mechanism, credentials, Channel(conn.tls, tuple(offered), bindings))
+    usable = tuple(
+        name
+        for name in offered
+        if name in options.known_mechanisms and (options.mechanisms is None or name in options.mechanisms)
+    )
+    return Attempt(conn, mechanism, credentials, Channel(conn.tls, usable, bindings))
 
 
 class Attempt:

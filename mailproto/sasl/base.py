@@ -61,7 +61,8 @@ class Channel:
 
     Attributes:
         tls: the TLS session, None in clear.
-        offered: the names of the mechanisms that the server offers.
+        offered: the names of the mechanisms that the server offers, on a client those of them that it could use:
+            the rest of what a server seems to offer may be somebody else's invention.
         bindings: channel binding data by type (RFC 5056), of the types that may be used, best first.
     """
 

@@ -54,8 +54,8 @@ class Scram:
 
 
 def offers_binding(channel: Channel) -> bool:
-    """Say whether the server offers any mechanism with channel binding."""
-    return any(name.endswith(PLUS) for name in channel.offered)
+    """Say whether the server offers SCRAM with channel binding, whatever the hash."""
+    return any(name.startswith("SCRAM-") and name.endswith(PLUS) for name in channel.offered)
 
 
 def xor(left: bytes, right: bytes) -> bytes:
