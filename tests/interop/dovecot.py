@@ -27,6 +27,8 @@ default_login_user = {user}
 first_valid_uid = {uid}
 protocols = pop3 lmtp
 listen = 127.0.0.1
+login_trusted_networks = 127.0.0.1
+haproxy_trusted_networks = 127.0.0.1
 hostname = dovecot.{domain}
 postmaster_address = postmaster@{domain}
 
@@ -60,6 +62,10 @@ service pop3-login {{
   inet_listener pop3s {{
     port = {pop3s_port}
     ssl = yes
+  }}
+  inet_listener pop3_proxied {{
+    port = {proxied_port}
+    haproxy = yes
   }}
 }}
 service lmtp {{
@@ -128,10 +134,14 @@ class Mailbox:
 
 
 class Dovecot:
-    """A running Dovecot: plain POP3 with STLS, POP3 under TLS, and LMTP over TCP and on a unix socket."""
+    """A running Dovecot: plain POP3 with STLS, POP3 under TLS, and LMTP over TCP and on a unix socket.
+
+    It takes our word for whom we speak for: by XCLIENT, and on ``proxied_port`` by a PROXY header, which has to come.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.pop3_port, self.pop3s_port, self.lmtp_port, self.auth_port = (free_port() for _ in range(4))
+        self.proxied_port = free_port()
         self.lmtp_socket = folder / "lmtp"
         self.homes = folder / "homes"
         self.owner = unprivileged_user()
@@ -179,6 +189,7 @@ class Dovecot:
             pop3s_port=self.pop3s_port,
             lmtp_port=self.lmtp_port,
             auth_port=self.auth_port,
+            proxied_port=self.proxied_port,
         )
         (folder / "dovecot.conf").write_text(configuration)
         self.homes.mkdir()

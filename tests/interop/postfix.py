@@ -55,6 +55,8 @@ smtpd_tls_received_header = yes
 smtpd_sasl_type = dovecot
 smtpd_sasl_path = inet:{host}:{auth_port}
 smtpd_sasl_auth_enable = yes
+smtpd_authorized_xclient_hosts = {host}
+smtpd_authorized_xforward_hosts = {host}
 smtpd_relay_restrictions = permit_sasl_authenticated, reject_unauth_destination
 
 virtual_mailbox_domains = {domain}
@@ -85,9 +87,11 @@ _MASTER = """\
   -o smtpd_tls_wrappermode=yes -o smtpd_client_restrictions=permit_sasl_authenticated,reject
 {host}:{ports[bare]} inet n - n - - smtpd
   -o smtpd_tls_security_level=none -o smtpd_sasl_auth_enable=no
-  -o smtpd_discard_ehlo_keywords=pipelining,chunking,8bitmime,smtputf8,dsn,size,enhancedstatuscodes
+  -o smtpd_discard_ehlo_keywords=pipelining,chunking,8bitmime,smtputf8,dsn,size,enhancedstatuscodes,xclient,xforward
+{host}:{ports[proxied]} inet n - n - - smtpd
+  -o smtpd_upstream_proxy_protocol=haproxy
 relay-plain unix - - n - - smtp
-  -o smtp_tls_security_level=none
+  -o smtp_tls_security_level=none -o smtp_send_xforward_command=yes
 relay-starttls unix - - n - - smtp
   -o smtp_tls_security_level=secure -o smtp_tls_secure_cert_match=hostname
 relay-smtps unix - - n - - smtp
@@ -125,16 +129,19 @@ class Postfix:
 
     ``port`` takes mail for example.test from anybody, ``submission_port`` (STARTTLS) and ``submissions_port``
     (implicit TLS) take mail for anywhere from who logs in with a name and password of Dovecot's, and ``bare_port``
-    offers no extension at all. Mail for KIND.test is relayed to ``relay_ports[KIND]``, on which a test lets our
-    own server listen: plain, starttls, smtps, submission (STARTTLS, and logs in as RELAY_USER) and lmtp; mail for
-    lmtp-unix.test to a server on ``relay_socket``.
+    offers no extension at all. On ``proxied_port`` every connection has to begin with a PROXY header.
+
+    Mail for KIND.test is relayed to ``relay_ports[KIND]``, on which a test lets our own server listen: plain,
+    starttls, smtps, submission (STARTTLS, and logs in as RELAY_USER) and lmtp; mail for lmtp-unix.test to a server on
+    ``relay_socket``.
     """
 
     def __init__(self, folder: Path, dovecot: Dovecot) -> None:
         daemons = _daemon_folder()
         if os.geteuid() != 0:
             unavailable("Postfix runs only as root")
-        self.port, self.submission_port, self.submissions_port, self.bare_port = (free_port() for _ in range(4))
+        self.port, self.submission_port, self.submissions_port = (free_port() for _ in range(3))
+        self.bare_port, self.proxied_port = free_port(), free_port()
         self.relay_ports = {kind: free_port() for kind in ("plain", "starttls", "smtps", "submission", "lmtp")}
         self.relay_socket = folder / "relay"
         self._log = folder / "log"
@@ -194,6 +201,7 @@ class Postfix:
             "submission_in": self.submission_port,
             "submissions_in": self.submissions_port,
             "bare": self.bare_port,
+            "proxied": self.proxied_port,
         }
         (folder / "master.cf").write_text(_MASTER.format(host=HOST, ports=ports, user=RELAY_USER, password=PASSWORD))
 

@@ -47,6 +47,7 @@ class Arrival:
     envelope: Envelope
     chunked: bool
     hello: str
+    peer: str
     tls: TLSInfo | None
     user: str | None
 
@@ -87,6 +88,7 @@ class Host(MailHost):
             envelope=envelope,
             chunked=session.state["chunked"],
             hello=session.hello,
+            peer=session.peer,
             tls=session.tls,
             user=identity.name if identity is not None else None,
         )
