@@ -123,12 +123,15 @@ def recipients_of(message: Message[Any, Any]) -> list[Address]:
 
 def has_utf8_addresses(message: Message[Any, Any]) -> bool:
     """Say whether a header field has an address that is not ASCII; of `EmailMessage`, for others do not tell."""
-    return any(
-        not mailbox.addr_spec.isascii()
-        for _, value in message.items()
-        if not str(value).isascii()
-        for mailbox in getattr(value, "addresses", ())
-    )
+    return any(_has_utf8_address(message, name, raw) for name, raw in message.raw_items() if not str(raw).isascii())
+
+
+def _has_utf8_address(message: Message[Any, Any], name: str, raw: Any) -> bool:
+    try:
+        value = message.policy.header_fetch_parse(name, raw)
+        return any(not mailbox.addr_spec.isascii() for mailbox in getattr(value, "addresses", ()))
+    except Exception:  # what the standard library cannot parse names nobody
+        return False
 
 
 def _resent_prefix(message: Message[Any, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from email import message_from_bytes, policy
 from email.message import EmailMessage, Message
+from email.policy import EmailPolicy
 
 import pytest
 from hypothesis import given
@@ -242,6 +243,31 @@ class TestTheHeader:
         wire = Wire(offering())
         assert wire.send(submission).ok
         assert wire.delivered == [(["bob@example.org"], raw)]
+
+    def test_fields_in_ascii_are_not_even_parsed(self) -> None:
+        """Each would cost more than the rest of the message."""
+
+        parsed: list[str] = []
+
+        class Policy(EmailPolicy):
+            def header_fetch_parse(self, name: str, value: str) -> str:
+                parsed.append(name)
+                return value
+
+        message = message_from_bytes(b"To: bob@example.org\r\nX: y\r\n\r\nx\r\n", policy=Policy(linesep="\r\n"))
+        assert not make_submission(message, "ada@example.org", ["bob@example.org"]).needs_utf8
+        assert parsed == []
+        message["Cc"] = "ann@bücher.example"
+        assert make_submission(message, "ada@example.org", ["bob@example.org"]).needs_utf8
+        assert parsed == ["Cc"]
+
+    def test_a_field_that_cannot_be_parsed_names_nobody(self) -> None:
+        class Policy(EmailPolicy):
+            def header_fetch_parse(self, name: str, value: str) -> str:
+                raise IndexError(name)
+
+        message = message_from_bytes("To: bob@bücher.example\r\n\r\nx\r\n".encode(), policy=Policy(linesep="\r\n"))
+        assert not make_submission(message, "ada@example.org", ["bob@example.org"]).needs_utf8
 
     def test_a_message_of_the_old_kind_does_not_tell(self) -> None:
         message = Message()
