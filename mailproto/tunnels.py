@@ -1,14 +1,16 @@
 """Tunnels: how a client gets through a SOCKS5 or an HTTP proxy before it says its first word.
 
-Each is a connection like those of the protocols, without I/O: it talks to the proxy until the way is open, and what
-came behind that belongs to whoever speaks next (`TunnelConnection.trailing_data`).
+`Socks5` and `HTTPProxy` name a proxy, and are what the clients take as ``proxy``. Each makes a connection like those
+of the protocols, without I/O: it talks to the proxy until the way is open, and what came behind that belongs to
+whoever speaks next (`Connection.take_rest`).
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from mailproto._core.buffer import LineTooLongError
 from mailproto._core.codec import encode_base64, printable
@@ -25,7 +27,7 @@ from mailproto.errors import (
     RemoteProtocolError,
 )
 
-_HOST = re.compile(r"[!-9;-~]{1,255}|[0-9A-Fa-f:.]{2,45}")
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,255}")
 _CREDENTIAL = re.compile(r"[^\x00-\x1f\x7f]{1,255}")
 _STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3})(?: (.*))?")
 _MAX_HEADER = 64 << 10
@@ -52,7 +54,7 @@ class TunnelOpened:
 
 
 class TunnelConnection(Connection[TunnelOpened]):
-    """The part that both kinds of tunnel have in common. ``trailing_data`` is what the destination said already."""
+    """The part that both kinds of tunnel have in common."""
 
     _speaker = "C"
     _other = "S"
@@ -64,8 +66,7 @@ class TunnelConnection(Connection[TunnelOpened]):
             GrammarError: that is no host, port, user or password.
         """
         super().__init__(Limits())
-        if not _HOST.fullmatch(host) or not 0 < port < 0x10000:
-            raise GrammarError("not a host and a port that a proxy could reach")
+        _check_destination(host, port)
         if (user is None) is not (password is None):
             raise GrammarError("a user and a password belong together")
         for text in (user, password):
@@ -104,8 +105,12 @@ class TunnelConnection(Connection[TunnelOpened]):
 
     def _open(self) -> TunnelOpened:
         self._opened = True
-        self.trailing_data = self._buffer.take(len(self._buffer))
+        self._mode = self._wait
         return TunnelOpened()
+
+    def _wait(self) -> TunnelOpened | ConnectionClosed | Step:
+        """Leave what comes now to whoever speaks next."""
+        return Step.STARVED
 
     def _break(self, error: MailProtoError) -> Step:
         self._error = error
@@ -126,7 +131,7 @@ class Socks5Tunnel(TunnelConnection):
         methods = b"\x00" if self._user is None else b"\x00\x02"
         self._send(bytes((5, len(methods))) + methods)
         self._mode = self._read_method
-        return Step.STARVED
+        return Step.AGAIN
 
     def _read_method(self) -> TunnelOpened | ConnectionClosed | Step:
         if len(self._buffer) < 2:
@@ -157,13 +162,13 @@ class Socks5Tunnel(TunnelConnection):
 
     def _read_answer(self) -> TunnelOpened | ConnectionClosed | Step:
         head = self._buffer.peek(5)
+        if len(head) >= 2 and head[0] == 5 and head[1] != 0:  # behind a refusal some proxies say nothing more
+            return self._break(TunnelError(f"the proxy refused: {_REFUSALS.get(head[1], 'unknown reason')}"))
         if len(head) < 5:
             return Step.STARVED
         lengths = {1: 10, 3: 7 + head[4], 4: 22}
         if head[0] != 5 or head[3] not in lengths:
             return self._break(RemoteProtocolError("the proxy gave an answer that is none of SOCKS5"))
-        if head[1] != 0:
-            return self._break(TunnelError(f"the proxy refused: {_REFUSALS.get(head[1], 'unknown reason')}"))
         if len(self._buffer) < lengths[head[3]]:
             return Step.STARVED
         self._buffer.take(lengths[head[3]])
@@ -173,7 +178,12 @@ class Socks5Tunnel(TunnelConnection):
 class HTTPTunnel(TunnelConnection):
     """Through an HTTP proxy with CONNECT (RFC 9110 section 9.3.6), with Basic authentication (RFC 7617) if asked."""
 
-    _read_octets = 0
+    def __init__(self, host: str, port: int, user: str | None = None, password: str | None = None) -> None:
+        """Prepare as for every tunnel. The user has no colon, which would end the name (RFC 7617 section 2)."""
+        super().__init__(host, port, user, password)
+        if user is not None and ":" in user:
+            raise GrammarError("not a user name for an HTTP proxy")
+        self._read_octets = 0
 
     def _read(self) -> TunnelOpened | ConnectionClosed | Step:
         place = f"[{self._host}]:{self._port}" if ":" in self._host else f"{self._host}:{self._port}"
@@ -183,12 +193,12 @@ class HTTPTunnel(TunnelConnection):
             lines.append(f"Proxy-Authorization: Basic {login}")
         self._send(("\r\n".join(lines) + "\r\n\r\n").encode("ascii"))
         self._mode = self._read_status
-        return Step.STARVED
+        return Step.AGAIN
 
     def _read_status(self) -> TunnelOpened | ConnectionClosed | Step:
         line = self._line()
-        if line is None:
-            return Step.STARVED
+        if isinstance(line, Step):
+            return line
         match = _STATUS.fullmatch(line)
         if match is None:
             return self._break(RemoteProtocolError("the proxy does not speak HTTP"))
@@ -199,33 +209,75 @@ class HTTPTunnel(TunnelConnection):
 
     def _read_fields(self) -> TunnelOpened | ConnectionClosed | Step:
         line = self._line()
-        if line is None:
-            return Step.STARVED
+        if isinstance(line, Step):
+            return line
         self._read_octets += len(line)
         if self._read_octets > _MAX_HEADER:
             return self._break(RemoteProtocolError("the proxy sends header fields without an end"))
         return Step.AGAIN if line else self._open()
 
-    def _line(self) -> bytes | None:
+    def _line(self) -> bytes | Step:
         try:
-            return self._buffer.take_line(_MAX_LINE)
+            line = self._buffer.take_line(_MAX_LINE)
         except LineTooLongError:
-            self._break(RemoteProtocolError("the proxy sends a line without an end"))
-            return None
+            return self._break(RemoteProtocolError("the proxy sends a line without an end"))
+        return Step.STARVED if line is None else line
 
 
-def open_tunnel(conn: TunnelConnection) -> Flow[bytes]:
-    """Open the way; return what the destination has said already.
+@dataclass(frozen=True, slots=True)
+class Socks5:
+    """A SOCKS5 proxy (RFC 1928), which wants to know ``user`` and ``password`` or not. It resolves names itself."""
+
+    host: str
+    port: int = 1080
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+    def open(self, host: str, port: int) -> TunnelConnection:
+        """Return the connection that opens the way to ``host`` and ``port``; raises as that does."""
+        return Socks5Tunnel(host, port, self.user, self.password)
+
+
+@dataclass(frozen=True, slots=True)
+class HTTPProxy:
+    """An HTTP proxy that takes CONNECT, and wants to know ``user`` and ``password`` or not. It resolves names."""
+
+    host: str
+    port: int = 8080
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+    def open(self, host: str, port: int) -> TunnelConnection:
+        """Return the connection that opens the way to ``host`` and ``port``; raises as that does."""
+        return HTTPTunnel(host, port, self.user, self.password)
+
+
+Proxy: TypeAlias = Socks5 | HTTPProxy
+
+
+def open_tunnel(conn: TunnelConnection) -> Flow[None]:
+    """Open the way. What the destination has said already is left for the connection that comes next.
 
     Raises:
         TunnelError: the proxy refused.
         RemoteProtocolError: it does not speak its protocol.
         ConnectionClosedError: it hung up.
     """
-    event = yield from read_event(conn)
-    if isinstance(event, TunnelOpened):
-        return conn.trailing_data
-    raise ConnectionClosedError("the proxy hung up")
+    if not isinstance((yield from read_event(conn)), TunnelOpened):
+        raise ConnectionClosedError("the proxy hung up")
+
+
+def _check_destination(host: str, port: int) -> None:
+    """Raise `GrammarError` unless this is a name or an IP address, and a port."""
+    if ":" in host and "%" not in host:
+        try:
+            ipaddress.IPv6Address(host)
+        except ValueError:
+            raise GrammarError("not an IPv6 address that a proxy could reach") from None
+    elif not _NAME.fullmatch(host):
+        raise GrammarError("not a host that a proxy could reach")
+    if not 0 < port < 0x10000:
+        raise GrammarError("not a port that a proxy could reach")
 
 
 def _socks_address(host: str) -> bytes:

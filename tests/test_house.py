@@ -52,6 +52,7 @@ FLOORS = [
     ("mailproto.pop3.", 1),
     ("mailproto.pop3", 2),
     ("mailproto._flows", 3),
+    ("mailproto.tunnels", 3),
     ("mailproto._net", 4),
     ("mailproto.aio", 4),
     ("mailproto.sync", 4),

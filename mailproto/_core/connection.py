@@ -38,7 +38,7 @@ class Connection(Generic[EventT]):
         progress: grows with every event, and during a message with every block of it. A wait for input may
             last `timeout` seconds for each unit of it, which makes a deadline and a minimum data rate of one
             number without a clock in here.
-        trailing_data: what came behind a preamble (a PROXY header, a tunnel's answer) and belongs to what comes next.
+        trailing_data: what came behind a PROXY header and belongs to the TLS handshake that comes next.
         trace: when set, is called for every line both sides send, secrets taken out.
     """
 
@@ -115,6 +115,10 @@ class Connection(Generic[EventT]):
     def receive_eof(self) -> None:
         """Learn that the peer has closed its side. May be called more than once."""
         self._eof = True
+
+    def take_rest(self) -> bytes:
+        """Return what came and was not parsed, and forget it: for whatever takes this connection's place."""
+        return self._buffer.take(len(self._buffer))
 
     def next_event(self) -> EventT | ConnectionClosed | None:
         """Parse one event and move the state with it. None: nothing more before more input (or output) flows.

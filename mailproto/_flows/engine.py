@@ -109,6 +109,25 @@ class Engine:
         self._flow = self._refine(flow)
         self._part = part
 
+    def switch(self, conn: Connection[Any]) -> None:
+        """Go on with ``conn`` in the place of a connection that has done its work, such as opening a tunnel.
+
+        What the peer has said since is the new one's to hear.
+
+        Raises:
+            LocalProtocolError: a flow is under way, or TLS is.
+        """
+        if self._flow is not None or self._tls is not None:
+            raise LocalProtocolError("a connection is switched between operations, and before TLS")
+        rest = self.conn.take_rest()
+        self.conn = conn
+        self._progress = conn.progress
+        self._waited = 0.0
+        if rest:
+            conn.receive_data(rest)
+        if self._ended:
+            conn.receive_eof()
+
     def step(self, value: object = None, thrown: BaseException | None = None) -> Wish | None:
         """Go on with the flow, sent ``value`` or thrown ``thrown``; return its next wish, None when it is over.
 

@@ -13,6 +13,7 @@ from mailproto._core.flow import Flow
 from mailproto._core.policy import TLSPolicy
 from mailproto._net.tls import client_context, client_tls
 from mailproto.errors import LocalProtocolError
+from mailproto.tunnels import Proxy, TunnelConnection
 
 PathLike = str | os.PathLike[str]
 
@@ -43,14 +44,18 @@ class ClientBase:
         context: ssl.SSLContext | None,
         cafile: PathLike | None,
         server_hostname: str | None,
+        proxy: Proxy | None,
     ) -> None:
+        if proxy is not None and path is not None:
+            raise LocalProtocolError("no proxy leads to a unix socket of this machine")
         if context is not None and cafile is not None:
             raise LocalProtocolError("a context has its own authorities: give context or cafile")
         self.host = host
         self.port = port
+        self._proxy = proxy
         self._where: dict[str, Any] = {
-            "host": host,
-            "port": port,
+            "host": host if proxy is None else proxy.host,
+            "port": port if proxy is None else proxy.port,
             "path": path,
             "sock": sock,
             "source_address": source_address,
@@ -59,6 +64,14 @@ class ClientBase:
         self._context = context
         self._cafile = cafile
         self._server_hostname = server_hostname or host
+
+    def _tunnel(self) -> TunnelConnection | None:
+        """Return what opens the way through the proxy, None if there is none.
+
+        Raises:
+            GrammarError: the proxy cannot be told whom to reach, or who asks.
+        """
+        return self._proxy.open(self.host, self.port) if self._proxy is not None else None
 
     def _destination(self) -> dict[str, Any]:
         """Return the arguments of ``open_link``. The default context is made only where it is needed."""

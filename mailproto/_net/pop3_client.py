@@ -27,6 +27,7 @@ from mailproto.pop3.flows.fetch import Fetch, begin_retrieve, next_chunk
 from mailproto.sasl.base import ClientMechanisms, CredentialsSource
 from mailproto.sasl.binding import ChannelBinding
 from mailproto.sasl.choice import CLIENT_MECHANISMS
+from mailproto.tunnels import Proxy
 
 
 class POP3ClientBase(ClientBase):
@@ -52,6 +53,7 @@ class POP3ClientBase(ClientBase):
         path: connect to a unix socket instead; ``tls`` None means none then.
         sock: take this connected socket instead.
         source_address: connect from this host and port.
+        proxy: reach the server through this `mailproto.tunnels.Socks5` or `mailproto.tunnels.HTTPProxy`.
         connect_timeout: seconds until connecting is given up.
         config: how to behave where the RFCs leave the choice, the limits and timeouts among it.
     """
@@ -80,6 +82,7 @@ class POP3ClientBase(ClientBase):
         path: PathLike | None = None,
         sock: socket.socket | None = None,
         source_address: tuple[str, int] | None = None,
+        proxy: Proxy | None = None,
         connect_timeout: float = 30.0,
         config: POP3ClientConfig | None = None,
     ) -> None:
@@ -87,7 +90,7 @@ class POP3ClientBase(ClientBase):
         if tls is None and path is not None:
             tls = TLSPolicy.NONE
         port, tls = default_endpoint(port, tls)
-        self._aim(host, port, path, sock, source_address, connect_timeout, context, cafile, server_hostname)
+        self._aim(host, port, path, sock, source_address, connect_timeout, context, cafile, server_hostname, proxy)
         self._policy = tls
         self._fetching: Fetch | None = None
         self._current: int | None = None  # the number of the message that can be read

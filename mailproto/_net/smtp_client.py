@@ -17,6 +17,7 @@ from mailproto.sasl.choice import CLIENT_MECHANISMS
 from mailproto.smtp.client import SMTPClientConnection
 from mailproto.smtp.config import SMTPClientConfig
 from mailproto.smtp.flows.client import SessionOptions, default_endpoint, open_session, quit_session
+from mailproto.tunnels import Proxy
 
 
 class SMTPClientBase(ClientBase):
@@ -41,6 +42,7 @@ class SMTPClientBase(ClientBase):
         path: connect to a unix socket instead; ``tls`` None means none then.
         sock: take this connected socket instead.
         source_address: connect from this host and port.
+        proxy: reach the server through this `mailproto.tunnels.Socks5` or `mailproto.tunnels.HTTPProxy`.
         connect_timeout: seconds until connecting is given up.
         config: how to behave where the RFCs leave the choice, the limits and timeouts among it.
     """
@@ -68,6 +70,7 @@ class SMTPClientBase(ClientBase):
         path: PathLike | None = None,
         sock: socket.socket | None = None,
         source_address: tuple[str, int] | None = None,
+        proxy: Proxy | None = None,
         connect_timeout: float = 30.0,
         config: SMTPClientConfig | None = None,
     ) -> None:
@@ -76,7 +79,7 @@ class SMTPClientBase(ClientBase):
         if tls is None and path is not None:
             tls = TLSPolicy.NONE
         port, tls = default_endpoint(port, tls, credentials=source is not None)
-        self._aim(host, port, path, sock, source_address, connect_timeout, context, cafile, server_hostname)
+        self._aim(host, port, path, sock, source_address, connect_timeout, context, cafile, server_hostname, proxy)
         self._policy = tls
         self._local_name = local_name
         self._options = SessionOptions(

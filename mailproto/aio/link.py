@@ -87,6 +87,11 @@ class Link(asyncio.Protocol):
         result: T = self._engine.result
         return result
 
+    def switch(self, conn: Connection[Any]) -> None:
+        """Go on with ``conn`` in the place of the connection so far, see `Engine.switch`."""
+        self._engine.switch(conn)
+        self.conn = conn
+
     def start(self, flow: Flow[Any]) -> None:
         """Drive ``flow`` for the life of the connection, without a task as long as no hook needs one."""
         self._engine.begin(flow, part=True)

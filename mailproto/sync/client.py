@@ -10,6 +10,7 @@ from mailproto._net.client import ClientBase
 from mailproto.errors import LocalProtocolError
 from mailproto.sync.connect import open_link
 from mailproto.sync.link import Link
+from mailproto.tunnels import open_tunnel
 
 
 class Client(ClientBase):
@@ -33,13 +34,18 @@ class Client(ClientBase):
 
         Raises:
             OSError: nobody listens there, or, as an ``ssl.SSLError``, TLS failed.
-            MailProtoError: the session could not be opened; see the flow ``open_session``.
+            MailProtoError: the session could not be opened; see the flow ``open_session``. A proxy that does not open
+                the way is a `mailproto.tunnels.TunnelError`.
         """
         if self._link is not None:
             raise LocalProtocolError("a client connects once")
-        self._link = open_link(self.conn, **self._destination())
+        tunnel = self._tunnel()
+        self._link = open_link(tunnel or self.conn, **self._destination())
         try:
             self._local = self._link.local
+            if tunnel is not None:
+                self._link.run(open_tunnel(tunnel))
+                self._link.switch(self.conn)
             self._link.run(self._open())
         except BaseException:
             self._link.close()

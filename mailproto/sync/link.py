@@ -91,6 +91,11 @@ class Link:
         result: T = engine.result
         return result
 
+    def switch(self, conn: Connection[Any]) -> None:
+        """Go on with ``conn`` in the place of the connection so far, see `Engine.switch`."""
+        self._engine.switch(conn)
+        self.conn = conn
+
     def _drive(self) -> None:
         engine = self._engine
         value: Any = None
