@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from mailproto.errors import Reject
 from mailproto.smtp.config import SMTPServerConfig, with_extensions
+from mailproto.smtp.events import Rcpt
 from mailproto.smtp.extensions import DSN, Notify, OriginalRecipient, Ret
 from mailproto.smtp.parameters import Body
 from tests import data
@@ -94,6 +96,31 @@ def test_refused_recipient_is_bounced(mta: MTA, adapter: Adapter, mailbox: Mailb
     assert arrival.recipients == [ADA, GRACE]
     assert b"nobody@plain.test" in bounce and b"Relaying denied" in bounce
     assert b"grace@plain.test" not in bounce
+
+
+class Greylist(Host):
+    """A host that wants every recipient to be named twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[str] = set()
+
+    def on_rcpt(self, session: Any, rcpt: Rcpt) -> None:
+        """Send the first attempt away."""
+        name = rcpt.address.local_part
+        if name not in self.seen:
+            self.seen.add(name)
+            raise Reject(451, "Not so fast", "4.7.1")
+        super().on_rcpt(session, rcpt)
+
+
+def test_deferred_message_comes_again(mta: MTA) -> None:
+    host = Greylist()
+    with destination(mta, "aio", host, "starttls"), connect(mta) as client:
+        client.sendmail(SENDER, f"{ADA}@starttls.test", MAIL["dots"])
+        (arrival,) = host.wait()
+    assert host.seen == {ADA}
+    assert arrival.content.endswith(MAIL["dots"])
 
 
 @pytest.mark.parametrize("kind", ["lmtp", "lmtp-unix"])
