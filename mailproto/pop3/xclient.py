@@ -16,7 +16,7 @@ XCLIENT_NAMES = ("ADDR", "PORT", "SESSION", "TTL", "FORWARD")
 """``SESSION`` is what the proxy calls the session in its log; ``TTL`` how many more proxies there may be; ``FORWARD``
 fields of the proxy's own, in base64."""
 
-_SESSION = re.compile(r"[!-<>-~]{1,63}")
+_SESSION = re.compile(r"[!-~]{1,64}")
 
 
 def parse_xclient(text: str) -> dict[str, str | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -90,7 +91,7 @@ S: +OK ¡Adiós!
 
 def test_server_speaks_the_rfcs_part_however_the_client_is_cut() -> None:
     transcript = read_transcript(DIALOGUE)
-    words = {Login: ["karen's maildrop contains 2 messages (320 octets)"]}
+    words: dict[type, list[Any]] = {Login: ["karen's maildrop contains 2 messages (320 octets)"]}
     application = Application((b"x" * 118 + b"\r\n", b"x" * 198 + b"\r\n"), words=words)
     played = every_server_cut(lambda: POP3ServerConnection(CONFIG), server_segments(transcript), application)
     assert played.output.decode() == said(transcript, "S").decode()
@@ -161,8 +162,10 @@ def test_client_passes_over_what_is_no_language_and_shows_nothing_that_moves_a_c
 
 @pytest.mark.parametrize(
     ("wanted", "found"),
-    [("de", "de"), ("DE", "de"), ("EN-boont", "en-boont"), ("en", "en"), ("pt", "pt-BR"), ("p", None)]
-    + [("de-CH", None), ("zh", "zh-Hant-TW"), ("zh-hant", "zh-Hant-TW"), ("zh-h", None), ("i-default", None)],
+    [
+        *(("de", "de"), ("DE", "de"), ("EN-boont", "en-boont"), ("en", "en"), ("pt", "pt-BR"), ("p", None)),
+        *(("de-CH", None), ("zh", "zh-Hant-TW"), ("zh-hant", "zh-Hant-TW"), ("zh-h", None), ("i-default", None)),
+    ],
 )
 def test_a_range_matches_what_is_narrower(wanted: str, found: str | None) -> None:
     """RFC 4647 section 3.3.1."""
