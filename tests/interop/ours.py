@@ -31,6 +31,18 @@ def client(adapter: Adapter, kind: str, port: int, **arguments: Any) -> Iterator
             yield blocking
 
 
+@contextlib.contextmanager
+def pool(adapter: Adapter, **arguments: Any) -> Iterator[Any]:
+    """Open an SMTPPool of clients with these arguments, and yield it."""
+    if adapter == "sync":
+        with sync.SMTPPool(lambda: sync.SMTPClient("localhost", **arguments)) as ours:
+            yield ours
+    else:
+        theirs = aio.SMTPPool(lambda: aio.SMTPClient("localhost", **arguments))
+        with asyncio.Runner() as runner, Blocking(theirs, runner) as blocking:
+            yield blocking
+
+
 class Blocking:
     """An object from asyncio whose coroutines are run to their end where they are called."""
 

@@ -90,6 +90,8 @@ _MASTER = """\
   -o smtpd_discard_ehlo_keywords=pipelining,chunking,8bitmime,smtputf8,dsn,size,enhancedstatuscodes,xclient,xforward
 {host}:{ports[proxied]} inet n - n - - smtpd
   -o smtpd_upstream_proxy_protocol=haproxy
+{host}:{ports[hasty]} inet n - n - - smtpd
+  -o smtpd_timeout=1s
 relay-plain unix - - n - - smtp
   -o smtp_tls_security_level=none -o smtp_send_xforward_command=yes
 relay-starttls unix - - n - - smtp
@@ -129,7 +131,8 @@ class Postfix:
 
     ``port`` takes mail for example.test from anybody, ``submission_port`` (STARTTLS) and ``submissions_port``
     (implicit TLS) take mail for anywhere from who logs in with a name and password of Dovecot's, and ``bare_port``
-    offers no extension at all. On ``proxied_port`` every connection has to begin with a PROXY header.
+    offers no extension at all. On ``proxied_port`` every connection has to begin with a PROXY header; ``hasty_port``
+    hangs up on who says nothing for a second.
 
     Mail for KIND.test is relayed to ``relay_ports[KIND]``, on which a test lets our own server listen: plain,
     starttls, smtps, submission (STARTTLS, and logs in as RELAY_USER) and lmtp; mail for lmtp-unix.test to a server on
@@ -141,7 +144,7 @@ class Postfix:
         if os.geteuid() != 0:
             unavailable("Postfix runs only as root")
         self.port, self.submission_port, self.submissions_port = (free_port() for _ in range(3))
-        self.bare_port, self.proxied_port = free_port(), free_port()
+        self.bare_port, self.proxied_port, self.hasty_port = (free_port() for _ in range(3))
         self.relay_ports = {kind: free_port() for kind in ("plain", "starttls", "smtps", "submission", "lmtp")}
         self.relay_socket = folder / "relay"
         self._log = folder / "log"
@@ -202,6 +205,7 @@ class Postfix:
             "submissions_in": self.submissions_port,
             "bare": self.bare_port,
             "proxied": self.proxied_port,
+            "hasty": self.hasty_port,
         }
         (folder / "master.cf").write_text(_MASTER.format(host=HOST, ports=ports, user=RELAY_USER, password=PASSWORD))
 

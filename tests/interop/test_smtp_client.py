@@ -2,6 +2,7 @@
 
 import email
 import email.policy
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from email.message import EmailMessage
@@ -21,7 +22,7 @@ from tests import data
 from tests.interop.clients import on_the_wire
 from tests.interop.dovecot import PASSWORD, Dovecot, Mailbox
 from tests.interop.exim import Exim
-from tests.interop.ours import ADAPTERS, Adapter, client
+from tests.interop.ours import ADAPTERS, Adapter, client, pool
 from tests.interop.postfix import UNKNOWN, Postfix
 
 MAIL = {name: path.read_bytes() for name, path in data.MAIL.items()}
@@ -130,6 +131,20 @@ def test_server_without_extensions(postfix: Postfix, adapter: Adapter, mailbox: 
     said = client.said.lines
     ahead = [line for before, line in pairwise(said) if before.startswith("C: ") and line.startswith("C: ")]
     assert all(line.startswith("C: <message") for line in ahead), "everything else waits for its reply"
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_pool_notices_that_postfix_has_hung_up(postfix: Postfix, adapter: Adapter, mailbox: Mailbox) -> None:
+    hung_up = postfix.log().count("timeout after END-OF-MESSAGE")
+    with pool(adapter, port=postfix.hasty_port, tls=NONE) as connections:
+        for name in ("dots", "plain"):
+            assert connections.send_message(MAIL[name], SENDER, mailbox.address).ok
+        time.sleep(1.5)
+        assert connections.send_message(MAIL["utf8"], SENDER, mailbox.address).ok
+    assert len(mailbox.wait(3)) == 3
+    assert postfix.log().count("timeout after END-OF-MESSAGE") == hung_up + 1, (
+        "the first two went over one connection"
+    )
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
