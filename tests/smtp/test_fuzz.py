@@ -127,7 +127,8 @@ def test_whatever_a_client_says(wire: bytes, sizes: list[int], verdicts: list[st
     _, whole = run(wire, [1 << 20], verdicts)
     if not cut.of(StartTLS):  # where what comes behind it is the attack, how it is cut is not ours
         assert cut.lines == whole.lines
-        assert cut.output == whole.output
+        # Who is hung up on without a word loses the words that were not on their way yet.
+        assert cut.output == whole.output or (conn._failure and cut.output.startswith(whole.output))
     _invariants(conn, cut)
 
 
