@@ -290,8 +290,8 @@ class Engine:
         self._waited = 0.0
         try:
             while not tls.handshake():
-                if self._ended:
-                    raise ConnectionClosedError("the peer closed the connection during the TLS handshake")
+                if self._ended or self._stopping:
+                    raise ConnectionClosedError("the connection was closed during the TLS handshake")
                 yield Want.READ
         except BaseException:
             self._hear(b"")

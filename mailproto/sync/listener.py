@@ -42,10 +42,11 @@ class Listener(ListenerBase):
         """
         if self._sockets is not None:
             return
-        self._sockets = self._open_sockets()
+        sockets = self._open_sockets()
         self._bell, self._rope = socket.socketpair()
-        self._acceptor = threading.Thread(target=self._accept_all, args=(self._sockets,), daemon=True)
+        self._acceptor = threading.Thread(target=self._accept_all, args=(sockets,), daemon=True)
         self._acceptor.start()
+        self._sockets = sockets
 
     def serve_forever(self) -> None:
         """Listen until `close` is called elsewhere, or until an exception such as KeyboardInterrupt."""

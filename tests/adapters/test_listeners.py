@@ -237,6 +237,16 @@ def test_those_who_are_idle_are_told_at_once(adapter: Adapter) -> None:
         Wire.to(server.port)
 
 
+def test_a_handshake_is_not_waited_for(adapter: Adapter) -> None:
+    server = adapter.serve(Echo(), tls=server_context(), implicit_tls=True)
+    with Wire.to(server.port) as wire:
+        wait_until(lambda: server.listener.connections == 1)
+        closing = server.begin_close()
+        assert wire.rest() == b""
+        closing.join(PATIENCE)
+        assert not closing.is_alive()
+
+
 def test_what_is_under_way_is_finished_first(adapter: Adapter) -> None:
     server = adapter.serve(Echo())
     with Wire.to(server.port) as wire, Wire.to(server.port) as idle:
