@@ -67,7 +67,9 @@ class ReadOnly:
 
 
 class ReadOnlySnapshot:
-    """A session that can fetch messages and delete none."""
+    """A session that can fetch messages and delete none: each DELE is refused, and the commit of any."""
+
+    read_only = True
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot

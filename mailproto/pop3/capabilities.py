@@ -100,7 +100,7 @@ class Capabilities(Mapping[str, tuple[str, ...]]):
     def expire(self) -> float | None:
         """Days that mail stays at least (section 6.7), ``math.inf`` for ever; None if the server does not say."""
         words = self.get("EXPIRE", ())
-        return math.inf if words[:1] == ("NEVER",) else _number(words)
+        return math.inf if words and words[0].upper() == "NEVER" else _number(words)
 
     @property
     def implementation(self) -> str | None:
@@ -110,7 +110,7 @@ class Capabilities(Mapping[str, tuple[str, ...]]):
     @property
     def differ_by_user(self) -> bool:
         """Whether the server says that some arguments are better known after login (sections 6.5 and 6.7)."""
-        return any(self.get(tag, ())[1:2] == ("USER",) for tag in ("LOGIN-DELAY", "EXPIRE"))
+        return any("USER" in map(str.upper, self.get(tag, ())[1:2]) for tag in ("LOGIN-DELAY", "EXPIRE"))
 
 
 def _number(words: tuple[str, ...]) -> int | None:

@@ -440,6 +440,8 @@ def test_how_long_to_wait() -> None:
 TOLERATED = {
     Tolerance.STRAY_SPACES: ("list", b"+OK\r\n1  120\r\n2\t200 \r\n.\r\n", {1: 120, 2: 200}),
     Tolerance.LONG_UNIQUE_ID: ("uidl", b"+OK\r\n1 " + b"x" * 100 + b"\r\n.\r\n", {1: "x" * 100}),
+    Tolerance.NO_UNIQUE_ID: ("uidl", b"+OK\r\n1 a\r\n2\r\n3 \r\n4 d\r\n.\r\n", {1: "a", 4: "d"}),
+    Tolerance.SAME_UNIQUE_ID: ("uidl", b"+OK\r\n1 a\r\n2 a\r\n.\r\n", {1: "a", 2: "a"}),
 }
 
 
@@ -465,6 +467,21 @@ def test_a_tolerance_can_be_switched_off(tolerance: Tolerance) -> None:
     conn.data_to_send()
     conn.receive_data(answer)
     with pytest.raises(RemoteProtocolError, match=tolerance.value):
+        events(conn)
+
+
+def test_a_unique_id_without_number_answers_for_the_message_asked() -> None:
+    conn = logged_in()
+    uid = conn.uidl(2)
+    conn.data_to_send()
+    conn.receive_data(b"+OK abc\r\n")
+    assert events(conn)[1:] == [ToleranceUsed(Tolerance.ID_WITHOUT_NUMBER)]
+    assert uid.result == "abc"
+    conn = logged_in(POP3ClientConfig(tolerances=frozenset()))
+    conn.uidl(2)
+    conn.data_to_send()
+    conn.receive_data(b"+OK abc\r\n")
+    with pytest.raises(RemoteProtocolError, match="without number"):
         events(conn)
 
 
