@@ -122,9 +122,12 @@ class Listener(ListenerBase):
             verdict = self._admission.enter(link.peer)
             self._links.add(link)
         if verdict is Verdict.SERVE:
-            threading.Thread(target=self._attend, args=(link,), daemon=True).start()
-            return
-        if verdict is Verdict.REFUSE and not self._implicit_tls:
+            try:
+                threading.Thread(target=self._attend, args=(link,), daemon=True).start()
+                return
+            except RuntimeError as error:
+                logger.error("there is no thread for a connection: %s", error)
+        if verdict is not Verdict.DROP and not self._implicit_tls:
             link.refuse()
         link.abort()
         self._forget(link)

@@ -138,6 +138,21 @@ def test_a_server_s_threads_end() -> None:
     wait_until(lambda: threading.active_count() == before)
 
 
+def test_a_connection_for_which_there_is_no_thread_is_sent_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    class NoThread(threading.Thread):
+        def start(self) -> None:
+            raise RuntimeError("can't start new thread")
+
+    with serving(Echo()) as listener:
+        with monkeypatch.context() as patch:
+            patch.setattr("mailproto.sync.listener.threading.Thread", NoThread)
+            with Wire.to(listener.port) as wire:
+                assert wire.rest() == b"-shutting down\r\n"
+        wait_until(lambda: listener.connections == 0)
+        _, link = connected(listener.port)
+        link.close()
+
+
 def test_serving_for_ever_ends_when_it_is_closed_elsewhere() -> None:
     listener = Listener(toy.ToyServer, lambda link: link.abort())
     thread = threading.Thread(target=listener.serve_forever)
