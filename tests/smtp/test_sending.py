@@ -146,6 +146,9 @@ def test_a_refused_sender_with_many_recipients(keywords: tuple[str, ...]) -> Non
         (("250|250|550|354", "250 ok"), [(ACCEPTED, ".", 250), (REFUSED, "RCPT", 550)]),
         (("250|450|250|354", "250 ok"), [(DEFERRED, "RCPT", 450), (ACCEPTED, ".", 250)]),
         (("250|251|252|354", "299 fine"), [(ACCEPTED, ".", 299)] * 2),
+        # RFC 5321 section 4.5.3.1.10: 552 to RCPT is what 452 should have been.
+        (("250|250|552 too many|354", "250 ok"), [(ACCEPTED, ".", 250), (DEFERRED, "RCPT", 552)]),
+        (("250|250|250|354", "552 too big"), [(REFUSED, ".", 552)] * 2),
         (("250|250|550|354", "550 spam"), [(REFUSED, ".", 550), (REFUSED, "RCPT", 550)]),
         (("250|250|550|354", "451 later"), [(DEFERRED, ".", 451), (REFUSED, "RCPT", 550)]),
         (("250|250|250|451", "250 reset"), [(DEFERRED, "DATA", 451)] * 2),
@@ -173,6 +176,12 @@ def test_every_mixture_of_replies(
     if "354" in str(answers[0]) and not any(ACCEPTED is entry[0] or entry[1] == "." for entry in expected):
         assert flights[1] == b".\r\n", "a lone dot ends what nobody gets"
     assert conn.idle or conn.closing, "fit for the next message, or for nothing"
+
+
+def test_an_enhanced_code_says_whether_552_is_meant() -> None:
+    conn = client("PIPELINING", "ENHANCEDSTATUSCODES")
+    result, _ = send("250|552 5.2.2 full|552 too many|554", "250 reset", conn=conn)
+    assert [entry[0] for entry in outcomes(result)] == [REFUSED, DEFERRED]
 
 
 @pytest.mark.parametrize("code", [350, 399, 300, 334])

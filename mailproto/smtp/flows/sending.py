@@ -228,14 +228,14 @@ class _Sending:
         for decider in (self.mail, command, *self._carriers):
             reply = decider.reply if decider is not None and decider is not self._end else None
             if decider is not None and reply is not None and not reply.ok:
-                return RecipientResult(address, _outcome(reply), decider.verb, reply, own)
+                return RecipientResult(address, _outcome(reply, decider.verb), decider.verb, reply, own)
         if isinstance(self._error, NotSupportedError | GrammarError):
             return RecipientResult(address, Outcome.REFUSED, "message", None, own)
         if self._end is None:
             return RecipientResult(address, Outcome.DEFERRED, "connection", None, own)
         if final is None:
             return RecipientResult(address, Outcome.UNKNOWN, self._end.verb, None, own)
-        return RecipientResult(address, _outcome(final), self._end.verb, final, own)
+        return RecipientResult(address, _outcome(final, self._end.verb), self._end.verb, final, own)
 
 
 class _DataSending(_Sending):
@@ -315,7 +315,9 @@ def _iterator(pieces: Iterable[bytes] | AsyncIterable[bytes]) -> Iterator[bytes]
     return aiter(pieces) if isinstance(pieces, AsyncIterable) else iter(pieces)
 
 
-def _outcome(reply: Reply) -> Outcome:
+def _outcome(reply: Reply, verb: str) -> Outcome:
     if reply.ok:
         return Outcome.ACCEPTED
+    if verb == "RCPT" and reply.code == 552 and reply.enhanced is None:
+        return Outcome.DEFERRED  # it means too many recipients (RFC 5321 section 4.5.3.1.10)
     return Outcome.REFUSED if reply.permanent else Outcome.DEFERRED
