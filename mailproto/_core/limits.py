@@ -14,8 +14,9 @@ class Limits:
 
     max_line: int = 4096
     """A command line with its CRLF: the 512 of RFC 5321 section 4.5.3.1.4 plus every extension's parameters."""
-    max_reply_line: int = 8192
-    """A reply line a client reads; servers exceed the 512 of the RFC, so this is lenient."""
+    max_reply_line: int = 12288
+    """A reply line a client reads: servers exceed the 512 of the RFC, and a challenge of AUTH may be as long as this
+    (RFC 4954 section 4)."""
     max_reply_lines: int = 128
     """Lines of one reply. More is no reply but an attack on memory."""
     max_sasl_line: int = 12288
