@@ -16,9 +16,10 @@ import smtplib
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from typing import BinaryIO
 
 from mailproto import aio, sync
 from mailproto.smtp import make_submission
@@ -99,8 +100,8 @@ def load(port: int, message: bytes, count: int) -> None:
         replies.close()
 
 
-def _read_reply(replies: socket.SocketIO | object) -> None:
-    while (line := replies.readline())[3:4] == b"-":  # type: ignore[attr-defined]
+def _read_reply(replies: BinaryIO) -> None:
+    while (line := replies.readline())[3:4] == b"-":
         pass
     assert line[:1] in (b"2", b"3"), line
 
@@ -145,7 +146,7 @@ def ours_aio(port: int, message: bytes, count: int) -> None:
 
 def peer_aiosmtplib(port: int, message: bytes, count: int) -> None:
     """Send with aiosmtplib."""
-    import aiosmtplib
+    aiosmtplib = importlib.import_module("aiosmtplib")
 
     async def job() -> None:
         async with aiosmtplib.SMTP(hostname="127.0.0.1", port=port, start_tls=False) as client:
@@ -157,8 +158,8 @@ def peer_aiosmtplib(port: int, message: bytes, count: int) -> None:
 
 def ours_pop3(port: int) -> None:
     """Fetch the maildrop with our blocking client."""
-    arguments = {"tls": sync.TLSPolicy.NONE, "user": "ada", "password": "secret", "allow_plaintext_auth": True}
-    with sync.POP3Client("127.0.0.1", port, **arguments) as pop:  # type: ignore[arg-type]
+    none = sync.TLSPolicy.NONE
+    with sync.POP3Client("127.0.0.1", port, tls=none, user="a", password="b", allow_plaintext_auth=True) as pop:
         for message in pop.messages():
             message.read()
 
@@ -173,7 +174,7 @@ def stdlib_pop3(port: int) -> None:
     pop.quit()
 
 
-def report(title: str, candidates: dict[str, Callable[[], float]], rounds: int) -> None:
+def report(title: str, candidates: Mapping[str, Callable[[], float]], rounds: int) -> None:
     """Print the median cost of each candidate, and how many times the first one's that is."""
     took = interleave(candidates, rounds)
     first = next(iter(took.values()))

@@ -6,13 +6,14 @@ It prints its port, serves until its input ends, and prints the CPU seconds that
 from __future__ import annotations
 
 import asyncio
+import importlib
 import socket
 import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from mailproto import aio, sync
 from mailproto.pop3 import MessageInfo, POP3ServerConfig
@@ -21,6 +22,12 @@ from mailproto.smtp import Envelope, Limits, Rcpt, SMTPServerConfig
 POP3_MESSAGES, POP3_SIZE = 200, 10_000
 _ENDLESS = Limits(max_commands=10**9, max_junk=10**9, max_transactions=10**9)
 _CONFIG = SMTPServerConfig(limits=_ENDLESS, max_message_size=0)
+
+
+class Place(NamedTuple):
+    """Where a server listens."""
+
+    port: int
 
 
 class Sink:
@@ -83,17 +90,16 @@ def aio_pop3() -> AbstractAsyncContextManager[Any]:
 @asynccontextmanager
 async def aiosmtpd() -> AsyncIterator[Any]:
     """Run aiosmtpd with its usual parser and a handler that takes everything."""
-    from aiosmtpd.smtp import SMTP
+    smtp = importlib.import_module("aiosmtpd.smtp")
 
     class Handler:
-        async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802 - its name
+        async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
             return "250 OK"
 
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: SMTP(Handler(), data_size_limit=1 << 30), "127.0.0.1", 0)
-    server.port = server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
+    server = await loop.create_server(lambda: smtp.SMTP(Handler(), data_size_limit=1 << 30), "127.0.0.1", 0)
     try:
-        yield server
+        yield Place(server.sockets[0].getsockname()[1])
     finally:
         server.close()
 
@@ -104,10 +110,7 @@ def canned() -> Iterator[Any]:
     listening = socket.create_server(("127.0.0.1", 0))
     threading.Thread(target=_accept, args=(listening,), daemon=True).start()
 
-    class Place:
-        port = listening.getsockname()[1]
-
-    yield Place()
+    yield Place(listening.getsockname()[1])
     listening.close()
 
 

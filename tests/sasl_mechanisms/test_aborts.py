@@ -80,7 +80,7 @@ def test_broken_off_and_then_a_clean_login(protocol: Protocol, name: str, step: 
     replies = talked.script(f"AUTH {name}", *STEPS[name][:step], response, GOOD)
     refusal = replies[-2]
     assert refusal.startswith(("50", "-ERR"))
-    assert refusal.startswith(protocol.cancelled) is (response == "*")
+    assert refusal.startswith(protocol.cancelled) is (isinstance(response, str) and response == "*")
     assert replies[-1].startswith(protocol.yes)
     assert talked.identity == Identity("ada", "PLAIN")
 
