@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 
-from mailproto.errors import GrammarError
 from mailproto.sasl.base import (
     Challenge,
     ChannelRequest,
@@ -71,8 +70,6 @@ class ExternalServer(External):
         response = initial_response
         if response is None:
             response = yield Challenge(b"")
-        if b"\0" in response:
-            raise GrammarError("NUL in an authorization identity")
         authzid = prepare_authzid(decode_utf8(response))
         channel = yield ChannelRequest()
         if channel.tls is None or not channel.tls.peer_certificate:

@@ -9,7 +9,10 @@ import pytest
 
 from mailproto.errors import AuthenticationError, GrammarError
 from mailproto.sasl import (
+    Auth,
     Authorization,
+    AuthResponse,
+    Challenge,
     Credentials,
     Identity,
     LoginClient,
@@ -143,6 +146,13 @@ def test_the_old_mechanisms_in_full(client: Any, server: Any) -> None:
         converse(client, server, answers, Credentials("ada", "wrong"))
     with pytest.raises(AuthenticationError):
         converse(client, server, no)
+
+
+def test_what_is_said_is_not_shown() -> None:
+    """S23: of events, challenges and questions only the names."""
+    check = PasswordCheck("PLAIN", "ada", "open-sesame")
+    for thing in (Auth("PLAIN", b"open-sesame"), AuthResponse(b"open-sesame"), Challenge(b"open-sesame"), check):
+        assert "sesame" not in repr(thing)
 
 
 def test_credentials_are_neither_shown_nor_stored() -> None:

@@ -10,7 +10,7 @@ import pytest
 from mailproto._core.events import TLSInfo
 from mailproto._core.limits import Limits
 from mailproto._core.policy import TLSPolicy
-from mailproto.errors import AuthenticationError, ConnectionClosedError, GrammarError, Reject
+from mailproto.errors import AuthenticationError, ConnectionClosedError, GrammarError, Reject, RemoteProtocolError
 from mailproto.sasl import (
     CLIENT_MECHANISMS,
     SERVER_MECHANISMS,
@@ -539,3 +539,17 @@ def test_the_limits_of_tries_hold_for_all_mechanisms() -> None:
         assert talked.server.sleeps == [0.5, 1.0]
         assert sum(reply.startswith(protocol.no) for reply in replies) == 2
         assert talked.server.conn.closing
+
+
+@protocols
+def test_a_challenge_may_be_as_long_as_the_rfc_says(protocol: Protocol) -> None:
+    """RFC 4954 section 4: 12,288 octets."""
+    yes = "235 2.7.0 ok" if protocol is SMTP else "+OK"
+    fitting = (12_288 - len(protocol.ask) - 2) // 4 * 3
+    known = {**CLIENT_MECHANISMS, "PLAIN": Echo()}
+    options: dict[str, Any] = {"known_mechanisms": known, "mechanisms": ["PLAIN"]}
+    side = Impostor(protocol, protocol.ask + encode(bytes(fitting)), protocol.ask, yes).meet(**options)
+    assert side.error is None
+    assert encode(bytes(fitting)).encode() in side.said
+    side = Impostor(protocol, protocol.ask + encode(bytes(fitting + 3)), yes).meet(**options)
+    assert isinstance(side.error, RemoteProtocolError)

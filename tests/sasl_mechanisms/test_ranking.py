@@ -138,6 +138,10 @@ def test_nothing_below_the_minimum_is_taken() -> None:
 
 def test_in_clear_only_what_shows_no_secret() -> None:
     assert choose_mechanism(ALL, secure=False, credentials=BOTH).name == "SCRAM-SHA-512"
+    for name in ("CRAM-MD5", "SCRAM-SHA-1"):
+        assert choose_mechanism(ALL, secure=False, credentials=ADA, allowed=["PLAIN", name]).name == name
+    for name in ("EXTERNAL", "ANONYMOUS"):
+        assert choose_mechanism(ALL, secure=False, credentials=NEITHER, allowed=[name]).name == name
     for credentials, offered in ((ADA, ["PLAIN", "LOGIN"]), (TOKEN, ["OAUTHBEARER", "XOAUTH2"])):
         with pytest.raises(AuthenticationError, match="in clear"):
             choose_mechanism(offered, secure=False, credentials=credentials)
