@@ -80,7 +80,9 @@ class Stuffer:
         """Return ``data`` as it goes on the wire."""
         if not data:
             return data
-        stuffed = data.replace(b"\r\n.", b"\r\n..") if b"." in data else data
+        # To look for what is seldom there is faster than to replace it, and base64 does not even have dots.
+        found = b"." in data and b"\r\n." in data
+        stuffed = data.replace(b"\r\n.", b"\r\n..") if found else data
         if data[0] == 0x2E and self._context == b"\r\n":
             stuffed = b"." + stuffed
         elif self._context[-1:] == b"\r" and data[:2] == b"\n.":

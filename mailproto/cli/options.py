@@ -51,7 +51,7 @@ def add_server_options(parser: argparse.ArgumentParser, *, user_required: bool) 
     parser.add_argument("--cafile", metavar="FILE", help="trust the authorities in this PEM file, not the system's")
     parser.add_argument("--user", required=user_required, metavar="NAME", help="log in as this user")
     parser.add_argument(
-        "--password-env", metavar="VAR", help="take the password from this environment variable, and do not ask for it"
+        "--password-env", metavar="VAR", help="take the password from this environment variable, do not ask for it"
     )
     parser.add_argument("--json", action="store_true", help="print the result as one line of JSON")
     parser.add_argument("-v", "--verbose", action="store_true", help="show the conversation on standard error")
