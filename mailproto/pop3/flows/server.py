@@ -84,8 +84,9 @@ def serve(
         yield from begin_session(session, implicit_tls=implicit_tls)
         session.conn.trusted = is_among(session.peer, session.conn.config.trusted_peers)
         yield from service.converse()
-    except ConnectionClosedError:
+    except (ConnectionClosedError, OSError) as error:
         session.conn.data_to_send()  # nobody is there to hear it
+        logger.info("%s: %s", session.peer, error)
     except Exception:
         logger.exception("a session failed")
     except BaseException:

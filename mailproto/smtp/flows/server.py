@@ -105,8 +105,8 @@ def serve(
         yield from begin_session(session, implicit_tls=implicit_tls)
         session.conn.trusted = is_among(session.peer, session.conn.config.trusted_peers)
         yield from service.converse()
-    except ConnectionClosedError:
-        pass
+    except (ConnectionClosedError, OSError) as error:
+        logger.info("%s: %s", session.peer, error)
     except Exception:
         logger.exception("a session failed")
     yield from service.end()
