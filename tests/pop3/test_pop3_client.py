@@ -266,7 +266,7 @@ def test_nonsense_fails_for_good_at_every_cut(command: str, answer: bytes) -> No
         assert conn.data_to_send() == b""
 
 
-@pytest.mark.parametrize("greeting", [b"220 x\r\n", b"* OK imap\r\n", b"+\r\n", b"\r\n", b"+OKAY\r\n", b"x" * 9000])
+@pytest.mark.parametrize("greeting", [b"220 x\r\n", b"* OK imap\r\n", b"+\r\n", b"\r\n", b"+OKAY\r\n", b"x" * 13000])
 def test_a_greeting_that_is_none(greeting: bytes) -> None:
     conn = POP3ClientConnection()
     with pytest.raises(RemoteProtocolError):

@@ -457,6 +457,7 @@ def test_nothing_is_left_to_say_to_who_is_gone() -> None:
 
 def test_a_handshake_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     app = App()
+    caplog.set_level(logging.INFO, "mailproto")
     flow = serve(POP3Session(POP3ServerConnection(SECURE)), app, implicit_tls=True)
     assert next(flow) is Want.START_TLS
     wish = flow.throw(OSError("no TLS"))

@@ -178,6 +178,7 @@ def test_a_range_matches_what_is_narrower(wanted: str, found: str | None) -> Non
 def test_server_refuses_what_is_no_range(argument: bytes) -> None:
     conn = greeted(CONFIG)
     assert isinstance(talk(conn, b"LANG " + argument + b"\r\n"), CommandRejected)
+    assert conn.data_to_send().startswith((b"-ERR Syntax error", b"-ERR Only printable"))
     assert conn.language == "i-default"
 
 
@@ -290,7 +291,7 @@ def test_a_catalogue_may_say_what_it_likes_and_it_is_still_one_line() -> None:
         "message {number} deleted": "{number.__class__} {0} {} {nothing} {number}\r\n+OK {number}",
         "Language changed": "[IN-USE] x",
         "maildrop locked and ready": "[AUTH]",
-        "Send the password": "é" * 600,
+        "Send the password": "x" + "é" * 600,
     }
     conn = greeted(POP3ServerConfig(allow_plaintext_auth=True, languages=(Language("xx", "", words),)))
     talk(conn, b"LANG xx\r\nUSER a\r\nPASS b\r\n")
@@ -298,7 +299,7 @@ def test_a_catalogue_may_say_what_it_likes_and_it_is_still_one_line() -> None:
     talk(conn, b"DELE 1\r\n")
     lines = conn.data_to_send().split(b"\r\n")
     assert lines[0] == b"+OK xx [IN-USE] x"
-    assert lines[1] == b"+OK " + "é".encode() * 253
+    assert lines[1] == b"+OK x" + "é".encode() * 252, "cut at a character"
     assert lines[2] == b"+OK ?AUTH]"
     assert lines[3:] == [b"+OK {number.__class__} {0} {} {nothing} 1??+OK 1", b""]
 

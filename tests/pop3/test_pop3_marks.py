@@ -15,7 +15,7 @@ def test_counts_what_is_not_marked() -> None:
     maildrop = MarkedMaildrop(THREE)
     assert (maildrop.count, maildrop.octets) == (3, 3210)
     maildrop.mark(2)
-    assert (maildrop.count, maildrop.octets, maildrop.marked) == (2, 3010, (2,))
+    assert (maildrop.count, maildrop.octets, maildrop.marked, maildrop.last) == (2, 3010, (2,), 2)
     assert list(maildrop.listed()) == [(1, THREE[0]), (3, THREE[2])]
     maildrop.reset()
     assert (maildrop.count, maildrop.octets, maildrop.marked) == (3, 3210, ())

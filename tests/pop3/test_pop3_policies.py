@@ -347,8 +347,12 @@ def test_nothing_is_marked_in_a_read_only_maildrop() -> None:
 class Reader(App):
     """Shows a maildrop that nobody can change."""
 
+    def __init__(self, mail: MemoryMaildrop) -> None:
+        super().__init__()
+        self.mail = mail
+
     def on_login(self, session: POP3Session) -> Any:
-        return ReadOnly(self.drop).open()
+        return ReadOnly(self.mail).open()
 
 
 def test_a_read_only_snapshot_is_served_as_one() -> None:

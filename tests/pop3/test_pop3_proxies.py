@@ -240,6 +240,7 @@ def test_behind_xclient_the_session_begins_again() -> None:
     assert isinstance(talk(conn, b"USER eve\r\nXCLIENT PORT=1\r\nPASS x\r\n"), XClient)
     conn.accept()
     assert (conn.auth_failures, conn.utf8) == (0, False)
+    assert b"[XCLIENT]" not in conn.data_to_send().partition(b"\r\n")[2]
     assert isinstance(conn.next_event(), CommandRejected), "the name was the proxy's"
 
 
@@ -248,7 +249,9 @@ def test_not_after_login() -> None:
     conn.next_event()
     conn.accept()
     talk(conn, b"USER ada\r\nPASS x\r\n")
-    conn.accept(maildrop=[])
+    conn.data_to_send()
+    conn.accept("welcome", maildrop=[])
+    assert conn.data_to_send() == b"+OK welcome\r\n", "only the greeting offers XCLIENT"
     talk(conn, b"CAPA\r\n")
     assert b"\r\nXCLIENT" not in conn.data_to_send()
     assert isinstance(talk(conn, TOLD), CommandRejected)
@@ -288,16 +291,30 @@ def client(greeting: bytes = b"+OK [XCLIENT] Dovecot ready.\r\n") -> POP3ClientC
     return conn
 
 
+def known(conn: POP3ClientConnection) -> tuple[bool, ...]:
+    return conn.capabilities is not None, conn.utf8_mode, conn.language == "de"
+
+
 def test_client_forgets_what_it_knew_for_itself() -> None:
     conn = client()
     conn.capabilities = Capabilities({"UTF8": ()})
+    conn.utf8()
+    conn.data_to_send()
+    conn.receive_data(b"+OK\r\n")
+    conn.next_event()
+    conn.lang("de")
+    conn.data_to_send()
+    conn.receive_data(b"+OK de\r\n")
+    conn.next_event()
+    assert known(conn) == (True, True, True)
     conn.xclient({"PORT": "1"})
     conn.data_to_send()
     with pytest.raises(LocalProtocolError, match="behind XCLIENT"):
         conn.capa()
     conn.receive_data(b"+OK\r\n")
     conn.next_event()
-    assert conn.capabilities is None
+    assert not any(known(conn))
+    conn.stls()
 
 
 def test_client_does_not_speak_for_others_to_who_does_not_ask_for_it() -> None:

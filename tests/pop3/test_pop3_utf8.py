@@ -273,7 +273,7 @@ def session(
     )
     conn = POP3ClientConnection()
     ours = Runner(conn, fetch_first(conn, options))
-    run_pair(ours, runner(Worldly(), config, implicit_tls=False), lambda data: [data[:3], data[3:]])
+    ours.output = run_pair(ours, runner(Worldly(), config, implicit_tls=False), lambda data: [data[:3], data[3:]])[0]
     return ours
 
 
@@ -292,6 +292,7 @@ def test_client_without_it_is_told_why() -> None:
         assert isinstance(ours.error, ResponseError)
         assert ours.error.response.code == ResponseCode.UTF8
         assert not ours.error.temporary
+        assert b"UTF8" not in ours.output
 
 
 def test_a_name_beyond_ascii_is_not_sent_where_it_is_not_taken() -> None:
@@ -304,6 +305,17 @@ def test_a_name_beyond_ascii_is_not_sent_where_it_is_not_taken() -> None:
         mechanisms=None,
     )
     assert ours.error is None, "SASL has its own rules"
+
+
+def test_a_password_beyond_ascii_is_sent_where_it_is_taken() -> None:
+    options = SessionOptions(tls=TLSPolicy.IMPLICIT, credentials=Credentials("ada", "grün"), mechanisms=())
+    for taken, expected in ((True, AuthenticationError), (False, GrammarError)):
+        app = Worldly()
+        conn = POP3ClientConnection()
+        ours = Runner(conn, open_session(conn, options))
+        run_pair(ours, runner(app, POP3ServerConfig(utf8_user=taken)))
+        assert isinstance(ours.error, expected)
+        assert [check.password for check in app.asked] == ["grün"] * taken
 
 
 def test_both_forget_the_mode_with_the_handshake() -> None:
