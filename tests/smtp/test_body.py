@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mailproto.errors import LocalProtocolError
 from mailproto.smtp import (
     BareNewlines,
     ConnectionClosed,
@@ -19,6 +20,7 @@ from mailproto.smtp import (
     MessageAborted,
     MessageChunk,
     MessageEnd,
+    Reply,
     ServerState,
 )
 from tests.helpers import THOROUGH, Talk, accept_all, cut_at, every_cut, talk
@@ -500,6 +502,45 @@ def test_a_reply_for_each_recipient() -> None:
     result = talk(conn, [b"DATA\r\nx\r\n.\r\n"], policy)
     assert result.replies == [b"354", b"250", b"250"]
     assert talk(conn, [b"DATA\r\n"]).replies == [b"503"]
+
+
+def test_each_recipient_may_have_another_reply() -> None:
+    """RFC 2033 section 4.2: in the order of the accepted recipients, and exactly so many."""
+    verdicts = (Reply.build(250, "for a", "2.1.5"), Reply.build(452, "full", "4.2.2"))
+
+    def policy(conn: Any, event: object) -> None:
+        if not isinstance(event, MessageEnd):
+            refuse_c(conn, event)
+            return
+        for wrong in (verdicts[:1], (*verdicts, verdicts[0]), (verdicts[0], Reply(354, "x")), ()):
+            with pytest.raises(LocalProtocolError):
+                conn.reply_each(wrong)
+            assert conn.pending is event
+        conn.reply_each(verdicts)
+        with pytest.raises(LocalProtocolError):
+            conn.reply_each(verdicts)
+
+    conn = greeted_lmtp()
+    wire = MAIL + b"RCPT TO:<a@b>\r\nRCPT TO:<c@d>\r\nRCPT TO:<e@f>\r\nDATA\r\nx\r\n.\r\nNOOP\r\n"
+    result = talk(conn, [wire], policy)
+    assert result.output.endswith(b"250 2.1.5 for a\r\n452 4.2.2 full\r\n250 2.0.0 OK\r\n")
+    assert result.replies == [b"250", b"250", b"550", b"250", b"354", b"250", b"452", b"250"]
+
+
+def test_each_recipient_has_one_reply_only_in_lmtp() -> None:
+    conn = in_data()
+    conn.receive_data(b".\r\n")
+    conn.next_event()
+    with pytest.raises(LocalProtocolError):
+        conn.reply_each([Reply(250, "x")])
+    conn.accept()
+    assert conn.data_to_send()[:3] == b"250"
+
+
+def test_a_message_that_the_connection_refuses_has_its_replies_too() -> None:
+    conn = greeted_lmtp()
+    talk(conn, [MAIL + b"RCPT TO:<a@b>\r\nRCPT TO:<e@f>\r\nDATA\r\n"])
+    assert talk(conn, [b"a\nb\r\n.\r\nNOOP\r\n"]).replies == [b"550", b"550", b"250"]
 
 
 def refuse_c(conn: Any, event: Any) -> None:

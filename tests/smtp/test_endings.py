@@ -289,6 +289,15 @@ def test_nothing_can_be_answered_twice() -> None:
     assert conn.data_to_send() == b"250 2.1.0 Sender OK\r\n"
 
 
+@pytest.mark.parametrize("code", [400, 499, 500, 599])
+def test_no_is_no_by_any_number(code: int) -> None:
+    conn = greeted()
+    result = talk(conn, [MAIL], lambda conn, _: conn.reject(code))
+    assert result.replies == [b"%d" % code]
+    assert conn.envelope is None
+    assert talk(conn, [RCPT]).replies == [b"503"]
+
+
 @pytest.mark.parametrize("code", [199, 220, 600, 350])
 def test_an_answer_of_another_class_is_none(code: int) -> None:
     conn = in_transaction()

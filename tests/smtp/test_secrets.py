@@ -11,8 +11,9 @@ import pytest
 from mailproto._core.policy import TLSPolicy
 from mailproto.errors import MailProtoError
 from mailproto.sasl import Credentials
-from mailproto.smtp import SMTPClientConnection, SMTPServerConfig, SMTPServerConnection
-from mailproto.smtp.flows.client import SessionOptions, open_session
+from mailproto.smtp import SMTPClientConnection, SMTPServerConfig, SMTPServerConnection, make_submission
+from mailproto.smtp.flows.client import SessionOptions, open_session, quit_session
+from mailproto.smtp.flows.sending import send_message
 from mailproto.smtp.flows.server import SMTPSession, serve
 from mailproto.transcript import Transcript
 from tests.helpers import talk
@@ -170,3 +171,42 @@ def test_no_exception_carries_it(credentials: Credentials) -> None:
     while error is not None:
         assert not shows_the_secret(f"{error} {error!r} {error.args}")
         error = error.__cause__
+
+
+def test_a_transcript_is_what_was_said() -> None:
+    """Line by line, on both sides the same."""
+    server_conn = SMTPServerConnection(SMTPServerConfig(hostname="mx.example.org", extensions=()))
+    conn = SMTPClientConnection()
+    ours, theirs = Transcript(), Transcript()
+    conn.trace, server_conn.trace = ours, theirs
+
+    class Inbox:
+        def on_rcpt(self, session: SMTPSession, rcpt: Any) -> None:
+            """Take it."""
+
+        def on_message(self, session: SMTPSession, envelope: Any) -> str:
+            return "in two\nlines"
+
+    server = serving(Driver(server_conn, serve(SMTPSession(server_conn), Inbox())))
+    converse(conn, open_session(conn, SessionOptions(tls=TLSPolicy.NONE)), server)
+    converse(conn, send_message(conn, make_submission(b"x\r\n", "a@b", "c@d")), server)
+    converse(conn, quit_session(conn), server)
+    expected = [
+        "S: 220 mx.example.org ESMTP",
+        "C: EHLO [127.0.0.1]",
+        "S: 250 mx.example.org",
+        "C: MAIL FROM:<a@b>",
+        "S: 250 Sender OK",
+        "C: RCPT TO:<c@d>",
+        "S: 250 Recipient OK",
+        "C: DATA",
+        "S: 354 Go ahead, end with a dot on a line by itself",
+        "C: <message of 3 octets>",
+        "S: 250-in two",
+        "S: 250 lines",
+        "C: QUIT",
+        "S: 221 Bye",
+    ]
+    assert theirs.lines == expected
+    expected[9] = "C: <end of message>"
+    assert ours.lines == expected
