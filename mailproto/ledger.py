@@ -1,14 +1,16 @@
-"""A ledger of what was fetched, in a file: `mailproto.pop3.flows.keep.Ledger` over SQLite."""
+"""Fetch and keep, on disk: the ledger in SQLite, and the Maildir in which every message is found once."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
+from mailproto.maildrop import Maildir
 from mailproto.pop3.flows.keep import Note
 
 _SCHEMA = """
@@ -84,3 +86,26 @@ class SQLiteLedger:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+class MaildirStore:
+    """Stores what `fetch_and_keep` fetches in a Maildir, each message once, under a name that its note decides.
+
+    Args:
+        maildir: where.
+        account: as in `SQLiteLedger`; messages of several accounts may go to one Maildir.
+    """
+
+    def __init__(self, maildir: Maildir, account: str) -> None:
+        self._maildir = maildir
+        self._account = account
+        # Readers may have moved a message since, so that to deliver it again would not replace it.
+        self._there = {path.name.partition(",")[0] for path in maildir.path.glob("[cn]*/*.F*.mailproto,*")}
+
+    def __call__(self, note: Note, content: Iterable[bytes]) -> None:
+        """Store a message, unless it is there already."""
+        digest = hashlib.sha256(f"{self._account}\n{note.key}".encode()).hexdigest()[:40]
+        name = f"{int(note.first_seen)}.F{digest}.mailproto"
+        if name not in self._there:
+            self._maildir.deliver(content, name=name)
+            self._there.add(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Self, Unpack
 
@@ -16,6 +17,7 @@ from mailproto.aio.server import Events, Server
 from mailproto.pop3.config import POP3ServerConfig
 from mailproto.pop3.flows.client import MessageListing, listing, log_in, request
 from mailproto.pop3.flows.fetch import Fetch
+from mailproto.pop3.flows.keep import KeepPolicy, KeepReport, Ledger, Store, fetch_and_keep
 from mailproto.pop3.flows.server import POP3Session
 from mailproto.pop3.listing import Stat
 from mailproto.sasl.base import CredentialsSource, ServerMechanisms
@@ -64,6 +66,25 @@ class POP3Client(POP3ClientBase, Client):
     async def noop(self) -> None:
         """Do nothing, and see whether the server is still there."""
         await self._do(ask(self.conn, request, self.conn.noop))
+
+    async def fetch_new(
+        self,
+        ledger: Ledger,
+        store: Store,
+        policy: KeepPolicy | None = None,
+        *,
+        report: KeepReport | None = None,
+    ) -> KeepReport:
+        """Fetch what is new by the ledger, store it, and mark for deletion what the policy says.
+
+        Args:
+            ledger: what was fetched before, see `mailproto.ledger.SQLiteLedger`.
+            store: stores a message and returns when it is safe; see `mailproto.pop3.flows.keep.Store`.
+            policy: None fetches everything new and leaves it on the server.
+            report: is filled in as things happen, so that it tells what was done even if this raises.
+        """
+        policy = policy if policy is not None else KeepPolicy()
+        return await self._do(fetch_and_keep(self.conn, ledger, store, policy, now=time.time(), report=report))
 
     async def log_in(
         self, user: str | None = None, password: str | None = None, *, credentials: CredentialsSource | None = None

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import sqlite3
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
 from typing import Any
 
 from mailproto import sync
 from mailproto.cli.options import Progress, add_server_options, client_arguments, complain, print_json
 from mailproto.errors import MailProtoError
+from mailproto.ledger import MaildirStore, SQLiteLedger
 from mailproto.maildrop import Maildir
+from mailproto.pop3.flows.keep import KeepPolicy, KeepReport
 from mailproto.transcript import Transcript
 
 Store = Callable[[Iterable[bytes]], object]
@@ -28,16 +32,25 @@ def add_parser(commands: Any) -> None:
         help="store the messages in this Maildir; without it they go to standard output, or with --json nowhere, "
         "and then they stay on the server",
     )
+    kept = parser.add_argument_group("fetch only what is new (with --maildir)")
+    kept.add_argument("--ledger", metavar="FILE", help="remember in this file what was fetched")
+    kept.add_argument("--delete-after", type=float, metavar="DAYS", help="delete what was fetched so long ago")
+    kept.add_argument("--max-size", type=int, metavar="BYTES", help="leave larger messages on the server")
+    kept.add_argument("--limit", type=int, metavar="N", help="fetch so many messages at most")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Fetch; the exit status is 0 only if everything was fetched, and deleted where that was wanted."""
+    if options.ledger is None and (options.delete_after, options.max_size, options.limit) != (None, None, None):
+        raise SystemExit("--delete-after, --max-size and --limit go with --ledger")
+    if options.ledger is not None and options.maildir is None:
+        raise SystemExit("--ledger goes with --maildir")
     fetched: list[dict[str, Any]] = []
     error: Exception | None = None
     try:
-        _fetch(options, fetched)
-    except (MailProtoError, OSError) as raised:
+        (_fetch if options.ledger is None else _fetch_new)(options, fetched)
+    except (MailProtoError, OSError, sqlite3.Error) as raised:
         error = raised
     if options.json:
         failure = type(error).__name__ if error is not None else None
@@ -49,10 +62,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _fetch(options: argparse.Namespace, fetched: list[dict[str, Any]]) -> None:
     store, safe = _store(options)
-    client = sync.POP3Client(**client_arguments(options))
-    if options.verbose:
-        client.conn.trace = Transcript(complain)
-    with client as pop:
+    with _client(options) as pop:
         listing = pop.listing()
         progress = Progress("fetched", sum(message.size for message in listing))
         for message in pop.messages(listing):
@@ -65,6 +75,34 @@ def _fetch(options: argparse.Namespace, fetched: list[dict[str, Any]]) -> None:
                 message.delete()
             progress.show(sum(entry["size"] for entry in fetched))
         progress.end()
+
+
+def _fetch_new(options: argparse.Namespace, fetched: list[dict[str, Any]]) -> None:
+    account = f"{options.user}@{options.server.host}"
+    policy = KeepPolicy(
+        keep=options.keep or options.delete_after is not None,
+        delete_after=None if options.delete_after is None else options.delete_after * 86400,
+        max_size=options.max_size,
+        limit=options.limit,
+    )
+    report = KeepReport()
+    store = MaildirStore(Maildir(options.maildir), account)
+    try:
+        with SQLiteLedger(options.ledger, account) as ledger, _client(options) as pop:
+            pop.fetch_new(ledger, store, policy, report=report)
+    finally:
+        fetched += map(asdict, report.fetched)
+    for refusal in report.refused:
+        complain(f"not fetched: {refusal}")
+    for message in report.too_big:
+        complain(f"left on the server: message {message.number} has {message.size} octets")
+
+
+def _client(options: argparse.Namespace) -> sync.POP3Client:
+    client = sync.POP3Client(**client_arguments(options))
+    if options.verbose:
+        client.conn.trace = Transcript(complain)
+    return client
 
 
 def _store(options: argparse.Namespace) -> tuple[Store, bool]:

@@ -47,11 +47,15 @@ class Maildir:
     def __repr__(self) -> str:
         return f"Maildir({str(self.path)!r})"
 
-    def deliver(self, content: Iterable[bytes]) -> str:
+    def deliver(self, content: Iterable[bytes], *, name: str | None = None) -> str:
         """Store a message, and return its unique-id when the file and its directory entry are on disk.
 
         ``content`` comes in pieces cut anywhere, its lines ending in CRLF. A bare CR or LF becomes CRLF; every
         other octet comes back as it was given.
+
+        Args:
+            name: what the file's name is to begin with, and no other message's ever has, in place of a name that is
+                made here. The same message delivered again under it takes the place of the first, if that is new.
 
         Raises:
             OSError: nothing was stored.
@@ -59,7 +63,7 @@ class Maildir:
         base = new_base()
         draft = self.path / "tmp" / base
         with write_durably(draft) as file:
-            base += _store(content, file)
+            base = (base if name is None else name) + _store(content, file)
         placed = draft
         try:
             placed = draft.rename(self.path / "new" / base)

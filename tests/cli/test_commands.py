@@ -131,6 +131,27 @@ def test_without_json_fetched_mail_goes_to_standard_output(message_file: Path) -
         assert again.stdout == b"", "it was written, and so deleted"
 
 
+def test_with_a_ledger_only_what_is_new_is_fetched(
+    tmp_path: Path, message_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PW", "y")
+    with serving() as server:
+        smtp, pop3 = (f"127.0.0.1:{server.ports[name]}" for name in ("smtp", "pop3"))
+        sending = ["send", "--server", smtp, "--from", "", "--to", "a@b.example", str(message_file)]
+        fetching = ["fetch", "--server", pop3, "--tls", "none", "--user", "x", "--password-env", "PW"]
+        fetching += ["--maildir", str(tmp_path / "in"), "--ledger", str(tmp_path / "ledger")]
+        counts = []
+        for options in ((), ("--keep",), ("--limit", "0"), ("--max-size", "10"), ("--delete-after", "0")):
+            assert main(sending) == 0
+            capsys.readouterr()
+            status, result = run_json(capsys, *fetching, *(options or ("--keep",)))
+            assert (status, result["error"]) == (0, None)
+            counts.append(len(result["messages"]))
+        assert counts == [1, 1, 0, 0, 3]
+        assert run_json(capsys, *fetching[:9])[1]["messages"] == [], "all are deleted at last"
+    assert [path.read_bytes() for path in (tmp_path / "in").glob("new/*")] == [MESSAGE] * 5
+
+
 def test_json_alone_deletes_nothing(
     message_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -240,6 +261,8 @@ def test_places(text: str, place: HostPort) -> None:
         ["serve", "--pop3s", "127.0.0.1:0"],
         ["send", "--server", "x", "--from", "a@b.example", "message.eml"],
         ["fetch", "--server", "x", "--user", "ada", "--password-env", "NO_SUCH_VARIABLE"],
+        ["fetch", "--server", "x", "--user", "ada", "--limit", "3"],
+        ["fetch", "--server", "x", "--user", "ada", "--ledger", "file"],
         ["send", "--server", "x", "--tls", "maybe", "--from", "", "--to", "a@b.example", "message.eml"],
         [],
     ],

@@ -101,7 +101,8 @@ def fetch_and_keep(
 ) -> Flow[KeepReport]:
     """Fetch what is new in the maildrop, store it, and mark for deletion what the policy says.
 
-    Deletions take effect at QUIT, which is left to the caller; so is `forget_vanished`, which comes behind it.
+    Deletions take effect at QUIT, which is left to the caller. Notes of messages that are gone from the server are
+    dropped, for it may use their unique-ids again (RFC 1957).
 
     A server that has no unique-ids, or gives the same to two messages, is taken by the content: such messages are
     fetched each time, and stored only if their content is new.
@@ -113,15 +114,6 @@ def fetch_and_keep(
     job = _Job(conn, ledger, store, policy, now, report if report is not None else KeepReport())
     yield from job.run()
     return job.report
-
-
-def forget_vanished(ledger: Ledger, listed: Iterable[MessageListing]) -> Flow[None]:
-    """Drop the notes of messages that are no longer on the server, so that it may use their unique-ids again."""
-    there = {message.uid for message in listed}
-    notes = yield Call(ledger.read)
-    gone = [key for key, note in notes.items() if key not in there and note.stored and not key.startswith(_CONTENT)]
-    if gone:
-        yield Call(ledger.forget, (gone,))
 
 
 _CONTENT = "sha256:"  # begins the key of a message without a unique-id; a unique-id could look so, and would be one
@@ -164,6 +156,13 @@ class _Job:
             if message.number not in self.report.deleted and self._is_due(message.uid):
                 yield from delete(self._conn, message.number)
                 self.report.deleted.append(message.number)
+        yield from self._forget_vanished({message.uid for message in listed})
+
+    def _forget_vanished(self, there: set[str | None]) -> Flow[None]:
+        """Drop the notes of what is gone, unless all is gone: that is more often a server's mishap than the truth."""
+        gone = [key for key in self._notes if key not in there and not key.startswith(_CONTENT)]
+        if there and gone:
+            yield Call(self._ledger.forget, (gone,))
 
     def _wanted(self, listed: Iterable[MessageListing]) -> Iterator[MessageListing]:
         """Yield the messages to fetch."""
