@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from io import FileIO
 from pathlib import Path
 from typing import TypeVar
@@ -75,15 +75,17 @@ class MessageFiles:
     def remove(self, bases: Iterable[str]) -> dict[str, OSError]:
         """Remove messages for good, and return those that are still there, each with the reason.
 
-        One listing serves all that were moved meanwhile. What is not found again counts as removed.
+        One listing serves all that were moved meanwhile. What is not found again counts as removed. As long as
+        listing anew gets on, it is done, however busy the others are.
         """
         outcome = {base: self._unlink(base) for base in bases}
-        for _ in range(_ATTEMPTS - 1):
-            missing = [base for base, error in outcome.items() if isinstance(error, FileNotFoundError)]
-            if not missing:
-                break
+        missing = _moved(outcome)
+        in_vain = 0
+        while missing and in_vain < _ATTEMPTS:
             self._scan()
             outcome |= {base: self._unlink(base) if base in self._names else None for base in missing}
+            before, missing = len(missing), _moved(outcome)
+            in_vain = in_vain + 1 if len(missing) == before else 0
         for folder in ("new", "cur"):
             fsync_directory(self._root / folder)
         return {base: error for base, error in outcome.items() if error}
@@ -109,3 +111,8 @@ class MessageFiles:
                 target = self._root / "cur" / (name if ":" in name else f"{name}:2,")
                 with contextlib.suppress(OSError):
                     (self._root / "new" / name).rename(target)
+
+
+def _moved(outcome: Mapping[str, OSError | None]) -> list[str]:
+    """Return the bases whose files were not where they had been seen."""
+    return [base for base, error in outcome.items() if isinstance(error, FileNotFoundError)]
