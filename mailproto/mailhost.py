@@ -24,6 +24,8 @@ from mailproto.smtp.events import Envelope, Rcpt
 
 NOT_LOCAL = Reject(550, "Relaying denied", "5.7.1")
 
+_STORED = "mailhost.stored"  # the users who have the message under way, among what a session keeps
+
 Delivered = Callable[[str, Envelope], None]
 
 
@@ -65,14 +67,24 @@ class MailHost:
         if self._user_of(rcpt.address) is None:
             raise NOT_LOCAL
 
-    def on_message(self, _: Session[Any], envelope: Envelope) -> None:
+    def on_message(self, session: Session[Any], envelope: Envelope) -> None:
         """Store the message for each recipient, once a user. It is on disk when this returns."""
-        users = dict.fromkeys(map(self._user_of, envelope.forward_paths))
-        for user in users:
-            if user is not None:
-                self._drops[user].deliver(envelope)
-                if self._delivered is not None:
-                    self._delivered(user, envelope)
+        session.state[_STORED] = set()
+        if not session.conn.config.lmtp:
+            for rcpt in envelope.recipients:
+                self.on_delivery(session, envelope, rcpt)
+
+    def on_delivery(self, session: Session[Any], envelope: Envelope, rcpt: Rcpt) -> None:
+        """Store the message for one recipient, unless it is stored for that user already."""
+        user = self._user_of(rcpt.address)
+        if user is None:
+            raise NOT_LOCAL
+        stored = session.state[_STORED]
+        if user not in stored:
+            self._drops[user].deliver(envelope)
+            stored.add(user)
+            if self._delivered is not None:
+                self._delivered(user, envelope)
 
     # POP3.
 

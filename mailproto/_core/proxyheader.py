@@ -65,6 +65,11 @@ class ProxyHeader:
     tlvs: tuple[tuple[int, bytes], ...] = ()
     local: bool = False
 
+    @property
+    def over_ip(self) -> bool:
+        """Whether source and destination are IP addresses."""
+        return self.family not in (Family.UNKNOWN, *_UNIX)
+
     def encode(self, version: int = 2) -> bytes:
         """Return the header as it goes on the wire.
 

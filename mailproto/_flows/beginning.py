@@ -1,4 +1,4 @@
-"""How a server's connection begins, before the protocol: the load balancer's word, and implicit TLS."""
+"""How a server's connection begins, before the protocol: the load balancer's word, whom to trust, implicit TLS."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ def begin_session(session: Session[Any], *, implicit_tls: bool) -> Flow[None]:
     """
     if session.conn.config.proxies:
         yield from _meet_proxy(session, implicit_tls)
+    session.conn.trusted = is_among(session.peer, session.conn.config.trusted_peers)
     if implicit_tls:
         yield Want.START_TLS
 
@@ -31,4 +32,5 @@ def _meet_proxy(session: Session[Any], implicit_tls: bool) -> Flow[None]:
         yield Want.READ
     if conn.proxy_header is None:
         raise ConnectionClosedError("the load balancer did not tell who the client is")
-    session.peer = conn.proxy_header.source or session.transport_peer
+    if conn.proxy_header.over_ip:
+        session.peer, session.local = conn.proxy_header.source, conn.proxy_header.destination

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Generic, TypeVar
 
+from mailproto._core.attributes import Attributes
 from mailproto._core.events import TLSInfo
 from mailproto._core.server import ServerConnection
 from mailproto.sasl.base import Identity
@@ -19,6 +20,7 @@ class Session(Generic[ConnT]):
         peer: the address of the client: an IP address, or ``""`` on a unix socket. A trusted proxy may have told it;
             `transport_peer` is then the proxy's own.
         local: the address the client reached.
+        attributes: what a trusted peer has said of the client with XCLIENT.
         state: the application's own, for whatever it wants to keep from hook to hook.
     """
 
@@ -26,11 +28,18 @@ class Session(Generic[ConnT]):
         self.conn = conn
         self.peer = self.transport_peer = peer
         self.local = local
+        self.attributes: Attributes = {}
         self.state: dict[str, Any] = {}
         self.accept = conn.accept
         self.reject = conn.reject
         self.challenge = conn.challenge
         self._identity: Identity | None = None
+
+    def speak_for(self, attributes: Attributes) -> None:
+        """Take a trusted peer's word (XCLIENT) for who the client is. What it does not say again stays as it was."""
+        self.attributes = {**self.attributes, **attributes}
+        self.peer = attributes.get("ADDR") or self.peer
+        self.local = attributes.get("DESTADDR") or self.local
 
     @property
     def tls(self) -> TLSInfo | None:

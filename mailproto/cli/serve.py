@@ -36,15 +36,18 @@ class Role(NamedTuple):
     pop3: bool = False
     submission: bool = False
     implicit_tls: bool = False
+    lmtp: bool = False
 
 
 ROLES = (
     Role("smtp"),
     Role("submission", submission=True),
     Role("smtps", submission=True, implicit_tls=True),
+    Role("lmtp", lmtp=True),
     Role("pop3", pop3=True),
     Role("pop3s", pop3=True, implicit_tls=True),
 )
+_SMTP_PORT = 25
 _DEFAULT_LISTENERS = {"smtp": HostPort("127.0.0.1", 8025), "pop3": HostPort("127.0.0.1", 8110)}
 
 
@@ -99,7 +102,7 @@ async def _serve(options: argparse.Namespace) -> None:
         options.domain,
         delivered=_print_message if options.print else None,
     )
-    handler = aio.InThreads(host, "on_message", "on_login")
+    handler = aio.InThreads(host, "on_message", "on_delivery", "on_login")
     context = _tls_context(options)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -123,6 +126,8 @@ def _make_server(
 ) -> Any:
     if role.implicit_tls and context is None:
         raise SystemExit(f"--{role.name} needs --tls-cert")
+    if role.lmtp and place.port == _SMTP_PORT:
+        raise SystemExit(f"LMTP must not be spoken on port {_SMTP_PORT} (RFC 2033 section 5)")
     # A host without users has no passwords that could be listened to.
     in_clear = options.allow_plaintext_auth or not options.user
     config: SMTPServerConfig | POP3ServerConfig
@@ -136,6 +141,7 @@ def _make_server(
             allow_plaintext_auth=in_clear,
             require_auth=role.submission,
             require_tls=role.submission and not in_clear,
+            lmtp=role.lmtp,
         )
         make = aio.SMTPServer
     return make(

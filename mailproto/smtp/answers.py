@@ -23,6 +23,7 @@ from mailproto.smtp.config import SMTPServerConfig
 from mailproto.smtp.events import (
     Connected,
     Data,
+    Delivery,
     Envelope,
     Etrn,
     Expn,
@@ -61,6 +62,7 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
         self._body: BodyReader | None = None
         self._chunks = ChunkSource()
         self._draining = False
+        self._delivered = 0  # recipients of a message in LMTP that have been answered
         self._mail_refused = False  # and since then nothing was said but what hangs on it
 
     @property
@@ -125,6 +127,18 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
         self._take_pending()
         self._finish_message(each)
 
+    def ask_each(self) -> None:
+        """Answer a pending `MessageEnd` in LMTP by and by: a `Delivery` for each accepted recipient comes next.
+
+        Raises:
+            LocalProtocolError: that is not what is pending.
+        """
+        if not self.config.lmtp or not isinstance(self._pending, MessageEnd):
+            raise LocalProtocolError("only a message in LMTP has a reply for each recipient")
+        self._take_pending()
+        self._delivered = 0
+        self._mode = self._read_delivery
+
     def challenge(self, data: bytes) -> None:
         """Answer a pending `Auth` or `AuthResponse` with 334; the response will be the next event.
 
@@ -167,6 +181,10 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
         """Read a piece of a message."""
         raise NotImplementedError
 
+    def _read_delivery(self) -> ServerStep:
+        """Read nothing, but ask for the next recipient of a message."""
+        raise NotImplementedError
+
     # What follows from an answer.
 
     def _usual(self, table: dict[type, Reply]) -> Reply:
@@ -201,9 +219,7 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
         self.extended = event.extended
         first = f"{self.config.hostname} {reply.text}" if reply.text else self.config.hostname
         self._offer = Offer(self.config)
-        standing = Standing(
-            self.config, self.tls is not None, self.authenticated, self.trusted, self.auth_mechanisms
-        )
+        standing = Standing(self.config, self.tls is not None, self.authenticated, self.trusted, self.auth_mechanisms)
         offered = self._offer.make(standing) if event.extended else []
         self._say(Reply(reply.code, "\n".join((first, *offered))))
 
@@ -246,6 +262,14 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
 
     def _answered_message(self, _: ServerEvent, reply: Reply, __: bool) -> None:
         self._finish_message((reply,) * self._final_replies())
+
+    def _answered_delivery(self, _: ServerEvent, reply: Reply, __: bool) -> None:
+        self._delivered += 1
+        if self._delivered == self._final_replies():
+            self._mode = self._read_command
+            self._finish_message((reply,))
+        else:
+            self._say(reply)
 
     def _answered_query(self, event: ServerEvent, reply: Reply, _: bool) -> None:
         if not isinstance(event, Vrfy | Expn) or reply.text.isascii():
@@ -359,6 +383,7 @@ _ANSWERED: dict[type, Callable[[AnsweringConnection, ServerEvent, Reply, bool], 
     Rcpt: AnsweringConnection._answered_rcpt,
     Data: AnsweringConnection._answered_data,
     MessageEnd: AnsweringConnection._answered_message,
+    Delivery: AnsweringConnection._answered_delivery,
     Vrfy: AnsweringConnection._answered_query,
     Expn: AnsweringConnection._answered_query,
     Etrn: AnsweringConnection._answered_query,

@@ -101,6 +101,18 @@ class MessageEnd:
 
 
 @dataclass(slots=True)
+class Delivery:
+    """In LMTP, one recipient of a message that has come, to be answered alone (RFC 2033 section 4.2).
+
+    Comes for each recipient in turn, if ``ask_each`` was the answer to `MessageEnd`. Accepting it means that the
+    message is safe for this recipient.
+    """
+
+    recipient: Rcpt
+    envelope: Envelope = field(repr=False)
+
+
+@dataclass(slots=True)
 class Vrfy:
     """VRFY. Accept: 252, which says nothing; reject: 502. Answer with 250 or 550 only to whom you trust.
 
@@ -130,7 +142,8 @@ class Etrn:
 class XClient:
     """XCLIENT: a trusted proxy says whom it speaks for. Accept: 220, and the session begins again, as that client's.
 
-    Comes only from a peer that the server trusts, see ``trusted`` of `SMTPServerConnection`.
+    Comes only from a peer that the server trusts, see ``trusted`` of `SMTPServerConnection`. The session has yet to
+    be told, with its ``speak_for``; hooks find that done. A ``LOGIN`` is the peer's word and no authentication.
     """
 
     attributes: Attributes
@@ -184,6 +197,7 @@ ServerEvent: TypeAlias = (
     | Data
     | MessageChunk
     | MessageEnd
+    | Delivery
     | Vrfy
     | Expn
     | Etrn
@@ -250,6 +264,7 @@ __all__ = [
     "Connected",
     "ConnectionClosed",
     "Data",
+    "Delivery",
     "Envelope",
     "Etrn",
     "Expn",

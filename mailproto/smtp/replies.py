@@ -7,6 +7,7 @@ from mailproto.sasl.base import Auth, AuthResponse
 from mailproto.smtp.events import (
     Connected,
     Data,
+    Delivery,
     Etrn,
     Expn,
     Hello,
@@ -90,6 +91,7 @@ ACCEPTED: dict[type, Reply] = {
     Rcpt: Reply.build(250, "Recipient OK", "2.1.5"),
     Data: READY_FOR_DATA,
     MessageEnd: Reply.build(250, "Message accepted", "2.0.0"),
+    Delivery: Reply.build(250, "Message delivered", "2.0.0"),
     Vrfy: Reply.build(252, "Cannot tell, but will take mail for it and try", "2.0.0"),
     Expn: Reply.build(252, "Cannot tell", "2.0.0"),
     Etrn: Reply.build(250, "Queuing started", "2.0.0"),
@@ -108,6 +110,7 @@ REJECTED: dict[type, Reply] = {
     Rcpt: Reply.build(550, "Recipient refused", "5.7.1"),
     Data: Reply.build(554, "Transaction failed", "5.0.0"),
     MessageEnd: Reply.build(554, "Message refused", "5.0.0"),
+    Delivery: Reply.build(554, "Message refused", "5.0.0"),
     Vrfy: NOT_IMPLEMENTED,
     Expn: NOT_IMPLEMENTED,
     Etrn: NOT_IMPLEMENTED,
@@ -122,6 +125,7 @@ DEFAULT: dict[type, Reply] = {
     AuthResponse: REJECTED[AuthResponse],
     Rcpt: REJECTED[Rcpt],
     MessageEnd: Reply.build(451, "Nobody took the message, try again later", "4.3.0"),
+    Delivery: Reply.build(451, "Nobody took the message, try again later", "4.3.0"),
     Expn: REJECTED[Expn],
     Etrn: REJECTED[Etrn],
 }

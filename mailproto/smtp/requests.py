@@ -67,6 +67,7 @@ class RequestingConnection(Connection[ClientEvent]):
         self._newlines: StrictNewlines | CanonicalNewlines = StrictNewlines()
         self._challenged: Command | None = None  # the AUTH that a challenge was received for
         self._error: MailProtoError | None = None
+
     # Commands.
 
     def ehlo(self, name: str) -> Command:
@@ -347,12 +348,19 @@ class RequestingConnection(Connection[ClientEvent]):
     def in_transaction(self) -> bool:
         """Whether a transaction is under way that was neither ended nor taken back."""
         return self._transaction is not None
+
+    @property
+    def pipelines(self) -> bool:
+        """Whether commands leave ahead of the replies to those before (RFC 2920)."""
+        return self.config.pipelining and "PIPELINING" in self.extensions
+
     # When commands leave.
 
     def data_to_send(self) -> bytes:
         """Return what may go on the wire now: the commands that need not wait for a reply first."""
         self._release()
         return super().data_to_send()
+
     def _queue(self, command: Command) -> Command:
         """Queue ``command``. Whoever does so changes nothing before: this may raise."""
         self._need_open()
@@ -379,7 +387,7 @@ class RequestingConnection(Connection[ClientEvent]):
             return False
         if not self._waiting:  # what lies there was said before we asked, and is no answer
             return not self._buffer and not self._parser.unfinished
-        if not self.config.pipelining or "PIPELINING" not in self.extensions:
+        if not self.pipelines:
             return False
         return self._waiting[-1].verb not in _WAIT_BEHIND and len(self._waiting) < self.limits.max_in_flight
 

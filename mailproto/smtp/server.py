@@ -33,6 +33,7 @@ from mailproto.smtp.events import (
     CommandRejected,
     Connected,
     Data,
+    Delivery,
     Etrn,
     Expn,
     Hello,
@@ -273,9 +274,9 @@ class SMTPServerConnection(AnsweringConnection):
         if size > self.limits.max_excess and 0 < self.config.max_message_size < size:
             return self._hang_up(replies.HUGE_CHUNK, "a chunk beyond all bounds")
         if outcome in replies.NOT_A_TRANSACTION:
-            return self._skip_chunk(size, last, self._not_a_transaction(outcome))
+            return self._skip_stray_chunk(size, last, outcome)
         if CHUNKING not in self.config.extensions:
-            return self._skip_chunk(size, last, replies.NOT_IMPLEMENTED)
+            return self._skip_chunk(size, replies.NOT_IMPLEMENTED)
         farewell = self._budget.count_junk() if not size and not last else None
         if farewell is not None:
             return self._hang_up(farewell, "too many empty chunks")
@@ -388,8 +389,22 @@ class SMTPServerConnection(AnsweringConnection):
             return Step.AGAIN
         return self._ask(MessageEnd(body.size, self._transaction()))
 
-    def _skip_chunk(self, size: int, last: bool, reply: Reply) -> ServerStep:
-        """Consume a chunk that cannot be taken, then say so; in LMTP the last one has nobody to be said to."""
+    def _read_delivery(self) -> ServerStep:
+        envelope = self._transaction()
+        return self._ask(Delivery(envelope.recipients[self._delivered], envelope))
+
+    def _skip_stray_chunk(self, size: int, last: bool, outcome: Outcome) -> ServerStep:
+        """Refuse a chunk without a transaction. Said ahead of the refusal (RFC 2920) it is junk, but no error."""
+        ahead = outcome is Outcome.NO_RECIPIENTS or self._mail_refused
+        farewell = self._budget.count_junk() if ahead else None
+        if farewell is not None:
+            return self._hang_up(farewell, "too many chunks for nobody")
+        # In LMTP the last one gets a reply for each recipient, of whom there are none (RFC 2033 section 4.3).
+        silent = self.config.lmtp and last
+        return self._skip_chunk(size, self._not_a_transaction(outcome), count=not ahead, silent=silent)
+
+    def _skip_chunk(self, size: int, reply: Reply, *, count: bool = True, silent: bool = False) -> ServerStep:
+        """Consume a chunk that cannot be taken, then say so, unless nobody waits for a word."""
         left = size
 
         def skip() -> ServerStep:
@@ -398,8 +413,7 @@ class SMTPServerConnection(AnsweringConnection):
             if left:
                 return Step.STARVED
             self._mode = self._read_command
-            silent = self.config.lmtp and last
-            return CommandRejected("BDAT", reply) if silent else self._refuse("BDAT", reply)
+            return CommandRejected("BDAT", reply) if silent else self._refuse("BDAT", reply, count=count)
 
         self._mode = skip
         return Step.AGAIN

@@ -17,10 +17,8 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
-from mailproto._core.attributes import Attributes
 from mailproto._core.events import ConnectionClosed
 from mailproto._core.flow import Call, Flow, Sleep
-from mailproto._core.peers import is_among
 from mailproto._flows.auth import authenticate
 from mailproto._flows.beginning import begin_session
 from mailproto._flows.hooks import INTERNAL_ERROR, answer, call_hook
@@ -52,13 +50,11 @@ class POP3Session(Session[POP3ServerConnection]):
 
     Attributes:
         snapshot: the open maildrop, None before login and after QUIT.
-        attributes: what a trusted peer said of the client with XCLIENT, such as ``SESSION``.
     """
 
     def __init__(self, conn: POP3ServerConnection, peer: str = "", local: str = "") -> None:
         super().__init__(conn, peer, local)
         self.snapshot: Snapshot | None = None
-        self.attributes: Attributes = {}
         self.send_data = conn.send_data
         self.end_data = conn.end_data
 
@@ -82,7 +78,6 @@ def serve(
     service = _Service(session, handler, mechanisms)
     try:
         yield from begin_session(session, implicit_tls=implicit_tls)
-        session.conn.trusted = is_among(session.peer, session.conn.config.trusted_peers)
         yield from service.converse()
     except (ConnectionClosedError, OSError) as error:
         session.conn.data_to_send()  # nobody is there to hear it
@@ -119,7 +114,8 @@ class _Service:
                 case Connected():
                     yield from self._connect()
                 case XClient():
-                    self._speak_for(event)
+                    self._session.speak_for(event.attributes)
+                    self._conn.accept()
                 case ConnectionClosed():
                     level = logging.ERROR if event.reason == WRONG_SIZE else logging.DEBUG
                     logger.log(level, "the session ended: %s", event.reason or "in good order")
@@ -155,12 +151,6 @@ class _Service:
             answer(self._conn, refusal)
         else:
             self._conn.accept()
-
-    def _speak_for(self, event: XClient) -> None:
-        """Take a trusted peer's word for who the client is. The peer's own address is kept beside."""
-        self._session.peer = event.attributes.get("ADDR") or self._session.peer
-        self._session.attributes = event.attributes
-        self._conn.accept()
 
     # Login.
 

@@ -65,8 +65,8 @@ def _parse_body(text: str | None) -> Body:
 
 
 def _fit_body(offered: Offered, body: Body) -> None:
-    if body is Body.BINARY_MIME and "BINARYMIME" not in offered.keywords:
-        raise NotSupportedError("the server does not offer BINARYMIME")
+    if body is not Body.SEVEN_BIT and body.value not in offered.keywords:
+        raise NotSupportedError(f"the server does not offer {body.value}")
 
 
 def _offer_starttls(standing: Standing) -> str | None:
@@ -97,15 +97,11 @@ SIZE = Extension(
     _offer_size,
     mail=(Parameter("SIZE", _parse_size, _format_size, "size", check=_check_size),),
 )
-EIGHT_BIT_MIME = Extension(
-    "8BITMIME",
-    "RFC 6152",
-    offer_always,
-    mail=(Parameter("BODY", _parse_body, lambda body: body.value, "body", fit=_fit_body),),
-)
+_BODY = Parameter("BODY", _parse_body, lambda body: body.value, "body", fit=_fit_body)
+EIGHT_BIT_MIME = Extension("8BITMIME", "RFC 6152", offer_always, mail=(_BODY,))
 SMTPUTF8 = Extension("SMTPUTF8", "RFC 6531", offer_always, mail=(flag("SMTPUTF8", "smtputf8"),))
 ENHANCED_STATUS_CODES = Extension("ENHANCEDSTATUSCODES", "RFC 2034", offer_always)
 CHUNKING = Extension("CHUNKING", "RFC 3030", offer_always)
-BINARYMIME = Extension("BINARYMIME", "RFC 3030", offer_always)
+BINARYMIME = Extension("BINARYMIME", "RFC 3030", offer_always, mail=(_BODY,))
 STARTTLS = Extension("STARTTLS", "RFC 3207", _offer_starttls)
 AUTH = Extension("AUTH", "RFC 4954", _offer_auth, mail=(Parameter("AUTH", _parse_auth, _format_auth, "auth"),))

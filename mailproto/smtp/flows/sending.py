@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from mailproto._core.flow import Call, Flow, Want
@@ -61,13 +62,16 @@ def send_messages(conn: SMTPClientConnection, submissions: Iterable[Submission])
     sendings: list[_Sending] = []
     previous: _Sending | None = None
     for submission in _parts(conn, submissions, plans):
+        if previous is not None:
+            if not conn.pipelines:  # what is queued now leaves no sooner, but perhaps too soon
+                yield from previous.finish()
+            yield from previous.clear()
         sending = _begin(conn, submission)
         if previous is not None:
             yield from previous.finish()
         ready = yield from sending.ask()
         if previous is not None and previous.broke_off and sending.out_of_sequence:
-            # Behind a refused chunk the server may still be in its transaction (RFC 3030 section 2).
-            yield from wait_reply(conn, conn.rset())
+            yield from previous.clear()
             sending = _begin(conn, submission)
             ready = yield from sending.ask()
         if ready:
@@ -76,13 +80,12 @@ def send_messages(conn: SMTPClientConnection, submissions: Iterable[Submission])
         previous = sending
     if previous is not None:
         yield from previous.finish()
+        yield from previous.clear()
     results = (sending.result() for sending in sendings)
     return [plan.merge([next(results) for _ in plan.parts]) for plan in plans]
 
 
-def _parts(
-    conn: SMTPClientConnection, submissions: Iterable[Submission], plans: list[Plan]
-) -> Iterator[Submission]:
+def _parts(conn: SMTPClientConnection, submissions: Iterable[Submission], plans: list[Plan]) -> Iterator[Submission]:
     """Yield what goes in a transaction each, and note the plan of every submission."""
     for submission in submissions:
         plan = Plan(conn, submission)
@@ -131,6 +134,7 @@ class _Sending:
         self._iterator = _iterator(content.pieces)
         self._error = error
         self._carriers: list[Command] = []  # DATA, or the chunks
+        self._was_reset = False
         self._end: Command | None = None  # what the server's final word is the reply to
 
     def queue_more(self) -> None:
@@ -161,13 +165,19 @@ class _Sending:
             self._conn.shut_down()  # half a message cannot be taken back, only cut off
 
     def finish(self) -> Flow[None]:
-        """Read the server's final word."""
-        if self._end is None or self._error is not None:
+        """Read the server's final word, if that was not done yet."""
+        if self._end is None or self._end.reply is not None or self._error is not None:
             return
         try:
             yield from wait_reply(self._conn, self._end)
         except (ConnectionClosedError, RemoteProtocolError) as error:
             self._error = error
+
+    def clear(self) -> Flow[None]:
+        """End the transaction that the server may still be in behind a refused chunk (RFC 3030 section 2)."""
+        if self.broke_off and not self._conn.over:
+            with suppress(ConnectionClosedError, RemoteProtocolError):
+                yield from self._reset()
 
     def result(self) -> SendResult:
         """Return what became of the message, by the replies that have come."""
@@ -191,18 +201,27 @@ class _Sending:
     def _take_back(self) -> Flow[None]:
         """End the transaction that comes to nothing, so that the connection is fit for the next one."""
         if self._conn.in_transaction and not self._conn.closing:
-            yield from wait_reply(self._conn, self._conn.rset())
+            yield from self._reset()
+
+    def _reset(self) -> Flow[None]:
+        yield from wait_reply(self._conn, self._conn.rset())
+        self._was_reset = True
 
     def _next_piece(self) -> Flow[bytes]:
         """Return the next piece of the message, ``b""`` behind the last."""
-        if isinstance(self._iterator, AsyncIterator):
-            piece: bytes = yield Call(anext, (self._iterator, b""))
-            return piece
-        return next(self._iterator, b"")
+        piece: bytes | None = b""
+        while piece == b"":  # which ends nothing: only the iterator's end does
+            if isinstance(self._iterator, AsyncIterator):
+                piece = yield Call(anext, (self._iterator, None))
+            else:
+                piece = next(self._iterator, None)
+        return piece or b""
 
     @property
     def broke_off(self) -> bool:
-        """Whether a chunk was refused, so that it is not clear where the server stands."""
+        """Whether a chunk was refused, and nothing done about it, so that it is not clear where the server stands."""
+        if self._was_reset:
+            return False
         return any(command.verb == "BDAT" and command.reply and not command.reply.ok for command in self._carriers)
 
     @property

@@ -11,8 +11,7 @@ import logging
 from typing import Any
 
 from mailproto._core.events import ConnectionClosed, MessageChunk
-from mailproto._core.flow import Flow, Sleep
-from mailproto._core.peers import is_among
+from mailproto._core.flow import Flow, Sleep, Want
 from mailproto._core.spool import Spool
 from mailproto._flows.auth import authenticate
 from mailproto._flows.beginning import begin_session
@@ -26,6 +25,7 @@ from mailproto.sasl.identity import AUTH_HOOKS
 from mailproto.smtp.events import (
     Connected,
     Data,
+    Delivery,
     Envelope,
     Etrn,
     Expn,
@@ -40,6 +40,7 @@ from mailproto.smtp.events import (
     XForward,
 )
 from mailproto.smtp.reply import Reply
+from mailproto.smtp.rules import ServerState
 from mailproto.smtp.server import SMTPServerConnection
 
 logger = logging.getLogger("mailproto")
@@ -56,10 +57,23 @@ _ASKING: dict[type, str] = {
     XForward: "on_xforward",
 }
 
-HOOKS = (*_ASKING.values(), *AUTH_HOOKS, "on_chunk", "on_message", "on_reset", "on_close")
+HOOKS = (
+    *_ASKING.values(),
+    *AUTH_HOOKS,
+    "on_chunk",
+    "on_message",
+    "on_delivery",
+    "on_xclient",
+    "on_reset",
+    "on_close",
+)
 """The hooks. ``on_connect``, ``on_reset`` and ``on_close`` get the session alone, ``on_chunk`` the octets,
 ``on_message`` the `Envelope` with its content, those of `mailproto.sasl.AUTH_HOOKS` what is written there, the others
-the event that they are named after."""
+the event that they are named after.
+
+``on_delivery(session, envelope, rcpt)`` is for LMTP (RFC 2033 section 4.2): behind ``on_message``, if that took the
+message or is not there, it is called for each accepted recipient in turn, and its return or `Reject` is the reply for
+that one alone, sent at once. Without it the word of ``on_message`` is the reply for each."""
 
 
 class SMTPSession(Session[SMTPServerConnection]):
@@ -73,6 +87,8 @@ class SMTPSession(Session[SMTPServerConnection]):
         super().__init__(conn, peer, local)
         self.hello = ""
         self.reply = conn.reply
+        self.reply_each = conn.reply_each
+        self.ask_each = conn.ask_each
 
     @property
     def identity(self) -> Identity | None:
@@ -103,7 +119,6 @@ def serve(
     service = _Service(session, handler, mechanisms, spool_threshold)
     try:
         yield from begin_session(session, implicit_tls=implicit_tls)
-        session.conn.trusted = is_among(session.peer, session.conn.config.trusted_peers)
         yield from service.converse()
     except (ConnectionClosedError, OSError) as error:
         logger.info("%s: %s", session.peer, error)
@@ -137,8 +152,10 @@ class _Service:
                 yield from self._chunk(event.data)
             elif isinstance(event, MessageEnd):
                 yield from self._message(event.envelope)
+            elif isinstance(event, Delivery):
+                yield from self._deliver(event)
             elif isinstance(event, XClient):
-                self._speak_for(event)
+                yield from self._speak_for(event)
             elif isinstance(event, Auth):
                 yield from self._auth(event)
             elif isinstance(event, Reset | MessageAborted):
@@ -155,13 +172,16 @@ class _Service:
         """Ask the hook of an event, if there is one, and answer as it says."""
         if name == "on_hello":
             self._session.hello = event.domain
+        yield from self._consult(name, *(() if name == "on_connect" else (event,)))
+
+    def _consult(self, name: str, *arguments: object) -> Flow[None]:
+        """Answer the pending event as the hook ``name`` says, or as is safe if there is none."""
         hook = self._hooks[name]
         if hook is None:
             self._conn.answer_default()
             return
-        arguments = (self._session,) if name == "on_connect" else (self._session, event)
         try:
-            said = yield from call_hook(hook, *arguments)
+            said = yield from call_hook(hook, self._session, *arguments)
         except Reject as refusal:
             answer(self._conn, refusal)
         else:
@@ -180,12 +200,16 @@ class _Service:
         else:
             self._conn.accept(said if isinstance(said, str) else None)
 
-    def _speak_for(self, event: XClient) -> None:
-        """Take a trusted peer's word for who the client is. The peer's own address is kept beside."""
-        session, attributes = self._session, event.attributes
-        session.peer = attributes.get("ADDR") or session.peer
-        session.hello = attributes.get("HELO") or ""
-        self._conn.accept()
+    def _speak_for(self, event: XClient) -> Flow[None]:
+        """Take a trusted peer's word for who the client is, unless the hook will not have that one."""
+        session = self._session
+        before = session.peer, session.local, session.attributes
+        session.speak_for(event.attributes)
+        yield from self._consult("on_xclient", event)
+        if self._conn.state is ServerState.START:
+            session.hello = event.attributes.get("HELO") or ""
+        else:
+            session.peer, session.local, session.attributes = before
 
     def _chunk(self, data: bytes) -> Flow[None]:
         """Hand a piece of the message on, or keep it. A refusal is said at the message's end."""
@@ -203,18 +227,28 @@ class _Service:
     def _message(self, envelope: Envelope) -> Flow[None]:
         """Have the application take the whole message; only its return makes it a 250."""
         hook = self._hooks["on_message"]
+        each = self._conn.config.lmtp and self._hooks["on_delivery"] is not None
         envelope.content, self._spool = self._spool or Spool(self._threshold), None
-        if hook is None:
+        if hook is None and not each:
             envelope.content.close()
             self._conn.answer_default()
             return
         try:
-            said = yield from call_hook(hook, self._session, envelope)
+            said = (yield from call_hook(hook, self._session, envelope)) if hook is not None else None
         except Reject as refusal:
             envelope.content.close()
             answer(self._conn, refusal)
+            return
+        refused = isinstance(said, Reply) and not said.ok
+        if each and not refused and self._conn.pending is not None:
+            self._conn.ask_each()
         else:
             self._accept(said)
+
+    def _deliver(self, event: Delivery) -> Flow[None]:
+        """Have the application deliver to one recipient, and let the client know at once (RFC 2033 section 5)."""
+        yield from self._consult("on_delivery", event.envelope, event.recipient)
+        yield Want.FLUSH
 
     def _auth(self, event: Auth) -> Flow[None]:
         conn = self._conn
