@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypedDict, Unpack
 
 from mailproto._core.connection import Connection
-from mailproto._net.listening import Sockets
+from mailproto._net.sockets import Sockets
 from mailproto._net.tls import MemoryTLS, server_tls
 
 _MAX_FAREWELLS = 100

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from mailproto._net.listener import ListenerBase, Verdict
-from mailproto._net.listening import Sockets
+from mailproto._net.sockets import Sockets
 from mailproto.errors import ConnectionClosedError
 from mailproto.sync.link import Link
 

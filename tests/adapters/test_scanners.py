@@ -9,8 +9,8 @@ import pytest
 
 from mailproto import sync
 from mailproto._net.tls import server_context
-from mailproto.mailhost import MailHost
 from mailproto.maildrop import MemoryMaildrop
+from mailproto.mailhost import MailHost
 from tests import data
 
 
