@@ -21,10 +21,11 @@ from mailproto.errors import NotSupportedError
 from mailproto.maildrop.base import MaildropBusyError, canonical
 from mailproto.maildrop.durable import make_directory
 from mailproto.maildrop.lock import SessionLock
-from mailproto.maildrop.mbox_change import append, find_torn, repair
+from mailproto.maildrop.mbox_append import append, find_torn, note_beside
 from mailproto.maildrop.mbox_format import Quoter, sender_of, separator, unique_id_line
 from mailproto.maildrop.mbox_index import MboxIndex, load_index, read_index, save_index
 from mailproto.maildrop.mbox_lock import LockedMbox, beside, locked
+from mailproto.maildrop.mbox_rewrite import Edit, pending, recover, replace
 from mailproto.maildrop.mbox_snapshot import MboxSnapshot
 
 _BEGINNING = 16384  # octets of a message in which its Return-Path is looked for
@@ -33,13 +34,11 @@ _BEGINNING = 16384  # octets of a message in which its Return-Path is looked for
 class Mbox:
     """One mbox file. Any number of threads and processes may deliver to it at once.
 
-    It is locked as `mailproto.maildrop.mbox_lock` says, never for longer than it takes to read or write it. A
-    rewrite puts a new file in its place, with the owner and the mode of the old one: a program that opens the file
-    before it has the dot-lock has to look, once it has the locks, whether the name still leads to it.
+    It is locked as `mailproto.maildrop.mbox_lock` says, never for longer than it takes to read or write it, and
+    always stays the same file: a program that opened it and waits for the lock finds in it what everybody does.
 
-    Not part of the mail are files of its own in the same directory, whose names begin with ``.NAME.mailproto-``;
-    but for the lock of a session nothing depends on them. The directory has to be one in which others cannot
-    create files in its owner's place.
+    Not part of the mail are files of its own in the same directory, whose names begin with ``.NAME.mailproto-``.
+    The directory has to be one in which others cannot create files in its owner's place.
 
     A message delivered here gets its unique-id in a field ``X-UIDL`` in front of its header, which a session does
     not show, and readers do; it also says when the last line has no end.
@@ -110,13 +109,15 @@ class Mbox:
         """Return what is in the mbox now, without a lock that outlasts the call, and without writing anything.
 
         Raises:
-            MaildropBusyError: another program has it locked.
+            MaildropBusyError: another program has it locked, or a rewrite that died has to be ended first.
             MboxFormatError: the file is not an mbox.
             OSError: the mbox cannot be read.
         """
         lock = partial(locked, self.path, self.lock_timeout, to_read=True)
         try:
             with lock() as box:
+                if pending(box):
+                    raise MaildropBusyError("the mbox is to be repaired first, by who may write to it")
                 torn = find_torn(box)
                 index = load_index(self._saved, box) if torn is None else None
                 index = index if index is not None else read_index(box, torn)
@@ -135,7 +136,7 @@ class Mbox:
     def _lock(self) -> Iterator[LockedMbox]:
         """Hold the mbox locked, with nothing torn in it."""
         with locked(self.path, self.lock_timeout) as box:
-            repair(box)
+            _repair(box)
             yield box
 
     def _index(self, box: LockedMbox) -> MboxIndex:
@@ -144,6 +145,17 @@ class Mbox:
             index = read_index(box)
             save_index(self._saved, index)
         return index
+
+
+def _repair(box: LockedMbox) -> None:
+    """End what others had begun when they died: a rewrite, or a delivery, which is taken back."""
+    recover(box)
+    note = note_beside(box)
+    if note.exists():
+        torn = find_torn(box)
+        if torn is not None:
+            replace(box, [Edit(*torn)])
+        note.unlink()
 
 
 def _store(content: Iterable[bytes], text: Spool) -> tuple[str, bool]:

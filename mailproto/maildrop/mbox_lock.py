@@ -17,7 +17,7 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -67,10 +67,11 @@ class LockedMbox:
         if self.size and not is_separator(self.read(0, 2 * MAX_SEPARATOR).lstrip(b"\r\n")):
             raise MboxFormatError(f"{self.path} is not an mbox")
 
-    def adopt(self, descriptor: int) -> None:
-        """Go on with another file, which is locked, and about to take this one's place."""
-        _close(self.descriptor)
-        self.descriptor = descriptor
+    def write(self, start: int, pieces: Iterable[bytes]) -> None:
+        """Write ``pieces``, one behind the other, from ``start`` on. They are not on disk yet."""
+        with os.fdopen(os.dup(self.descriptor), "wb") as file:
+            file.seek(start)
+            file.writelines(pieces)
 
 
 def beside(path: Path, purpose: str) -> Path:
@@ -110,7 +111,7 @@ def _try(path: Path, to_read: bool) -> LockedMbox | None:
     flags = os.O_RDONLY if to_read else os.O_RDWR | os.O_CREAT
     descriptor = os.open(path, flags | os.O_NOFOLLOW, 0o600)
     try:
-        if lock_file(descriptor, shared=to_read) and _is_at(descriptor, path) and (to_read or _make_dot_lock(path)):
+        if _lock_file(descriptor, shared=to_read) and _is_at(descriptor, path) and (to_read or _make_dot_lock(path)):
             return LockedMbox(path, descriptor)
     except BaseException:
         _close(descriptor)
@@ -126,7 +127,7 @@ def _is_at(descriptor: int, path: Path) -> bool:
     return False
 
 
-def lock_file(descriptor: int, *, shared: bool = False) -> bool:
+def _lock_file(descriptor: int, *, shared: bool = False) -> bool:
     """Take the lock on an open file that ``fcntl`` locks of other programs respect; return whether that succeeded."""
     try:
         _set_lock(descriptor, shared=shared)

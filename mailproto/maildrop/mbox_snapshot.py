@@ -7,17 +7,18 @@ from contextlib import AbstractContextManager, suppress
 
 from mailproto._core.spool import Spool
 from mailproto.maildrop.base import LockedSnapshot, MessageGoneError, canonical
-from mailproto.maildrop.mbox_change import Edit, find_torn, replace
+from mailproto.maildrop.mbox_append import find_torn
 from mailproto.maildrop.mbox_format import unique_id_line
 from mailproto.maildrop.mbox_index import MboxIndex, StoredMessage, examine, is_end, read_index, unquoted
 from mailproto.maildrop.mbox_lock import LockedMbox
+from mailproto.maildrop.mbox_rewrite import Edit, replace
 
 
 class MboxSnapshot(LockedSnapshot):
     """The messages of an mbox in the order of the file.
 
     The mbox is locked only for the moment that a message is copied, or the deletions made. What other programs do
-    meanwhile is noticed, because a message is taken for the one of the snapshot only if it still is what it was:
+    meanwhile is noticed, because a message is taken for the one of the snapshot only if it still has its unique-id:
     if not, it is looked for in all of the mbox.
     """
 
@@ -44,7 +45,7 @@ class MboxSnapshot(LockedSnapshot):
         copy = Spool()
         with self._lock() as box:
             stored = self._find(box, index)
-            if stored is None:
+            if stored is None or stored.size != self._messages[index].size:
                 raise MessageGoneError
             for block in box.blocks(*stored.text):
                 copy.write(block)
@@ -53,6 +54,8 @@ class MboxSnapshot(LockedSnapshot):
 
     def commit(self, deleted: Sequence[int]) -> None:
         """Remove the messages with these numbers, for good, all or none. One that is gone already counts as removed.
+
+        One that only has another size, because a reader has marked it, is removed all the same.
 
         Raises:
             TimeoutError: other programs held the lock too long.
@@ -66,15 +69,22 @@ class MboxSnapshot(LockedSnapshot):
             there = [index for index in indexes if self._find(box, index) is not None]
             edits = [Edit(self._starts[index], self._ends[index]) for index in there]
             if edits:
-                replace(box, [*edits, *self._keep_unique_ids(box, indexes)])
+                room = sum(edit.end - edit.start for edit in edits)
+                replace(box, [*edits, *self._keep_unique_ids(box, indexes, room)])
 
-    def _keep_unique_ids(self, box: LockedMbox, deleted: set[int]) -> Iterator[Edit]:
-        """Yield what has the messages keep their unique-ids that have a number only because of those before them."""
+    def _keep_unique_ids(self, box: LockedMbox, deleted: set[int], room: int) -> Iterator[Edit]:
+        """Yield what has the messages keep their unique-ids that have a number only because of those before them.
+
+        That takes room, which is there unless almost all messages are equal.
+        """
         for index, message in enumerate(self._messages):
             if "." in message.uid and index not in deleted:
                 stored = self._find(box, index)
                 if stored is not None and stored.key != message.uid:
-                    yield Edit(stored.header, stored.text[0], unique_id_line(message.uid, stored.lacks_end))
+                    edit = Edit(stored.header, stored.text[0], unique_id_line(message.uid, stored.lacks_end))
+                    room -= len(edit.text) - (edit.end - edit.start)
+                    if room >= 0:
+                        yield edit
 
     def _find(self, box: LockedMbox, index: int) -> StoredMessage | None:
         """Return where a message is now, None if it is nowhere; the tables have it from then on."""
@@ -90,10 +100,10 @@ class MboxSnapshot(LockedSnapshot):
 
     def _look(self, box: LockedMbox, index: int) -> StoredMessage | None:
         """Return the message if it stands where the tables have it."""
-        size, uid = self._messages[index]
+        uid = self._messages[index].uid
         region = (self._starts[index], self._ends[index])
         stored = examine(box, region) if is_end(box, region[1], find_torn(box)) else None
-        is_it = stored is not None and stored.size == size and stored.key in (uid, uid.partition(".")[0])
+        is_it = stored is not None and stored.key in (uid, uid.partition(".")[0])
         return stored if is_it else None
 
     def _search(self, box: LockedMbox) -> bool:
@@ -102,9 +112,9 @@ class MboxSnapshot(LockedSnapshot):
             return False
         now = read_index(box, find_torn(box))
         self._stamp = now.stamp
-        places = {message: place for place, message in enumerate(now.messages)}
+        places = {message.uid: place for place, message in enumerate(now.messages)}
         for index, message in enumerate(self._messages):
-            place = places.get(message)
+            place = places.get(message.uid)
             self._starts[index] = now.starts[place] if place is not None else 0
             self._ends[index] = now.ends[place] if place is not None else 0
         return True

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mailproto.maildrop import LockedSnapshot, Mbox
+from mailproto.maildrop import LockedSnapshot, Mbox, MboxSnapshot
 from tests.maildrop import read
 
 SEPARATOR = b"From ada@example.org Thu Nov 29 12:33:52 2001\n"
@@ -37,6 +37,13 @@ def now_in(mbox: Mbox) -> list[bytes]:
         snapshot.close()
 
 
+def repaired(mbox: Mbox) -> MboxSnapshot:
+    """Return what is in the mbox once somebody has locked it to write, as every delivery does."""
+    with mbox._lock():
+        pass
+    return mbox.open_read_only()
+
+
 def leftovers(mbox: Mbox) -> list[str]:
     """Return what lies beside the mbox but for the files that may stay."""
     usual = {mbox.path.name, f".{mbox.path.name}.mailproto-lock", f".{mbox.path.name}.mailproto-index"}
@@ -49,7 +56,7 @@ def taken_back(mbox: Mbox, content: list[bytes]) -> tuple[bytes, bytes]:
     notes: list[bytes] = []
     before = mbox.path.read_bytes() if mbox.path.exists() else b""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mailproto.maildrop.mbox_change.os.fsync", lambda _: notes.append(note.read_bytes()))
+        patch.setattr("mailproto.maildrop.mbox_append.os.fsync", lambda _: notes.append(note.read_bytes()))
         mbox.deliver(content)
     written = mbox.path.read_bytes()[len(before) :]
     mbox.path.write_bytes(before)

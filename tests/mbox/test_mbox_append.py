@@ -1,16 +1,11 @@
-"""Deliveries that died, and what is made of them; edits."""
+"""Deliveries that died, and what is made of them."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from mailproto.maildrop import Mbox
-from mailproto.maildrop.mbox_change import Edit, replace
-from mailproto.maildrop.mbox_lock import locked
-from tests.helpers import PROPERTY
 from tests.maildrop import read
 from tests.mbox import FOREIGN, FOREIGN_CONTENT, all_of, leftovers, mbox_of, now_in, taken_back
 
@@ -91,27 +86,8 @@ def test_a_delivery_that_fails_takes_back_what_it_wrote(tmp_path: Path, monkeypa
         if mbox.path.stat().st_size > len(FOREIGN):
             raise OSError("no space left")
 
-    monkeypatch.setattr("mailproto.maildrop.mbox_change.os.fsync", full)
+    monkeypatch.setattr("mailproto.maildrop.mbox_append.os.fsync", full)
     with pytest.raises(OSError, match="no space"):
         mbox.deliver([NEW])
     assert mbox.path.read_bytes() == FOREIGN
     assert leftovers(mbox) == []
-
-
-SPANS = st.lists(st.integers(0, 60), min_size=2, max_size=8, unique=True).map(sorted)
-
-
-@settings(PROPERTY, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(SPANS, st.lists(st.binary(max_size=9), min_size=4, max_size=4))
-def test_edits_are_their_plain_definition(tmp_path: Path, offsets: list[int], texts: list[bytes]) -> None:
-    before = bytes(range(60))
-    path = tmp_path / "file"
-    path.write_bytes(before)
-    spans = list(zip(offsets[::2], offsets[1::2], strict=False))
-    edits = [Edit(start, end, text) for (start, end), text in zip(spans, texts, strict=False)]
-    with locked(path, 5) as box:
-        replace(box, reversed(edits))
-        expected = before
-        for start, end, text in reversed(edits):
-            expected = expected[:start] + text + expected[end:]
-        assert path.read_bytes() == box.read(0, 1000) == expected
