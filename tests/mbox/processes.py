@@ -29,5 +29,6 @@ def worker(job: Callable[[Mbox], None], mbox: Mbox) -> Iterator[subprocess.Popen
 def holding(job: Callable[[Mbox], None], mbox: Mbox) -> Iterator[subprocess.Popen[str]]:
     """Run a job that has told that it holds something."""
     with worker(job, mbox) as process:
-        assert process.stdout and process.stdout.readline() == "held\n"
+        told = process.stdout.readline() if process.stdout else ""
+        assert told == "held\n"
         yield process
