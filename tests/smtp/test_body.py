@@ -485,6 +485,10 @@ def test_chunks_add_up_to_a_message() -> None:
     result = talk(conn, [b"BDAT 101 LAST\r\n", b"x" * 101])
     assert result.replies == [b"521"]
     assert conn.closing
+    conn = in_transaction(max_message_size=10, limits=Limits(max_excess=100))
+    assert talk(conn, [b"BDAT 50 LAST\r\n" + b"x" * 48 + b"\r\nNOOP\r\n"]).replies == [b"552", b"250"]
+    conn = in_transaction(max_message_size=0, limits=Limits(max_excess=5))
+    assert talk(conn, [b"BDAT 50 LAST\r\n" + b"x" * 48 + b"\r\nNOOP\r\n"]).replies == [b"250", b"250"]
 
 
 # LMTP (S18).
