@@ -1,6 +1,8 @@
 """Tests of mailproto."""
 
+import pkgutil
+
 import pytest
 
-# Their assertions count under ``python -O`` as well, and explain themselves when they fail.
-pytest.register_assert_rewrite("tests.helpers", "tests.smtp.pipes")
+# Helpers' assertions count under ``python -O`` as well, and explain themselves when they fail.
+pytest.register_assert_rewrite(*(f"{__name__}.{module.name}" for module in pkgutil.iter_modules(__path__)))
