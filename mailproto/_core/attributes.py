@@ -49,6 +49,8 @@ def join_attributes(attributes: Attributes, names: Iterable[str], encode: Callab
 def check_address(value: str) -> str:
     """Return an IP address, which may have ``IPV6:`` in front where it is one of those; else raise `GrammarError`."""
     text = value[5:] if value[:5].upper() == "IPV6:" else value
+    if "%" in text:
+        raise GrammarError("a scope of an IPv6 address means nothing elsewhere")
     try:
         return str(ipaddress.ip_address(text))
     except ValueError:

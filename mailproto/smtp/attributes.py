@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from mailproto._core.attributes import Attributes as Attributes
@@ -17,7 +18,7 @@ XCLIENT_NAMES = ("NAME", "ADDR", "PORT", "PROTO", "HELO", "LOGIN", "DESTADDR", "
 XFORWARD_NAMES = ("NAME", "ADDR", "PORT", "PROTO", "HELO", "IDENT", "SOURCE")
 
 _UNKNOWN = ("[UNAVAILABLE]", "[TEMPUNAVAIL]")
-_MAX_VALUE = 255
+_TEXT = re.compile(r"[ -~\u00a0-\u2027\u202a-\ud7ff\ue000-\U0010ffff]{1,255}")
 
 
 def parse_attributes(text: str, names: tuple[str, ...]) -> dict[str, str | None]:
@@ -45,19 +46,21 @@ def _decode(name: str, text: str) -> str | None:
         value = decode_xtext(text.encode("utf-8")).decode("utf-8")
     except UnicodeDecodeError:
         raise GrammarError("an attribute that is not UTF-8") from None
-    if not 0 < len(value) <= _MAX_VALUE:
-        raise GrammarError("an attribute without a value, or with too much of it")
-    return _CHECKS.get(name, _as_it_is)(value)
+    return _check(name, value)
 
 
 def _encode(name: str, value: str | None) -> str:
     if value is None:
         return _UNKNOWN[0]
-    if not 0 < len(value) <= _MAX_VALUE:
-        raise GrammarError("an attribute without a value, or with too much of it")
-    checked = _CHECKS.get(name, _as_it_is)(value)
+    checked = _check(name, value)
     prefix = "IPV6:" if name in _ADDRESSES and ":" in checked else ""
     return prefix + encode_xtext(checked.encode("utf-8")).decode("ascii")
+
+
+def _check(name: str, value: str) -> str:
+    if not _TEXT.fullmatch(value):
+        raise GrammarError("an attribute without a value, with too much of it, or with a control character")
+    return _CHECKS.get(name, _as_it_is)(value)
 
 
 def _as_it_is(value: str) -> str:

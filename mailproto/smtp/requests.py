@@ -290,7 +290,7 @@ class RequestingConnection(Connection[ClientEvent]):
 
         Raises:
             LocalProtocolError: a transaction is under way.
-            NotSupportedError: the server does not offer it, to us.
+            NotSupportedError: the server does not offer it, to us, or not this attribute.
             GrammarError: an attribute that it does not have, or a value that cannot be.
         """
         return self._speak_for("XCLIENT", attributes, XCLIENT_NAMES)
@@ -303,7 +303,12 @@ class RequestingConnection(Connection[ClientEvent]):
         self._need_no_transaction()
         if verb not in self.extensions:
             raise NotSupportedError(f"the server does not offer {verb}")
-        return self._queue(commands.simple(verb, format_attributes(attributes, names)))
+        argument = format_attributes(attributes, names)
+        offered = self.extensions[verb].upper().split(" ")
+        for name in attributes:
+            if name.upper() not in offered:
+                raise NotSupportedError(f"the server does not take {name.upper()} in {verb}")
+        return self._queue(commands.simple(verb, argument))
 
     def help(self, topic: str = "") -> Command:
         """Queue HELP."""

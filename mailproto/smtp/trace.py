@@ -7,6 +7,7 @@ a client said of itself stands in it as what it is, a claim: a name where it is 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from email.utils import format_datetime
 
@@ -16,6 +17,8 @@ from mailproto.errors import GrammarError
 _FIELD = b"\r\nreceived:"
 _NOT_IN_COMMENT = re.compile(r"[^ -'*-\[\]-~]")
 _ATOM = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+")
+_RETURN_PATH = re.compile(rb"\r\nreturn-path:[^\r\n]*(?:\r\n[ \t][^\r\n]*)*", re.IGNORECASE)
+_MAX_HEADER = 1 << 20  # octets in which Return-Path fields are looked for
 
 
 def with_protocol(*, extended: bool, tls: bool, authenticated: bool, lmtp: bool = False, utf8: bool = False) -> str:
@@ -35,31 +38,40 @@ def received_field(
     when: datetime,
     queue_id: str | None = None,
     recipient: Address | None = None,
+    cipher: str | None = None,
 ) -> bytes:
     """Return the Received field for a message, folded, with its CRLF (RFC 5321 section 4.4).
 
     Args:
         by: the server's own name.
         hello: what the client called itself.
-        peer: the client's IP address, or ``""`` for a unix socket.
+        peer: the client's IP address; anything else, such as ``""`` for a unix socket, is left out.
         protocol: as `with_protocol` returns it.
         when: the time of reception, with its zone.
         queue_id: the server's name for the message.
         recipient: the recipient, if the message has only this one: of several none may see the others.
+        cipher: the cipher suite of TLS, for a ``tls`` clause (RFC 8314 section 4.3).
 
     Raises:
-        GrammarError: ``by`` is no domain, ``queue_id`` no atom, or ``when`` has no zone.
+        GrammarError: ``by`` is no domain, ``when`` has no zone, or something else is no atom. Nor may anything but
+            ASCII stand there, unless the protocol is one of those for UTF-8 (RFC 6531 section 3.7.3).
     """
+    utf8 = protocol.startswith("UTF8")
     check_domain(by)
     if when.tzinfo is None:
         raise GrammarError("the time of reception needs its zone")
-    lines = [f"Received: {_from_clause(hello, peer)}", f"by {by} with {protocol}"]
+    for atom in (protocol, queue_id, cipher):
+        if atom is not None and not _ATOM.fullmatch(atom):
+            raise GrammarError("not an atom in a Received field")
+    lines = [f"Received: {_from_clause(hello, peer, utf8)}", f"by {by} with {protocol}"]
     if queue_id is not None:
-        if not _ATOM.fullmatch(queue_id):
-            raise GrammarError("not a name for a message")
         lines[1] += f" id {queue_id}"
     if recipient is not None:
         lines.append(f"for {format_path(recipient)}")
+    if cipher is not None:
+        lines.append(f"tls {cipher}")
+    if not utf8 and not "".join(lines).isascii():
+        raise GrammarError("only for a message with SMTPUTF8 may a Received field have UTF-8")
     return ("\r\n\t".join(lines) + f";\r\n\t{format_datetime(when)}\r\n").encode("utf-8")
 
 
@@ -68,14 +80,47 @@ def return_path_field(reverse_path: Address | None) -> bytes:
     return f"Return-Path: {format_path(reverse_path)}\r\n".encode()
 
 
-def _from_clause(hello: str, peer: str) -> str:
+def with_return_path(reverse_path: Address | None, message: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield a message as final delivery keeps it: with one Return-Path, ours, and none that it came with.
+
+    Those are taken out of a header section of up to 1 MiB; what lies beyond stays as it is.
+    """
+    yield return_path_field(reverse_path)
+    pieces = iter(message)
+    header = bytearray(b"\r\n")
+    end = -1
+    for piece in pieces:
+        before = max(len(header) - 3, 0)
+        header += piece
+        end = header.find(b"\r\n\r\n", before)
+        if end >= 0 or len(header) > _MAX_HEADER:
+            break
+    end = len(header) if end < 0 else end
+    yield (_RETURN_PATH.sub(b"", header[:end]) + header[end:])[2:]
+    yield from pieces
+
+
+def _from_clause(hello: str, peer: str, utf8: bool) -> str:
+    literal = _literal(peer)
+    if _is_name(hello, utf8):
+        return f"from {hello} ({literal})" if literal else f"from {hello}"
+    claim = f"helo={_NOT_IN_COMMENT.sub('?', hello)[:100]}"
+    return f"from unknown ({claim} {literal})" if literal else f"from unknown ({claim})"
+
+
+def _is_name(hello: str, utf8: bool) -> bool:
     try:
         check_domain(hello)
-        name, claim = hello, ""
     except GrammarError:
-        name, claim = "unknown", f"helo={_NOT_IN_COMMENT.sub('?', hello)[:100]} "
-    comment = f"{claim}{address_literal(peer) if peer else ''}".rstrip(" ")
-    return f"from {name} ({comment})" if comment else f"from {name}"
+        return False
+    return utf8 or hello.isascii()
+
+
+def _literal(peer: str) -> str:
+    try:
+        return address_literal(peer)
+    except GrammarError:
+        return ""
 
 
 class HopCounter:

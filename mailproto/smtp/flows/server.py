@@ -8,6 +8,7 @@ and answered with 451. What the handler has no hook for is answered as is safe: 
 from __future__ import annotations
 
 import logging
+from datetime import datetime
 from typing import Any
 
 from mailproto._core.events import ConnectionClosed, MessageChunk
@@ -18,6 +19,7 @@ from mailproto._flows.beginning import begin_session
 from mailproto._flows.hooks import INTERNAL_ERROR, answer, call_hook
 from mailproto._flows.reading import read_event
 from mailproto._flows.session import Session
+from mailproto.address import Address
 from mailproto.errors import ConnectionClosedError, LocalProtocolError, Reject
 from mailproto.sasl.base import Auth, Identity, ServerMechanisms
 from mailproto.sasl.choice import SERVER_MECHANISMS
@@ -42,6 +44,7 @@ from mailproto.smtp.events import (
 from mailproto.smtp.reply import Reply
 from mailproto.smtp.rules import ServerState
 from mailproto.smtp.server import SMTPServerConnection
+from mailproto.smtp.trace import received_field, with_protocol
 
 logger = logging.getLogger("mailproto")
 
@@ -94,6 +97,34 @@ class SMTPSession(Session[SMTPServerConnection]):
     def identity(self) -> Identity | None:
         """Who the client has authenticated as; STARTTLS makes it nobody again (RFC 3207 section 4.2)."""
         return self._identity if self.conn.authenticated else None
+
+    def received_field(
+        self, when: datetime, *, queue_id: str | None = None, recipient: Address | None = None
+    ) -> bytes:
+        """Return the Received field for the message under way, as `mailproto.smtp.trace.received_field` does.
+
+        Args:
+            when: the time of reception, with its zone.
+            queue_id: the server's name for the message.
+            recipient: the recipient, if the message has only this one.
+        """
+        conn, envelope = self.conn, self.envelope
+        return received_field(
+            by=conn.config.hostname,
+            hello=self.hello,
+            peer=self.peer,
+            protocol=with_protocol(
+                extended=conn.extended,
+                tls=conn.tls is not None,
+                authenticated=conn.authenticated,
+                lmtp=conn.config.lmtp,
+                utf8=envelope is not None and envelope.mail.parameters.smtputf8,
+            ),
+            when=when,
+            queue_id=queue_id,
+            recipient=recipient,
+            cipher=conn.tls.cipher or None if conn.tls is not None else None,
+        )
 
     @property
     def envelope(self) -> Envelope | None:
