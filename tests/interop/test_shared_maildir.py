@@ -145,6 +145,7 @@ def test_dovecots_session_goes_on_while_we_remove(
     for message in MAIL:
         maildir.deliver([message])
     with pop3(dovecot.pop3_port, mailbox) as session:
+        session.noop()  # Dovecot says that we are logged in before it has looked into the mailbox
         with pop3(ours, mailbox) as other:
             other.delete(1)
         assert session.retrieve(2) == FETCHED[1]
