@@ -62,6 +62,7 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
         self._body: BodyReader | None = None
         self._chunks = ChunkSource()
         self._draining = False
+        self._hushed = self.config.greeting_delay <= 0  # whether the client let us speak first
         self._delivered = 0  # recipients of a message in LMTP that have been answered
         self._mail_refused = False  # and since then nothing was said but what hangs on it
 

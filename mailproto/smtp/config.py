@@ -76,6 +76,13 @@ class SMTPServerConfig:
     header; who comes from elsewhere is sent away."""
     trusted_peers: tuple[str, ...] = ()
     """Addresses and networks of peers that may speak for other clients, with XCLIENT and XFORWARD."""
+    greeting_delay: float = 0.0
+    """Seconds before the greeting in which a client that speaks is refused with 554: no mail client does, many worms
+    do. Whether one is caught depends on time, and everybody else waits."""
+    forbid_illegal_pipelining: bool = False
+    """Refuse with 554, and hang up on, who sends something behind EHLO, DATA or AUTH without waiting for the reply,
+    or behind anything where PIPELINING was not offered (RFC 2920 section 3.1). Only what came together is seen, so
+    this too depends on time; and clients that do it are mostly, but not all, no mail clients."""
     tolerances: frozenset[Tolerance] = frozenset()
     """None by default: who deviates here is mostly no mail client."""
     unknown_parameters: UnknownParameters = UnknownParameters.REFUSE

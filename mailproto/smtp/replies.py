@@ -47,6 +47,8 @@ NOT_A_TRANSACTION = {
     Outcome.NO_RECIPIENTS: Reply.build(554, "No valid recipients", "5.5.1"),
 }
 
+SPOKE_EARLY = Reply(554, "You spoke before you were greeted, good-bye")
+SPOKE_AHEAD = Reply.build(554, "You spoke before you were answered, good-bye", "5.5.0")
 NOT_TRUSTED = Reply.build(550, "Not for you", "5.7.0")
 TLS_REQUIRED = Reply.build(530, "Must issue a STARTTLS command first", "5.7.0")
 TLS_ALREADY = Reply.build(503, "TLS is in use already", "5.5.1")

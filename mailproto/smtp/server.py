@@ -47,7 +47,7 @@ from mailproto.smtp.events import (
     XClient,
     XForward,
 )
-from mailproto.smtp.extensions import CHUNKING, ETRN, SMTPUTF8, XCLIENT, XFORWARD
+from mailproto.smtp.extensions import CHUNKING, ETRN, PIPELINING, SMTPUTF8, XCLIENT, XFORWARD
 from mailproto.smtp.parameters import Body
 from mailproto.smtp.reply import Reply
 from mailproto.smtp.rules import LMTP_VERBS, RULES, SMTP_VERBS, VERBS, Outcome, ServerState
@@ -56,6 +56,7 @@ _IDLE = frozenset({ServerState.CONNECTED, ServerState.START, ServerState.READY, 
 # The first words of protocols whose clients are tricked into talking to mail servers.
 _FOREIGN = ("GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PATCH", "HOST:")
 _CLIENT_HELLO = b"\x16\x03"
+_WAIT_BEHIND = ("EHLO", "HELO", "LHLO", "DATA", "AUTH")
 _BEHIND_MAIL = ("RCPT", "DATA", "BDAT")
 
 
@@ -91,11 +92,15 @@ class SMTPServerConnection(AnsweringConnection):
         """Seconds that the wait for input may last: RFC 5321 section 4.5.3.2.7, or 4.5.3.2.5 during a message."""
         if self.awaits_proxy_header:
             return self.limits.proxy_timeout
+        if self._listens_for_early_talkers:
+            return self.config.greeting_delay
         return self.limits.data_timeout if self._body is not None else self.limits.command_timeout
 
     def receive_timeout(self) -> None:
-        """Say 421 and close; what the client had begun is not done."""
-        if not self._closing:
+        """Say 421 and close; what the client had begun is not done. Before the greeting: greet the patient client."""
+        if self._listens_for_early_talkers and not self.awaits_proxy_header:
+            self._hushed = True
+        elif not self._closing:
             self._hang_up(replies.TIMED_OUT, "timed out")
 
     def shut_down(self) -> None:
@@ -110,7 +115,13 @@ class SMTPServerConnection(AnsweringConnection):
 
     # Reading.
 
+    @property
+    def _listens_for_early_talkers(self) -> bool:
+        return not self._hushed and self.state is ServerState.CONNECTED and not self._closing
+
     def _read(self) -> ServerStep:
+        if not self._hushed:
+            return self._hang_up(replies.SPOKE_EARLY, "spoke too early") if self._buffer else Step.STARVED
         self._mode = self._read_command
         return self._ask(Connected())
 
@@ -151,6 +162,8 @@ class SMTPServerConnection(AnsweringConnection):
             self._trace_unknown(line)
             return self._foreign() if verb in _FOREIGN else self._refuse("", replies.UNKNOWN)
         self._trace_command(command, line)
+        if self.config.forbid_illegal_pipelining and self._buffer and self._ends_a_group(verb):
+            return self._hang_up(replies.SPOKE_AHEAD, "spoke before it was answered")
         outcome = RULES[self.state, verb]
         if verb not in _BEHIND_MAIL:
             self._mail_refused = False
@@ -164,6 +177,10 @@ class SMTPServerConnection(AnsweringConnection):
             return _HANDLERS[verb](self, command.argument)
         except GrammarError:
             return self._refuse(verb, replies.BAD_ARGUMENTS)
+
+    def _ends_a_group(self, verb: str) -> bool:
+        """Say whether the client has to wait for the reply to this command before it says more."""
+        return verb in _WAIT_BEHIND or (verb != "BDAT" and not self._offer.offers(PIPELINING))
 
     def _not_a_transaction(self, outcome: Outcome) -> Reply:
         return replies.NOT_A_TRANSACTION[Outcome.BAD_SEQUENCE if self.config.lmtp else outcome]
