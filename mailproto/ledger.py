@@ -6,7 +6,7 @@ import hashlib
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -19,6 +19,7 @@ CREATE TABLE IF NOT EXISTS notes (
     key TEXT NOT NULL,
     first_seen REAL NOT NULL,
     stored INTEGER NOT NULL,
+    deleted_size INTEGER,
     PRIMARY KEY (account, key)
 ) WITHOUT ROWID
 """
@@ -47,30 +48,38 @@ class SQLiteLedger:
         """Return all notes, by key."""
         with self._lock:
             rows = self._database.execute(
-                "SELECT key, first_seen, stored FROM notes WHERE account = ?", (self._account,)
+                "SELECT key, first_seen, stored, deleted_size FROM notes WHERE account = ?", (self._account,)
             ).fetchall()
-        return {key: Note(key, first_seen, bool(stored)) for key, first_seen, stored in rows}
+        return {key: Note(key, first_seen, bool(stored), size) for key, first_seen, stored, size in rows}
 
     def begin(self, key: str, now: float) -> Note:
         """Note that a message is about to be stored, and return the note, or the older one if there is one."""
         with self._lock:
-            self._database.execute(
-                "INSERT OR IGNORE INTO notes VALUES (?, ?, ?, 0)", (self._account, key, now)
-            )
-            first_seen, stored = self._database.execute(
-                "SELECT first_seen, stored FROM notes WHERE account = ? AND key = ?", (self._account, key)
+            self._database.execute("INSERT OR IGNORE INTO notes VALUES (?, ?, ?, 0, NULL)", (self._account, key, now))
+            first_seen, stored, size = self._database.execute(
+                "SELECT first_seen, stored, deleted_size FROM notes WHERE account = ? AND key = ?",
+                (self._account, key),
             ).fetchone()
-        return Note(key, first_seen, bool(stored))
+        return Note(key, first_seen, bool(stored), size)
 
     def finish(self, key: str) -> None:
         """Note that a message is stored."""
         with self._lock:
             self._database.execute("UPDATE notes SET stored = 1 WHERE account = ? AND key = ?", (self._account, key))
 
+    def mark_deleted(self, sizes: Mapping[str, int]) -> None:
+        """Note that the server is told to delete these messages, whose octets as listed are the values."""
+        with self._lock, self._database:
+            self._database.execute("BEGIN IMMEDIATE")
+            self._database.executemany(
+                "UPDATE notes SET deleted_size = ? WHERE account = ? AND key = ?",
+                [(size, self._account, key) for key, size in sizes.items()],
+            )
+
     def forget(self, keys: Sequence[str]) -> None:
         """Drop these notes."""
         with self._lock, self._database:
-            self._database.execute("BEGIN")
+            self._database.execute("BEGIN IMMEDIATE")
             self._database.executemany(
                 "DELETE FROM notes WHERE account = ? AND key = ?", [(self._account, key) for key in keys]
             )

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from mailproto._core.flow import Call, Flow
 from mailproto._core.spool import Spool
+from mailproto.errors import ConnectionClosedError, LocalProtocolError, NotSupportedError
 from mailproto.pop3.client import POP3ClientConnection
-from mailproto.pop3.flows.client import MessageListing, delete, listing
+from mailproto.pop3.flows.client import MessageListing, listing, request, wait_done
 from mailproto.pop3.flows.fetch import Fetch
 from mailproto.pop3.response import ResponseError
 
@@ -26,12 +27,14 @@ class Note:
     """What a ledger knows of a message.
 
     ``key`` names it: its unique-id, or what takes its place. ``first_seen`` is in seconds of the clock that the
-    caller's ``now`` is of. ``stored`` is whether it is safe; if not, it may be stored or not.
+    caller's ``now`` is of. ``stored`` is whether it is safe; if not, it may be stored or not. ``deleted_size`` is its
+    octets as listed, if the server was told to delete it.
     """
 
     key: str
     first_seen: float
     stored: bool
+    deleted_size: int | None = None
 
 
 class Ledger(Protocol):
@@ -45,6 +48,9 @@ class Ledger(Protocol):
 
     def finish(self, key: str) -> None:
         """Note that it is stored."""
+
+    def mark_deleted(self, sizes: Mapping[str, int]) -> None:
+        """Note that the server is told to delete these messages, whose octets as listed are the values."""
 
     def forget(self, keys: Sequence[str]) -> None:
         """Drop these notes: the messages are no longer on the server, which may use their names again."""
@@ -66,7 +72,9 @@ class KeepPolicy:
     max_size: int | None = None
     """Octets beyond which a message is left where it is."""
     limit: int | None = None
-    """How many messages are fetched at most; the rest is for the next time."""
+    """How many messages are stored at most; the rest is for the next time."""
+    unique_ids: bool = True
+    """Ask for unique-ids. Without them, as with a server whose ids are malformed, messages are told by content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +94,7 @@ class KeepReport:
     fetched: list[Fetched] = field(default_factory=list)
     too_big: list[MessageListing] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
-    """What the server said instead of giving a message, which may have vanished; the next time it is tried again."""
+    """What the server said instead of giving a message, or of deleting it; the next time it is tried again."""
     deleted: list[int] = field(default_factory=list)
 
 
@@ -102,17 +110,24 @@ def fetch_and_keep(
     """Fetch what is new in the maildrop, store it, and mark for deletion what the policy says.
 
     Deletions take effect at QUIT, which is left to the caller. Notes of messages that are gone from the server are
-    dropped, for it may use their unique-ids again (RFC 1957).
+    dropped, for it may use their unique-ids again (RFC 1957). It may even do so before that was seen: so a message
+    that was to be deleted, and seems to be there with another size, is taken for a new one.
 
     A server that has no unique-ids, or gives the same to two messages, is taken by the content: such messages are
     fetched each time, and stored only if their content is new.
 
     Raises:
+        NotSupportedError: the server has given unique-ids before and gives none now. By content all would be new.
         ConnectionClosedError: the line broke; what is in the report is safe.
         Whatever ``ledger`` and ``store`` raise.
     """
     job = _Job(conn, ledger, store, policy, now, report if report is not None else KeepReport())
-    yield from job.run()
+    try:
+        yield from job.run()
+    except LocalProtocolError:
+        if not conn.over:
+            raise
+        raise ConnectionClosedError("the server hung up before all was asked for") from None
     return job.report
 
 
@@ -136,14 +151,62 @@ class _Job:
         self._policy = policy
         self._now = now
         self._notes: dict[str, Note] = {}
+        self._safe: dict[MessageListing, str] = {}  # what is stored, by key
 
     def run(self) -> Flow[None]:
         """Fetch what is to be fetched, and delete what is to be deleted."""
-        listed = yield from listing(self._conn)
+        listed = yield from self._list()
         self._notes = yield Call(self._ledger.read)
+        self._check_unique_ids(listed)
         known = _with_trusted_ids(listed)
+        yield from self._forget_reused(known)
+        self._safe = {message: message.uid for message in known if message.uid is not None and self._has(message.uid)}
+        yield from self._fetch(known)
+        yield from self._delete()
+        yield from self._forget_vanished({message.uid for message in listed})
+
+    def _list(self) -> Flow[list[MessageListing]]:
+        if self._policy.unique_ids:
+            return (yield from listing(self._conn))
+        sizes = yield from request(self._conn, self._conn.list())
+        return [MessageListing(number, size) for number, size in sizes.items()]
+
+    def _check_unique_ids(self, listed: Sequence[MessageListing]) -> None:
+        """See that a server does not lose its unique-ids: by content, all that is known by them would be new."""
+        without = self._policy.unique_ids and listed and not any(message.uid for message in listed)
+        if without and any(not key.startswith(_CONTENT) for key in self._notes):
+            raise NotSupportedError("the server gave unique-ids before, and gives none now")
+
+    def _has(self, key: str) -> bool:
+        note = self._notes.get(key)
+        return note is not None and note.stored
+
+    def _forget_reused(self, known: Iterable[MessageListing]) -> Flow[None]:
+        """Drop the notes of deleted messages whose unique-ids are those of others now."""
+        listed = ((self._notes.get(message.uid or ""), message.size) for message in known)
+        reused = [note.key for note, size in listed if note is not None and note.deleted_size not in (None, size)]
+        if reused:
+            yield Call(self._ledger.forget, (reused,))
+            for key in reused:
+                del self._notes[key]
+
+    def _forget_vanished(self, there: set[str | None]) -> Flow[None]:
+        """Drop the notes of what is gone, unless all is gone: that is more often a server's mishap than the truth.
+
+        What is known by content was seen only if all was fetched.
+        """
+        gone: list[str] = []
+        if self._policy.unique_ids:
+            gone += [key for key in self._notes if not key.startswith(_CONTENT) and key not in there]
+        if not (self._is_full() or self.report.too_big or self.report.refused):
+            seen = set(self._safe.values())
+            gone += [key for key in self._notes if key.startswith(_CONTENT) and key not in seen]
+        if there and gone:
+            yield Call(self._ledger.forget, (gone,))
+
+    def _fetch(self, known: Iterable[MessageListing]) -> Flow[None]:
         fetch = Fetch(self._conn, self._wanted(known))
-        while True:
+        while not self._is_full():
             try:
                 message = yield from fetch.next_message()
             except ResponseError as error:
@@ -152,31 +215,23 @@ class _Job:
             if message is None:
                 break
             yield from self._keep(fetch, message)
-        for message in known:
-            if message.number not in self.report.deleted and self._is_due(message.uid):
-                yield from delete(self._conn, message.number)
-                self.report.deleted.append(message.number)
-        yield from self._forget_vanished({message.uid for message in listed})
+        yield from fetch.finish()
 
-    def _forget_vanished(self, there: set[str | None]) -> Flow[None]:
-        """Drop the notes of what is gone, unless all is gone: that is more often a server's mishap than the truth."""
-        gone = [key for key in self._notes if key not in there and not key.startswith(_CONTENT)]
-        if there and gone:
-            yield Call(self._ledger.forget, (gone,))
+    def _is_full(self) -> bool:
+        return self._policy.limit is not None and len(self.report.fetched) >= self._policy.limit
 
     def _wanted(self, listed: Iterable[MessageListing]) -> Iterator[MessageListing]:
-        """Yield the messages to fetch."""
+        """Yield the messages to fetch: those that are new, as far as that is known before."""
         count = 0
         for message in listed:
-            note = self._notes.get(message.uid) if message.uid is not None else None
-            if note is not None and note.stored:
+            if message in self._safe:
                 continue
             if self._policy.max_size is not None and message.size > self._policy.max_size:
                 self.report.too_big.append(message)
                 continue
             if self._policy.limit is not None and count >= self._policy.limit:
                 return
-            count += 1
+            count += message.uid is not None
             yield message
 
     def _keep(self, fetch: Fetch, message: MessageListing) -> Flow[None]:
@@ -186,25 +241,35 @@ class _Job:
             while (chunk := (yield from fetch.next_chunk())) is not None:
                 content.write(chunk)
                 digest.update(chunk)
+                if self._policy.max_size is not None and len(content) > self._policy.max_size:
+                    self.report.too_big.append(message)  # it is longer than the server has said
+                    return
             key = message.uid if message.uid is not None else _CONTENT + digest.hexdigest()
-            note = self._notes.get(key)
-            if note is None or not note.stored:
+            if not self._has(key):
                 note = yield Call(self._ledger.begin, (key, self._now))
                 yield Call(self._store, (note, content))
                 yield Call(self._ledger.finish, (key,))
                 self._notes[key] = Note(key, note.first_seen, True)
                 self.report.fetched.append(Fetched(message.number, message.uid, len(content), digest.hexdigest()))
+            self._safe[message] = key
         finally:
             content.close()
-        if self._is_due(key):
-            fetch.delete(message.number)
-            self.report.deleted.append(message.number)
 
-    def _is_due(self, key: str | None) -> bool:
-        """Whether the message is safe here and may go from the server."""
-        note = self._notes.get(key) if key is not None else None
-        if note is None or not note.stored:
-            return False
+    def _delete(self) -> Flow[None]:
+        """Mark what is to go from the server, all at once."""
+        due = {message: key for message, key in self._safe.items() if self._is_due(self._notes[key])}
+        if not due:
+            return
+        yield Call(self._ledger.mark_deleted, ({key: message.size for message, key in due.items()},))
+        for message, command in [(message, self._conn.dele(message.number)) for message in due]:
+            response = yield from wait_done(self._conn, command)
+            if response.ok:
+                self.report.deleted.append(message.number)
+            else:
+                self.report.refused.append(str(ResponseError(response, command.verb)))
+
+    def _is_due(self, note: Note) -> bool:
+        """Whether a message that is safe here may go from the server."""
         after = self._policy.delete_after
         return not self._policy.keep or (after is not None and self._now - note.first_seen >= after)
 

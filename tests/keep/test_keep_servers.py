@@ -1,0 +1,182 @@
+"""Fetch and keep, from servers that are not as they should be, over lines that break."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mailproto.errors import ConnectionClosedError, NotSupportedError, RemoteProtocolError
+from mailproto.ledger import SQLiteLedger
+from mailproto.pop3.flows.keep import KeepPolicy, Note
+from tests.keep.scripted import Mail, Server, Shelf, fetch, mail, numbers
+
+
+@pytest.fixture
+def ledger() -> Iterator[SQLiteLedger]:
+    with SQLiteLedger(":memory:", "ada@here") as ledger:
+        yield ledger
+
+
+def test_without_unique_ids_a_limit_gets_to_the_end_all_the_same(ledger: SQLiteLedger) -> None:
+    server, shelf = Server([mail(str(number)) for number in range(50)], uidl=False), Shelf()
+    for _ in range(6):
+        fetch(server, ledger, shelf, KeepPolicy(limit=10))
+    assert shelf.stored == [str(number) for number in range(50)]
+
+
+def test_a_limit_asks_for_no_more_than_it_stores(ledger: SQLiteLedger) -> None:
+    server, shelf = Server([mail(str(number)) for number in range(50)]), Shelf()
+    fetch(server, ledger, shelf, KeepPolicy(limit=7))
+    assert numbers(server, b"RETR") == list(range(1, 8))
+    assert fetch(server, ledger, shelf, KeepPolicy(limit=0)).fetched == []
+    assert shelf.stored == [str(number) for number in range(7)]
+
+
+def test_without_unique_ids_what_is_gone_is_forgotten_once_all_was_seen(ledger: SQLiteLedger) -> None:
+    server, shelf = Server([mail("one"), mail("two"), mail("three")], uidl=False), Shelf()
+    fetch(server, ledger, shelf)
+    del server.mails[0]
+    fetch(server, ledger, shelf, KeepPolicy(max_size=1))
+    assert len(ledger.read()) == 3
+    fetch(server, ledger, shelf)
+    assert len(ledger.read()) == 2
+    assert shelf.stored == ["one", "two", "three"]
+
+
+def test_a_unique_id_that_is_used_again_at_once_is_no_reason_to_delete_unseen(ledger: SQLiteLedger) -> None:
+    """The server numbers from 1 whenever the maildrop is empty: the worst there is to be met."""
+    server, shelf = Server([mail("first", "1"), mail("second", "2")]), Shelf()
+    fetch(server, ledger, shelf, KeepPolicy(keep=False))
+    assert server.mails == []
+    server.mails = [mail("another, longer", "1")]
+    fetch(server, ledger, shelf, KeepPolicy(keep=False))
+    assert shelf.stored == ["first", "second", "another, longer"]
+    assert server.mails == []
+
+
+def test_what_is_still_there_because_quit_was_lost_is_deleted_and_not_fetched_again(ledger: SQLiteLedger) -> None:
+    server, shelf = Server([mail("one"), mail("two")], loses_quit=True), Shelf()
+    with pytest.raises(ConnectionClosedError):
+        fetch(server, ledger, shelf, KeepPolicy(keep=False))
+    assert len(server.mails) == 2
+    server.loses_quit = False
+    assert fetch(server, ledger, shelf, KeepPolicy(keep=False)).deleted == [1, 2]
+    assert shelf.stored == ["one", "two"]
+    assert server.mails == []
+
+
+def test_a_size_that_changes_on_the_server_makes_nothing_new(ledger: SQLiteLedger) -> None:
+    server, shelf = Server([mail("one")]), Shelf()
+    fetch(server, ledger, shelf)
+    server.mails = [Mail("one", b"Subject: one\r\nStatus: RO\r\n\r\n\r\n")]
+    fetch(server, ledger, shelf)
+    assert shelf.stored == ["one"]
+
+
+def test_a_message_longer_than_listed_is_held_to_the_cap(ledger: SQLiteLedger) -> None:
+    server = Server([Mail("liar", b"Subject: liar\r\n" + b"x" * 5000 + b"\r\n", listed=20), mail("next")])
+    shelf = Shelf()
+    report = fetch(server, ledger, shelf, KeepPolicy(max_size=1000))
+    assert [message.uid for message in report.too_big] == ["liar"]
+    assert shelf.stored == ["next"]
+    assert list(ledger.read()) == ["next"]
+
+
+def test_unique_ids_that_go_missing_are_not_taken_for_a_new_maildrop(ledger: SQLiteLedger) -> None:
+    server, shelf = Server([mail("one"), mail("two")]), Shelf()
+    fetch(server, ledger, shelf)
+    server.uidl = False
+    with pytest.raises(NotSupportedError):
+        fetch(server, ledger, shelf)
+    server.uidl, server.refused = True, frozenset({b"UIDL"})
+    with pytest.raises(NotSupportedError):
+        fetch(server, ledger, shelf)
+    server.refused = frozenset()
+    assert fetch(server, ledger, shelf).fetched == []
+    assert shelf.stored == ["one", "two"]
+
+
+@pytest.mark.parametrize("uid", ["a b", "a\x00b", "\x7f", "ä"])
+def test_malformed_unique_ids_end_the_job_or_are_not_asked_for(ledger: SQLiteLedger, uid: str) -> None:
+    server, shelf = Server([mail("one", uid), mail("two", "2")]), Shelf()
+    with pytest.raises(RemoteProtocolError):
+        fetch(server, ledger, shelf)
+    assert shelf.stored == []
+    for _ in range(2):
+        fetch(server, ledger, shelf, KeepPolicy(unique_ids=False))
+    assert shelf.stored == ["one", "two"]
+    assert b"UIDL" in server.asked[:5] and b"UIDL" not in server.asked[5:]
+
+
+def test_what_is_known_by_unique_id_stays_known_while_none_are_asked_for(ledger: SQLiteLedger) -> None:
+    server, shelf = Server([mail("one")]), Shelf()
+    fetch(server, ledger, shelf)
+    fetch(server, ledger, shelf, KeepPolicy(unique_ids=False))
+    assert len(fetch(server, ledger, shelf).fetched) == 0
+
+
+def test_a_deletion_that_is_refused_is_told_and_stops_nothing(ledger: SQLiteLedger) -> None:
+    server, shelf = Server([mail(str(number)) for number in range(4)], refused=frozenset({b"DELE 2"})), Shelf()
+    report = fetch(server, ledger, shelf, KeepPolicy(keep=False))
+    assert report.deleted == [1, 3, 4]
+    assert report.refused == ["DELE: -ERR not now"]
+    assert [entry.uid for entry in server.mails] == ["1"]
+    server.refused = frozenset()
+    assert fetch(server, ledger, shelf, KeepPolicy(keep=False)).deleted == [1]
+    assert shelf.stored == ["0", "1", "2", "3"]
+
+
+def test_a_message_that_is_refused_is_not_deleted(ledger: SQLiteLedger) -> None:
+    server, shelf = Server([mail("one"), mail("two"), mail("three")], refused=frozenset({b"RETR 2"})), Shelf()
+    report = fetch(server, ledger, shelf, KeepPolicy(keep=False))
+    assert report.deleted == [1, 3]
+    assert [entry.uid for entry in server.mails] == ["two"]
+
+
+def test_a_ledger_on_disk_remembers_what_was_marked(tmp_path: Path) -> None:
+    with SQLiteLedger(tmp_path / "ledger", "a") as first, SQLiteLedger(tmp_path / "ledger", "b") as other:
+        for key in ("x", "y"):
+            first.begin(key, 1.0)
+            first.finish(key)
+        other.begin("x", 2.0)
+        first.mark_deleted({"x": 17})
+    with SQLiteLedger(tmp_path / "ledger", "a") as again, SQLiteLedger(tmp_path / "ledger", "b") as other:
+        assert again.read() == {"x": Note("x", 1.0, True, 17), "y": Note("y", 1.0, True)}
+        assert again.begin("x", 9.0) == Note("x", 1.0, True, 17)
+        assert other.read() == {"x": Note("x", 2.0, False)}
+
+
+@pytest.mark.parametrize("policy", [KeepPolicy(), KeepPolicy(keep=False), KeepPolicy(unique_ids=False)])
+def test_a_line_that_is_cut_at_every_octet_loses_nothing_and_doubles_nothing(policy: KeepPolicy) -> None:
+    whole = 0
+    for cut in range(1000):
+        server, shelf = Server([mail("one"), mail("two", length=30), mail("three")]), Shelf()
+        with SQLiteLedger(":memory:", "ada@here") as ledger:
+            try:
+                fetch(server, ledger, shelf, policy, cut=cut)
+                whole += 1
+            except ConnectionClosedError:
+                assert len(server.mails) == 3 or shelf.stored == ["one", "two", "three"]
+            fetch(server, ledger, shelf, policy)
+        assert shelf.stored == ["one", "two", "three"]
+        assert len(server.mails) == (3 if policy.keep else 0)
+        if whole:
+            break
+    assert whole == 1 and cut > 150
+
+
+def test_10000_messages_over_a_line_that_breaks_again_and_again(ledger: SQLiteLedger) -> None:
+    chance = random.Random(7)
+    server = Server([mail(str(number), length=chance.randrange(100)) for number in range(10_000)])
+    shelf, runs = Shelf(), 0
+    while server.mails:
+        runs += 1
+        try:
+            fetch(server, ledger, shelf, KeepPolicy(keep=False), cut=chance.randrange(400_000) + runs * 20_000)
+        except ConnectionClosedError:
+            assert len(server.mails) == 10_000
+    assert shelf.stored == [str(number) for number in range(10_000)]
+    assert runs > 5
