@@ -55,12 +55,12 @@ class Client:
         return response
 
     def succeed(self) -> None:
-        """Hear that the server says yes, and find nothing wrong with it."""
+        """Hear that the server says yes. Raises what the client has against it, as `mailproto._flows.login` does."""
         try:
             self._exchange.send(None)
         except StopIteration:
             return
-        raise AssertionError("the client wants to go on")
+        raise AuthenticationError("the server said yes before the exchange was over")
 
     def fail(self) -> None:
         """Hear that the server says no. Raises what the client makes of it."""
