@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Self, Unpack
+from typing import Self, Unpack, cast
 
 from mailproto._core.flow import Flow, T
 from mailproto._flows.endpoints import ask, need_credentials
@@ -14,6 +14,7 @@ from mailproto._net.pop3_client import MessageBase, POP3ClientBase
 from mailproto._net.services import pop3_service
 from mailproto.aio.client import Client
 from mailproto.aio.server import Events, Server
+from mailproto.aio.threads import Beside, beside
 from mailproto.pop3.config import POP3ServerConfig
 from mailproto.pop3.flows.client import MessageListing, listing, log_in, request
 from mailproto.pop3.flows.fetch import Fetch
@@ -77,6 +78,8 @@ class POP3Client(POP3ClientBase, Client):
     ) -> KeepReport:
         """Fetch what is new by the ledger, store it, and mark for deletion what the policy says.
 
+        Both wait for disks, and so are called in threads; they may also be made of coroutine functions.
+
         Args:
             ledger: what was fetched before, see `mailproto.ledger.SQLiteLedger`.
             store: stores a message and returns when it is safe; see `mailproto.pop3.flows.keep.Store`.
@@ -84,7 +87,8 @@ class POP3Client(POP3ClientBase, Client):
             report: is filled in as things happen, so that it tells what was done even if this raises.
         """
         policy = policy if policy is not None else KeepPolicy()
-        return await self._do(fetch_and_keep(self.conn, ledger, store, policy, now=time.time(), report=report))
+        notes, shelf = cast(Ledger, Beside(ledger)), beside(store)
+        return await self._do(fetch_and_keep(self.conn, notes, shelf, policy, now=time.time(), report=report))
 
     async def log_in(
         self, user: str | None = None, password: str | None = None, *, credentials: CredentialsSource | None = None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Callable
+import inspect
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from typing import Any
 
@@ -36,3 +37,23 @@ class InThreads:
             return loop.run_in_executor(self._executor, context.run, hook, *arguments)
 
         return run
+
+
+def beside(function: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+    """Return ``function`` as one that runs in a thread; what it returns is awaited in the loop, if it is to be."""
+
+    async def run(*arguments: Any) -> Any:
+        result = await asyncio.to_thread(function, *arguments)
+        return await result if inspect.isawaitable(result) else result
+
+    return run
+
+
+class Beside:
+    """An object with all of its methods `beside` the loop."""
+
+    def __init__(self, helper: object) -> None:
+        self._helper = helper
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        return beside(getattr(self._helper, name))
