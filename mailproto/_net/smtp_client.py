@@ -5,8 +5,9 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+from mailproto._core.events import TLSInfo
 from mailproto._core.flow import Flow
 from mailproto._core.policy import TLSPolicy
 from mailproto._flows.endpoints import credentials_for, literal_of
@@ -16,8 +17,25 @@ from mailproto.sasl.binding import ChannelBinding
 from mailproto.sasl.choice import CLIENT_MECHANISMS
 from mailproto.smtp.client import SMTPClientConnection
 from mailproto.smtp.config import SMTPClientConfig
+from mailproto.smtp.extensions import ServerLimits
 from mailproto.smtp.flows.client import SessionOptions, default_endpoint, open_session, quit_session
 from mailproto.tunnels import Proxy
+
+
+@dataclass(frozen=True, slots=True)
+class SMTPReport:
+    """What a server offers, to a client that stands where this one does: under TLS or not, logged in or not."""
+
+    name: str
+    """What the server calls itself."""
+    extensions: dict[str, str]
+    """EHLO keywords in upper case, and what stood behind them."""
+    auth_mechanisms: tuple[str, ...]
+    max_message_size: int | None
+    """In octets, None if the server does not say (RFC 1870)."""
+    limits: ServerLimits
+    """How much it takes (RFC 9422)."""
+    tls: TLSInfo | None
 
 
 class SMTPClientBase(ClientBase):
@@ -98,6 +116,18 @@ class SMTPClientBase(ClientBase):
 
     def _quit(self) -> Flow[None]:
         return quit_session(self.conn)
+
+    def report(self) -> SMTPReport:
+        """Return what the server offers, as things stand."""
+        conn = self.conn
+        return SMTPReport(
+            conn.server_name,
+            dict(conn.extensions),
+            conn.auth_mechanisms,
+            conn.max_message_size,
+            conn.server_limits,
+            conn.tls,
+        )
 
     @property
     def extensions(self) -> dict[str, str]:

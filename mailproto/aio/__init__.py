@@ -11,13 +11,14 @@ events of a session. Hooks that block go into `InThreads`.
 from mailproto._core.policy import TLSPolicy
 from mailproto._flows.shelf import PoolOptions
 from mailproto._net.listener import ServerOptions
+from mailproto._net.smtp_client import SMTPReport
 from mailproto._net.tls import server_context
 from mailproto.aio.connect import open_link
 from mailproto.aio.link import Link
 from mailproto.aio.listener import Listener
 from mailproto.aio.pool import SMTPPool
 from mailproto.aio.pop3 import Message, Messages, POP3Client, POP3EventSession, POP3Server
-from mailproto.aio.smtp import SMTPClient, SMTPEventSession, SMTPServer
+from mailproto.aio.smtp import SMTPClient, SMTPEventSession, SMTPServer, verify_smtp
 from mailproto.aio.threads import InThreads
 
 __all__ = [
@@ -33,9 +34,11 @@ __all__ = [
     "SMTPClient",
     "SMTPEventSession",
     "SMTPPool",
+    "SMTPReport",
     "SMTPServer",
     "ServerOptions",
     "TLSPolicy",
     "open_link",
     "server_context",
+    "verify_smtp",
 ]

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from mailproto import sync
-from mailproto.cli.options import add_server_options, client_arguments, complain, print_json
+from mailproto.cli.options import Progress, add_server_options, client_arguments, complain, print_json
 from mailproto.errors import MailProtoError
 from mailproto.smtp.result import RecipientResult, SendResult
 from mailproto.transcript import Transcript
+
+_LONG = 1 << 20
+"""Octets of a message from which on it is shown how far it is."""
 
 
 def add_parser(commands: Any) -> None:
@@ -46,9 +49,20 @@ def _send(options: argparse.Namespace) -> SendResult:
     client = sync.SMTPClient(**client_arguments(options))
     if options.verbose:
         client.conn.trace = Transcript(complain)
-    with client:
-        # Files have the line ends of their system; on the wire there is only CRLF.
-        return client.send_message(message, options.sender, options.recipients, canonicalise=True)
+    progress = Progress("sent", len(message))
+    is_long = len(message) >= _LONG and not options.verbose
+    try:
+        with client:
+            # Files have the line ends of their system; on the wire there is only CRLF.
+            return client.send_message(
+                message,
+                options.sender,
+                options.recipients,
+                canonicalise=True,
+                progress=(lambda sent, _: progress.show(sent)) if is_long else None,
+            )
+    finally:
+        progress.end()
 
 
 def _as_json(result: SendResult | None, error: Exception | None) -> dict[str, Any]:

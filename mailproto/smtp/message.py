@@ -6,7 +6,7 @@ An `email.message.EmailMessage` brings its envelope along. How a message is writ
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Iterable, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from email.headerregistry import HeaderRegistry
 from email.message import Message
@@ -24,6 +24,10 @@ MessageSource: TypeAlias = "Message[Any, Any] | Octets"
 
 RecipientLike: TypeAlias = "str | Address | tuple[str | Address, RcptParameters]"
 """A recipient as callers have him: an address, or an address and what RCPT is to say of it."""
+
+Progress: TypeAlias = "Callable[[int, int | None], object]"
+"""Called for each piece of a message that has left, with the octets so far and those of the whole message, None where
+that is not known. What it raises breaks the sending off, and closes the connection."""
 
 _HEADERS = HeaderRegistry()
 _UNREADABLE = ("invalid address", "invalid mailbox")  # how the defects begin behind which an address may be lost
@@ -45,6 +49,7 @@ class Submission:
         canonicalise: make CRLF of bare CRs and LFs in octets, files and iterables; without it they are refused.
         downgrade: rewrite octets with 8-bit content in 7 bits for a server that takes nothing else, which changes
             them, and breaks signatures; without it they are refused. Files and iterables are read into memory then.
+        progress: see `Progress`.
     """
 
     reverse_path: Address | None
@@ -53,6 +58,7 @@ class Submission:
     parameters: MailParameters = NO_MAIL_PARAMETERS
     canonicalise: bool = False
     downgrade: bool = False
+    progress: Progress | None = field(default=None, repr=False)
 
     @property
     def forward_paths(self) -> list[Address]:
@@ -76,6 +82,7 @@ def make_submission(
     parameters: MailParameters | None = None,
     canonicalise: bool = False,
     downgrade: bool = False,
+    progress: Progress | None = None,
 ) -> Submission:
     """Return the submission of ``message``, its envelope from the arguments or else from its header fields.
 
@@ -83,7 +90,7 @@ def make_submission(
         sender: the reverse-path; ``""`` is the null one; None means Sender or From (or Resent-Sender, Resent-From).
         recipients: the forward-paths; None means To, Cc and Bcc (or their Resent- forms). Each may be a pair of an
             address and its `RcptParameters`.
-        canonicalise, downgrade: as in `Submission`.
+        canonicalise, downgrade, progress: as in `Submission`.
 
     Raises:
         GrammarError: an address is none, there is no recipient, or the header fields do not tell.
@@ -97,7 +104,8 @@ def make_submission(
         path, found = _reverse_path(sender), _recipients(recipients)
     if not found:
         raise GrammarError("the message has no recipient")
-    return Submission(path, tuple(found), message, parameters or NO_MAIL_PARAMETERS, canonicalise, downgrade)
+    values = parameters or NO_MAIL_PARAMETERS
+    return Submission(path, tuple(found), message, values, canonicalise, downgrade, progress)
 
 
 def sender_of(message: Message[Any, Any]) -> Address:

@@ -92,13 +92,13 @@ class SMTPServerConnection(AnsweringConnection):
         """Seconds that the wait for input may last: RFC 5321 section 4.5.3.2.7, or 4.5.3.2.5 during a message."""
         if self.awaits_proxy_header:
             return self.limits.proxy_timeout
-        if self._listens_for_early_talkers:
+        if not self._hushed:
             return self.config.greeting_delay
         return self.limits.data_timeout if self._body is not None else self.limits.command_timeout
 
     def receive_timeout(self) -> None:
         """Say 421 and close; what the client had begun is not done. Before the greeting: greet the patient client."""
-        if self._listens_for_early_talkers and not self.awaits_proxy_header:
+        if not self._hushed and not self.awaits_proxy_header:
             self._hushed = True
         elif not self._closing:
             self._hang_up(replies.TIMED_OUT, "timed out")
@@ -114,10 +114,6 @@ class SMTPServerConnection(AnsweringConnection):
         return between_lines and self.state in _IDLE
 
     # Reading.
-
-    @property
-    def _listens_for_early_talkers(self) -> bool:
-        return not self._hushed and self.state is ServerState.CONNECTED and not self._closing
 
     def _read(self) -> ServerStep:
         if not self._hushed:

@@ -6,12 +6,12 @@ import ssl
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Unpack
+from typing import Any, Unpack
 
 from mailproto._flows.endpoints import ask, need_credentials
 from mailproto._net.listener import Where
 from mailproto._net.services import smtp_service
-from mailproto._net.smtp_client import SMTPClientBase
+from mailproto._net.smtp_client import SMTPClientBase, SMTPReport
 from mailproto.address import Address
 from mailproto.errors import ConnectionClosedError
 from mailproto.sasl.base import CredentialsSource, ServerMechanisms
@@ -20,7 +20,7 @@ from mailproto.smtp.config import SMTPServerConfig
 from mailproto.smtp.flows.client import log_in, request
 from mailproto.smtp.flows.sending import send_message, send_messages
 from mailproto.smtp.flows.server import SMTPSession
-from mailproto.smtp.message import MessageSource, RecipientLike, Submission, make_submission
+from mailproto.smtp.message import MessageSource, Progress, RecipientLike, Submission, make_submission
 from mailproto.smtp.parameters import MailParameters
 from mailproto.smtp.reply import Reply
 from mailproto.smtp.result import SendResult
@@ -40,6 +40,7 @@ class SMTPClient(SMTPClientBase, Client):
         parameters: MailParameters | None = None,
         canonicalise: bool = False,
         downgrade: bool = False,
+        progress: Progress | None = None,
     ) -> SendResult:
         """Send one message and return what became of it, for each recipient.
 
@@ -53,13 +54,21 @@ class SMTPClient(SMTPClientBase, Client):
                 refused.
             downgrade: rewrite 8-bit content in 7 bits where the server takes nothing else, which changes the
                 octets and breaks signatures; otherwise it is refused. An ``email`` message always is rewritten.
+            progress: called for each piece that has left, with the octets so far and those of the whole message,
+                None where that is not known.
 
         Raises:
             GrammarError: an address is none, or the message has a bare CR or LF.
             NotSupportedError: the message needs what the server does not offer.
         """
         submission = make_submission(
-            message, sender, recipients, parameters=parameters, canonicalise=canonicalise, downgrade=downgrade
+            message,
+            sender,
+            recipients,
+            parameters=parameters,
+            canonicalise=canonicalise,
+            downgrade=downgrade,
+            progress=progress,
         )
         return self.run(send_message(self.conn, submission))
 
@@ -94,6 +103,15 @@ class SMTPClient(SMTPClientBase, Client):
     def noop(self) -> Reply:
         """Do nothing, and see whether the server is still there."""
         return self.run(ask(self.conn, request, self.conn.noop))
+
+
+def verify_smtp(*arguments: Any, **keywords: Any) -> SMTPReport:
+    """See whether a server can be used: connect, secure the connection, log in, leave; return what it offers.
+
+    The arguments are those of `SMTPClient`, and what is raised is what its ``connect`` raises.
+    """
+    with SMTPClient(*arguments, **keywords) as client:
+        return client.report()
 
 
 class SMTPEventSession(Events, SMTPSession):

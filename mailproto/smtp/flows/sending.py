@@ -134,6 +134,7 @@ class _Sending:
         self._iterator = _iterator(content.pieces)
         self._error = error
         self._carriers: list[Command] = []  # DATA, or the chunks
+        self._sent = 0  # octets of the message that were handed over
         self._was_reset = False
         self._end: Command | None = None  # what the server's final word is the reply to
 
@@ -207,6 +208,12 @@ class _Sending:
         yield from wait_reply(self._conn, self._conn.rset())
         self._was_reset = True
 
+    def _report(self, octets: int) -> Flow[None]:
+        """Tell the caller, if he wants to know, that so many more octets have left."""
+        self._sent += octets
+        if self._submission.progress is not None:
+            yield Call(self._submission.progress, (self._sent, self._size))
+
     def _next_piece(self) -> Flow[bytes]:
         """Return the next piece of the message, ``b""`` behind the last."""
         piece: bytes | None = b""
@@ -275,6 +282,7 @@ class _DataSending(_Sending):
                 yield Want.FLUSH
             if conn.closing:
                 raise ConnectionClosedError("the server hung up during the message")
+            yield from self._report(len(piece))
         self._end = conn.end_data()
 
 
@@ -283,6 +291,7 @@ class _ChunkSending(_Sending):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
+        self._begun = 0  # octets that left together with MAIL and RCPT
         self._ahead = b""  # the next chunk: which one is the last shows only behind it
 
     def queue_more(self) -> None:
@@ -290,6 +299,7 @@ class _ChunkSending(_Sending):
         if self._size is not None and not self._conn.config.lmtp and not isinstance(self._iterator, AsyncIterator):
             first = next(self._iterator, b"")
             self._ahead = next(self._iterator, b"")
+            self._begun = len(first)
             self._queue_chunk(first, not self._ahead)
 
     def _may_go_on(self) -> Flow[bool]:
@@ -302,11 +312,13 @@ class _ChunkSending(_Sending):
 
     def _transfer(self) -> Flow[None]:
         waiting = deque(self._carriers)
+        yield from self._report(self._begun)
         while self._end is None:
             chunk = self._ahead or (yield from self._next_chunk())
             self._ahead = yield from self._next_chunk()
             waiting.append(self._queue_chunk(chunk, not self._ahead))
             yield Want.FLUSH
+            yield from self._report(len(chunk))
             if len(waiting) > _CHUNKS_AHEAD:
                 reply = yield from wait_reply(self._conn, waiting.popleft())
                 if reply is None or not reply.ok:

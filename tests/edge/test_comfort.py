@@ -1,0 +1,156 @@
+"""What clients are spared: to ask how far a message is, and to find out whether a server can be used at all."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mailproto import AuthenticationError, TLSPolicy, aio
+from mailproto.maildrop import MemoryMaildrop
+from mailproto.mailhost import MailHost
+from mailproto.smtp import SMTPClientConfig, SMTPServerConfig
+from mailproto.smtp.flows.sending import send_message, send_messages
+from mailproto.smtp.message import make_submission
+from tests.adapters.harness import server_context
+from tests.cli.test_commands import serving as serving_host
+from tests.data import CA
+from tests.edge.test_chunks import Inbox, ours
+from tests.smtp import client
+from tests.smtp.pipes import converse, scripted
+
+PARTIES = ("a@x", ["b@x"])
+MESSAGE = b"Subject: x\r\n\r\n" + (b"y" * 98 + b"\r\n") * 6000
+CHUNKS = ("PIPELINING", "CHUNKING")
+
+
+@pytest.mark.parametrize("keywords", [CHUNKS, ("PIPELINING",), ()])
+def test_progress_goes_up_to_the_whole(keywords: tuple[str, ...]) -> None:
+    told: list[tuple[int, int | None]] = []
+    conn = client(*keywords)
+    submission = make_submission(MESSAGE, *PARTIES, progress=lambda sent, total: told.append((sent, total)))
+    driver, _ = converse(conn, send_message(conn, submission), ours(Inbox()))
+    assert driver.result.ok
+    assert told == sorted(told)
+    assert len(told) >= 3
+    assert told[-1] == (len(MESSAGE), len(MESSAGE))
+
+
+@pytest.mark.parametrize("keywords", [CHUNKS, ("PIPELINING",)])
+def test_of_an_iterable_the_whole_is_not_known(keywords: tuple[str, ...]) -> None:
+    told: list[tuple[int, int | None]] = []
+    conn = client(*keywords)
+    pieces = [MESSAGE[i : i + 100_000] for i in range(0, len(MESSAGE), 100_000)]
+    submission = make_submission(iter(pieces), *PARTIES, progress=lambda sent, total: told.append((sent, total)))
+    driver, _ = converse(conn, send_message(conn, submission), ours(Inbox()))
+    assert driver.result.ok
+    assert [sent for sent, _ in told if sent] == [*range(100_000, len(MESSAGE), 100_000), len(MESSAGE)]
+    assert {total for _, total in told} == {None}
+
+
+def test_each_message_has_its_own() -> None:
+    told: list[tuple[str, int]] = []
+
+    def teller(name: str) -> Callable[[int, int | None], None]:
+        return lambda sent, _: told.append((name, sent))
+
+    conn = client("PIPELINING")
+    submissions = [make_submission(MESSAGE, *PARTIES, progress=teller(name)) for name in "ab"]
+    driver, _ = converse(conn, send_messages(conn, submissions), ours(Inbox()))
+    assert all(result.ok for result in driver.result)
+    assert [name for name, _ in told] == sorted(name for name, _ in told)
+    assert ("a", len(MESSAGE)) in told
+    assert ("b", len(MESSAGE)) in told
+
+
+def test_of_what_is_refused_nothing_is_told() -> None:
+    told: list[int] = []
+    conn = client("PIPELINING")
+    submission = make_submission(MESSAGE, *PARTIES, progress=lambda sent, _: told.append(sent))
+    driver, _ = converse(conn, send_message(conn, submission), scripted("550 no|503 no|503 no", greeting=""))
+    assert driver.result.refused
+    assert told == []
+
+
+class Taking:
+    def on_rcpt(self, session: Any, rcpt: Any) -> None:
+        return None
+
+    def on_message(self, session: Any, envelope: Any) -> None:
+        return None
+
+
+@pytest.mark.parametrize("chunking", [True, False])
+def test_progress_over_real_sockets(front: Any, chunking: bool) -> None:
+    told: list[tuple[int, int | None]] = []
+    config = SMTPClientConfig(chunking=chunking)
+    with front.SMTPServer(Taking(), port=0) as server:
+        with front.SMTPClient("127.0.0.1", server.port, config=config) as sender:
+            sender.send_message(MESSAGE, *PARTIES, progress=lambda *so_far: told.append(so_far)).raise_for_refused()
+        assert told[-1] == (len(MESSAGE), len(MESSAGE))
+
+        def fail(sent: int, total: int | None) -> None:
+            raise KeyError("the caller's own")
+
+        sender = front.SMTPClient("127.0.0.1", server.port, config=config)
+        with pytest.raises(KeyError), sender:
+            sender.send_message(MESSAGE, *PARTIES, progress=fail)
+        assert sender.conn.over, "half a message cannot be taken back"
+
+
+def test_the_command_line_shows_it_on_a_terminal(tmp_path: Path) -> None:
+    long, short = tmp_path / "long.eml", tmp_path / "short.eml"
+    long.write_bytes(MESSAGE * 4)
+    short.write_bytes(b"Subject: x\n\nshort\n")
+    with serving_host() as server:
+        where = ["--server", f"127.0.0.1:{server.ports['smtp']}", "--from", "", "--to", "a@b.example"]
+        for path, options, shown in ((long, [], True), (short, [], False), (long, ["-v"], False)):
+            terminal, side = pty.openpty()
+            command = [sys.executable, "-m", "mailproto", "send", *where, *options, str(path)]
+            try:
+                done = subprocess.run(command, stdout=subprocess.PIPE, stderr=side, timeout=30)
+                os.set_blocking(terminal, False)
+                text = os.read(terminal, 1 << 20) if shown or options else b""
+            finally:
+                os.close(side)
+                os.close(terminal)
+            assert done.returncode == 0
+            assert (b"\rsent: 100 %" in text) is shown
+
+
+# A look at a server.
+
+
+def host() -> MailHost:
+    return MailHost(lambda _: MemoryMaildrop(), {"ada": "secret"}, ["x"])
+
+
+def verify(front: Any, *arguments: Any, **keywords: Any) -> Any:
+    if front.name == "sync":
+        return front.verify_smtp(*arguments, **keywords)
+    return front.loop.run(aio.verify_smtp(*arguments, **keywords))
+
+
+def test_a_server_is_looked_at(front: Any) -> None:
+    config = SMTPServerConfig(hostname="mx.example", max_message_size=1234)
+    with front.SMTPServer(host(), port=0, config=config, tls=server_context()) as server:
+        report = verify(
+            front, "localhost", server.port, tls=TLSPolicy.REQUIRED, cafile=CA, user="ada", password="secret"
+        )
+        assert report.name == "mx.example"
+        assert report.max_message_size == 1234
+        assert report.extensions["SIZE"] == "1234"
+        assert "PLAIN" in report.auth_mechanisms
+        assert report.tls is not None
+        assert report.limits.rcpt_max == 1000
+        with pytest.raises(AuthenticationError):
+            verify(front, "localhost", server.port, tls=TLSPolicy.REQUIRED, cafile=CA, user="ada", password="wrong")
+        assert verify(front, "localhost", server.port, tls=TLSPolicy.NONE).auth_mechanisms == ()
+    with pytest.raises(OSError):
+        verify(front, "localhost", server.port, tls=TLSPolicy.NONE)
