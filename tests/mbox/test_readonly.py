@@ -159,6 +159,6 @@ def test_over_pop3_a_deletion_is_refused_at_once(drop: Maildrop) -> None:
     conn.receive_data(b"USER ada\r\nPASS secret\r\nRETR 1\r\nDELE 1\r\nQUIT\r\n")
     server.run()
     said = server.take().split(b"\r\n")
-    assert said[-3].startswith(b"-ERR [SYS/PERM]"), "DELE"
-    assert said[-2].startswith(b"+OK"), "QUIT"
+    assert said[-3] == b"-ERR [SYS/PERM] the maildrop is read-only"
+    assert said[-2].startswith(b"+OK")
     assert len(drop.open().messages) == 1
