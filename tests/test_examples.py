@@ -49,6 +49,21 @@ def test_quickstart_takes_mails_of_all_kinds() -> None:
     assert shown.endswith("every octet came back\n")
 
 
+def test_the_relay_adds_its_field_and_says_what_the_next_server_says() -> None:
+    shown = run_example("relay")
+    assert "ada@example.org: accepted, 250 " in shown
+    assert "bob@example.net: refused, 550 5.7.1 Relaying denied" in shown
+    assert "Received: from client.example ([127.0.0.1])\n\tby relay.example with ESMTP" in shown
+
+
+def test_local_delivery_answers_for_each_recipient() -> None:
+    shown = run_example("lmtp_delivery")
+    codes = [line.split(": ")[1][:3] for line in shown.split("\n")[:6]]
+    assert codes == ["250", "250", "550", "250", "452", "250"]
+    assert shown.count("Return-Path: <grace@example.net>") == 4
+    assert "forged" not in shown
+
+
 def blocks(language: str) -> list[str]:
     """Return the README's fenced blocks in a language."""
     return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
