@@ -109,7 +109,7 @@ async def main() -> None:
         for recipient in result.recipients:
             print(f"{recipient.address}: {recipient.outcome.value}, {recipient.reply}")
     snapshot = drop.open()
-    print(b"".join(snapshot.retrieve(1)).decode())
+    print(b"".join(snapshot.retrieve(1)).decode().replace("\r\n", "\n"))
 
 
 if __name__ == "__main__":
