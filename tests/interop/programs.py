@@ -1,6 +1,8 @@
 """Find, start and stop real programs: nothing of theirs outside of a temporary folder, nothing beyond loopback."""
 
+import atexit
 import contextlib
+import functools
 import os
 import pwd
 import random
@@ -25,6 +27,7 @@ _SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/
 
 # Below what Linux hands to outgoing connections, so that none of those takes a port between here and its use.
 _PORTS = range(20000, 32000)
+_SHARE = 500
 _ports_given: set[int] = set()
 
 
@@ -43,10 +46,26 @@ def find_program(name: str) -> str:
     return path
 
 
+@functools.cache
+def _own_ports() -> range:
+    """Return the ports of this test run. Who holds the first port of a share has the others, too."""
+    for start in _PORTS[::_SHARE]:
+        holder = socket.socket()
+        try:
+            holder.bind((HOST, start))
+            holder.listen()
+        except OSError:
+            holder.close()
+            continue
+        atexit.register(holder.close)
+        return range(start + 1, start + _SHARE)
+    raise RuntimeError("too many test runs at once")
+
+
 def free_port() -> int:
     """Return a TCP port of loopback that nothing listens on, never the same one twice."""
     for _ in range(200):
-        port = random.choice(_PORTS)
+        port = random.choice(_own_ports())
         if port in _ports_given:
             continue
         with socket.socket() as probe, contextlib.suppress(OSError):

@@ -1,8 +1,11 @@
 """The real programs with each other, without mailproto: what fails here is the harness's fault, not ours."""
 
+import json
 import poplib
 import smtplib
 import ssl
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,9 +16,10 @@ from tests.interop.dovecot import Dovecot, Mailbox
 from tests.interop.exim import Exim
 from tests.interop.fetchers import FETCHER_MODES, FETCHERS
 from tests.interop.postfix import UNKNOWN, Postfix
-from tests.interop.programs import find_program
+from tests.interop.programs import find_program, free_port
 from tests.interop.senders import SENDERS
 
+ROOT = Path(__file__).parents[2]
 SENDER = "ada@client.example.test"
 MESSAGE = data.MAIL["dots"].read_bytes()
 
@@ -97,3 +101,11 @@ def test_missing_program_fails_where_all_must_be_here(monkeypatch: pytest.Monkey
     monkeypatch.setenv("MAILPROTO_REQUIRE_INTEROP", "1")
     with pytest.raises(pytest.fail.Exception, match="no-such-program is not installed"):
         find_program("no-such-program")
+
+
+def test_two_runs_at_once_have_different_ports() -> None:
+    ports = [free_port() for _ in range(50)]
+    script = "from tests.interop.programs import free_port; print([free_port() for _ in range(400)])"
+    other = subprocess.run([sys.executable, "-c", script], capture_output=True, cwd=ROOT, check=True)
+    assert len(set(ports)) == 50
+    assert not set(ports) & set(json.loads(other.stdout))
