@@ -246,6 +246,31 @@ def test_a_message_shortened_so_that_the_next_one_fills_its_place_takes_nothing_
     assert now_in(mbox) == [b"Subject: b\r\n\r\n"]
 
 
+def test_a_place_of_the_same_size_is_not_the_message_unless_a_message_ends_there(mbox: Mbox) -> None:
+    """Four header fields are gone, and so many octets of the next message make up for them and their line ends."""
+    mbox.deliver([b"A: b\r\n" * 4 + b"Subject: a\r\n\r\nx\r\n"])
+    mbox.deliver([b"Subject: b\r\n\r\n"])
+    snapshot = mbox.open()
+    mbox.path.write_bytes(mbox.path.read_bytes().replace(b"A: b\n" * 4, b""))
+    with pytest.raises(MessageGoneError):
+        snapshot.retrieve(1)
+
+
+def test_a_message_shortened_by_the_length_of_the_next_one_is_deleted_alone(mbox: Mbox) -> None:
+    """Its place begins with it and ends where a message ends, but that is the next one."""
+    mbox.deliver([b"Subject: b\r\n\r\n"])
+    line = b"X: ".ljust(mbox.path.stat().st_size - 1, b"y")
+    delete(mbox, 1)
+    mbox.deliver([line + b"\r\nSubject: a\r\n\r\n"])
+    mbox.deliver([b"Subject: b\r\n\r\n"])
+    mbox.deliver([b"Subject: c\r\n\r\n"])
+    snapshot = mbox.open()
+    mbox.path.write_bytes(mbox.path.read_bytes().replace(line + b"\n", b""))
+    snapshot.commit([1])
+    snapshot.close()
+    assert now_in(mbox) == [b"Subject: b\r\n\r\n", b"Subject: c\r\n\r\n"]
+
+
 def test_the_file_vanishes(mbox: Mbox) -> None:
     mbox.deliver([b"a\r\n"])
     snapshot = mbox.open()

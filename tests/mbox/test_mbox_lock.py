@@ -116,6 +116,24 @@ def test_who_waited_for_a_file_that_was_replaced_takes_the_new_one(tmp_path: Pat
     assert len(now_in(mbox)) == 3
 
 
+def test_a_file_replaced_between_opening_and_locking_it_is_let_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mbox = mbox_of(tmp_path / "mbox", FOREIGN)
+    draft = tmp_path / "draft"
+    draft.write_bytes(FOREIGN * 2)
+    lock_file = mbox_lock._lock_file
+
+    def replace_and_lock(descriptor: int, *, shared: bool = False) -> bool:
+        if draft.exists():
+            draft.rename(mbox.path)
+        return lock_file(descriptor, shared=shared)
+
+    monkeypatch.setattr(mbox_lock, "_lock_file", replace_and_lock)
+    mbox.deliver([b"late\r\n"])
+    assert len(now_in(mbox)) == 3
+
+
 def test_threads_keep_each_other_out(tmp_path: Path) -> None:
     path = tmp_path / "mbox"
     inside: list[int] = []

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -146,3 +147,24 @@ def test_a_rewrite_that_fails_in_the_middle_is_ended_by_the_next(
     snapshot.close()
     assert now_in(mbox) == [FOREIGN_CONTENT, FOREIGN_CONTENT]
     assert leftovers(mbox) == []
+
+
+def test_a_file_is_cut_only_when_what_was_written_is_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system that loses power may have done the one and not the other, in any order that was not enforced."""
+    mbox = mbox_of(tmp_path / "mbox", FOREIGN, message(1), FOREIGN)
+    calls: list[str] = []
+    fsync, ftruncate = os.fsync, os.ftruncate
+    with locked(mbox.path, 5) as box:
+
+        def noted_fsync(descriptor: int) -> None:
+            calls.append("fsync" if descriptor == box.descriptor else "other")
+            fsync(descriptor)
+
+        def noted_ftruncate(descriptor: int, size: int) -> None:
+            calls.append("cut")
+            ftruncate(descriptor, size)
+
+        monkeypatch.setattr(os, "fsync", noted_fsync)
+        monkeypatch.setattr(os, "ftruncate", noted_ftruncate)
+        replace(box, [Edit(len(FOREIGN), len(FOREIGN) + LENGTH)])
+    assert calls == ["other", "other", "fsync", "cut", "fsync"]
