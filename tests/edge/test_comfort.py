@@ -15,7 +15,7 @@ import pytest
 from mailproto import AuthenticationError, TLSPolicy, aio
 from mailproto.maildrop import MemoryMaildrop
 from mailproto.mailhost import MailHost
-from mailproto.smtp import SMTPClientConfig, SMTPServerConfig
+from mailproto.smtp import Limits, SMTPClientConfig, SMTPServerConfig
 from mailproto.smtp.flows.sending import send_message, send_messages
 from mailproto.smtp.message import make_submission
 from tests.adapters.harness import server_context
@@ -140,7 +140,8 @@ def verify(front: Any, *arguments: Any, **keywords: Any) -> Any:
 
 
 def test_a_server_is_looked_at(front: Any) -> None:
-    config = SMTPServerConfig(hostname="mx.example", max_message_size=1234)
+    limits = Limits(auth_failure_delay=0.0)
+    config = SMTPServerConfig(hostname="mx.example", max_message_size=1234, limits=limits)
     with front.SMTPServer(host(), port=0, config=config, tls=server_context()) as server:
         report = verify(
             front, "localhost", server.port, tls=TLSPolicy.REQUIRED, cafile=CA, user="ada", password="secret"

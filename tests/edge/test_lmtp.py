@@ -324,8 +324,8 @@ class Box:
 
     def on_message(self, session: SMTPSession, envelope: Any) -> Any:
         self.calls.append(f"message of {len(bytes(envelope))}")
-        if isinstance(self._message_verdict, Exception):
-            raise self._message_verdict
+        if callable(self._message_verdict):  # a new exception each time, for one that was raised keeps all frames
+            raise self._message_verdict()
         return self._message_verdict
 
     def on_delivery(self, session: SMTPSession, envelope: Any, rcpt: Any) -> Any:
@@ -377,8 +377,8 @@ def test_each_recipient_has_a_verdict_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("verdict", "code"),
     [
-        (Reject(552, "too big", "5.3.4"), b"552"),
-        (ValueError("no"), b"451"),
+        (lambda: Reject(552, "too big", "5.3.4"), b"552"),
+        (lambda: ValueError("no"), b"451"),
         (Reply.build(450, "later", "4.2.0"), b"450"),
         (Reply.build(550, "never", "5.7.1"), b"550"),
     ],
