@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from mailproto._core.flow import Call, Want
+from mailproto._core.spool import Spool
 from mailproto.errors import Reject
 from mailproto.smtp import Envelope, Limits, Rcpt, Reply
 from mailproto.smtp.flows.server import SMTPSession, serve
@@ -286,6 +287,25 @@ def test_a_large_message_is_spooled() -> None:
     assert envelope.content._file is not None
     assert len(envelope.content) == 1002
     assert inbox.messages[0][2] == b"x" * 1000 + b"\r\n"
+
+
+@pytest.mark.parametrize("ending", [None, b"\r\nbare\n", b"\r\n.\r\n"])
+def test_what_was_spooled_is_thrown_away(ending: bytes | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut off, refused by the connection, or refused by the application: no file waits for the collector."""
+    closed: list[int] = []
+
+    class Watched(Spool):
+        def close(self) -> None:
+            closed.append(len(self))
+            super().close()
+
+    monkeypatch.setattr("mailproto.smtp.flows.server.Spool", Watched)
+    conn = server()
+    driver = Driver(conn, serve(SMTPSession(conn), Inbox(message=Reject(550)), spool_threshold=10))
+    driver.go()
+    driver.go(EHLO + ENVELOPE + b"x" * 100)
+    driver.go(ending)
+    assert closed
 
 
 def test_a_hook_may_answer_by_itself() -> None:
