@@ -30,8 +30,18 @@ def call_hook(hook: Any, *arguments: Any) -> Flow[Any]:
         raise INTERNAL_ERROR from None
 
 
+def forget(refusal: Reject) -> None:
+    """Have a refusal that was dealt with forget where it was raised.
+
+    Many an application makes one and raises it over and over. It would remember more each time: the frames of every
+    raise, and with them every session and message that was refused.
+    """
+    refusal.__traceback__ = refusal.__context__ = refusal.__cause__ = None
+
+
 def answer(conn: ServerConnection[Any], refusal: Reject) -> None:
-    """Refuse the pending event with what the application raised, if that can be said."""
+    """Refuse the pending event with what the application raised, if that can be said, and `forget` the exception."""
+    forget(refusal)
     try:
         conn.reject(refusal.code, refusal.text, refusal.enhanced)
     except LocalProtocolError:

@@ -21,7 +21,7 @@ from mailproto._core.events import ConnectionClosed
 from mailproto._core.flow import Call, Flow, Sleep
 from mailproto._flows.auth import authenticate
 from mailproto._flows.beginning import begin_session
-from mailproto._flows.hooks import INTERNAL_ERROR, answer, call_hook
+from mailproto._flows.hooks import INTERNAL_ERROR, answer, call_hook, forget
 from mailproto._flows.reading import read_event
 from mailproto._flows.session import Session
 from mailproto.errors import ConnectionClosedError, Reject
@@ -130,7 +130,8 @@ class _Service:
         if self._hooks["on_close"] is not None:
             try:
                 yield from call_hook(self._hooks["on_close"], self._session)
-            except Reject:
+            except Reject as refusal:
+                forget(refusal)
                 logger.warning("on_close has nothing to reject")
 
     def abandon(self) -> None:
@@ -219,7 +220,8 @@ class _Service:
             while piece is not None:
                 conn.send_data(piece)
                 piece = (yield from self._next(pieces)) if conn.wants_data else None
-        except Reject:
+        except Reject as refusal:
+            forget(refusal)
             conn.reject()
         else:
             conn.end_data()
@@ -264,6 +266,7 @@ class _Service:
 
     def _refuse_commit(self, refusal: Reject) -> None:
         if refusal is INTERNAL_ERROR:
+            forget(refusal)
             self._conn.reject()  # RFC 1939 section 6 has words for it
         else:
             answer(self._conn, refusal)

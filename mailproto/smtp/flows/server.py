@@ -16,7 +16,7 @@ from mailproto._core.flow import Flow, Sleep, Want
 from mailproto._core.spool import Spool
 from mailproto._flows.auth import authenticate
 from mailproto._flows.beginning import begin_session
-from mailproto._flows.hooks import INTERNAL_ERROR, answer, call_hook
+from mailproto._flows.hooks import INTERNAL_ERROR, answer, call_hook, forget
 from mailproto._flows.reading import read_event
 from mailproto._flows.session import Session
 from mailproto.address import Address
@@ -318,5 +318,6 @@ class _Service:
         if hook is not None:
             try:
                 yield from call_hook(hook, self._session)
-            except Reject:
+            except Reject as refusal:
+                forget(refusal)
                 logger.warning("%s has nothing to reject", name)
