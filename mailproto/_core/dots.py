@@ -12,6 +12,15 @@ _END = b"\r\n.\r\n"
 _BEGINNINGS = (b"\r\n.\r", b"\r\n.", b"\r\n", b"\r")
 
 
+def has_line_dot(text: bytes, start: int = 0) -> bool:
+    """Say whether a line in ``text[start:]`` begins with a dot, the very first aside.
+
+    To look for what is seldom there is faster than to replace it. A search for one octet is many times faster still,
+    and base64 has no dots; from behind it is nearly twice as fast as from the front.
+    """
+    return text.find(b".", start) >= 0 and text.rfind(b"\r\n.", start) >= 0
+
+
 class Unstuffer:
     """Takes the dots off a text and finds its end, however the text is cut.
 
@@ -43,16 +52,14 @@ class Unstuffer:
         return content, len(data) - (len(joined) - used)
 
     def _unstuff(self, text: bytes, start: int) -> tuple[bytes, int]:
-        dot = text.find(b".", start)  # a search for one octet is many times faster, and base64 has no dots
-        if dot >= 0:
-            dot = text.find(b"\r\n.", max(start, dot - 2))
-        end = text.find(_END, dot) if dot >= 0 else -1
+        stuffed = has_line_dot(text, start)
+        end = text.find(_END, start) if stuffed else -1
         if end >= 0:
             self.done = True
             used, content = end + len(_END), text[start : end + 2]
         else:
             used, content = len(text), self._keep_beginning(text, start)
-        if dot >= 0:
+        if stuffed:
             content = content.replace(b"\r\n.", b"\r\n")
         if self._virtual and content:
             content, self._virtual = content[2:], False
@@ -80,9 +87,7 @@ class Stuffer:
         """Return ``data`` as it goes on the wire."""
         if not data:
             return data
-        # To look for what is seldom there is faster than to replace it, and base64 does not even have dots.
-        found = b"." in data and b"\r\n." in data
-        stuffed = data.replace(b"\r\n.", b"\r\n..") if found else data
+        stuffed = data.replace(b"\r\n.", b"\r\n..") if has_line_dot(data) else data
         if data[0] == 0x2E and self._context == b"\r\n":
             stuffed = b"." + stuffed
         elif self._context[-1:] == b"\r" and data[:2] == b"\n.":

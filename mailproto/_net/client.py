@@ -11,7 +11,7 @@ from mailproto._core.connection import Connection
 from mailproto._core.events import TLSInfo
 from mailproto._core.flow import Flow
 from mailproto._core.policy import TLSPolicy
-from mailproto._net.tls import client_context, client_tls
+from mailproto._net.tls import MemoryTLS, client_context, client_tls
 from mailproto.errors import LocalProtocolError
 from mailproto.tunnels import Proxy, TunnelConnection
 
@@ -74,11 +74,13 @@ class ClientBase:
         return self._proxy.open(self.host, self.port) if self._proxy is not None else None
 
     def _destination(self) -> dict[str, Any]:
-        """Return the arguments of ``open_link``. The default context is made only where it is needed."""
-        if self._policy is TLSPolicy.NONE:
-            return self._where
+        """Return the arguments of ``open_link``."""
+        return self._where if self._policy is TLSPolicy.NONE else {**self._where, "open_tls": self._open_tls}
+
+    def _open_tls(self) -> MemoryTLS:
+        """Open a TLS session. The default context is made only here: to read the system's authorities takes long."""
         context = self._context if self._context is not None else client_context(self._cafile)
-        return {**self._where, "open_tls": client_tls(context, self._server_hostname)}
+        return client_tls(context, self._server_hostname)()
 
     @property
     def tls(self) -> TLSInfo | None:

@@ -16,7 +16,7 @@ from email.headerregistry import Group, HeaderRegistry
 from email.message import Message
 from typing import Any
 
-from mailproto._core.newlines import has_bare_newline
+from mailproto._core.newlines import checked_pieces
 from mailproto._core.spool import Spool
 from mailproto.errors import GrammarError, NotSupportedError
 from mailproto.smtp.alabels import encode_domain, idna_2003
@@ -120,11 +120,13 @@ class _AsyncRepeatable:
 def _octets(data: bytes, canonicalise: bool, binary: bool) -> Content:
     if binary:
         return Content(_pieces(data), len(data), not data.isascii())
-    bare = has_bare_newline(data)
-    if bare and not canonicalise:
-        raise GrammarError("a bare CR or LF in the message; every line has to end in CRLF")
-    size = None if bare else len(data) + (0 if data.endswith(b"\r\n") else 2)
-    return Content(_pieces(data), size, not data.isascii())
+    try:
+        pieces = checked_pieces(data, _PIECE)
+    except GrammarError:
+        if not canonicalise:
+            raise
+        return Content(_pieces(data), None, not data.isascii())
+    return Content(pieces, len(data) + (0 if data.endswith(b"\r\n") else 2), not data.isascii())
 
 
 def _pieces(data: bytes) -> Iterator[bytes]:

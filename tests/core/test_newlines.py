@@ -8,12 +8,33 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailproto._core.newlines import CanonicalNewlines, LineMeter, StrictNewlines, has_bare_newline
+from mailproto._core.newlines import CanonicalNewlines, LineMeter, StrictNewlines, checked_pieces, has_bare_newline
 from mailproto.errors import GrammarError
 from tests.helpers import PROPERTY, every_cut
 
 BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 TEXT = st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b"x", b".", b"\0", b"\xff"]), max_size=12).map(b"".join)
+
+
+@PROPERTY
+@given(TEXT, st.integers(1, 5))
+def test_checked_pieces_pass_as_they_are(text: bytes, size: int) -> None:
+    if BARE.search(text):
+        with pytest.raises(GrammarError):
+            checked_pieces(text, size)
+        return
+    pieces = list(checked_pieces(text, size))
+    assert b"".join(pieces) == text
+    assert not any(piece.endswith(b"\r") for piece in pieces), "a CRLF was cut"
+    for newlines in (StrictNewlines(), CanonicalNewlines()):
+        assert b"".join(map(newlines.feed, pieces)) + newlines.finish() == text
+
+
+def test_a_checked_piece_behind_a_kept_cr_is_looked_at() -> None:
+    strict = StrictNewlines()
+    strict.feed(b"x\r")
+    with pytest.raises(GrammarError):
+        strict.feed(next(checked_pieces(b"y", 9)))
 
 
 @PROPERTY
