@@ -36,16 +36,17 @@ def checked_pieces(text: bytes, size: int) -> Iterator[bytes]:
     """
     if has_bare_newline(text):
         raise GrammarError(_BARE)
-    return _cut(memoryview(text), size)
+    return _cut(text, size)
 
 
-def _cut(text: memoryview, size: int) -> Iterator[bytes]:
+def _cut(text: bytes, size: int) -> Iterator[bytes]:
+    view = memoryview(text)  # so that each octet is copied once only
     start = 0
     while start < len(text):
         end = start + size
         if text[end - 1 : end] == b"\r":
             end += 1
-        yield _Checked(text[start:end])
+        yield _Checked(view[start:end])
         start = end
 
 

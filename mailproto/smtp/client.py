@@ -175,6 +175,7 @@ class SMTPClientConnection(RequestingConnection):
                 self.state = ClientState.READY
             return Step.AGAIN
         self._waiting.popleft()
+        command.reply = reply
         self._sending = command
         self._stuffer = Stuffer()
         self._newlines = CanonicalNewlines() if transaction.canonicalise else StrictNewlines()

@@ -102,12 +102,25 @@ class Command:
     Attributes:
         verb: the command, or ``"."`` for the end of a message.
         address: whom a MAIL or RCPT names.
-        reply: the final reply, None until it has come.
+        reply: the final reply, or the go-ahead to DATA; None until it has come.
         replies: in LMTP, the replies to a message as far as they have come, one for each accepted recipient.
+        sent: whether it has left.
         skipped: whether it was not sent after all, because the one it depends on was refused.
     """
 
-    __slots__ = ("address", "ends", "line", "payload", "replies", "reply", "shown", "skipped", "transaction", "verb")
+    __slots__ = (
+        "address",
+        "ends",
+        "line",
+        "payload",
+        "replies",
+        "reply",
+        "sent",
+        "shown",
+        "skipped",
+        "transaction",
+        "verb",
+    )
 
     def __init__(self, verb: str, line: bytes, shown: bytes | None = None, address: Address | None = None) -> None:
         self.verb = verb
@@ -118,7 +131,7 @@ class Command:
         self.ends = False  # whether it ends a message
         self.reply: Reply | None = None
         self.replies: list[Reply] = []
-        self.skipped = False
+        self.sent = self.skipped = False
         self.transaction: Transaction | None = None
 
     def __repr__(self) -> str:

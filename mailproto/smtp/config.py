@@ -103,7 +103,7 @@ class SMTPClientConfig:
     pipelining: bool = True
     """Send commands ahead of their replies to servers that offer it (RFC 2920)."""
     chunking: bool = True
-    """Send large messages with BDAT to servers that offer it (RFC 3030)."""
+    """Send messages with BDAT to servers that offer it (RFC 3030)."""
     lmtp: bool = False
     """Speak LMTP (RFC 2033): LHLO, and a reply for each recipient to a message."""
     tolerances: frozenset[Tolerance] = frozenset({Tolerance.AUTH_EQUALS})

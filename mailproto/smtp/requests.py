@@ -65,6 +65,7 @@ class RequestingConnection(Connection[ClientEvent]):
         self._sending: Command | None = None  # the DATA whose message is being sent
         self._stuffer = Stuffer()
         self._newlines: StrictNewlines | CanonicalNewlines = StrictNewlines()
+        self._open_line = False  # whether the last line of the chunks so far has no end yet
         self._challenged: Command | None = None  # the AUTH that a challenge was received for
         self._error: MailProtoError | None = None
 
@@ -222,7 +223,7 @@ class RequestingConnection(Connection[ClientEvent]):
         """Queue a chunk of the message (RFC 3030), cut anywhere; ``last`` ends the message.
 
         A bare CR or LF is never sent, unless MAIL said BODY=BINARYMIME. Nothing has to be waited for before: chunks
-        may leave together with MAIL and RCPT.
+        may leave together with MAIL and RCPT. Text whose last line has no end gets one, as it would with DATA.
 
         Raises:
             LocalProtocolError: no RCPT stands before it, or the message goes by DATA. In LMTP the replies to all
@@ -240,14 +241,25 @@ class RequestingConnection(Connection[ClientEvent]):
             raise GrammarError("8-bit octets in a message that was not declared 8-bit")
         if not transaction.chunked:
             self._newlines = CanonicalNewlines() if canonicalise else StrictNewlines()
+            self._open_line = False
         if not transaction.binary:
-            data = self._newlines.feed(data) + (self._newlines.finish() if last else b"")
+            data = self._text_chunk(data, last)
         transaction.chunked = True
         command = self._queue(commands.bdat(data, last))
         command.transaction = transaction
         if last:
             self._transaction = None
         return command
+
+    def _text_chunk(self, data: bytes, last: bool) -> bytes:
+        """Return a chunk of text with its line ends looked at; the last one ends the last line."""
+        data = self._newlines.feed(data)
+        kept = self._newlines.finish() if last else b""
+        if kept:
+            data += kept
+        if data:
+            self._open_line = not data.endswith(b"\r\n")
+        return data + b"\r\n" if last and self._open_line else data
 
     def rset(self) -> Command:
         """Queue RSET, which takes the transaction back."""
@@ -397,6 +409,7 @@ class RequestingConnection(Connection[ClientEvent]):
         return self._waiting[-1].verb not in _WAIT_BEHIND and len(self._waiting) < self.limits.max_in_flight
 
     def _transmit(self, command: Command) -> None:
+        command.sent = True
         self._send(command.line)
         if command.payload:
             self._send(command.payload)

@@ -197,10 +197,11 @@ def main(rounds: int) -> None:
     clients = {"sync": ours_sync, "smtplib": stdlib_smtp, "sync, in one go": ours_sync_pipelined, "aio": ours_aio}
     if "aiosmtplib" in have:
         clients["aiosmtplib"] = peer_aiosmtplib
-    with running("canned") as port:
-        for size, message, count in (("1 KB", SMALL, 1000), ("10 MB", LARGE, 5)):
-            jobs = {name: partial(_client_cost, client, port, message, count) for name, client in clients.items()}
-            report(f"SMTP client, {size}", jobs, rounds)
+    for server in ("canned", "canned, CHUNKING"):
+        with running(server) as port:
+            for size, message, count in (("1 KB", SMALL, 1000), ("10 MB", LARGE, 5)):
+                jobs = {name: partial(_client_cost, client, port, message, count) for name, client in clients.items()}
+                report(f"SMTP client, server {server}, {size}", jobs, rounds)
     with running("aio-pop3") as port:
         jobs = {
             name: partial(_fetch_cost, fetch, port)

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 from mailproto import aio, sync
@@ -105,33 +106,38 @@ async def aiosmtpd() -> AsyncIterator[Any]:
 
 
 @contextmanager
-def canned() -> Iterator[Any]:
+def canned(offer: bytes) -> Iterator[Any]:
     """Run the cheapest server there is, for measuring clients: it answers by rote and looks at nothing but lines."""
     listening = socket.create_server(("127.0.0.1", 0))
-    threading.Thread(target=_accept, args=(listening,), daemon=True).start()
+    threading.Thread(target=_accept, args=(listening, offer), daemon=True).start()
 
     yield Place(listening.getsockname()[1])
     listening.close()
 
 
-def _accept(listening: socket.socket) -> None:
+def _accept(listening: socket.socket, offer: bytes) -> None:
     while True:
         try:
             sock, _ = listening.accept()
         except OSError:
             return
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        threading.Thread(target=_answer, args=(sock,), daemon=True).start()
+        threading.Thread(target=_answer, args=(sock, offer), daemon=True).start()
 
 
-def _answer(sock: socket.socket) -> None:
+def _answer(sock: socket.socket, offer: bytes) -> None:
     sock.sendall(b"220 canned ESMTP\r\n")
     kept = b""
     in_data = False
+    chunk = 0  # octets of a BDAT that are still to come
     while data := sock.recv(1 << 20):
         kept += data
         out = b""
         while kept:
+            if chunk:
+                chunk, kept = max(0, chunk - len(kept)), kept[chunk:]
+                out += b"" if chunk else b"250 2.0.0 OK\r\n"
+                continue
             if in_data:
                 end = kept.find(b"\r\n.\r\n")
                 if end < 0:
@@ -145,23 +151,27 @@ def _answer(sock: socket.socket) -> None:
             kept = rest
             verb = line[:4].upper()
             in_data = verb == b"DATA"
-            out += _CANNED.get(verb, b"250 2.0.0 OK\r\n")
+            if verb == b"BDAT":
+                chunk = int(line.split(b" ")[1])
+            else:
+                out += offer if verb == b"EHLO" else _CANNED.get(verb, b"250 2.0.0 OK\r\n")
         if out:
             sock.sendall(out)
     sock.close()
 
 
-_CANNED = {
-    b"EHLO": b"250-canned\r\n250-PIPELINING\r\n250-SIZE 0\r\n250 8BITMIME\r\n",
-    b"DATA": b"354 go ahead\r\n",
-    b"QUIT": b"221 bye\r\n",
-}
+_OFFER = b"250-canned\r\n250-PIPELINING\r\n250-SIZE 0\r\n250 8BITMIME\r\n"
+_CANNED = {b"DATA": b"354 go ahead\r\n", b"QUIT": b"221 bye\r\n"}
 ASYNC_SERVERS: dict[str, Callable[[], AbstractAsyncContextManager[Any]]] = {
     "aio": aio_smtp,
     "aiosmtpd": aiosmtpd,
     "aio-pop3": aio_pop3,
 }
-SYNC_SERVERS: dict[str, Callable[[], AbstractContextManager[Any]]] = {"sync": sync_smtp, "canned": canned}
+SYNC_SERVERS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
+    "sync": sync_smtp,
+    "canned": partial(canned, _OFFER),
+    "canned, CHUNKING": partial(canned, _OFFER.replace(b"250 ", b"250-") + b"250 CHUNKING\r\n"),
+}
 
 
 async def _serve(make: Callable[[], AbstractAsyncContextManager[Any]]) -> None:

@@ -477,6 +477,7 @@ def test_the_mail_host_delivers_to_each() -> None:
 # The client.
 
 OFFER = "250-foo.edu|250-PIPELINING|250-CHUNKING|250 8BITMIME"
+NO_CHUNKS = "250-foo.edu|250-PIPELINING|250 8BITMIME"
 MESSAGE = b"Subject: x\r\n\r\nbody\r\n"
 TO = ["a@x", "b@x", "a@x", "c@x"]
 
@@ -493,7 +494,7 @@ def outcomes(result: Any) -> list[str]:
 
 
 def test_mixed_verdicts_and_duplicates() -> None:
-    conn = opened()
+    conn = opened(NO_CHUNKS)
     script = scripted("250 ok|250 ok|550 no|250 ok|250 ok|354 go", "250 yes|452 full|554 virus", greeting="")
     driver, _ = converse(conn, send_message(conn, make_submission(MESSAGE, "s@x", TO)), script)
     result = driver.result
@@ -510,7 +511,7 @@ def test_the_line_breaks_between_the_replies() -> None:
     """S18: who had a reply has an outcome, and of the others nobody knows."""
     complete = [FINAL.index(b"452-"), FINAL.index(b"554"), len(FINAL)]
     for cut in range(len(FINAL) + 1):
-        conn = opened()
+        conn = opened(NO_CHUNKS)
 
         left = [b"250\r\n250\r\n550 no\r\n250\r\n250\r\n354\r\n", FINAL[:cut] or None, None]
         driver, _ = converse(conn, send_message(conn, make_submission(MESSAGE, "s@x", TO)), in_turn(left))
@@ -526,7 +527,7 @@ def in_turn(answers: list[bytes | None]) -> Callable[[bytes], bytes | None]:
 
 
 def test_good_bye_among_the_replies() -> None:
-    conn = opened()
+    conn = opened(NO_CHUNKS)
     script = scripted("250|250|250|250|250|354", "250 yes|421 leaving", None, greeting="")
     driver, _ = converse(conn, send_message(conn, make_submission(MESSAGE, "s@x", TO)), script)
     assert outcomes(driver.result)[:2] == ["ACCEPTED", "DEFERRED"]
@@ -537,7 +538,7 @@ def test_good_bye_among_the_replies() -> None:
 def test_two_transactions_over_one_connection(chunks: bool) -> None:
     """S18: the second one's replies are counted anew."""
     box = Box()
-    conn = opened(OFFER if chunks else "250 PIPELINING")
+    conn = opened(OFFER if chunks else NO_CHUNKS)
     body = MESSAGE + b"y" * 70_000 + b"\r\n" if chunks else MESSAGE
     first = make_submission(body, "s@x", ["ada@x", "full@x", "stranger@x", "ada@x"])
     second = make_submission(body, "s@x", ["broken@x", "ada@x"])
@@ -553,7 +554,7 @@ def test_two_transactions_over_one_connection(chunks: bool) -> None:
 
 def test_when_all_are_refused_nothing_is_sent() -> None:
     for chunks in (True, False):
-        conn = opened(OFFER if chunks else "250 PIPELINING")
+        conn = opened(OFFER if chunks else NO_CHUNKS)
         body = MESSAGE + b"y" * 70_000 if chunks else MESSAGE
         driver, flights = converse(
             conn, send_messages(conn, [make_submission(body, "s@x", ["stranger@x"])] * 2), serving_box(Box())
@@ -564,7 +565,7 @@ def test_when_all_are_refused_nothing_is_sent() -> None:
 
 
 def test_a_reply_too_many_is_a_broken_protocol() -> None:
-    conn = opened()
+    conn = opened(NO_CHUNKS)
     script = scripted("250|250|354", "250 yes|250 and yes", greeting="")
     submissions = [make_submission(MESSAGE, "s@x", ["a@x"])] * 2
     driver, _ = converse(conn, send_messages(conn, submissions), script)

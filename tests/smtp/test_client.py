@@ -102,7 +102,7 @@ def test_replies_are_matched_by_count() -> None:
     events = say(conn, "251 is 354 not 250", "550-250 ok", "550 5.1.1 250", "250 354", "354 go")
     assert [event.command for event in events] == commands
     assert [event.reply.code for event in events] == [251, 550, 250, 354]
-    assert [command.reply and command.reply.code for command in commands] == [251, 550, 250, None]
+    assert [command.reply and command.reply.code for command in commands] == [251, 550, 250, 354]
     assert conn.in_transaction
     assert conn.state is ClientState.DATA
 

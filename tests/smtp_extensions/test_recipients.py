@@ -106,7 +106,7 @@ class TestParametersOfRecipients:
         result = wire.send(letter(("bob@example.org", NEVER), "eve@example.org"))
         assert outcomes(result) == {
             "bob@example.org": (Outcome.REFUSED, "message"),
-            "eve@example.org": (Outcome.ACCEPTED, "."),
+            "eve@example.org": (Outcome.ACCEPTED, "BDAT"),
         }
         assert isinstance(result.recipients[0].error, NotSupportedError)
         assert result.error is None
@@ -187,7 +187,7 @@ class TestRcptMax:
         wire = Wire(offering(limits=Limits(max_recipients=2)))
         assert wire.send(letter(*addresses(4))).ok
         assert [line.split(" ")[0] for line in wire.heard if not line.startswith("<")] == (
-            ["MAIL", "RCPT", "RCPT", "DATA"] * 2
+            ["MAIL", "RCPT", "RCPT", "BDAT", "RSET", "MAIL", "RCPT", "RCPT", "BDAT"]
         )
 
     def test_the_result_is_one_in_the_order_given(self) -> None:
@@ -303,10 +303,10 @@ class TestRcptDomainMax:
         wire = Wire(offering(limits=Limits(max_recipient_domains=2)))
         result = wire.send(letter("a@one.example", "b@two.example", "c@three.example", "d@ONE.example"))
         assert outcomes(result) == {
-            "a@one.example": (Outcome.ACCEPTED, "."),
-            "b@two.example": (Outcome.ACCEPTED, "."),
+            "a@one.example": (Outcome.ACCEPTED, "BDAT"),
+            "b@two.example": (Outcome.ACCEPTED, "BDAT"),
             "c@three.example": (Outcome.DEFERRED, "connection"),
-            "d@ONE.example": (Outcome.ACCEPTED, "."),
+            "d@ONE.example": (Outcome.ACCEPTED, "BDAT"),
         }
         assert isinstance(result.error, ConnectionExhaustedError)
         assert isinstance(result.recipients[2].error, ConnectionExhaustedError)
@@ -345,7 +345,7 @@ class TestAddressesBeyondAscii:
         result = wire.send(letter("jörg@example.org", "bob@example.org"))
         assert outcomes(result) == {
             "jörg@example.org": (Outcome.REFUSED, "message"),
-            "bob@example.org": (Outcome.ACCEPTED, "."),
+            "bob@example.org": (Outcome.ACCEPTED, "BDAT"),
         }
         assert isinstance(result.recipients[0].error, NotSupportedError)
         assert wire.said("RCPT") == ["TO:<bob@example.org>"]

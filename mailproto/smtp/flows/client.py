@@ -23,7 +23,7 @@ from mailproto.errors import (
 from mailproto.sasl.base import CredentialsSource
 from mailproto.smtp.client import SMTPClientConnection
 from mailproto.smtp.command import Command
-from mailproto.smtp.events import AuthChallenge, GreetingReceived, ReadyForData, ReplyReceived
+from mailproto.smtp.events import AuthChallenge, GreetingReceived, ReplyReceived
 from mailproto.smtp.reply import Reply, ReplyError
 
 RELAY_PORT, SUBMISSION_PORT, SUBMISSIONS_PORT = 25, 587, 465
@@ -120,14 +120,12 @@ def wait_reply(conn: SMTPClientConnection, command: Command) -> Flow[Reply | Non
         ConnectionClosedError: the server hung up before it answered.
         RemoteProtocolError: the server broke the protocol.
     """
-    while not command.skipped:  # which may have been told before the reply to another one
+    # Both may have been told before the reply to another one was.
+    while command.reply is None and not command.skipped:
         event = yield from read_event(conn)
-        match event:
-            case ReplyReceived() | ReadyForData() if event.command is command:
-                return event.reply
-            case ConnectionClosed():
-                raise ConnectionClosedError(event.reason or "the connection is closed")
-    return None
+        if isinstance(event, ConnectionClosed):
+            raise ConnectionClosedError(event.reason or "the connection is closed")
+    return command.reply
 
 
 def _greeting(conn: SMTPClientConnection) -> Flow[None]:

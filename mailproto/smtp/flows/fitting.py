@@ -11,8 +11,6 @@ from mailproto.smtp.content import Content
 from mailproto.smtp.message import Submission
 from mailproto.smtp.parameters import NO_MAIL_PARAMETERS, Body, MailParameters
 
-_LARGE = 64 << 10  # octets from which the round trip that BDAT saves is lost among those of the message
-
 
 def uses_utf8(conn: SMTPClientConnection, submission: Submission) -> bool:
     """Say whether the message is to go with SMTPUTF8: it calls for it, and the server offers it.
@@ -43,13 +41,12 @@ def fit_parameters(
     return MailParameters(**needed) if values is NO_MAIL_PARAMETERS else replace(values, **needed)
 
 
-def suits_chunks(conn: SMTPClientConnection, parameters: MailParameters, content: Content) -> bool:
-    """Say whether the message is to go with BDAT: it has to if it is binary, and does if it is large."""
-    if not conn.uses("CHUNKING"):
-        return False
-    if parameters.body is Body.BINARY_MIME:
-        return True
-    return conn.config.chunking and (content.size is None or content.size >= _LARGE)
+def suits_chunks(conn: SMTPClientConnection, parameters: MailParameters) -> bool:
+    """Say whether the message is to go with BDAT: it has to if it is binary, and does if the server offers it.
+
+    It saves the round trip of DATA, and the search for dots.
+    """
+    return conn.uses("CHUNKING") and (conn.config.chunking or parameters.body is Body.BINARY_MIME)
 
 
 def _needs_eight_bit(conn: SMTPClientConnection, values: MailParameters, content: Content) -> bool:

@@ -1,8 +1,9 @@
 """Sending messages in as few round trips as the server allows, and sorting out what became of each recipient.
 
 MAIL, all RCPTs and DATA leave in one flight, and the next message's MAIL right behind the end of the last message.
-A message that goes in chunks (RFC 3030) does not even wait for a go-ahead. With a server that does not pipeline the
-same commands leave one by one.
+A message that goes in chunks (RFC 3030) does not even wait for a go-ahead, so several of them leave in one flight;
+since it is not clear where a server stands behind a refused chunk, RSET comes between them (section 2). With a server
+that does not pipeline the same commands leave one by one.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from mailproto.smtp.result import Outcome, RecipientResult, SendResult
 
 _FLUSH_BEYOND = 64 << 10  # octets of output
 _CHUNKS_AHEAD = 4  # chunks sent before the reply to the first of them is looked at
+_WINDOW = 16  # messages begun before it is known what became of the first of them
 
 
 def send_message(conn: SMTPClientConnection, submission: Submission) -> Flow[SendResult]:
@@ -60,29 +62,33 @@ def send_messages(conn: SMTPClientConnection, submissions: Iterable[Submission])
     """
     plans: list[Plan] = []
     sendings: list[_Sending] = []
-    previous: _Sending | None = None
+    window: deque[_Sending] = deque()  # those whose outcome is not known yet
+    previous: _Sending | None = None  # the last one that anything was said of
     for submission in _parts(conn, submissions, plans):
-        if previous is not None:
-            if not conn.pipelines:  # what is queued now leaves no sooner, but perhaps too soon
-                yield from previous.finish()
-            yield from previous.clear()
-        sending = _begin(conn, submission)
-        if previous is not None:
-            yield from previous.finish()
-        ready = yield from sending.ask()
-        if previous is not None and previous.broke_off and sending.out_of_sequence:
-            yield from previous.clear()
-            sending = _begin(conn, submission)
-            ready = yield from sending.ask()
-        if ready:
-            yield from sending.transfer()
+        if not conn.pipelines:  # what is queued now leaves no sooner, but perhaps too soon
+            yield from _settle(window, 0)
+        elif len(window) == _WINDOW:
+            yield from _settle(window, _WINDOW // 2)
+        sending = yield from _begin(conn, submission, previous)
         sendings.append(sending)
-        previous = sending
+        window.append(sending)
+        previous = previous if sending.mail is None else sending
+        if not sending.complete:
+            yield from _settle(window, 1)
+            yield from sending.carry()
+    yield from _settle(window, 0)
     if previous is not None:
-        yield from previous.finish()
         yield from previous.clear()
     results = (sending.result() for sending in sendings)
     return [plan.merge([next(results) for _ in plan.parts]) for plan in plans]
+
+
+def _settle(window: deque[_Sending], left: int) -> Flow[None]:
+    """Read what became of the messages in the window, the oldest first, until so many are left."""
+    while len(window) > left:
+        sending = window.popleft()
+        yield from sending.carry()
+        yield from sending.finish()
 
 
 def _parts(conn: SMTPClientConnection, submissions: Iterable[Submission], plans: list[Plan]) -> Iterator[Submission]:
@@ -93,7 +99,7 @@ def _parts(conn: SMTPClientConnection, submissions: Iterable[Submission], plans:
         yield from plan.parts
 
 
-def _begin(conn: SMTPClientConnection, submission: Submission) -> _Sending:
+def _begin(conn: SMTPClientConnection, submission: Submission, previous: _Sending | None) -> Flow[_Sending]:
     """Check everything that can be checked before, and queue the first commands if nothing is wrong."""
     if conn.exhausted:
         exhausted = ConnectionExhaustedError("the server takes no more messages on this connection")
@@ -105,10 +111,12 @@ def _begin(conn: SMTPClientConnection, submission: Submission) -> _Sending:
     try:
         content = open_content(submission, eight_bit=eight_bit, utf8=utf8, idna_encode=conn.config.idna_encode)
         parameters = fit_parameters(conn, submission, content, utf8=utf8)
+        if previous is not None:
+            yield from previous.make_way()
         mail = conn.mail(submission.reverse_path, parameters)
     except (NotSupportedError, GrammarError) as error:
         return _Sending(conn, submission, Content(()), error)
-    kind = _ChunkSending if suits_chunks(conn, parameters, content) else _DataSending
+    kind = _ChunkSending if suits_chunks(conn, parameters) else _DataSending
     sending = kind(conn, submission, content)
     sending.mail = mail
     sending.recipients = [conn.rcpt(*recipient) for recipient in submission.recipients]
@@ -135,30 +143,31 @@ class _Sending:
         self._error = error
         self._carriers: list[Command] = []  # DATA, or the chunks
         self._sent = 0  # octets of the message that were handed over
-        self._was_reset = False
+        self._carried = False
+        self._rset: Command | None = None  # what cleared the way for the next message
         self._end: Command | None = None  # what the server's final word is the reply to
 
     def queue_more(self) -> None:
         """Queue what can leave together with MAIL and RCPT."""
 
-    def ask(self) -> Flow[bool]:
-        """Read the replies to what was queued; say whether the message is to be transferred."""
-        if self.mail is None:
-            return False
+    @property
+    def complete(self) -> bool:
+        """Whether all of the message was queued, so that another one may be queued behind it."""
+        return self.mail is None
+
+    def carry(self) -> Flow[None]:
+        """Read the replies to what was queued, and send the rest of the message if it is to be sent; once."""
+        if self.mail is None or self._carried:
+            return
+        self._carried = True
         try:
             for command in (self.mail, *self.recipients):
-                yield from wait_reply(self._conn, command)
+                if command.reply is None:
+                    yield from wait_reply(self._conn, command)
             if (yield from self._may_go_on()):
-                return True
-            yield from self._take_back()
-        except (ConnectionClosedError, RemoteProtocolError) as error:
-            self._error = error
-        return False
-
-    def transfer(self) -> Flow[None]:
-        """Send the message, or the rest of it, and its end."""
-        try:
-            yield from self._transfer()
+                yield from self._transfer()
+            else:
+                yield from self._take_back()
         except (ConnectionClosedError, RemoteProtocolError) as error:
             self._error = error
         except GrammarError as error:
@@ -166,17 +175,29 @@ class _Sending:
             self._conn.shut_down()  # half a message cannot be taken back, only cut off
 
     def finish(self) -> Flow[None]:
-        """Read the server's final word, if that was not done yet."""
-        if self._end is None or self._end.reply is not None or self._error is not None:
-            return
+        """Read the server's final word, and the reply to the RSET behind it, if that was not done yet."""
         try:
-            yield from wait_reply(self._conn, self._end)
+            for command in (self._end, self._rset):
+                if command is not None and command.reply is None and self._error is None:
+                    yield from wait_reply(self._conn, command)
         except (ConnectionClosedError, RemoteProtocolError) as error:
             self._error = error
 
+    def make_way(self) -> Flow[None]:
+        """See to it that the next message does not end up in the transaction of this one.
+
+        Behind a chunk that is refused it is not clear where the server stands, and RSET has to come before anything
+        else (RFC 3030 section 2). While it is not known what becomes of the last chunk, RSET follows on its heels.
+        """
+        end = self._end
+        if end is not None and end.verb == "BDAT" and end.reply is None and not self._conn.over:
+            self._rset = self._conn.rset()
+        else:
+            yield from self.clear()
+
     def clear(self) -> Flow[None]:
         """End the transaction that the server may still be in behind a refused chunk (RFC 3030 section 2)."""
-        if self.broke_off and not self._conn.over:
+        if self._rset is None and self._chunk_was_refused and not self._conn.over:
             with suppress(ConnectionClosedError, RemoteProtocolError):
                 yield from self._reset()
 
@@ -201,12 +222,12 @@ class _Sending:
 
     def _take_back(self) -> Flow[None]:
         """End the transaction that comes to nothing, so that the connection is fit for the next one."""
-        if self._conn.in_transaction and not self._conn.closing:
+        if self._rset is None and self._conn.in_transaction and not self._conn.closing:
             yield from self._reset()
 
     def _reset(self) -> Flow[None]:
-        yield from wait_reply(self._conn, self._conn.rset())
-        self._was_reset = True
+        self._rset = self._conn.rset()
+        yield from wait_reply(self._conn, self._rset)
 
     def _report(self, octets: int) -> Flow[None]:
         """Tell the caller, if he wants to know, that so many more octets have left."""
@@ -225,16 +246,8 @@ class _Sending:
         return piece or b""
 
     @property
-    def broke_off(self) -> bool:
-        """Whether a chunk was refused, and nothing done about it, so that it is not clear where the server stands."""
-        if self._was_reset:
-            return False
+    def _chunk_was_refused(self) -> bool:
         return any(command.verb == "BDAT" and command.reply and not command.reply.ok for command in self._carriers)
-
-    @property
-    def out_of_sequence(self) -> bool:
-        """Whether the server took MAIL for one that comes at the wrong time."""
-        return self.mail is not None and self.mail.reply is not None and self.mail.reply.code == 503
 
     @property
     def _accepted(self) -> list[int]:
@@ -257,7 +270,7 @@ class _Sending:
                 return RecipientResult(address, _outcome(reply, decider.verb), decider.verb, reply, own)
         if isinstance(self._error, NotSupportedError | GrammarError):
             return RecipientResult(address, Outcome.REFUSED, "message", None, own)
-        if self._end is None:
+        if self._end is None or not self._end.sent:
             return RecipientResult(address, Outcome.DEFERRED, "connection", None, own)
         if final is None:
             return RecipientResult(address, Outcome.UNKNOWN, self._end.verb, None, own)
@@ -287,12 +300,16 @@ class _DataSending(_Sending):
 
 
 class _ChunkSending(_Sending):
-    """A message that goes with BDAT. What is small leaves together with MAIL and RCPT."""
+    """A message that goes with BDAT. Its first octets, or all of it, leave together with MAIL and RCPT."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self._begun = 0  # octets that left together with MAIL and RCPT
+        self._begun = 0  # octets that were queued together with MAIL and RCPT
         self._ahead = b""  # the next chunk: which one is the last shows only behind it
+
+    @property
+    def complete(self) -> bool:
+        return self._end is not None
 
     def queue_more(self) -> None:
         # In LMTP the recipients have to be settled first, and only octets in memory can be sent twice.
@@ -332,7 +349,7 @@ class _ChunkSending(_Sending):
         while size < _FLUSH_BEYOND and (piece := (yield from self._next_piece())):
             pieces.append(piece)
             size += len(piece)
-        return b"".join(pieces)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _queue_chunk(self, data: bytes, last: bool) -> Command:
         chunk = self._conn.bdat(data, last=last, canonicalise=self._submission.canonicalise)
