@@ -171,7 +171,9 @@ def _from_match(match: re.Match[str]) -> Address:
             raise GrammarError("the local part is empty")
     if domain[0] == "[":
         _check_literal(domain)
-    _check_lengths(local, domain)
+    whole = match[0]
+    if len(whole) > MAX_LOCAL_PART or not whole.isascii():  # the shortest limit: most paths keep to all of them at once
+        _check_lengths(local, domain)
     return tuple.__new__(Address, (local, domain))
 
 

@@ -55,17 +55,17 @@ class ReceiveBuffer:
         """
         if self._arrived:
             self._join()
-        end = self._data.find(CRLF, self._scanned)
+        data, start = self._data, self._start
+        end = data.find(CRLF, self._scanned)
         if end < 0:
-            if len(self._data) - self._start >= limit:
+            if len(data) - start >= limit:
                 raise LineTooLongError
-            self._scanned = max(self._start, len(self._data) - 1)
+            self._scanned = max(start, len(data) - 1)
             return None
-        if end + 2 - self._start > limit:
+        if end + 2 - start > limit:
             raise LineTooLongError
-        line = self._data[self._start : end]
         self._start = self._scanned = end + 2
-        return line
+        return data[start:end]
 
     def skip_line(self) -> bool:
         """Drop everything up to and with the next CRLF; return False when that has not come yet."""

@@ -131,28 +131,33 @@ class Connection(Generic[EventT]):
             raise LocalProtocolError(f"{type(self._pending).__name__} has to be answered first")
         step: EventT | ConnectionClosed | Step = Step.AGAIN
         while step is Step.AGAIN:
-            step = self._next_step()
-        if isinstance(step, Step):
+            if self._events or self._closing or self._queued > self.limits.max_unsent:
+                step = self._next_of_other_kind()
+            else:
+                step = self._mode()
+                if step is Step.STARVED and self._eof:
+                    step = self._next_at_end()
+        if step is Step.STARVED:
             return None
         if type(step) is not MessageChunk:
             self.progress += 1
         return step
 
-    def _next_step(self) -> EventT | ConnectionClosed | Step:
+    def _next_of_other_kind(self) -> EventT | ConnectionClosed | Step:
+        """Take a step that needs no input."""
         if self._events:
             return self._events.popleft()
         if self._failure is not None:
             return self._report_failure(self._failure)
         if self._closing:
             return self._end(not self._farewell, self._farewell)
-        if self._queued > self.limits.max_unsent:
-            return Step.STARVED
-        step = self._mode()
-        if step is Step.STARVED and self._eof and not self._events:
-            if self._closing or self._failure is not None:
-                return Step.AGAIN
-            return self._end(self._at_rest(), "the peer closed the connection")
-        return step
+        return Step.STARVED  # the peer does not take what was said
+
+    def _next_at_end(self) -> EventT | ConnectionClosed | Step:
+        """Take a step when the input has ended and what came of it is of no more use."""
+        if self._events or self._closing:
+            return Step.AGAIN
+        return self._end(self._at_rest(), "the peer closed the connection")
 
     def _end(self, clean: bool, reason: str = "") -> ConnectionClosed | Step:
         """Report the end of the connection, once."""

@@ -84,9 +84,8 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
             LocalProtocolError: nothing is pending.
         """
         reply = self._usual(replies.ACCEPTED)
-        if text is not None:
-            reply = reply._replace(text=text)
-        self._answer(reply)
+        event = self._take_pending()
+        _ANSWERED[type(event)](self, event, reply if text is None else reply._replace(text=text), True)
 
     def reject(self, code: int | None = None, text: str | None = None, enhanced: str | None = None) -> None:
         """Answer the pending event with no; while a message comes in, refuse that, at its end.

@@ -7,7 +7,6 @@ command. How much of it was passed on does not depend on how the network cut it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Protocol
 
 from mailproto._core.buffer import ReceiveBuffer
@@ -162,27 +161,31 @@ class BodyReader:
         return self._checked(content)
 
     def _checked(self, content: bytes) -> bytes:
-        faults = list(self._faults(content))
-        if not faults:
-            self.size += len(content)
+        size = self.size + len(content)
+        hop = self._hops.feed(content)
+        line = self._lines.feed(content) if self._lines is not None else None
+        bare = not self._binary and has_bare_newline(content)
+        nul = not self._nul_ok and b"\0" in content
+        if hop is None and line is None and not (bare or nul or 0 < self._max_size < size):
+            self.size = size
             return content
-        position, self.refusal = min(faults, key=lambda fault: fault[0])
+        faults: list[tuple[int, Reply]] = []  # where each kind of fault begins, first of its kind
+        if bare:
+            found = _BARE_NEWLINE.search(content)
+            faults.append((found.start() if found else 0, self._bare_refusal))
+        if nul:
+            faults.append((content.index(b"\0"), replies.NUL))
+        if 0 < self._max_size < size:
+            faults.append((self._max_size - self.size, replies.TOO_BIG))
+        if hop is not None:
+            faults.append((hop, replies.TOO_MANY_HOPS))
+        if line is not None:
+            faults.append((line, replies.LONG_BODY_LINE))
+        return self._cut(content, *min(faults, key=lambda fault: fault[0]))
+
+    def _cut(self, content: bytes, position: int, refusal: Reply) -> bytes:
+        """Refuse the message, and return what of ``content`` came before the reason for it."""
+        self.refusal = refusal
         self.size += position
         self.excess = len(content) - position
         return content[:position]
-
-    def _faults(self, content: bytes) -> Iterator[tuple[int, Reply]]:
-        """Yield where each kind of fault begins, first of its kind."""
-        if not self._binary and has_bare_newline(content):
-            bare = _BARE_NEWLINE.search(content)
-            yield bare.start() if bare else 0, self._bare_refusal
-        if not self._nul_ok and b"\0" in content:
-            yield content.index(b"\0"), replies.NUL
-        if 0 < self._max_size < self.size + len(content):
-            yield self._max_size - self.size, replies.TOO_BIG
-        hop = self._hops.feed(content)
-        if hop is not None:
-            yield hop, replies.TOO_MANY_HOPS
-        line = self._lines.feed(content) if self._lines is not None else None
-        if line is not None:
-            yield line, replies.LONG_BODY_LINE

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
-
 from mailproto._core.codec import encode_base64, parse_uint
 from mailproto.address import Address, Path, check_domain, format_path, parse_path
 from mailproto.errors import GrammarError
@@ -23,15 +21,10 @@ _VERBS = {verb.encode("ascii"): verb for verb in VERBS}  # as nearly every clien
 _MECHANISM = re.compile(r"[A-Za-z0-9_-]{1,20}")
 
 
-class CommandLine(NamedTuple):
-    """A command as it came: the verb in upper case, and the octets behind the space."""
+def parse_command(line: bytes) -> tuple[str, bytes]:
+    """Return the verb of a line, in upper case, and the octets behind the space.
 
-    verb: str
-    argument: bytes
-
-
-def parse_command(line: bytes) -> CommandLine:
-    """Split a line into verb and argument. Spaces at its end are tolerated (RFC 5321 section 4.1.1).
+    Spaces at its end are tolerated (RFC 5321 section 4.1.1).
 
     Raises:
         GrammarError: control characters, among them the bare CR or LF that one day somebody takes for a line end.
@@ -39,7 +32,7 @@ def parse_command(line: bytes) -> CommandLine:
     if _CONTROL.search(line):
         raise GrammarError("a control character in a command")
     verb, _, argument = line.rstrip(b" ").partition(b" ")
-    return CommandLine(_VERBS.get(verb) or verb.upper().decode("ascii", "replace"), argument)
+    return _VERBS.get(verb) or verb.upper().decode("ascii", "replace"), argument
 
 
 def parse_path_argument(

@@ -22,7 +22,6 @@ from mailproto.smtp.attributes import XCLIENT_NAMES, XFORWARD_NAMES, parse_attri
 from mailproto.smtp.body import BodyReader, ChunkSource
 from mailproto.smtp.command import (
     SECRET,
-    CommandLine,
     decode_argument,
     parse_chunk,
     parse_command,
@@ -146,31 +145,31 @@ class SMTPServerConnection(AnsweringConnection):
 
     def _dispatch(self, line: bytes) -> ServerStep:
         try:
-            command = parse_command(line)
+            verb, argument = parse_command(line)
         except GrammarError:
             self._trace_unknown(line)
             return self._foreign() if line.startswith(_CLIENT_HELLO) else self._refuse("", replies.UNREADABLE)
-        verb = command.verb
         farewell = self._budget.count_command(verb)
         if farewell is not None:
             return self._hang_up(farewell, "too many commands")
         if verb not in self._verbs:
             self._trace_unknown(line)
             return self._foreign() if verb in _FOREIGN else self._refuse("", replies.UNKNOWN)
-        self._trace_command(command, line)
+        if self.trace is not None:
+            self.trace(self._other, line if verb != "AUTH" else self._redacted(argument))
         if self.config.forbid_illegal_pipelining and self._buffer and self._ends_a_group(verb):
             return self._hang_up(replies.SPOKE_AHEAD, "spoke before it was answered")
         outcome = RULES[self.state, verb]
         if verb not in _BEHIND_MAIL:
             self._mail_refused = False
         if verb == "BDAT":
-            return self._on_bdat(command.argument, outcome)
+            return self._on_bdat(argument, outcome)
         if outcome in replies.NOT_A_TRANSACTION:
             # Whoever pipelines has said this before the refusal was there (RFC 2920 section 3.1): no fault of his.
             ahead = outcome is Outcome.NO_RECIPIENTS or self._mail_refused
             return self._refuse(verb, self._not_a_transaction(outcome), count=not ahead)
         try:
-            return _HANDLERS[verb](self, command.argument)
+            return _HANDLERS[verb](self, argument)
         except GrammarError:
             return self._refuse(verb, replies.BAD_ARGUMENTS)
 
@@ -266,9 +265,10 @@ class SMTPServerConnection(AnsweringConnection):
         parameters = self._offer.rcpt_values(path.rest)
         if isinstance(parameters, Reply):
             return self._refuse("RCPT", parameters)
-        refusal = self._budget.count_domain(path.address.canonical.domain)
-        if refusal is not None:
-            return self._refuse("RCPT", refusal, count=False)
+        if self.limits.max_recipient_domains is not None:
+            refusal = self._budget.count_domain(path.address.canonical.domain)
+            if refusal is not None:
+                return self._refuse("RCPT", refusal, count=False)
         return self._ask(Rcpt(path.address, parameters))
 
     def _on_data(self, argument: bytes) -> ServerStep:
@@ -467,12 +467,6 @@ class SMTPServerConnection(AnsweringConnection):
             self._mail_refused = True
         self._say(reply)
         return CommandRejected(verb, reply)
-
-    def _trace_command(self, command: CommandLine, line: bytes) -> None:
-        if self.trace is not None:
-            if command.verb == "AUTH":
-                line = self._redacted(command.argument)
-            self.trace(self._other, line)
 
     def _redacted(self, argument: bytes) -> bytes:
         """Return an AUTH as it may be shown. What does not begin with a mechanism may be a password altogether."""
