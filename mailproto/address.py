@@ -172,7 +172,7 @@ def _from_match(match: re.Match[str]) -> Address:
     if domain[0] == "[":
         _check_literal(domain)
     whole = match[0]
-    if len(whole) > MAX_LOCAL_PART or not whole.isascii():  # the shortest limit: most paths keep to all of them at once
+    if len(whole) > MAX_LOCAL_PART or not whole.isascii():  # that limit is the shortest: most keep to all at once
         _check_lengths(local, domain)
     return tuple.__new__(Address, (local, domain))
 

@@ -129,13 +129,9 @@ class SMTPClientConnection(RequestingConnection):
             self._close(f"the server said: {reply}")
             return Step.AGAIN
         command = self._waiting[0]
-        if command.verb == "AUTH" and code == 334 and self._challenged is None:
-            return self._on_challenge(command, reply)
-        if command.verb == "DATA" and code // 100 == 3:
-            return self._on_go_ahead(command, reply)
         if code // 100 == 3:
-            return self._break(RemoteProtocolError(f"not an answer to {command.verb}: {reply}"))
-        if not self._is_final(command, reply):
+            return self._on_intermediate(command, reply)
+        if command.ends and not self._is_final(command, reply):
             return Step.AGAIN
         self._waiting.popleft()
         self._challenged = None
@@ -149,9 +145,17 @@ class SMTPClientConnection(RequestingConnection):
             return GreetingReceived(reply)
         return ReplyReceived(command, reply)
 
+    def _on_intermediate(self, command: Command, reply: Reply) -> ClientStep:
+        """Go on with a command whose reply wants more of it."""
+        if command.verb == "DATA":
+            return self._on_go_ahead(command, reply)
+        if command.verb == "AUTH" and reply.code == 334 and self._challenged is None:
+            return self._on_challenge(command, reply)
+        return self._break(RemoteProtocolError(f"not an answer to {command.verb}: {reply}"))
+
     def _is_final(self, command: Command, reply: Reply) -> bool:
-        """Whether ``reply`` is the last to its command: a message in LMTP has one for each accepted recipient."""
-        if not command.ends or command.transaction is None or not self.config.lmtp:
+        """Whether ``reply`` is the last to a message: in LMTP there is one for each accepted recipient."""
+        if command.transaction is None or not self.config.lmtp:
             return True
         command.replies.append(reply)
         return len(command.replies) >= command.transaction.accepted or reply.code == 421

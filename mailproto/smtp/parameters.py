@@ -8,8 +8,9 @@ registers land in ``extra``.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from typing import Any
 
 from mailproto.address import Address
@@ -182,8 +183,8 @@ def format_parameters(
     if values is NO_MAIL_PARAMETERS or values is NO_RCPT_PARAMETERS:
         return ""
     texts = []
-    for name in _FIELDS[type(values)]:
-        value = getattr(values, name)
+    names, get = _FIELDS[type(values)]
+    for name, value in zip(names, get(values), strict=True):
         if value is not None and value is not False:
             own = (each for each in known.values() if each.field == name and isinstance(value, each.kind))
             texts.append(_format_one(next(own, None), name, value, utf8))
@@ -191,10 +192,13 @@ def format_parameters(
     return "".join(texts)
 
 
-_FIELDS: dict[type, tuple[str, ...]] = {
-    kind: tuple(entry.name for entry in fields(kind) if entry.name != "extra")
-    for kind in (MailParameters, RcptParameters)
-}
+def _fields(kind: type) -> tuple[tuple[str, ...], Callable[[object], tuple[object, ...]]]:
+    """Return the names of the fields that the library knows, and what gets their values."""
+    names = tuple(entry.name for entry in fields(kind) if entry.name != "extra")
+    return names, attrgetter(*names)
+
+
+_FIELDS = {kind: _fields(kind) for kind in (MailParameters, RcptParameters)}
 
 
 def _format_one(parameter: Parameter | None, name: str, value: object, utf8: bool) -> str:

@@ -43,6 +43,13 @@ def test_bare_newlines_are_found(text: bytes) -> None:
     assert has_bare_newline(text) is (BARE.search(text) is not None)
 
 
+@pytest.mark.parametrize("size", [(32 << 10) + i for i in range(-3, 4)])
+def test_bare_newlines_are_found_where_blocks_meet(size: int) -> None:
+    for end in (b"\r\n", b"\r", b"\n"):
+        for behind in (b"", b"x", b"y" * 40_000):
+            assert has_bare_newline(b"x" * size + end + behind) is (end != b"\r\n")
+
+
 @PROPERTY
 @given(TEXT)
 def test_strict_passes_all_or_refuses(text: bytes) -> None:

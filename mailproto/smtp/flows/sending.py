@@ -161,7 +161,8 @@ class _Sending:
             return
         self._carried = True
         try:
-            for command in (self.mail, *self.recipients):
+            # The last one first: when its reply is there, so are most of the others.
+            for command in (*self.recipients[-1:], self.mail, *self.recipients):
                 if command.reply is None:
                     yield from wait_reply(self._conn, command)
             if (yield from self._may_go_on()):
