@@ -68,8 +68,10 @@ class Submission:
     @property
     def needs_utf8(self) -> bool:
         """Whether an address, of the envelope or in a header field, is not ASCII, which calls for SMTPUTF8."""
-        sender = () if self.reverse_path is None else (self.reverse_path,)
-        if self.parameters.smtputf8 or not all(address.is_ascii for address in (*sender, *self.forward_paths)):
+        path = self.reverse_path
+        if self.parameters.smtputf8 or (path is not None and not path.is_ascii):
+            return True
+        if not all(recipient.address.is_ascii for recipient in self.recipients):
             return True
         return isinstance(self.message, Message) and has_utf8_addresses(self.message)
 

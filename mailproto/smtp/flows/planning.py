@@ -59,15 +59,14 @@ class Plan:
 
     def _going(self, conn: SMTPClientConnection) -> list[Recipient]:
         """Return the recipients whom the server can be named, and settle the others."""
+        limit = conn.server_limits.rcpt_domain_max
+        if limit is None and all(map(_is_plain, self._submission.recipients)):
+            return list(self._submission.recipients)
         going: list[Recipient] = []
         utf8 = uses_utf8(conn, self._submission)
-        limit = conn.server_limits.rcpt_domain_max
         domains = set(conn.recipient_domains)
         for index, recipient in enumerate(self._submission.recipients):
             address, parameters = recipient
-            if limit is None and address.is_ascii and parameters == NO_RCPT_PARAMETERS:
-                going.append(recipient)
-                continue
             try:
                 domain = conn.check_rcpt(address, parameters, smtputf8=utf8).canonical.domain
             except (NotSupportedError, GrammarError) as error:
@@ -80,3 +79,8 @@ class Plan:
             domains.add(domain)
             going.append(recipient)
         return going
+
+
+def _is_plain(recipient: Recipient) -> bool:
+    """Say whether any server can be named this recipient."""
+    return recipient.parameters == NO_RCPT_PARAMETERS and recipient.address.is_ascii
