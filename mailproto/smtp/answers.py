@@ -31,6 +31,7 @@ from mailproto.smtp.events import (
     Mail,
     MessageEnd,
     Rcpt,
+    Reset,
     ServerEvent,
     Vrfy,
     XClient,
@@ -214,6 +215,8 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
         if not accepted or not isinstance(event, Hello):
             self._say(reply._replace(enhanced=None))
             return
+        if self.envelope is not None:  # EHLO takes a transaction back as RSET does (RFC 5321 section 4.1.4)
+            self._events.append(Reset())
         self._end_transaction()
         self.state = ServerState.READY
         self.extended = event.extended

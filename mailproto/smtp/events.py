@@ -161,7 +161,7 @@ class XForward:
 
 @dataclass(slots=True)
 class Reset:
-    """The client took the transaction back, with RSET."""
+    """The client took the transaction back, with RSET or EHLO. What came of a message is to be thrown away."""
 
 
 @dataclass(slots=True)

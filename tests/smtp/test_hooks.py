@@ -259,6 +259,15 @@ def test_a_reset_and_a_refused_message_throw_away_what_came() -> None:
     assert inbox.calls.count("reset") == 2
 
 
+def test_ehlo_between_chunks_throws_away_what_came() -> None:
+    """EHLO takes a transaction back (RFC 5321 section 4.1.4), and RFC 3030 lets it come between chunks, too."""
+    inbox = Inbox()
+    envelope = MAIL + RCPT
+    serve_lines(inbox, EHLO, envelope + b"BDAT 5\r\nfirst", EHLO, envelope + b"BDAT 8 LAST\r\nsecond\r\n")
+    assert [content for _, _, content in inbox.messages] == [b"second\r\n"]
+    assert inbox.calls.count("reset") == 1
+
+
 def test_two_messages_do_not_mix() -> None:
     inbox = Inbox()
     serve_lines(

@@ -519,6 +519,7 @@ S: 250-mx.example.org
 S: 250-SIZE 33554432
 S: 250 SMTPUTF8
 # EHLO took the transaction back.
+E: Reset
 C: RCPT TO:<a@b>
 S: 503 Bad sequence of commands
 E: CommandRejected 'RCPT' 503 5.5.1 Bad sequence of commands
