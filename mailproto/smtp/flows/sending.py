@@ -44,7 +44,7 @@ def send_message(conn: SMTPClientConnection, submission: Submission) -> Flow[Sen
     Raises:
         NotSupportedError: the message needs what the server does not offer. Nothing was sent.
         GrammarError: the message has a bare CR or LF. Nothing was sent, if it was not a file or an iterable;
-            otherwise the connection had to be closed.
+            otherwise, if it went with DATA, the connection had to be closed.
     """
     (result,) = yield from send_messages(conn, (submission,))
     if isinstance(result.error, NotSupportedError | GrammarError):
@@ -166,14 +166,19 @@ class _Sending:
                 if command.reply is None:
                     yield from wait_reply(self._conn, command)
             if (yield from self._may_go_on()):
-                yield from self._transfer()
+                yield from self._transfer_or_give_up()
             else:
                 yield from self._take_back()
         except (ConnectionClosedError, RemoteProtocolError) as error:
             self._error = error
+
+    def _transfer_or_give_up(self) -> Flow[None]:
+        """Send the message. If it turns out that it cannot be, chunks are taken back; DATA is cut off already."""
+        try:
+            yield from self._transfer()
         except GrammarError as error:
             self._error = error
-            self._conn.shut_down()  # half a message cannot be taken back, only cut off
+            yield from self._take_back()
 
     def finish(self) -> Flow[None]:
         """Read the server's final word, and the reply to the RSET behind it, if that was not done yet."""
@@ -223,7 +228,7 @@ class _Sending:
 
     def _take_back(self) -> Flow[None]:
         """End the transaction that comes to nothing, so that the connection is fit for the next one."""
-        if self._rset is None and self._conn.in_transaction and not self._conn.closing:
+        if self._rset is None and self._conn.in_transaction and not self._conn.over:
             yield from self._reset()
 
     def _reset(self) -> Flow[None]:
@@ -334,6 +339,8 @@ class _ChunkSending(_Sending):
         while self._end is None:
             chunk = self._ahead or (yield from self._next_chunk())
             self._ahead = yield from self._next_chunk()
+            if self._conn.over:
+                raise ConnectionClosedError("the server hung up before the message was complete")
             waiting.append(self._queue_chunk(chunk, not self._ahead))
             yield Want.FLUSH
             yield from self._report(len(chunk))
