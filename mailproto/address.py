@@ -56,7 +56,7 @@ class Address(_Parts):
         if domain or local_part != "postmaster":
             _check_local_part(local_part)
             check_domain(domain)
-            _check_lengths(local_part, domain)
+            _check_lengths(_written(local_part), domain)
         return super().__new__(cls, local_part, domain)
 
     def _replace(self, **changes: Any) -> Self:
@@ -88,9 +88,7 @@ class Address(_Parts):
         return tuple.__new__(Address, (self.local_part, domain))
 
     def __str__(self) -> str:
-        local = self.local_part
-        if not _DOT_STRING_RE.fullmatch(local):
-            local = '"' + local.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        local = _written(self.local_part)
         return f"{local}@{self.domain}" if self.domain else local
 
 
@@ -164,21 +162,30 @@ def address_literal(host: str) -> str:
 
 
 def _from_match(match: re.Match[str]) -> Address:
-    local, domain = match["local"], match["domain"]
+    written, domain = match["local"], match["domain"]
+    local = written
     if local[0] == '"':
         local = _QUOTED_PAIR_RE.sub(r"\1", local[1:-1])
         if not local:
             raise GrammarError("the local part is empty")
+        written = _written(local)
     if domain[0] == "[":
         _check_literal(domain)
     whole = match[0]
     if len(whole) > MAX_LOCAL_PART or not whole.isascii():  # that limit is the shortest: most keep to all at once
-        _check_lengths(local, domain)
+        _check_lengths(written, domain)
     return tuple.__new__(Address, (local, domain))
 
 
+def _written(local: str) -> str:
+    """Return a local part as it goes on the wire, quoted if it is no Dot-string, and no more than it has to be."""
+    if _DOT_STRING_RE.fullmatch(local):
+        return local
+    return '"' + local.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
 def _check_lengths(local: str, domain: str) -> None:
-    """Raise `GrammarError` if an address is longer than RFC 5321 section 4.5.3.1 allows."""
+    """Raise `GrammarError` if an address, as it is written, is longer than RFC 5321 section 4.5.3.1 allows."""
     local_octets, domain_octets = _octets(local), _octets(domain)
     if local_octets > MAX_LOCAL_PART:
         raise GrammarError("the local part is longer than 64 octets")

@@ -240,6 +240,23 @@ def test_lengths() -> None:
         check_domain("ö" * 128)
 
 
+@pytest.mark.parametrize(("local", "written"), [('"', 4), ("\\", 4), (" " * 2, 4), ("a b", 5), ("a@", 4), (".a", 4)])
+def test_what_counts_is_the_length_on_the_wire(local: str, written: int) -> None:
+    """Quotes and backslashes are octets of the path, too: nobody is sent one that is too long."""
+    padding = "x" * (64 - written)
+    assert str(Address(local + padding, "y")).index("@y") == 64
+    assert Address.parse(str(Address(local + padding, "y"))) == Address(local + padding, "y")
+    with pytest.raises(GrammarError, match="64"):
+        Address(local + padding + "x", "y")
+    with pytest.raises(GrammarError, match="64"):
+        Address.parse('"' + "".join(f"\\{each}" for each in local + padding + "x") + '"@y')
+    assert Address.parse('"' + "\\x" * 64 + '"@y') == Address("x" * 64, "y"), "which is written without quotes"
+    domain = ".".join(["b" * 63] * 3)
+    with pytest.raises(GrammarError, match="256"):
+        Address(local + "x" * (63 - written), domain)
+    assert len(format_path(Address(local + "x" * (62 - written), domain))) == 256
+
+
 @pytest.mark.parametrize(
     ("first", "second"),
     [
