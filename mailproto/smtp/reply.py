@@ -13,6 +13,7 @@ from mailproto._core.codec import printable
 from mailproto.errors import GrammarError, MailProtoError, RemoteProtocolError
 
 _USUAL_LINE = 200  # octets of a line that is worth remembering
+_CHALLENGE = b"334"  # of AUTH (RFC 4954 section 4), which may be a secret, and is forgotten
 MAX_REPLY_LINE = 512  # octets with the CRLF that a server may send, RFC 5321 section 4.5.3.1.5
 
 _ENHANCED = re.compile(r"([245])\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})", re.ASCII)
@@ -159,7 +160,7 @@ class ReplyParser:
         Raises:
             RemoteProtocolError: the line is none of a reply, or the reply grows beyond all bounds.
         """
-        if not self._lines and line[3:4] != b"-" and len(line) <= _USUAL_LINE:
+        if not self._lines and line[3:4] != b"-" and len(line) <= _USUAL_LINE and not line.startswith(_CHALLENGE):
             return _usual_reply(line, enhanced)
         code, more, text = _split(line)
         if self._lines and code != self._code:
