@@ -11,17 +11,21 @@ import ipaddress
 import re
 import struct
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from mailproto._core.codec import parse_uint
+from mailproto._core.crc32c import crc32c
 from mailproto.errors import GrammarError
 
 MAX_V1 = 107  # octets of a version 1 header with its CRLF
 MAX_V2 = 4096  # octets of a version 2 header that are taken: addresses, and some room for TLVs
+CRC32C = 0x03  # the type of the field with the checksum of the header
 
 _SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 _V1 = re.compile(rb"PROXY (TCP4|TCP6) ([0-9a-fA-F.:]{2,39}) ([0-9a-fA-F.:]{2,39}) ([0-9]{1,5}) ([0-9]{1,5})")
 _LOCAL, _PROXY = 0x20, 0x21
 _UNIX_LENGTH = 108
+_NO_CHECKSUM = bytes(4)  # stands for the checksum where that is computed
 
 
 class Family(enum.IntEnum):
@@ -47,6 +51,9 @@ _ADDRESS_LENGTHS = {
 }
 _UNIX = (Family.UNIX, Family.UNIX_DATAGRAM)
 
+Tlvs: TypeAlias = tuple[tuple[int, bytes], ...]
+"""The extra fields of a header: type and value of each."""
+
 
 @dataclass(frozen=True, slots=True)
 class ProxyHeader:
@@ -54,7 +61,8 @@ class ProxyHeader:
 
     ``family`` is UNKNOWN where the socket's own addresses count: addresses that are none of ours, or, with ``local``,
     no client at all but the balancer itself, which sees whether we live. ``tlvs`` are the extra fields of version 2,
-    type and value, such as (0x02, the name of TLS's SNI).
+    type and value, such as (0x02, the name of TLS's SNI). The checksum, type 0x03, is checked where a header has one,
+    and computed where one is written, whatever value stands here.
     """
 
     family: Family = Family.UNKNOWN
@@ -62,7 +70,7 @@ class ProxyHeader:
     destination: str = ""
     source_port: int = 0
     destination_port: int = 0
-    tlvs: tuple[tuple[int, bytes], ...] = ()
+    tlvs: Tlvs = ()
     local: bool = False
 
     @property
@@ -80,11 +88,13 @@ class ProxyHeader:
             return self._encode_v1()
         if version != 2:
             raise GrammarError("the PROXY protocol has versions 1 and 2")
-        rest = self._encode_addresses() + b"".join(_encode_tlv(kind, value) for kind, value in self.tlvs)
-        if len(rest) > 0xFFFF:
+        addresses = self._encode_addresses()
+        length = len(addresses) + len(_encode_tlvs(self.tlvs, _NO_CHECKSUM))
+        if length > 0xFFFF:
             raise GrammarError("the header is too long")
         command = _LOCAL if self.local else _PROXY
-        return _SIGNATURE + struct.pack("!BBH", command, self.family, len(rest)) + rest
+        beginning = _SIGNATURE + struct.pack("!BBH", command, self.family, length) + addresses
+        return beginning + _encode_tlvs(self.tlvs, _checksum(beginning, self.tlvs))
 
     def _encode_v1(self) -> bytes:
         if self.family is Family.UNKNOWN:
@@ -149,18 +159,21 @@ def _parse_v2(data: bytes) -> tuple[ProxyHeader, int] | None:
         return None
     if command == _LOCAL:
         return ProxyHeader(local=True), 16 + length
-    return _parse_v2_addresses(family, data[16 : 16 + length]), 16 + length
+    return _parse_v2_addresses(family, data[: 16 + length]), 16 + length
 
 
-def _parse_v2_addresses(number: int, rest: bytes) -> ProxyHeader:
+def _parse_v2_addresses(number: int, header: bytes) -> ProxyHeader:
     try:
         family = Family(number)
     except ValueError:
         raise GrammarError("a PROXY header of an unknown family") from None
-    needed = _ADDRESS_LENGTHS[family]
+    rest, needed = header[16:], _ADDRESS_LENGTHS[family]
     if len(rest) < needed:
         raise GrammarError("a PROXY header without its addresses")
     tlvs = tuple(_parse_tlvs(rest[needed:]))
+    checksums = [value for kind, value in tlvs if kind == CRC32C]
+    if checksums and checksums != [_checksum(header[: 16 + needed], tlvs)]:
+        raise GrammarError("a PROXY header with a wrong checksum")
     if family is Family.UNKNOWN:
         return ProxyHeader(tlvs=tlvs)
     if family in _UNIX:
@@ -183,6 +196,15 @@ def _parse_tlvs(data: bytes) -> list[tuple[int, bytes]]:
         found.append((kind, data[3 : 3 + length]))
         data = data[3 + length :]
     return found
+
+
+def _checksum(beginning: bytes, tlvs: Tlvs) -> bytes:
+    """Return the checksum of the header that begins so and has these fields."""
+    return crc32c(beginning + _encode_tlvs(tlvs, _NO_CHECKSUM)).to_bytes(4, "big")
+
+
+def _encode_tlvs(tlvs: Tlvs, checksum: bytes) -> bytes:
+    return b"".join(_encode_tlv(kind, checksum if kind == CRC32C else value) for kind, value in tlvs)
 
 
 def _encode_tlv(kind: int, value: bytes) -> bytes:

@@ -27,6 +27,7 @@ def v2(command: int, family: int, rest: bytes, length: int | None = None) -> byt
 
 IPV4 = bytes((192, 168, 0, 1, 192, 168, 0, 11)) + struct.pack("!HH", 56324, 443)
 IPV6 = bytes(15) + b"\x01" + bytes.fromhex("20010db8") + bytes(11) + b"\x02" + struct.pack("!HH", 1, 25)
+CHECKSUM = bytes.fromhex("5b592e9e")  # of the header with it below, by another hand
 UNIX = b"/run/client".ljust(108, b"\0") + b"/run/server".ljust(108, b"\0")
 
 # The examples of the specification (section 2.1 and 2.2), and what else a balancer may say.
@@ -54,6 +55,9 @@ GOOD = {
         Family.TCP4, "192.168.0.1", "192.168.0.11", 56324, 443, ((2, b"mx.example!"), (4, b""), (0xEE, b"x"))
     ),
     v2(0x21, 0x00, b"\x05\x00\x02id"): ProxyHeader(tlvs=((5, b"id"),)),
+    v2(0x21, 0x11, IPV4 + b"\x03\x00\x04" + CHECKSUM + b"\x05\x00\x02id"): ProxyHeader(
+        Family.TCP4, "192.168.0.1", "192.168.0.11", 56324, 443, ((3, CHECKSUM), (5, b"id"))
+    ),
 }
 
 BAD = [
@@ -99,6 +103,12 @@ BAD = [
     v2(0x21, 0x11, IPV4 + b"\x01"),
     v2(0x21, 0x11, IPV4 + b"\x01\x00"),
     v2(0x21, 0x11, IPV4 + b"\x01\x00\x02x"),
+    v2(0x21, 0x11, IPV4 + b"\x03\x00\x04" + CHECKSUM + b"\x05\x00\x02iD"),
+    v2(0x21, 0x12, IPV4 + b"\x03\x00\x04" + CHECKSUM + b"\x05\x00\x02id"),
+    v2(0x21, 0x11, IPV4 + b"\x03\x00\x04" + CHECKSUM[::-1] + b"\x05\x00\x02id"),
+    v2(0x21, 0x11, IPV4 + b"\x03\x00\x03" + CHECKSUM[:3]),
+    v2(0x21, 0x11, IPV4 + b"\x03\x00\x00"),
+    v2(0x21, 0x11, IPV4 + b"\x03\x00\x04" + bytes(4)),
     v2(0x21, 0x11, b"", 0xFFFF),
     v2(0x21, 0x11, b"", MAX_V2 - 15),
     SIGNATURE[:-1] + b"X",
@@ -146,6 +156,11 @@ def test_what_is_written_is_read(header: ProxyHeader) -> None:
     assert parse_proxy_header(header.encode()) == (header, len(header.encode()))
     if header.family in (Family.TCP4, Family.TCP6) and not header.tlvs:
         assert parse_proxy_header(header.encode(1)) == (header, len(header.encode(1)))
+
+
+def test_the_checksum_is_computed_where_one_is_written() -> None:
+    header = ProxyHeader(Family.TCP4, "192.168.0.1", "192.168.0.11", 56324, 443, ((3, b""), (5, b"id")))
+    assert header.encode() == v2(0x21, 0x11, IPV4 + b"\x03\x00\x04" + CHECKSUM + b"\x05\x00\x02id")
 
 
 def test_what_is_written() -> None:
