@@ -418,6 +418,8 @@ class SMTPServerConnection(AnsweringConnection):
 
     def _skip_chunk(self, size: int, reply: Reply, *, count: bool = True, silent: bool = False) -> ServerStep:
         """Consume a chunk that cannot be taken, then say so, unless nobody waits for a word."""
+        if size > self.limits.max_excess:
+            return self._hang_up(replies.HUGE_CHUNK, "a chunk beyond all bounds")
         left = size
 
         def skip() -> ServerStep:

@@ -491,6 +491,24 @@ def test_chunks_add_up_to_a_message() -> None:
     assert talk(conn, [b"BDAT 50 LAST\r\n" + b"x" * 48 + b"\r\nNOOP\r\n"]).replies == [b"250", b"250"]
 
 
+@pytest.mark.parametrize("limit", [0, 1000])
+@pytest.mark.parametrize(
+    "make",
+    [
+        greeted,
+        lambda **settings: in_transaction(extensions=(), **settings),
+    ],
+)
+def test_a_chunk_that_nobody_wants_is_not_skipped_for_ever(make: Any, limit: int) -> None:
+    """Where a message has no fixed limit, what comes in a wrong state still has one."""
+    conn = make(max_message_size=limit, limits=Limits(max_excess=100))
+    result = talk(conn, [b"BDAT 100 LAST\r\n", b"x" * 100, b"NOOP\r\n"])
+    assert result.replies[1:] == [b"250"]
+    result = talk(conn, [b"BDAT 101 LAST\r\n", b"x" * 101])
+    assert result.replies == [b"521"]
+    assert conn.closing
+
+
 # LMTP (S18).
 
 
