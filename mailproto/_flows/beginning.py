@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 from mailproto._core.flow import Flow, Want
 from mailproto._core.peers import is_among
 from mailproto._flows.session import Session
 from mailproto.errors import ConnectionClosedError
 
+Admit: TypeAlias = Callable[[str], bool]
+"""Called with the address of a client that a load balancer has brought: whether there is room for it."""
 
-def begin_session(session: Session[Any], *, implicit_tls: bool) -> Flow[None]:
+
+def admit_all(_: str) -> bool:
+    """Have room for every client."""
+    return True
+
+
+def begin_session(session: Session[Any], *, implicit_tls: bool, admit: Admit) -> Flow[None]:
     """Learn from the load balancer who the client is, where the config names one, and do the handshake if it is due.
 
     Raises:
-        ConnectionClosedError: the peer is no load balancer that is trusted, or does not behave as one.
+        ConnectionClosedError: the peer is no load balancer that is trusted, or does not behave as one; or there is
+            no room for its client.
     """
     if session.conn.config.proxies:
         yield from _meet_proxy(session, implicit_tls)
+        if session.peer != session.transport_peer and not admit(session.peer):
+            session.conn.shut_down()
+            yield Want.FLUSH
+            raise ConnectionClosedError("too many connections from the address of the client")
     session.conn.trusted = is_among(session.peer, session.conn.config.trusted_peers)
     if implicit_tls:
         yield Want.START_TLS

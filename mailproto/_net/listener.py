@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any, TypedDict, Unpack
 
 from mailproto._core.connection import Connection
+from mailproto._core.peers import is_among
+from mailproto._flows.endpoints import host_of
 from mailproto._net.sockets import Sockets
 from mailproto._net.tls import MemoryTLS, server_tls
 
@@ -27,7 +29,8 @@ class ServerOptions:
     max_connections: int = 1000
     """Connections at a time; beyond it new ones are sent away."""
     max_per_address: int = 100
-    """Connections at a time from one IPv4 address or IPv6 /64."""
+    """Connections at a time from one IPv4 address or IPv6 /64; behind a load balancer it is the client's that counts,
+    once the balancer has told it."""
     backlog: int = 128
     """Connections that wait to be accepted."""
     reuse_port: bool = False
@@ -56,6 +59,7 @@ class ListenerBase:
         port: 0 has the system choose one.
         tls: the context for handshakes.
         implicit_tls: every connection begins with the handshake, so that one too many cannot be told in clear.
+        proxies: addresses and networks of load balancers, whose own connections are no single client's.
 
     Attributes:
         tls: may be replaced while the server runs; new connections take the new one.
@@ -71,6 +75,7 @@ class ListenerBase:
         *,
         tls: ssl.SSLContext | None = None,
         implicit_tls: bool = False,
+        proxies: Sequence[str] = (),
         **where: Unpack[Where],
     ) -> None:
         self.tls = tls
@@ -80,8 +85,9 @@ class ListenerBase:
         self._implicit_tls = implicit_tls
         self._where = (host, port, where.get("path"), where.get("sock"))
         self._sockets: Sockets | None = None
-        self._admission = Admission(self.options)
+        self._admission = Admission(self.options, proxies)
         self._links: set[Any] = set()
+        self._clients: dict[Any, tuple[str]] = {}  # whom a balancer speaks for on a link
         self._prepare()
 
     def _prepare(self) -> None:
@@ -106,6 +112,15 @@ class ListenerBase:
     def _open_sockets(self) -> Sockets:
         return Sockets(*self._where, backlog=self.options.backlog, reuse_port=self.options.reuse_port)
 
+    def _recount(self, link: Any, client: str) -> bool:
+        """Count a connection that a balancer has brought as its client's; return whether there is room for that."""
+        self._clients[link] = (client,)
+        return self._admission.rename(link.peer, (client,))
+
+    def _count_off(self, link: Any) -> None:
+        self._links.discard(link)
+        self._admission.leave(self._clients.pop(link, link.peer))
+
     def _open_tls(self) -> Callable[[], MemoryTLS] | None:
         return server_tls(self.tls) if self.tls is not None else None
 
@@ -119,32 +134,49 @@ class Verdict(enum.Enum):
 
 
 class Admission:
-    """Counts connections, in all and for each network that one client is likely to have to itself."""
+    """Counts connections, in all and for each network that one client is likely to have to itself.
 
-    def __init__(self, options: ServerOptions) -> None:
+    A load balancer among ``proxies`` is no such client.
+    """
+
+    def __init__(self, options: ServerOptions, proxies: Sequence[str] = ()) -> None:
         self._options = options
+        self._proxies = proxies
         self._total = 0
         self._counts: Counter[str] = Counter()
 
     def enter(self, peer: Any) -> Verdict:
         """Count a connection from the socket address ``peer`` and say what to do with it. `leave` follows anyway."""
-        network = _network(peer)
         self._total += 1
-        self._counts[network] += 1
+        has_room = self._count(peer)
         excess = self._total - self._options.max_connections
         if excess > _MAX_FAREWELLS:
             return Verdict.DROP
-        if excess > 0 or (network and self._counts[network] > self._options.max_per_address):
-            return Verdict.REFUSE
-        return Verdict.SERVE
+        return Verdict.SERVE if excess <= 0 and has_room else Verdict.REFUSE
+
+    def rename(self, peer: Any, client: Any) -> bool:
+        """Count a connection from ``peer`` as the client's from now on; return whether there is room for it."""
+        self._count_off(peer)
+        return self._count(client)
 
     def leave(self, peer: Any) -> None:
-        """Count a connection off."""
-        network = _network(peer)
+        """Count a connection off, by the address that it was last counted by."""
         self._total -= 1
+        self._count_off(peer)
+
+    def _count(self, peer: Any) -> bool:
+        network = self._network(peer)
+        self._counts[network] += 1
+        return not network or self._counts[network] <= self._options.max_per_address
+
+    def _count_off(self, peer: Any) -> None:
+        network = self._network(peer)
         self._counts[network] -= 1
         if not self._counts[network]:
             del self._counts[network]
+
+    def _network(self, peer: Any) -> str:
+        return "" if self._proxies and is_among(host_of(peer), self._proxies) else _network(peer)
 
 
 def _network(peer: Any) -> str:

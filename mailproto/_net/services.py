@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from mailproto._core.flow import Flow
 from mailproto._core.server import ServerConnection
+from mailproto._flows.beginning import Admit
 from mailproto.errors import LocalProtocolError
 from mailproto.pop3.config import POP3ServerConfig
 from mailproto.pop3.flows import server as pop3
@@ -28,17 +29,20 @@ class Service:
 
     Attributes:
         connect: makes a connection.
-        serve: the flow that carries its events to the hooks; is given the connection and both addresses.
+        serve: the flow that carries its events to the hooks; is given the connection, both addresses, and what
+            says whether there is room for a client behind a load balancer.
         handler: the application.
         takes_events: whether it is a function over events, not an object with hooks.
         implicit_tls: whether the connection begins with the handshake.
+        proxies: addresses and networks of the load balancers that all connections come through.
     """
 
     connect: Callable[[], ServerConnection[Any]]
-    serve: Callable[[Any, str, str], Flow[None]]
+    serve: Callable[[Any, str, str, Admit], Flow[None]]
     handler: Any
     takes_events: bool
     implicit_tls: bool
+    proxies: tuple[str, ...]
 
 
 def smtp_service(
@@ -52,17 +56,20 @@ def smtp_service(
     """Return the service of an SMTP server; see `mailproto.aio.SMTPServer` for the arguments."""
     config = _complete(config or SMTPServerConfig(), handler, tls, implicit_tls, mechanisms)
 
-    def serve(conn: SMTPServerConnection, peer: str, local: str) -> Flow[None]:
+    def serve(conn: SMTPServerConnection, peer: str, local: str, admit: Admit) -> Flow[None]:
         return smtp.serve(
             smtp.SMTPSession(conn, peer, local),
             handler,
             implicit_tls=implicit_tls,
             mechanisms=mechanisms,
             spool_threshold=spool_threshold,
+            admit=admit,
         )
 
     takes_events = _takes_events(handler, smtp.HOOKS)
-    return Service(lambda: SMTPServerConnection(config), serve, handler, takes_events, implicit_tls)
+    return Service(
+        lambda: SMTPServerConnection(config), serve, handler, takes_events, implicit_tls, config.proxies
+    )
 
 
 def pop3_service(
@@ -75,12 +82,14 @@ def pop3_service(
     """Return the service of a POP3 server; see `mailproto.aio.POP3Server` for the arguments."""
     config = _complete(config or POP3ServerConfig(), handler, tls, implicit_tls, mechanisms)
 
-    def serve(conn: POP3ServerConnection, peer: str, local: str) -> Flow[None]:
+    def serve(conn: POP3ServerConnection, peer: str, local: str, admit: Admit) -> Flow[None]:
         session = pop3.POP3Session(conn, peer, local)
-        return pop3.serve(session, handler, implicit_tls=implicit_tls, mechanisms=mechanisms)
+        return pop3.serve(session, handler, implicit_tls=implicit_tls, mechanisms=mechanisms, admit=admit)
 
     takes_events = _takes_events(handler, pop3.HOOKS)
-    return Service(lambda: POP3ServerConnection(config), serve, handler, takes_events, implicit_tls)
+    return Service(
+        lambda: POP3ServerConnection(config), serve, handler, takes_events, implicit_tls, config.proxies
+    )
 
 
 def _takes_events(handler: Any, hooks: tuple[str, ...]) -> bool:

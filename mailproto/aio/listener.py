@@ -100,7 +100,6 @@ class Listener(ListenerBase):
             link.refuse()
 
     def _forget(self, link: Link) -> None:
-        self._links.discard(link)
-        self._admission.leave(link.peer)
+        self._count_off(link)
         if not self._links:
             self._empty.set()

@@ -145,10 +145,13 @@ class Listener(ListenerBase):
 
     def _forget(self, link: Link) -> None:
         with self._changed:
-            self._links.discard(link)
-            self._admission.leave(link.peer)
+            self._count_off(link)
             self._changed.notify_all()
             self._put_bell_away()
+
+    def _recount(self, link: Link, client: str) -> bool:
+        with self._changed:
+            return super()._recount(link, client)
 
     def _put_bell_away(self) -> None:
         """Close what threads listen to, once there are none any more."""

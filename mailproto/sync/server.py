@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Self, Unpack
 
-from mailproto._flows.beginning import begin_session
+from mailproto._flows.beginning import Admit, begin_session
 from mailproto._flows.endpoints import host_of, log_failure, next_event, take_leave
 from mailproto._net.listener import Where
 from mailproto._net.services import Service
@@ -46,25 +47,34 @@ class Server(Listener):
         **where: Unpack[Where],
     ) -> None:
         super().__init__(
-            service.connect, self._serve_link, host, port, tls=tls, implicit_tls=service.implicit_tls, **where
+            service.connect,
+            self._serve_link,
+            host,
+            port,
+            tls=tls,
+            implicit_tls=service.implicit_tls,
+            proxies=service.proxies,
+            **where,
         )
         self._service = service
         self._session = session
 
     def _serve_link(self, link: Link) -> None:
         peer, local = host_of(link.peer), host_of(link.local)
+        admit = partial(self._recount, link)
         if self._service.takes_events:
             session = self._session(link.conn, peer, local)
             session.link = link
-            self._converse(link, session)
+            self._converse(link, session, admit)
         else:
-            link.run(self._service.serve(link.conn, peer, local), part=True)
+            link.run(self._service.serve(link.conn, peer, local, admit), part=True)
 
-    def _converse(self, link: Link, session: Any) -> None:
+    def _converse(self, link: Link, session: Any, admit: Admit) -> None:
         """Have the handler serve the connection, and end that when it returns or fails."""
         failure: Exception | None = None
         try:
-            link.run(begin_session(session, implicit_tls=self._service.implicit_tls), part=True)
+            begun = begin_session(session, implicit_tls=self._service.implicit_tls, admit=admit)
+            link.run(begun, part=True)
             self._service.handler(session)
         except Exception as raised:
             failure = raised

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from mailproto import Reject
 from mailproto._core.proxyheader import Family, ProxyHeader
+from mailproto._net.listener import ServerOptions
 from mailproto.errors import GrammarError, LocalProtocolError, NotSupportedError
 from mailproto.maildrop import MemoryMaildrop
 from mailproto.mailhost import MailHost
@@ -29,7 +30,7 @@ from mailproto.smtp import (
 from mailproto.smtp.attributes import XCLIENT_NAMES, format_attributes, parse_attributes
 from mailproto.smtp.extensions import ETRN, XCLIENT, XFORWARD
 from mailproto.smtp.flows.server import SMTPSession, serve
-from tests.adapters.harness import PATIENCE, Wire, server_context
+from tests.adapters.harness import PATIENCE, Wire, server_context, wait_until
 from tests.data import CA
 from tests.helpers import PROPERTY, assert_plays, describe, every_cut, talk
 from tests.smtp import ADA, MAIL, RCPT, client, say, server
@@ -480,6 +481,49 @@ def test_who_is_no_balancer_is_sent_away(front: Any) -> None:
         wire.send(HEADERS["v1"] + b"EHLO x\r\n")
         assert wire.rest() == b""
     assert guest.peers == []
+
+
+@pytest.mark.parametrize("protocol", ["SMTP", "POP3"])
+@pytest.mark.parametrize("events", [False, True])
+def test_the_cap_for_an_address_is_the_client_s(front: Any, protocol: str, events: bool) -> None:
+    """A balancer brings everybody, and is nobody's address."""
+
+    def handle(session: Any, event: Any) -> bool:
+        if session.conn.pending is not None:
+            session.accept()
+        return False
+
+    config = (SMTPServerConfig if protocol == "SMTP" else POP3ServerConfig)(**BEHIND)
+    good, full = (b"220", b"421 4.3.2 Shutting down, come again later\r\n") if protocol == "SMTP" else (b"+OK", b"")
+    other = ProxyHeader(Family.TCP4, "192.0.2.8", "192.0.2.1", 1024, 25).encode()
+    handler = front.handler(handle) if events else Guest()
+    make = getattr(front, f"{protocol}Server")
+    with make(handler, port=0, config=config, options=ServerOptions(max_per_address=1)) as running:
+
+        def connect(header: bytes) -> Wire:
+            wire = Wire.to(running.port)
+            wire.send(header)
+            return wire
+
+        with connect(HEADERS["v1"]) as first, connect(other) as second:
+            assert first.line().startswith(good)
+            assert second.line().startswith(good)
+            with connect(HEADERS["v1"]) as third:
+                assert third.rest() == full
+            first.close()
+            wait_until(lambda: running.connections == 1)
+            with connect(HEADERS["v1"]) as fourth, connect(HEADERS["local"]) as fifth:
+                assert fourth.line().startswith(good)
+                assert fifth.line().startswith(good)
+
+
+def test_a_client_too_many_is_not_told_in_clear(front: Any) -> None:
+    settings: dict[str, Any] = {"tls": server_context(), "implicit_tls": True}
+    config, options = SMTPServerConfig(**BEHIND), ServerOptions(max_per_address=0)
+    made = front.SMTPServer(Guest(), port=0, config=config, options=options, **settings)
+    with made as running, Wire.to(running.port) as wire:
+        wire.send(HEADERS["v1"])
+        assert wire.rest() == b""
 
 
 def test_a_header_that_does_not_come_is_not_waited_for_long(front: Any) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 from mailproto._core.events import ConnectionClosed
 from mailproto._core.flow import Call, Flow, Sleep
 from mailproto._flows.auth import authenticate
-from mailproto._flows.beginning import begin_session
+from mailproto._flows.beginning import Admit, admit_all, begin_session
 from mailproto._flows.hooks import INTERNAL_ERROR, answer, call_hook, forget
 from mailproto._flows.reading import read_event
 from mailproto._flows.session import Session
@@ -65,6 +65,7 @@ def serve(
     *,
     implicit_tls: bool = False,
     mechanisms: ServerMechanisms = SERVER_MECHANISMS,
+    admit: Admit = admit_all,
 ) -> Flow[None]:
     """Serve one client to the end of its connection.
 
@@ -74,10 +75,11 @@ def serve(
     Args:
         implicit_tls: begin with the handshake (RFC 8314 section 3.2).
         mechanisms: the SASL mechanisms by name; the config says which of them are offered.
+        admit: says whether there is room for the client that a load balancer has brought.
     """
     service = _Service(session, handler, mechanisms)
     try:
-        yield from begin_session(session, implicit_tls=implicit_tls)
+        yield from begin_session(session, implicit_tls=implicit_tls, admit=admit)
         yield from service.converse()
     except (ConnectionClosedError, OSError) as error:
         session.conn.data_to_send()  # nobody is there to hear it

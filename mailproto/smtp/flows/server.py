@@ -15,7 +15,7 @@ from mailproto._core.events import ConnectionClosed, MessageChunk
 from mailproto._core.flow import Flow, Sleep, Want
 from mailproto._core.spool import Spool
 from mailproto._flows.auth import authenticate
-from mailproto._flows.beginning import begin_session
+from mailproto._flows.beginning import Admit, admit_all, begin_session
 from mailproto._flows.hooks import INTERNAL_ERROR, answer, call_hook, forget
 from mailproto._flows.reading import read_event
 from mailproto._flows.session import Session
@@ -139,6 +139,7 @@ def serve(
     implicit_tls: bool = False,
     mechanisms: ServerMechanisms = SERVER_MECHANISMS,
     spool_threshold: int = 1 << 20,
+    admit: Admit = admit_all,
 ) -> Flow[None]:
     """Serve one client to the end of its connection, which ``on_close`` hears of on every way out.
 
@@ -146,10 +147,11 @@ def serve(
         implicit_tls: begin with the handshake (RFC 8314 section 3.3).
         mechanisms: the SASL mechanisms by name; the config says which of them are offered.
         spool_threshold: octets of a message that are kept in memory; more go to a temporary file.
+        admit: says whether there is room for the client that a load balancer has brought.
     """
     service = _Service(session, handler, mechanisms, spool_threshold)
     try:
-        yield from begin_session(session, implicit_tls=implicit_tls)
+        yield from begin_session(session, implicit_tls=implicit_tls, admit=admit)
         yield from service.converse()
     except (ConnectionClosedError, OSError) as error:
         logger.info("%s: %s", session.peer, error)
