@@ -80,7 +80,7 @@ class SMTPClientConnection(RequestingConnection):
 
     def shut_down(self) -> None:
         """Say QUIT if nothing is under way; close at once otherwise."""
-        if self._waiting or self._sending or self._unsent:
+        if self._waiting or self._sending or self._unsent or self._gate:  # behind which nothing can be said
             self._close("closed by the client")
         elif not self._closing:
             self.quit()

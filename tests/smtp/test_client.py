@@ -27,6 +27,7 @@ from mailproto.smtp import (
     ReplyReceived,
     SMTPClientConfig,
     SMTPClientConnection,
+    StartTLS,
 )
 from tests.helpers import PROPERTY, cut_at
 from tests.smtp import ADA, BOB, EVE, client, say
@@ -787,6 +788,18 @@ def test_shutting_down() -> None:
     assert conn.next_event() == ConnectionClosed(False, "closed by the client")
     conn.shut_down()
     assert conn.next_event() is None
+
+
+def test_shutting_down_where_a_handshake_is_due() -> None:
+    """There QUIT cannot be said in clear, and would wait for a handshake that nobody does any more."""
+    conn = client("STARTTLS")
+    conn.starttls()
+    conn.data_to_send()
+    assert StartTLS() in say(conn, "220 go ahead")
+    conn.shut_down()
+    assert conn.closing
+    assert conn.data_to_send() == b""
+    assert conn.next_event() == ConnectionClosed(False, "closed by the client")
 
 
 def test_idle() -> None:
