@@ -39,6 +39,7 @@ FLOORS = [
     ("mailproto.smtp.offer", 2),
     ("mailproto.smtp.body", 2),
     ("mailproto.smtp.result", 2),
+    ("mailproto.smtp.unsaid", 2),
     ("mailproto.smtp.message", 2),
     ("mailproto.smtp.content", 2),
     ("mailproto.smtp.", 1),

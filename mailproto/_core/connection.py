@@ -185,6 +185,13 @@ class Connection(Generic[EventT]):
         """Whether `next_event` returns None only because too much output waits to be sent."""
         return self._queued > self.limits.max_unsent and not self._closing
 
+    def lose_output(self, *, partly: bool = False) -> None:
+        """Learn that nothing can be sent any more: for whoever carries the octets to tell, and more than once.
+
+        Args:
+            partly: what `data_to_send` returned last, if anything, has certainly not left to its end.
+        """
+
     def _send(self, data: bytes) -> None:
         self._output.append(data)
         self._queued += len(data)
@@ -212,13 +219,17 @@ class Connection(Generic[EventT]):
         self._farewell = reason
 
     def _fail(self, reason: str) -> None:
-        """End the connection at once: nothing more is read, and nothing more is said."""
+        """End the connection at once: nothing more is read, and nothing more is thought of to say."""
         self._failure = reason
         self._closing = True
         self._gate = False
         self._pending = None
         self._events.clear()
         self._buffer.clear()
+        self._fall_silent()
+
+    def _fall_silent(self) -> None:
+        """Forget what waits to be sent, now that the connection has failed."""
         self._output.clear()
         self._queued = 0
 

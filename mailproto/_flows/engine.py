@@ -230,9 +230,14 @@ class Engine:
         elif not data:
             self._hear(b"")
 
-    def lose(self) -> None:
-        """Learn that the network connection is gone: nothing comes any more, and what is said is lost."""
+    def lose(self, *, partly: bool = False) -> None:
+        """Learn that the network connection is gone: nothing comes any more, and what is said is lost.
+
+        Args:
+            partly: what `output` returned last has certainly not left to its end.
+        """
         self._lost = True
+        self.conn.lose_output(partly=partly)
         self._hear(b"")
 
     def _hear(self, data: bytes) -> None:
@@ -257,7 +262,10 @@ class Engine:
         return self._ended
 
     def output(self) -> bytes:
-        """Return what has to go to the network, ``b""`` if nothing, and forget it."""
+        """Return what has to go to the network, ``b""`` if nothing, and forget it.
+
+        An adapter asks when all that this returned before has left.
+        """
         if self._tls is None:
             data = self.conn.data_to_send()
         elif self._secure:
@@ -337,5 +345,5 @@ class Engine:
         if self.wish is Want.READ:
             self.conn.receive_timeout()
             return None
-        self.lose()
+        self.lose(partly=True)
         return ConnectionTimeoutError("the peer took too long to take what was sent")

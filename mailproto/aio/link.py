@@ -355,10 +355,10 @@ class Link(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """Let the flow see what came last, and then the end."""
         self._stop_timer()
-        self._choked = False
+        partly, self._choked = self._choked, False
         if isinstance(error, OSError) and not self._hung_up:
             self._read_last_words()
-        self._engine.lose()
+        self._engine.lose(partly=partly)
         self._closed.set_result(None)
         if isinstance(self._engine.wish, Want):
             self._wake()
@@ -375,9 +375,14 @@ class Link(asyncio.Protocol):
     def _write(self) -> None:
         if self._choked or self._hung_up:
             return
+        transport = self._transport
+        if transport.is_closing():
+            self.conn.lose_output()
         data = self._engine.output()
-        if data and not self._transport.is_closing():
-            self._transport.write(data)
+        if data and not transport.is_closing():
+            transport.write(data)
+            if transport.is_closing():  # the peer has reset it meanwhile
+                self.conn.lose_output(partly=True)
 
     # Who is there.
 

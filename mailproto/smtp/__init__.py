@@ -88,6 +88,7 @@ from mailproto.smtp.result import DeliveryError, Outcome, RecipientResult, SendR
 from mailproto.smtp.rules import ClientState, ServerState
 from mailproto.smtp.server import SMTPServerConnection
 from mailproto.smtp.status import describe
+from mailproto.smtp.unsaid import ReplyLost
 
 __all__ = [
     "ALL_EXTENSIONS",
@@ -138,6 +139,7 @@ __all__ = [
     "RecipientResult",
     "Reply",
     "ReplyError",
+    "ReplyLost",
     "ReplyReceived",
     "RequireRecipientValidSince",
     "Reset",

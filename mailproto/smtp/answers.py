@@ -42,6 +42,7 @@ from mailproto.smtp.offer import Offer
 from mailproto.smtp.parameters import Body
 from mailproto.smtp.reply import Reply, encode_reply
 from mailproto.smtp.rules import ServerState
+from mailproto.smtp.unsaid import ReplyLost, Unsaid
 
 ServerStep: TypeAlias = ServerEvent | ConnectionClosed | Step
 
@@ -64,6 +65,7 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
         self._chunks = ChunkSource()
         self._draining = False
         self._hushed = self.config.greeting_delay <= 0  # whether the client let us speak first
+        self._unsaid = Unsaid()
         self._delivered = 0  # recipients of a message in LMTP that have been answered
         self._mail_refused = False  # and since then nothing was said but what hangs on it
 
@@ -168,6 +170,29 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
             self._pending = None
             self._hang_up(reply, "closed by the server")
 
+    # What became of the answers.
+
+    @property
+    def replies_lost(self) -> tuple[ReplyLost, ...]:
+        """The answers to accepted messages that certainly have not left, once the connection is lost.
+
+        What is not among them may have arrived, or not: that the network took an answer does not tell.
+        """
+        return self._unsaid.lost
+
+    def data_to_send(self) -> bytes:
+        """Return what may go on the wire now, ``b""`` if nothing, and forget it. What does not leave of it after all
+        `lose_output` is to tell."""
+        self._unsaid.leave(self._queued)
+        return super().data_to_send()
+
+    def lose_output(self, *, partly: bool = False) -> None:
+        """Learn that nothing can be sent any more, see `Connection.lose_output`: `replies_lost` tells what of it."""
+        self._unsaid.lose(partly)
+
+    def _fall_silent(self) -> None:
+        """Say nothing more; but what was answered before is true, and a yes to a message is not taken back."""
+
     # The modes, which the reading half fills in.
 
     def _read_command(self) -> ServerStep:
@@ -266,13 +291,13 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
     def _answered_message(self, _: ServerEvent, reply: Reply, __: bool) -> None:
         self._finish_message((reply,) * self._final_replies())
 
-    def _answered_delivery(self, _: ServerEvent, reply: Reply, __: bool) -> None:
+    def _answered_delivery(self, event: ServerEvent, reply: Reply, _: bool) -> None:
         self._delivered += 1
-        if self._delivered == self._final_replies():
+        if not isinstance(event, Delivery) or self._delivered == self._final_replies():
             self._mode = self._read_command
             self._finish_message((reply,))
         else:
-            self._say(reply)
+            self._say_final(reply, self._transaction().mail, [event.recipient])
 
     def _answered_query(self, event: ServerEvent, reply: Reply, _: bool) -> None:
         if not isinstance(event, Vrfy | Expn) or reply.text.isascii():
@@ -305,10 +330,13 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
         return len(self._transaction().recipients) if self.config.lmtp else 1
 
     def _finish_message(self, final: Sequence[Reply]) -> None:
+        envelope = self._transaction()
         self._budget.count_message()
         self._end_transaction()
-        for reply in final:
-            self._say(reply)
+        recipients = envelope.recipients
+        each = [[recipient] for recipient in recipients[-len(final) :]] if self.config.lmtp else [recipients]
+        for reply, whom in zip(final, each, strict=True):
+            self._say_final(reply, envelope.mail, whom)
         if any(reply.code in (421, 521) for reply in final):
             self._close("closed by the server")
         elif self._draining:
@@ -356,6 +384,12 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
         if self.trace is not None:
             for line in encoded[:-2].split(b"\r\n"):
                 self.trace(self._speaker, line)
+
+    def _say_final(self, reply: Reply, mail: Mail, recipients: Sequence[Rcpt]) -> None:
+        """Send the reply to a message, and see what becomes of it if it is a yes."""
+        self._say(reply)
+        if reply.ok:
+            self._unsaid.add(ReplyLost(reply, mail, recipients), self._queued)
 
     def _trace_line(self, speaker: str, line: bytes) -> None:
         if self.trace is not None:

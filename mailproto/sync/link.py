@@ -161,7 +161,7 @@ class Link:
         except OSError:
             self._unsent = memoryview(b"")
             self._receive()  # it may have said why
-            self._engine.lose()
+            self._engine.lose(partly=True)
         return False
 
     def _receive(self) -> None:
@@ -170,7 +170,7 @@ class Link:
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
-            self._engine.lose()
+            self._engine.lose(partly=bool(self._unsent))
         else:
             self._unread += len(data)
             self._engine.receive(data)
@@ -218,7 +218,7 @@ class Link:
         """Close the connection at once."""
         if not self._closed:
             self._closed = True
-            self._engine.lose()
+            self._engine.lose(partly=bool(self._unsent))
             self._selector.close()
             self._sock.close()
 

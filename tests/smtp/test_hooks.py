@@ -242,7 +242,8 @@ def test_a_failed_handshake_is_a_way_out_too(caplog: pytest.LogCaptureFixture) -
     inbox = Inbox()
     flow = serve(SMTPSession(server(starttls=True)), inbox, implicit_tls=True)
     assert flow.send(None) is Want.START_TLS
-    wish = flow.throw(ConnectionResetError("no handshake"))
+    assert flow.throw(ConnectionResetError("no handshake")) is Want.FLUSH
+    wish = flow.send(None)
     assert isinstance(wish, Call)
     with pytest.raises(StopIteration):
         flow.send(wish.function(*wish.arguments))

@@ -187,6 +187,7 @@ def test_every_method_with_an_argument_is_a_sink() -> None:
         "tls_established",
         "starttls",
         "check_rcpt",
+        "lose_output",
         "uses",
     }
     for name, method in inspect.getmembers(SMTPClientConnection, inspect.isfunction):

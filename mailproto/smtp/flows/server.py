@@ -8,6 +8,7 @@ and answered with 451. What the handler has no hook for is answered as is safe: 
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -20,7 +21,7 @@ from mailproto._flows.hooks import INTERNAL_ERROR, answer, call_hook, forget
 from mailproto._flows.reading import read_event
 from mailproto._flows.session import Session
 from mailproto.address import Address
-from mailproto.errors import ConnectionClosedError, LocalProtocolError, Reject
+from mailproto.errors import ConnectionClosedError, ConnectionTimeoutError, LocalProtocolError, Reject
 from mailproto.sasl.base import Auth, Identity, ServerMechanisms
 from mailproto.sasl.choice import SERVER_MECHANISMS
 from mailproto.sasl.identity import AUTH_HOOKS
@@ -45,6 +46,7 @@ from mailproto.smtp.reply import Reply
 from mailproto.smtp.rules import ServerState
 from mailproto.smtp.server import SMTPServerConnection
 from mailproto.smtp.trace import received_field, with_protocol
+from mailproto.smtp.unsaid import ReplyLost
 
 logger = logging.getLogger("mailproto")
 
@@ -72,7 +74,7 @@ HOOKS = (
 )
 """The hooks. ``on_connect``, ``on_reset`` and ``on_close`` get the session alone, ``on_chunk`` the octets,
 ``on_message`` the `Envelope` with its content, those of `mailproto.sasl.AUTH_HOOKS` what is written there, the others
-the event that they are named after.
+the event that they are named after. In ``on_close`` the session's ``replies_lost`` is known.
 
 ``on_delivery(session, envelope, rcpt)`` is for LMTP (RFC 2033 section 4.2): behind ``on_message``, if that took the
 message or is not there, it is called for each accepted recipient in turn, and its return or `Reject` is the reply for
@@ -125,6 +127,14 @@ class SMTPSession(Session[SMTPServerConnection]):
             recipient=recipient,
             cipher=conn.tls.cipher or None if conn.tls is not None else None,
         )
+
+    @property
+    def replies_lost(self) -> tuple[ReplyLost, ...]:
+        """The answers to accepted messages that certainly did not reach the client, who will send those again.
+
+        Known at the end: in ``on_close``, and with `ConnectionClosed`.
+        """
+        return self.conn.replies_lost
 
     @property
     def envelope(self) -> Envelope | None:
@@ -199,6 +209,8 @@ class _Service:
     def end(self) -> Flow[None]:
         """Throw away what is unfinished, and tell the application."""
         self._drop()
+        with suppress(ConnectionTimeoutError):
+            yield Want.FLUSH  # so that it is known what of the last answers has left
         yield from self._tell("on_close")
 
     def _ask(self, name: str, event: Any) -> Flow[None]:
