@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,9 +12,11 @@ from hypothesis import strategies as st
 from mailproto.address import Address
 from mailproto.errors import GrammarError, NotSupportedError
 from mailproto.smtp import (
+    Mail,
     MailParameters,
     Notify,
     OriginalRecipient,
+    Rcpt,
     RcptParameters,
     Ret,
     SMTPServerConfig,
@@ -208,11 +213,90 @@ UTF8_ORCPT = [
 
 @pytest.mark.parametrize(("text", "unitext", "xtext"), UTF8_ORCPT)
 def test_the_three_forms_of_an_address_beyond_ascii(text: str, unitext: str, xtext: str | None) -> None:
-    values = read_rcpt(DSN, f"ORCPT=utf-8;{text}")
+    received = read_rcpt(DSN, f"ORCPT=utf-8;{text}")
+    assert received.orcpt is not None
+    values = RcptParameters(orcpt=OriginalRecipient("utf-8", "".join(received.orcpt.address)))
+    assert values == received
     assert write_rcpt(DSN, values) == f"ORCPT=utf-8;{unitext}"
     assert write_rcpt(DSN, values, utf8=False) == f"ORCPT=utf-8;{text if xtext is None else xtext}"
     assert read_rcpt(DSN, write_rcpt(DSN, values)) == values
     assert read_rcpt(DSN, write_rcpt(DSN, values, utf8=False)) == values
+
+
+AS_RECEIVED = [
+    "rfc822;Bob@Example.COM",
+    "RFC822;Bob+40Example.COM",
+    "rfc822;+42+6F+62@Example.COM",
+    "rfc822;bob+2Btag@example.com",
+    "rfc822;\\x{B}",
+    "x400;/S+3Da/C+3Dde+20",
+    "UTF-8;ada@example.org",
+    "utf-8;j\\x{F6}rg@example.org",
+    "utf-8;j\\x{f6}rg@exampl\\x{2b}e.org",
+    "utf-8;\\x{1F600}\\x{10ffff}@d",
+    "utf-8;" + "\\x{10FFFF}" * 49,
+]
+
+
+def relayed(params: str, *, smtputf8: bool) -> list[str]:
+    """Return what a relay says of ``params`` behind MAIL and RCPT to the next server."""
+    mail, rcpt = params.split("|")
+    came = converse(offering(DSN), f"MAIL FROM:<a@b>{mail}", f"RCPT TO:<c@d>{rcpt}")
+    conn = client("DSN", "SMTPUTF8", "PIPELINING")
+    for event in came.events:
+        if isinstance(event, Mail):
+            conn.mail(event.reverse_path, replace(event.parameters, smtputf8=smtputf8))
+        elif isinstance(event, Rcpt):
+            conn.rcpt(event.address, event.parameters)
+    return lines_sent(conn)
+
+
+@pytest.mark.parametrize("value", AS_RECEIVED)
+@pytest.mark.parametrize("smtputf8", [False, True])
+def test_a_relay_passes_on_the_original_recipient_as_it_came(value: str, smtputf8: bool) -> None:
+    """RFC 3461 section 5.2.1 (d): an identical one, not only one that means the same."""
+    assert relayed(f"| ORCPT={value}", smtputf8=smtputf8)[1] == f"RCPT TO:<c@d> ORCPT={value}"
+
+
+def test_what_the_next_server_does_not_take_is_written_in_another_form() -> None:
+    came = "| ORCPT=utf-8;jörg\\x{2b}@d"
+    assert relayed(came, smtputf8=True)[1] == "RCPT TO:<c@d> ORCPT=utf-8;jörg\\x{2b}@d"
+    assert relayed(came, smtputf8=False)[1] == "RCPT TO:<c@d> ORCPT=utf-8;j\\x{F6}rg\\x{2B}@d"
+
+
+@pytest.mark.parametrize("envid", ["QQ314159", "a+2Bb+3Dc+20d", "+41+7E", "+51Q314159", "x" * 100])
+def test_a_relay_passes_on_the_envelope_identifier_as_it_came(envid: str) -> None:
+    """RFC 3461 section 5.2.1 (a)."""
+    assert relayed(f" RET=HDRS ENVID={envid}|", smtputf8=False)[0] == f"MAIL FROM:<a@b> RET=HDRS ENVID={envid}"
+
+
+# Sections 10.1, 10.2, 10.3 and 10.5 of RFC 3461: how Example.ORG passes on what Alice said.
+RELAYED = [
+    " NOTIFY=SUCCESS ORCPT=rfc822;Bob@Example.COM",
+    " NOTIFY=FAILURE ORCPT=rfc822;Carol@Ivory.EDU",
+    " NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;Dana@Ivory.EDU",
+    " NOTIFY=FAILURE ORCPT=rfc822;Eric@Bombs.AF.MIL",
+    " NOTIFY=NEVER",
+    " NOTIFY=SUCCESS ORCPT=rfc822;George@Tax-ME.GOV",
+]
+
+
+@pytest.mark.parametrize("rcpt", RELAYED)
+def test_the_relays_of_the_rfc(rcpt: str) -> None:
+    mail = " RET=HDRS ENVID=QQ314159"
+    assert relayed(f"{mail}|{rcpt}", smtputf8=False) == [f"MAIL FROM:<a@b>{mail}", f"RCPT TO:<c@d>{rcpt}"]
+
+
+def test_what_came_in_another_encoding_is_encoded_anew() -> None:
+    """A value may be put elsewhere, where the octets it came as mean something else."""
+    xtext, unitext = (read_rcpt(DSN, f"ORCPT={text}").orcpt for text in ("rfc822;a+2Bb", "utf-8;a\\x{2B}b"))
+    assert xtext is not None
+    assert unitext is not None
+    assert xtext.address == unitext.address == "a+b"
+    crossed = [OriginalRecipient("utf-8", xtext.address), OriginalRecipient("rfc822", unitext.address)]
+    written = [write_rcpt(DSN, RcptParameters(orcpt=orcpt)) for orcpt in crossed]
+    assert written == ["ORCPT=utf-8;a\\x{2B}b", "ORCPT=rfc822;a+2Bb"]
+    assert pickle.loads(pickle.dumps(xtext)).address.encoded == "a+2Bb"
 
 
 def test_the_type_is_told_in_any_case() -> None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import enum
 import re
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from mailproto._core.codec import decode_xtext, encode_xtext
 from mailproto.errors import GrammarError
@@ -52,13 +54,32 @@ class Notify(enum.Enum):
     """Under no conditions; stands alone."""
 
 
+class AsReceived(str):
+    """The value of a parameter that remembers how it was encoded.
+
+    A text has many encodings, and a relay has to pass on the one that it was given (RFC 3461 section 5.2.1).
+    """
+
+    __slots__ = ("encoded",)
+    encoded: str
+
+    def __new__(cls, text: str, encoded: str) -> Self:
+        value = super().__new__(cls, text)
+        value.encoded = encoded
+        return value
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, str]]:
+        return type(self), (str(self), self.encoded)
+
+
 @dataclass(frozen=True, slots=True)
 class OriginalRecipient:
     """Whom the sender meant, before aliases and lists made somebody else of him (RFC 3461 section 4.2).
 
     Args:
         address_type: ``rfc822``, or ``utf-8`` if the address is not ASCII (RFC 6533), or another registered type.
-        address: the address as people write it; what the wire needs is added and taken off.
+        address: the address as people write it; what the wire needs is added and taken off. One that came over the
+            wire goes on as it came.
 
     Raises:
         GrammarError: the type is no atom, or the address has a character that no notice could show.
@@ -143,29 +164,41 @@ def _format_orcpt_ascii(original: OriginalRecipient) -> str:
 
 
 def _format_typed(original: OriginalRecipient, special: re.Pattern[str]) -> str:
-    if original.is_utf8:
-        address = special.sub(lambda match: rf"\x{{{ord(match[0]):02X}}}", original.address)
-    else:
-        address = _encode(original.address)
-    return _bounded(f"{original.address_type};{address}", _MAX_ORCPT)
+    encoded = _encode_unitext(original.address, special) if original.is_utf8 else _encode(original.address)
+    return _bounded(f"{original.address_type};{encoded}", _MAX_ORCPT)
+
+
+def _encode_unitext(address: str, special: re.Pattern[str]) -> str:
+    received = _as_it_came(address, _decode_unitext)
+    if received is not None and (special is _SPECIAL or received.isascii()):
+        return received
+    return special.sub(lambda match: rf"\x{{{ord(match[0]):02X}}}", address)
 
 
 def _decode_unitext(text: str) -> str:
     """Return what any of the three forms of RFC 6533 section 3 stands for."""
     if not _UNITEXT.fullmatch(text):
         raise GrammarError("not an address of the type utf-8")
-    return _HEXPOINT.sub(lambda match: chr(int(match[1], 16)), text)
+    return AsReceived(_HEXPOINT.sub(lambda match: chr(int(match[1], 16)), text), text)
 
 
 def _decode(text: str) -> str:
     try:
-        return decode_xtext(text.encode("utf-8")).decode("ascii")
+        return AsReceived(decode_xtext(text.encode("utf-8")).decode("ascii"), text)
     except UnicodeDecodeError:
         raise GrammarError("xtext that is not printable ASCII") from None
 
 
 def _encode(text: str) -> str:
-    return encode_xtext(text.encode("ascii")).decode("ascii")
+    return _as_it_came(text, _decode) or encode_xtext(text.encode("ascii")).decode("ascii")
+
+
+def _as_it_came(text: str, decode: Callable[[str], str]) -> str | None:
+    """Return how ``text`` was encoded when it came, if it came, and in this encoding."""
+    if isinstance(text, AsReceived):
+        with suppress(GrammarError):
+            return text.encoded if decode(text.encoded) == text else None
+    return None
 
 
 def _bounded(text: str, limit: int) -> str:
