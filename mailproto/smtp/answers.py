@@ -21,6 +21,7 @@ from mailproto.smtp.budget import Budget
 from mailproto.smtp.command import SECRET
 from mailproto.smtp.config import SMTPServerConfig
 from mailproto.smtp.events import (
+    Burl,
     Connected,
     Data,
     Delivery,
@@ -29,6 +30,7 @@ from mailproto.smtp.events import (
     Expn,
     Hello,
     Mail,
+    MessageAborted,
     MessageEnd,
     Rcpt,
     Reset,
@@ -299,6 +301,27 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
         else:
             self._say_final(reply, self._transaction().mail, [event.recipient])
 
+    def _answered_burl(self, event: ServerEvent, reply: Reply, accepted: bool) -> None:
+        last = isinstance(event, Burl) and event.last
+        if not accepted:
+            self._fail_burl(reply, last)
+        elif last:
+            self._finish_message((reply,) * self._final_replies())
+        else:
+            if self._body is None:
+                self._chunks = ChunkSource()
+                self._begin_body(self._chunks)
+            self.state = ServerState.CHUNKS
+            self._mode = self._read_command
+            self._say(reply)
+
+    def _fail_burl(self, reply: Reply, last: bool) -> None:
+        """Fail the whole transaction for a piece that cannot be had (RFC 4468 section 3.2)."""
+        if self._body is not None and self._body.refusal is None:
+            self._events.append(MessageAborted(reply))
+        self._mail_refused = True  # what was said ahead of this reply is no fault of the client's
+        self._finish_message((reply,) * (self._final_replies() if last else 1))
+
     def _answered_query(self, event: ServerEvent, reply: Reply, _: bool) -> None:
         if not isinstance(event, Vrfy | Expn) or reply.text.isascii():
             self._say(reply)
@@ -421,6 +444,7 @@ _ANSWERED: dict[type, Callable[[AnsweringConnection, ServerEvent, Reply, bool], 
     Data: AnsweringConnection._answered_data,
     MessageEnd: AnsweringConnection._answered_message,
     Delivery: AnsweringConnection._answered_delivery,
+    Burl: AnsweringConnection._answered_burl,
     Vrfy: AnsweringConnection._answered_query,
     Expn: AnsweringConnection._answered_query,
     Etrn: AnsweringConnection._answered_query,

@@ -89,6 +89,11 @@ class ChunkSource:
         """Whether the chunk is complete."""
         return not self.remaining
 
+    @property
+    def cuts_line_end(self) -> bool:
+        """Whether the chunks so far end with a CR, which waits for what follows."""
+        return bool(self._kept)
+
     def read(self, buffer: ReceiveBuffer) -> bytes:
         """Consume what ``buffer`` has of the chunk; a CR at its end waits for what follows."""
         data = buffer.take(self.remaining)

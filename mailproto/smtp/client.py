@@ -224,7 +224,7 @@ class SMTPClientConnection(RequestingConnection):
         transaction.refused = True
         if self._transaction is transaction:
             self._transaction = None
-        self._skip(transaction, ("RCPT", "DATA", "BDAT"))
+        self._skip(transaction, ("RCPT", "DATA", "BDAT", "BURL"))
 
     def _on_rcpt(self, command: Command, reply: Reply) -> None:
         transaction = command.transaction
@@ -233,11 +233,13 @@ class SMTPClientConnection(RequestingConnection):
         transaction.waiting -= 1
         transaction.accepted += reply.ok
         if not transaction.waiting and not transaction.accepted:
-            self._skip(transaction, ("DATA", "BDAT"))
+            self._skip(transaction, ("DATA", "BDAT", "BURL"))
 
     def _on_bdat(self, command: Command, reply: Reply) -> None:
         if command.transaction is not None and not reply.ok:
             self._skip(command.transaction, ("BDAT",))
+        if command.ends:
+            self.state = ClientState.READY
 
     def _on_xclient(self, _: Command, reply: Reply) -> None:
         if reply.code == 220:
@@ -282,6 +284,7 @@ _ON_REPLY: dict[str, Callable[[SMTPClientConnection, Command, Reply], None]] = {
     "MAIL": SMTPClientConnection._on_mail,
     "RCPT": SMTPClientConnection._on_rcpt,
     "BDAT": SMTPClientConnection._on_bdat,
+    "BURL": SMTPClientConnection._on_bdat,
     "RSET": SMTPClientConnection._on_rset,
     "XCLIENT": SMTPClientConnection._on_xclient,
     "QUIT": SMTPClientConnection._on_quit,

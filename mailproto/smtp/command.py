@@ -9,6 +9,7 @@ from mailproto._core.codec import encode_base64, parse_uint
 from mailproto.address import Address, Path, check_domain, format_path, parse_path
 from mailproto.errors import GrammarError
 from mailproto.smtp.config import Tolerance
+from mailproto.smtp.extensions.burl import check_url
 from mailproto.smtp.parameters import Body, MailParameters, Parameter, RcptParameters, format_parameters
 from mailproto.smtp.reply import Reply
 from mailproto.smtp.rules import VERBS
@@ -203,6 +204,17 @@ def bdat(data: bytes, last: bool) -> Command:
     command = Command("BDAT", b"BDAT %d%s\r\n" % (len(data), b" LAST" if last else b""))
     command.payload = data
     command.ends = last
+    return command
+
+
+def burl(url: str) -> Command:
+    """Return a BURL command for all of a message (RFC 4468 section 3.2). The URL may be a key to a mailbox.
+
+    Raises:
+        GrammarError: ``url`` is not an absolute URI.
+    """
+    command = Command("BURL", _line(f"BURL {check_url(url)} LAST"), shown=b"BURL " + SECRET)
+    command.ends = True
     return command
 
 

@@ -113,6 +113,19 @@ class Delivery:
 
 
 @dataclass(slots=True)
+class Burl:
+    """BURL: the next piece of the message is what ``url`` refers to, which is yours to fetch (RFC 4468).
+
+    Accept: the piece is there, and if it was the ``last`` one the message is safe, for there comes no `MessageEnd`.
+    Reject (554 5.6.6), or leave it unanswered: the transaction is over. A URL may be all that it takes to read mail.
+    """
+
+    url: str = field(repr=False)
+    last: bool
+    envelope: Envelope = field(repr=False)
+
+
+@dataclass(slots=True)
 class Vrfy:
     """VRFY. Accept: 252, which says nothing; reject: 502. Answer with 250 or 550 only to whom you trust.
 
@@ -198,6 +211,7 @@ ServerEvent: TypeAlias = (
     | MessageChunk
     | MessageEnd
     | Delivery
+    | Burl
     | Vrfy
     | Expn
     | Etrn
@@ -258,6 +272,7 @@ __all__ = [
     "Auth",
     "AuthChallenge",
     "AuthResponse",
+    "Burl",
     "ClientEvent",
     "CommandRejected",
     "CommandSkipped",

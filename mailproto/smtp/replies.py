@@ -5,6 +5,7 @@ from __future__ import annotations
 from mailproto._core.events import StartTLS
 from mailproto.sasl.base import Auth, AuthResponse
 from mailproto.smtp.events import (
+    Burl,
     Connected,
     Data,
     Delivery,
@@ -59,6 +60,8 @@ AUTH_MECHANISM = Reply.build(504, "Authentication mechanism not offered", "5.5.4
 AUTH_CANCELLED = Reply.build(501, "Authentication cancelled", "5.7.0")
 AUTH_NOT_BASE64 = Reply.build(501, "Cannot decode the response", "5.5.2")
 
+CUT_LINE_END = Reply.build(554, "A chunk ends between CR and LF", "5.6.0")
+
 SHOWS_ADDRESS = {
     251: Reply.build(250, "User not local, will forward", "2.1.5"),
     551: Reply.build(550, "User not local", "5.1.6"),
@@ -94,6 +97,7 @@ ACCEPTED: dict[type, Reply] = {
     Data: READY_FOR_DATA,
     MessageEnd: Reply.build(250, "Message accepted", "2.0.0"),
     Delivery: Reply.build(250, "Message delivered", "2.0.0"),
+    Burl: Reply.build(250, "OK", "2.5.0"),
     Vrfy: Reply.build(252, "Cannot tell, but will take mail for it and try", "2.0.0"),
     Expn: Reply.build(252, "Cannot tell", "2.0.0"),
     Etrn: Reply.build(250, "Queuing started", "2.0.0"),
@@ -113,6 +117,7 @@ REJECTED: dict[type, Reply] = {
     Data: Reply.build(554, "Transaction failed", "5.0.0"),
     MessageEnd: Reply.build(554, "Message refused", "5.0.0"),
     Delivery: Reply.build(554, "Message refused", "5.0.0"),
+    Burl: Reply.build(554, "Message content not available", "5.6.6"),
     Vrfy: NOT_IMPLEMENTED,
     Expn: NOT_IMPLEMENTED,
     Etrn: NOT_IMPLEMENTED,
@@ -128,6 +133,7 @@ DEFAULT: dict[type, Reply] = {
     Rcpt: REJECTED[Rcpt],
     MessageEnd: Reply.build(451, "Nobody took the message, try again later", "4.3.0"),
     Delivery: Reply.build(451, "Nobody took the message, try again later", "4.3.0"),
+    Burl: REJECTED[Burl],
     Expn: REJECTED[Expn],
     Etrn: REJECTED[Etrn],
 }

@@ -38,7 +38,8 @@ _END = "."  # the verb of the handle for the end of a message
 # Behind these the client has to wait for the reply (RFC 2920 section 3.1).
 _HELLO = ("EHLO", "HELO", "LHLO")
 _WAIT_BEHIND = frozenset(
-    {"greeting", *_HELLO, "DATA", "STARTTLS", "AUTH", "VRFY", "EXPN", "ETRN", "XCLIENT", "NOOP", "HELP", "QUIT"}
+    {"greeting", *_HELLO, "DATA", "BURL", "STARTTLS", "AUTH", "VRFY", "EXPN", "ETRN", "XCLIENT"}
+    | {"NOOP", "HELP", "QUIT"}
 )
 
 
@@ -260,6 +261,24 @@ class RequestingConnection(Connection[ClientEvent]):
         if data:
             self._open_line = not data.endswith(b"\r\n")
         return data + b"\r\n" if last and self._open_line else data
+
+    def burl(self, url: str) -> Command:
+        """Queue BURL: the message is what ``url`` refers to, and the server is to fetch it (RFC 4468).
+
+        Raises:
+            LocalProtocolError: no RCPT stands before it, or a message is being sent in another way.
+            NotSupportedError: the server does not offer BURL.
+            GrammarError: not an absolute URI.
+        """
+        transaction = self._need_recipients()
+        if not self.uses("BURL"):
+            raise NotSupportedError("the server does not offer BURL")
+        if transaction.chunked:
+            raise LocalProtocolError("the message goes in chunks")
+        command = self._queue(commands.burl(url))
+        command.transaction = transaction
+        self._transaction = None
+        return command
 
     def rset(self) -> Command:
         """Queue RSET, which takes the transaction back."""

@@ -59,6 +59,7 @@ MAIL      503    ask    503   503   503     503
 RCPT      503    503    ask   ask   503     503
 DATA      503    503    554   ask   503     503
 BDAT      503    503    554   ask   own     503
+BURL      503    503    554   ask   ask     503
 RSET      own    own    own   own   own     503
 VRFY      ask    ask    ask   ask   ask     503
 EXPN      ask    ask    ask   ask   ask     503
@@ -69,9 +70,9 @@ HELP      own    own    own   own   own     503
 NOOP      own    own    own   own   own     503
 QUIT      own    own    own   own   own     own
 """
-"""RFC 5321 section 4.1.4, RFC 3207 section 4, RFC 4954 section 4, RFC 3030 section 2, RFC 1985; XCLIENT and XFORWARD
-are Postfix's. The other states look at no commands. LHLO takes the place of EHLO and HELO in LMTP (RFC 2033 section
-4.1), where 554 is 503 (section 4.2)."""
+"""RFC 5321 section 4.1.4, RFC 3207 section 4, RFC 4954 section 4, RFC 3030 section 2, RFC 4468 section 3, RFC 1985;
+XCLIENT and XFORWARD are Postfix's. The other states look at no commands. LHLO takes the place of EHLO and HELO in
+LMTP (RFC 2033 section 4.1), where 554 is 503 (section 4.2)."""
 
 Rules: TypeAlias = dict[tuple[ServerState, str], Outcome]
 

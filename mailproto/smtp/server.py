@@ -29,6 +29,7 @@ from mailproto.smtp.command import (
 )
 from mailproto.smtp.config import SMTPServerConfig
 from mailproto.smtp.events import (
+    Burl,
     CommandRejected,
     Connected,
     Data,
@@ -46,7 +47,8 @@ from mailproto.smtp.events import (
     XClient,
     XForward,
 )
-from mailproto.smtp.extensions import CHUNKING, ETRN, PIPELINING, SMTPUTF8, XCLIENT, XFORWARD
+from mailproto.smtp.extensions import BURL, CHUNKING, ETRN, PIPELINING, SMTPUTF8, XCLIENT, XFORWARD
+from mailproto.smtp.extensions.burl import parse_burl
 from mailproto.smtp.parameters import Body
 from mailproto.smtp.reply import Reply
 from mailproto.smtp.rules import LMTP_VERBS, RULES, SMTP_VERBS, VERBS, Outcome, ServerState
@@ -56,7 +58,7 @@ _IDLE = frozenset({ServerState.CONNECTED, ServerState.START, ServerState.READY, 
 _FOREIGN = ("GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PATCH", "HOST:")
 _CLIENT_HELLO = b"\x16\x03"
 _WAIT_BEHIND = ("EHLO", "HELO", "LHLO", "DATA", "AUTH")
-_BEHIND_MAIL = ("RCPT", "DATA", "BDAT")
+_BEHIND_MAIL = ("RCPT", "DATA", "BDAT", "BURL")
 
 
 class SMTPServerConnection(AnsweringConnection):
@@ -156,7 +158,7 @@ class SMTPServerConnection(AnsweringConnection):
             self._trace_unknown(line)
             return self._foreign() if verb in _FOREIGN else self._refuse("", replies.UNKNOWN)
         if self.trace is not None:
-            self.trace(self._other, line if verb != "AUTH" else self._redacted(argument))
+            self.trace(self._other, self._shown(verb, argument, line))
         if self.config.forbid_illegal_pipelining and self._buffer and self._ends_a_group(verb):
             return self._hang_up(replies.SPOKE_AHEAD, "spoke before it was answered")
         outcome = RULES[self.state, verb]
@@ -300,6 +302,21 @@ class SMTPServerConnection(AnsweringConnection):
         self._chunks.begin(size, last)
         self.state = ServerState.DATA
         self._mode = self._read_body
+        return Step.AGAIN
+
+    def _on_burl(self, argument: bytes) -> ServerStep:
+        """Have a piece of the message fetched, unless a piece before was refused already."""
+        if BURL not in self.config.extensions:
+            return self._refuse("BURL", replies.NOT_IMPLEMENTED)
+        if not self.authenticated:
+            return self._refuse("BURL", replies.AUTH_REQUIRED)
+        url, last = parse_burl(_text(argument))
+        refusal = None
+        if self._body is not None:
+            refusal = self._body.refusal or (replies.CUT_LINE_END if self._chunks.cuts_line_end else None)
+        if refusal is None:
+            return self._ask(Burl(url, last, self._transaction()))
+        self._fail_burl(refusal, last)
         return Step.AGAIN
 
     def _on_rset(self, argument: bytes) -> ServerStep:
@@ -469,6 +486,12 @@ class SMTPServerConnection(AnsweringConnection):
             self._mail_refused = True
         self._say(reply)
         return CommandRejected(verb, reply)
+
+    def _shown(self, verb: str, argument: bytes, line: bytes) -> bytes:
+        """Return a command as it may be shown."""
+        if verb == "AUTH":
+            return self._redacted(argument)
+        return b"BURL " + SECRET if verb == "BURL" else line
 
     def _redacted(self, argument: bytes) -> bytes:
         """Return an AUTH as it may be shown. What does not begin with a mechanism may be a password altogether."""

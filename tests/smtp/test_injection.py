@@ -62,6 +62,7 @@ def ready() -> SMTPClientConnection:
         "CHUNKING",
         "XCLIENT NAME",
         "XFORWARD NAME",
+        "BURL imap",
         extensions=(*SMTPClientConfig().extensions, EXTRA),
     )
 
@@ -101,10 +102,22 @@ SINKS: dict[str, Sink] = {
     "rcpt": lambda conn, evil: conn.rcpt(Address.parse(f"a{evil}b@example.org")),
     "rcpt forged": lambda conn, evil: conn.rcpt(forged(f"a{evil}b")),
     "rcpt extra": lambda conn, evil: conn.rcpt(ADA, RcptParameters(extra={"Y": f"a{evil}b"})),
+    "burl": lambda conn, evil: conn.burl(f"imap://x{evil}y"),
     "submission": lambda conn, evil: make_submission(b"x", f"a{evil}b@example.org", "b@c"),
     "submission to": lambda conn, evil: make_submission(b"x", "a@b", [f"a{evil}b@example.org"]),
     "auth response": lambda conn, evil: challenged(conn),
 }
+
+
+def prepared(sink: str) -> tuple[SMTPClientConnection, int]:
+    """Return a client where a sink may be used, and how many commands it has queued for that."""
+    conn = ready()
+    steps = {"rcpt": 1, "burl": 2}.get(sink.split(" ")[0], 0)
+    if steps:
+        conn.mail(ADA, MailParameters(smtputf8=True))
+    if steps > 1:
+        conn.rcpt(ADA)
+    return conn, steps
 
 
 def snapshot(conn: SMTPClientConnection) -> tuple[object, ...]:
@@ -115,16 +128,14 @@ def snapshot(conn: SMTPClientConnection) -> tuple[object, ...]:
 @pytest.mark.parametrize("sink", [name for name in SINKS if name != "auth response"])
 def test_nothing_is_queued(sink: str, evil: str) -> None:
     """S11."""
-    conn = ready()
-    if sink.startswith("rcpt"):
-        conn.mail(ADA, MailParameters(smtputf8=True))
+    conn, queued = prepared(sink)
     before = snapshot(conn)
     with pytest.raises((MailProtoError, UnicodeError)) as caught:
         SINKS[sink](conn, evil)
     assert isinstance(caught.value, MailProtoError), "no exception but the documented ones"
     assert snapshot(conn) == before
     said = conn.data_to_send()
-    assert said.count(b"\r\n") == sink.startswith("rcpt")
+    assert said.count(b"\r\n") == queued
     assert str(caught.value).isprintable()
 
 
@@ -132,10 +143,8 @@ def test_nothing_is_queued(sink: str, evil: str) -> None:
 @pytest.mark.parametrize("sink", [name for name in SINKS if name != "auth response"])
 def test_nothing_is_lost_on_the_way_to_the_wire(sink: str, evil: str) -> None:
     """S12: exact UTF-8 in one line, or nothing."""
-    conn = ready()
-    if sink.startswith("rcpt"):
-        conn.mail(ADA, MailParameters(smtputf8=True))
-        conn.data_to_send()
+    conn, _ = prepared(sink)
+    conn.data_to_send()
     try:
         SINKS[sink](conn, evil)
     except MailProtoError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mailproto.smtp import AuthResponse, CommandRejected, ServerState, SMTPServerConfig, SMTPServerConnection
-from mailproto.smtp.extensions import DEFAULT_EXTENSIONS, ETRN, XCLIENT, XFORWARD
+from mailproto.smtp.extensions import BURL, DEFAULT_EXTENSIONS, ETRN, XCLIENT, XFORWARD
 from mailproto.smtp.rules import JUNK, LMTP_VERBS, RULES, RULES_TABLE, SMTP_VERBS, VERBS, Outcome, read_rules
 from tests.helpers import Talk, talk
 from tests.smtp import MAIL, RCPT
@@ -18,6 +18,7 @@ LINES = {
     "MAIL": b"MAIL FROM:<x@example.org>",
     "RCPT": b"RCPT TO:<y@example.org>",
     "BDAT": b"BDAT 1\r\nz",
+    "BURL": b"BURL imap://x",
     "VRFY": b"VRFY x",
     "EXPN": b"EXPN x",
     "ETRN": b"ETRN x",
@@ -32,7 +33,7 @@ def connection(lmtp: bool = False) -> SMTPServerConnection:
         starttls=True,
         auth_mechanisms=("PLAIN",),
         allow_plaintext_auth=True,
-        extensions=(*DEFAULT_EXTENSIONS, ETRN, XCLIENT, XFORWARD),
+        extensions=(*DEFAULT_EXTENSIONS, BURL, ETRN, XCLIENT, XFORWARD),
         lmtp=lmtp,
     )
     conn = SMTPServerConnection(config)
@@ -85,6 +86,7 @@ def test_the_machine_does_what_the_table_says(state: ServerState, verb: str, lmt
         assert say(conn, verb).output == b"500 5.5.1 Command not recognised\r\n"
         return
     outcome = RULES[state, verb]
+    conn.authenticated = verb == "BURL"
     result = say(conn, verb)
     if outcome is Outcome.ASK:
         assert conn.pending is not None

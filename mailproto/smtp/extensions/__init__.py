@@ -32,6 +32,7 @@ from mailproto.smtp.extensions.basic import (
     SMTPUTF8,
     STARTTLS,
 )
+from mailproto.smtp.extensions.burl import BURL, burl
 from mailproto.smtp.extensions.checkpoint import CHECKPOINT
 from mailproto.smtp.extensions.conversion import CONNEG, CONPERM
 from mailproto.smtp.extensions.deliverby import DELIVERBY, ByMode, DeliverBy, deliver_by
@@ -81,12 +82,14 @@ OFF_BY_DEFAULT: tuple[Extension, ...] = (
     CONPERM,
     CONNEG,
     CHECKPOINT,
+    BURL,
     ETRN,
     XCLIENT,
     XFORWARD,
 )
-"""What a server may offer when its application acts on it; DELIVERBY, FUTURERELEASE, MT-PRIORITY and NO-SOLICITING
-have something to tell, which `deliver_by`, `future_release`, `mt_priority` and `no_soliciting` make known."""
+"""What a server may offer when its application acts on it; DELIVERBY, FUTURERELEASE, MT-PRIORITY, NO-SOLICITING
+and BURL have something to tell, which `deliver_by`, `future_release`, `mt_priority`, `no_soliciting` and `burl` make
+known."""
 
 ALL_EXTENSIONS: tuple[Extension, ...] = DEFAULT_EXTENSIONS + OFF_BY_DEFAULT
 """What a client makes use of where a server offers it."""
@@ -95,6 +98,7 @@ __all__ = [
     "ALL_EXTENSIONS",
     "AUTH",
     "BINARYMIME",
+    "BURL",
     "ByMode",
     "CHECKPOINT",
     "CHUNKING",
@@ -135,6 +139,7 @@ __all__ = [
     "Tracking",
     "XCLIENT",
     "XFORWARD",
+    "burl",
     "deliver_by",
     "flag",
     "future_release",

@@ -26,6 +26,7 @@ from mailproto.sasl.base import Auth, Identity, ServerMechanisms
 from mailproto.sasl.choice import SERVER_MECHANISMS
 from mailproto.sasl.identity import AUTH_HOOKS
 from mailproto.smtp.events import (
+    Burl,
     Connected,
     Data,
     Delivery,
@@ -68,6 +69,7 @@ HOOKS = (
     "on_chunk",
     "on_message",
     "on_delivery",
+    "on_burl",
     "on_xclient",
     "on_reset",
     "on_close",
@@ -78,7 +80,10 @@ the event that they are named after. In ``on_close`` the session's ``replies_los
 
 ``on_delivery(session, envelope, rcpt)`` is for LMTP (RFC 2033 section 4.2): behind ``on_message``, if that took the
 message or is not there, it is called for each accepted recipient in turn, and its return or `Reject` is the reply for
-that one alone, sent at once. Without it the word of ``on_message`` is the reply for each."""
+that one alone, sent at once. Without it the word of ``on_message`` is the reply for each.
+
+``on_burl`` fetches a piece of the message (RFC 4468 section 3.2). Behind the last piece no ``on_message`` comes: it
+takes the message as that would, and finds the pieces that came otherwise in the event's envelope."""
 
 
 class SMTPSession(Session[SMTPServerConnection]):
@@ -197,6 +202,8 @@ class _Service:
                 yield from self._message(event.envelope)
             elif isinstance(event, Delivery):
                 yield from self._deliver(event)
+            elif isinstance(event, Burl):
+                yield from self._fetch(event)
             elif isinstance(event, XClient):
                 yield from self._speak_for(event)
             elif isinstance(event, Auth):
@@ -289,6 +296,12 @@ class _Service:
             self._conn.ask_each()
         else:
             self._accept(said)
+
+    def _fetch(self, event: Burl) -> Flow[None]:
+        """Have the application fetch a piece of the message; behind the last one, have it take the whole."""
+        if event.last:
+            event.envelope.content, self._spool = self._spool or Spool(self._threshold), None
+        yield from self._consult("on_burl", event)
 
     def _deliver(self, event: Delivery) -> Flow[None]:
         """Have the application deliver to one recipient, and let the client know at once (RFC 2033 section 5)."""
