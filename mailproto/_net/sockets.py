@@ -99,9 +99,9 @@ def listen_unix(path: str | os.PathLike[str], *, backlog: int = 128) -> socket.s
         _remove_stale(Path(path))
         sock.bind(os.fspath(path))
         sock.listen(backlog)
-    except BaseException:
+    except OSError as error:
         sock.close()
-        raise
+        raise OSError(error.errno, f"cannot listen on {os.fspath(path)}: {error.strerror or error}") from None
     return sock
 
 

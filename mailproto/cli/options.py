@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from mailproto._core.policy import TLSPolicy
@@ -30,8 +31,10 @@ def host_port(text: str) -> HostPort:
     return HostPort(host.removeprefix("[").removesuffix("]") or "127.0.0.1", int(port) if port else None)
 
 
-def listening_host_port(text: str) -> HostPort:
-    """Return the place to listen that ``text`` names, with its port, which may be 0."""
+def listening_place(text: str) -> HostPort | Path:
+    """Return the place to listen that ``text`` names: with its port, which may be 0, or a path if it has a slash."""
+    if "/" in text:
+        return Path(text)
     place = host_port(text)
     if place.port is None:
         raise argparse.ArgumentTypeError(f"the port is missing: {text}")

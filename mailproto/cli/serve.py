@@ -12,11 +12,12 @@ import ssl
 import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
 
 from mailproto import aio
 from mailproto._flows.session import Session
-from mailproto.cli.options import HostPort, complain, listening_host_port
+from mailproto.cli.options import HostPort, complain, listening_place
 from mailproto.errors import MailProtoError
 from mailproto.maildrop import MaildirRoot, Maildrop, MemoryMaildrop, is_safe_name
 from mailproto.mailhost import MailHost
@@ -48,7 +49,8 @@ ROLES = (
     Role("pop3s", pop3=True, implicit_tls=True),
 )
 _SMTP_PORT = 25
-_DEFAULT_LISTENERS = {"smtp": HostPort("127.0.0.1", 8025), "pop3": HostPort("127.0.0.1", 8110)}
+Place: TypeAlias = HostPort | Path
+_DEFAULT_LISTENERS: dict[str, Place] = {"smtp": HostPort("127.0.0.1", 8025), "pop3": HostPort("127.0.0.1", 8110)}
 
 
 def add_parser(commands: Any) -> None:
@@ -56,7 +58,10 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser("serve", help="run a small mail host", description=__doc__)
     for role in ROLES:
         parser.add_argument(
-            f"--{role.name}", type=listening_host_port, metavar="HOST:PORT", help=f"listen here for {role.name}"
+            f"--{role.name}",
+            type=listening_place,
+            metavar="HOST:PORT",
+            help=f"listen here for {role.name}, or on a unix socket, if it is a path with a slash",
         )
     parser.add_argument("--maildir", metavar="DIR", help="keep mail in the Maildir DIR/NAME of each user")
     parser.add_argument(
@@ -111,22 +116,23 @@ async def _serve(options: argparse.Namespace) -> None:
         for role, place in _listeners(options):
             server = _make_server(role, place, handler, context, options)
             await stack.enter_async_context(server)
-            print(f"{role.name}: listening on {place.host} port {server.port}", flush=True)
+            where = place if isinstance(place, Path) else f"{place.host} port {server.port}"
+            print(f"{role.name}: listening on {where}", flush=True)
         await stop.wait()
 
 
-def _listeners(options: argparse.Namespace) -> list[tuple[Role, HostPort]]:
+def _listeners(options: argparse.Namespace) -> list[tuple[Role, Place]]:
     wanted = {role.name: place for role in ROLES if (place := getattr(options, role.name)) is not None}
     places = wanted or _DEFAULT_LISTENERS
     return [(role, places[role.name]) for role in ROLES if role.name in places]
 
 
 def _make_server(
-    role: Role, place: HostPort, handler: object, context: ssl.SSLContext | None, options: argparse.Namespace
+    role: Role, place: Place, handler: object, context: ssl.SSLContext | None, options: argparse.Namespace
 ) -> Any:
     if role.implicit_tls and context is None:
         raise SystemExit(f"--{role.name} needs --tls-cert")
-    if role.lmtp and place.port == _SMTP_PORT:
+    if role.lmtp and isinstance(place, HostPort) and place.port == _SMTP_PORT:
         raise SystemExit(f"LMTP must not be spoken on port {_SMTP_PORT} (RFC 2033 section 5)")
     # A host without users has no passwords that could be listened to.
     in_clear = options.allow_plaintext_auth or not options.user
@@ -144,9 +150,8 @@ def _make_server(
             lmtp=role.lmtp,
         )
         make = aio.SMTPServer
-    return make(
-        handler, place.host, place.port, config=config, tls=context, implicit_tls=role.implicit_tls
-    )
+    where: dict[str, Any] = {"path": place} if isinstance(place, Path) else place._asdict()
+    return make(handler, **where, config=config, tls=context, implicit_tls=role.implicit_tls)
 
 
 def _open_drop(options: argparse.Namespace) -> Callable[[str], Maildrop]:
