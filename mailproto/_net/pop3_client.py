@@ -5,7 +5,9 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
+from mailproto._core.events import TLSInfo
 from mailproto._core.flow import Flow, T
 from mailproto._core.policy import TLSPolicy
 from mailproto._flows.endpoints import credentials_for
@@ -22,12 +24,23 @@ from mailproto.pop3.flows.client import (
     listing,
     open_session,
     quit_session,
+    wait_done,
 )
 from mailproto.pop3.flows.fetch import Fetch, begin_retrieve, next_chunk
 from mailproto.sasl.base import ClientMechanisms, CredentialsSource
 from mailproto.sasl.binding import ChannelBinding
 from mailproto.sasl.choice import CLIENT_MECHANISMS
 from mailproto.tunnels import Proxy
+
+
+@dataclass(frozen=True, slots=True)
+class POP3Report:
+    """What a server offers, to a client that stands where this one does: under TLS or not, logged in or not."""
+
+    capabilities: Capabilities
+    """Empty for a server that has no CAPA."""
+    auth_mechanisms: tuple[str, ...]
+    tls: TLSInfo | None
 
 
 class POP3ClientBase(ClientBase):
@@ -165,6 +178,11 @@ class POP3ClientBase(ClientBase):
         while (chunk := (yield from next_chunk(self.conn))) is not None:
             chunks.append(chunk)
         return b"".join(chunks)
+
+    def _look(self) -> Flow[POP3Report]:
+        """Return what the server offers, as things stand; behind the login that may be more than before."""
+        yield from wait_done(self.conn, self.conn.capa())
+        return POP3Report(self.capabilities, self.capabilities.auth_mechanisms, self.conn.tls)
 
     @property
     def capabilities(self) -> Capabilities:

@@ -11,13 +11,14 @@ events of a session. Hooks that block go into `InThreads`.
 from mailproto._core.policy import TLSPolicy
 from mailproto._flows.shelf import PoolOptions
 from mailproto._net.listener import ServerOptions
+from mailproto._net.pop3_client import POP3Report
 from mailproto._net.smtp_client import SMTPReport
 from mailproto._net.tls import server_context
 from mailproto.aio.connect import open_link
 from mailproto.aio.link import Link
 from mailproto.aio.listener import Listener
 from mailproto.aio.pool import SMTPPool
-from mailproto.aio.pop3 import Message, Messages, POP3Client, POP3EventSession, POP3Server
+from mailproto.aio.pop3 import Message, Messages, POP3Client, POP3EventSession, POP3Server, verify_pop3
 from mailproto.aio.smtp import SMTPClient, SMTPEventSession, SMTPServer, verify_smtp
 from mailproto.aio.threads import InThreads
 
@@ -29,6 +30,7 @@ __all__ = [
     "Messages",
     "POP3Client",
     "POP3EventSession",
+    "POP3Report",
     "POP3Server",
     "PoolOptions",
     "SMTPClient",
@@ -40,5 +42,6 @@ __all__ = [
     "TLSPolicy",
     "open_link",
     "server_context",
+    "verify_pop3",
     "verify_smtp",
 ]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Self, Unpack, cast
+from typing import Any, Self, Unpack, cast
 
 from mailproto._core.flow import Flow, T
 from mailproto._flows.endpoints import ask, need_credentials
 from mailproto._net.listener import Where
-from mailproto._net.pop3_client import MessageBase, POP3ClientBase
+from mailproto._net.pop3_client import MessageBase, POP3ClientBase, POP3Report
 from mailproto._net.services import pop3_service
 from mailproto.aio.client import Client
 from mailproto.aio.server import Events, Server
@@ -103,6 +103,15 @@ class POP3Client(POP3ClientBase, Client):
 
     async def _do(self, flow: Flow[T]) -> T:
         return await self.run(self._then(flow))
+
+
+async def verify_pop3(*arguments: Any, **keywords: Any) -> POP3Report:
+    """See whether a maildrop can be used: connect, secure the connection, log in, leave; return what is offered.
+
+    The arguments are those of `POP3Client`, and what is raised is what its ``connect`` raises. Nothing is deleted.
+    """
+    async with POP3Client(*arguments, **keywords) as client:
+        return await client.run(client._look())
 
 
 class Messages:

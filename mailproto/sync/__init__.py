@@ -12,13 +12,14 @@ the events of a session.
 from mailproto._core.policy import TLSPolicy
 from mailproto._flows.shelf import PoolOptions
 from mailproto._net.listener import ServerOptions
+from mailproto._net.pop3_client import POP3Report
 from mailproto._net.smtp_client import SMTPReport
 from mailproto._net.tls import server_context
 from mailproto.sync.connect import open_link
 from mailproto.sync.link import Link
 from mailproto.sync.listener import Listener
 from mailproto.sync.pool import SMTPPool
-from mailproto.sync.pop3 import Message, Messages, POP3Client, POP3EventSession, POP3Server
+from mailproto.sync.pop3 import Message, Messages, POP3Client, POP3EventSession, POP3Server, verify_pop3
 from mailproto.sync.smtp import SMTPClient, SMTPEventSession, SMTPServer, verify_smtp
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Messages",
     "POP3Client",
     "POP3EventSession",
+    "POP3Report",
     "POP3Server",
     "PoolOptions",
     "SMTPClient",
@@ -39,5 +41,6 @@ __all__ = [
     "TLSPolicy",
     "open_link",
     "server_context",
+    "verify_pop3",
     "verify_smtp",
 ]

@@ -15,6 +15,7 @@ import pytest
 from mailproto import AuthenticationError, TLSPolicy, aio
 from mailproto.maildrop import MemoryMaildrop
 from mailproto.mailhost import MailHost
+from mailproto.pop3 import POP3ServerConfig
 from mailproto.smtp import Limits, SMTPClientConfig, SMTPServerConfig
 from mailproto.smtp.flows.sending import send_message, send_messages
 from mailproto.smtp.message import make_submission
@@ -133,10 +134,11 @@ def host() -> MailHost:
     return MailHost(lambda _: MemoryMaildrop(), {"ada": "secret"}, ["x"])
 
 
-def verify(front: Any, *arguments: Any, **keywords: Any) -> Any:
+def verify(front: Any, *arguments: Any, protocol: str = "smtp", **keywords: Any) -> Any:
+    name = f"verify_{protocol}"
     if front.name == "sync":
-        return front.verify_smtp(*arguments, **keywords)
-    return front.loop.run(aio.verify_smtp(*arguments, **keywords))
+        return getattr(front, name)(*arguments, **keywords)
+    return front.loop.run(getattr(aio, name)(*arguments, **keywords))
 
 
 def test_a_server_is_looked_at(front: Any) -> None:
@@ -157,3 +159,27 @@ def test_a_server_is_looked_at(front: Any) -> None:
         assert verify(front, "localhost", server.port, tls=TLSPolicy.NONE).auth_mechanisms == ()
     with pytest.raises(OSError):
         verify(front, "localhost", server.port, tls=TLSPolicy.NONE)
+
+
+def test_a_maildrop_is_looked_at(front: Any) -> None:
+    drop = MemoryMaildrop()
+    drop.deliver([b"Subject: x\r\n\r\n"])
+    limits = Limits(auth_failure_delay=0.0)
+    config = POP3ServerConfig(implementation="ours", limits=limits)
+    served = MailHost(lambda _: drop, {"ada": "secret"})
+    with front.POP3Server(served, port=0, config=config, tls=server_context()) as server:
+        where: dict[str, Any] = {"tls": TLSPolicy.REQUIRED, "cafile": CA, "protocol": "pop3"}
+        report = verify(front, "localhost", server.port, user="ada", password="secret", **where)
+        assert report.capabilities.uidl
+        assert report.capabilities.implementation == "ours"
+        assert "PLAIN" in report.auth_mechanisms
+        assert report.tls is not None
+        with pytest.raises(AuthenticationError):
+            verify(front, "localhost", server.port, user="ada", password="wrong", **where)
+        report = verify(front, "localhost", server.port, tls=TLSPolicy.NONE, protocol="pop3")
+        assert report.auth_mechanisms == ()
+        assert report.capabilities.stls
+        assert report.tls is None
+    assert len(list(drop.open().messages)) == 1
+    with pytest.raises(OSError):
+        verify(front, "localhost", server.port, tls=TLSPolicy.NONE, protocol="pop3")
