@@ -31,6 +31,7 @@ from mailproto.smtp.events import (
     ReplyReceived,
     ToleranceUsed,
 )
+from mailproto.smtp.extensions.checkpoint import RESUME
 from mailproto.smtp.reply import Reply
 from mailproto.smtp.requests import RequestingConnection
 from mailproto.smtp.rules import ClientState
@@ -129,7 +130,7 @@ class SMTPClientConnection(RequestingConnection):
             self._close(f"the server said: {reply}")
             return Step.AGAIN
         command = self._waiting[0]
-        if code // 100 == 3:
+        if code // 100 == 3 and not (code == RESUME and command.alone):
             return self._on_intermediate(command, reply)
         if command.ends and not self._is_final(command, reply):
             return Step.AGAIN
@@ -220,9 +221,10 @@ class SMTPClientConnection(RequestingConnection):
             return
         if reply.ok:
             self.state = ClientState.TRANSACTION
+        if reply.ok and reply.code != RESUME:
             return
         transaction.refused = True
-        if self._transaction is transaction:
+        if self._transaction is transaction and not reply.ok:
             self._transaction = None
         self._skip(transaction, ("RCPT", "DATA", "BDAT", "BURL"))
 

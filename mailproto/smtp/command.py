@@ -105,6 +105,7 @@ class Command:
 
     __slots__ = (
         "address",
+        "alone",
         "ends",
         "line",
         "payload",
@@ -124,6 +125,7 @@ class Command:
         self.address = address
         self.payload = b""  # the octets of a chunk, which follow the line
         self.ends = False  # whether it ends a message
+        self.alone = False  # whether nothing may be said before its reply is there
         self.reply: Reply | None = None
         self.replies: list[Reply] = []
         self.sent = self.skipped = False
@@ -173,7 +175,9 @@ def simple(verb: str, argument: str = "") -> Command:
 def mail(address: Address | None, values: MailParameters, known: Mapping[str, Parameter]) -> Command:
     """Return the MAIL command (RFC 5321 section 4.1.1.2)."""
     parameters = format_parameters(known, values, utf8=values.smtputf8)
-    return Command("MAIL", _line(f"MAIL FROM:{format_path(address)}{parameters}"), address=address)
+    command = Command("MAIL", _line(f"MAIL FROM:{format_path(address)}{parameters}"), address=address)
+    command.alone = values.transid is not None  # what comes behind would be taken for the rest of another message
+    return command
 
 
 def rcpt(

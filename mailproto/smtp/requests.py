@@ -425,7 +425,8 @@ class RequestingConnection(Connection[ClientEvent]):
             return not self._buffer and not self._parser.unfinished
         if not self.pipelines:
             return False
-        return self._waiting[-1].verb not in _WAIT_BEHIND and len(self._waiting) < self.limits.max_in_flight
+        last = self._waiting[-1]
+        return last.verb not in _WAIT_BEHIND and not last.alone and len(self._waiting) < self.limits.max_in_flight
 
     def _transmit(self, command: Command) -> None:
         command.sent = True

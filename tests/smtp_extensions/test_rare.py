@@ -6,8 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailproto.errors import GrammarError, NotSupportedError
-from mailproto.smtp import Extension, MailParameters, RcptParameters, Tracking
+from mailproto._core.flow import Flow
+from mailproto._core.policy import TLSPolicy
+from mailproto.errors import GrammarError, LocalProtocolError, NotSupportedError, RemoteProtocolError
+from mailproto.smtp import (
+    CommandSkipped,
+    Extension,
+    MailParameters,
+    Outcome,
+    RcptParameters,
+    SendResult,
+    SMTPClientConnection,
+    Tracking,
+    make_submission,
+)
 from mailproto.smtp.extensions import (
     CHECKPOINT,
     CONNEG,
@@ -17,8 +29,12 @@ from mailproto.smtp.extensions import (
     OFF_BY_DEFAULT,
     no_soliciting,
 )
-from tests.helpers import PROPERTY
-from tests.smtp import ADA, BOB, client
+from mailproto.smtp.flows.client import SessionOptions, open_session
+from mailproto.smtp.flows.sending import send_message
+from tests.helpers import PROPERTY, assert_plays
+from tests.smtp import ADA, BOB, client, say
+from tests.smtp.pipes import converse as run_client
+from tests.smtp.pipes import scripted
 from tests.smtp_extensions import (
     converse,
     lines_sent,
@@ -174,3 +190,104 @@ def test_what_is_written_is_what_was_meant(keywords: list[str], local: str, doma
     assert read_mail(NO_SOLICITING, write_mail(NO_SOLICITING, classes)) == classes
     name = MailParameters(transid=f"<{local}@{domain}>")
     assert read_mail(CHECKPOINT, write_mail(CHECKPOINT, name)) == name
+
+
+# RFC 1845 section 5: the second half of the example.
+RESUMED = """
+S: 220 dbc.mtview.ca.us SMTP service ready
+E: GreetingReceived 220 dbc.mtview.ca.us SMTP service ready
+! ehlo("ymir.claremont.edu")
+C: EHLO ymir.claremont.edu
+S: 250-dbc.mtview.ca.us says hello
+S: 250 CHECKPOINT
+E: ReplyReceived [EHLO] 250 dbc.mtview.ca.us says hello / CHECKPOINT
+! mail(Address.parse("ned@ymir.claremont.edu"), MailParameters(transid="<12345@claremont.edu>"))
+C: MAIL FROM:<ned@ymir.claremont.edu> TRANSID=<12345@claremont.edu>
+S: 355 6135 is the transaction offset
+E: ReplyReceived [MAIL] 355 6135 is the transaction offset
+! rset()
+C: RSET
+S: 250 OK
+E: ReplyReceived [RSET] 250 OK
+! mail(Address.parse("ned@ymir.claremont.edu"), MailParameters(transid="<12345@claremont.edu>"))
+C: MAIL FROM:<ned@ymir.claremont.edu> TRANSID=<12345@claremont.edu>
+S: 250 ok
+E: ReplyReceived [MAIL] 250 ok
+! quit()
+C: QUIT
+S: 221 Goodbye
+E: ReplyReceived [QUIT] 221 Goodbye
+E: ConnectionClosed clean
+"""
+
+
+def test_an_interrupted_transaction_is_taken_back() -> None:
+    assert_plays(SMTPClientConnection, RESUMED)
+
+
+def test_nothing_is_said_ahead_into_a_transaction_that_may_be_another_one() -> None:
+    """A lone dot would end the message that was interrupted where it broke off."""
+    conn = client("CHECKPOINT", "PIPELINING")
+    conn.mail(ADA, MailParameters(transid="<1@x>"))
+    rcpt, data = conn.rcpt(BOB), conn.data()
+    assert lines_sent(conn) == ["MAIL FROM:<ada@example.org> TRANSID=<1@x>"]
+    events = say(conn, "355 6135 is the transaction offset")
+    assert [event for event in events if isinstance(event, CommandSkipped)] == [
+        CommandSkipped(rcpt),
+        CommandSkipped(data),
+    ]
+    assert lines_sent(conn) == []
+    with pytest.raises(LocalProtocolError):
+        conn.rcpt(BOB)
+    with pytest.raises(LocalProtocolError):
+        conn.mail(ADA)
+    conn.rset()
+    assert lines_sent(conn) == ["RSET"]
+    conn.mail(ADA, MailParameters(transid="<1@x>"))
+    conn.rcpt(BOB)
+    assert say(conn, "250 ok") != []
+    lines_sent(conn)
+    say(conn, "250 ok")
+    assert lines_sent(conn) == ["RCPT TO:<bob@example.org>"]
+
+
+@pytest.mark.parametrize("parameters", [MailParameters(), MailParameters(transid="<1@x>")])
+def test_where_nothing_can_be_resumed_355_is_no_answer(parameters: MailParameters) -> None:
+    conn = client("CHECKPOINT")
+    conn.mail(ADA, parameters)
+    conn.data_to_send()
+    if parameters.transid is not None:
+        say(conn, "250 ok")
+        conn.rcpt(BOB)
+        conn.data_to_send()
+    with pytest.raises(RemoteProtocolError, match="355"):
+        say(conn, "355 6135 is the transaction offset")
+
+
+@pytest.mark.parametrize("pipelining", ["|250-PIPELINING", ""])
+def test_a_message_that_could_be_resumed_is_deferred_and_sent_anew(pipelining: str) -> None:
+    flights: list[bytes] = []
+    answers = scripted(
+        f"250-x{pipelining}|250 CHECKPOINT", "355 6135 is the transaction offset", "250 forgotten", "221 bye"
+    )
+
+    def server(said: bytes) -> bytes | None:
+        flights.append(said)
+        return answers(said)
+
+    conn = SMTPClientConnection()
+    parameters = MailParameters(transid="<1@x>")
+
+    def job() -> Flow[SendResult]:
+        yield from open_session(conn, SessionOptions(tls=TLSPolicy.NONE))
+        return (yield from send_message(conn, make_submission(b"x\r\n", "a@b", "c@d", parameters=parameters)))
+
+    driver, _ = run_client(conn, job(), server)
+    (recipient,) = driver.result.recipients
+    assert (recipient.outcome, recipient.phase, str(recipient.reply)) == (
+        Outcome.DEFERRED,
+        "MAIL",
+        "355 6135 is the transaction offset",
+    )
+    assert flights[-2:] == [b"MAIL FROM:<a@b> TRANSID=<1@x>\r\n", b"RSET\r\n"]
+    assert conn.idle

@@ -26,6 +26,7 @@ from mailproto.errors import (
 from mailproto.smtp.client import SMTPClientConnection
 from mailproto.smtp.command import Command
 from mailproto.smtp.content import Content, open_content
+from mailproto.smtp.extensions.checkpoint import RESUME
 from mailproto.smtp.flows.client import wait_reply
 from mailproto.smtp.flows.fitting import fit_parameters, suits_chunks, uses_utf8
 from mailproto.smtp.flows.planning import Plan
@@ -272,7 +273,7 @@ class _Sending:
         own = command.reply if command is not None else None
         for decider in (self.mail, command, *self._carriers):
             reply = decider.reply if decider is not None and decider is not self._end else None
-            if decider is not None and reply is not None and not reply.ok:
+            if decider is not None and reply is not None and (not reply.ok or reply.code == RESUME):
                 return RecipientResult(address, _outcome(reply, decider.verb), decider.verb, reply, own)
         if isinstance(self._error, NotSupportedError | GrammarError):
             return RecipientResult(address, Outcome.REFUSED, "message", None, own)
@@ -372,6 +373,8 @@ def _iterator(pieces: Iterable[bytes] | AsyncIterable[bytes]) -> Iterator[bytes]
 
 
 def _outcome(reply: Reply, verb: str) -> Outcome:
+    if reply.code == RESUME:
+        return Outcome.DEFERRED  # the interrupted transaction was taken back, and the next one begins anew
     if reply.ok:
         return Outcome.ACCEPTED
     if verb == "RCPT" and reply.code == 552 and reply.enhanced is None:
