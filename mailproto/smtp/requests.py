@@ -265,6 +265,8 @@ class RequestingConnection(Connection[ClientEvent]):
     def burl(self, url: str) -> Command:
         """Queue BURL: the message is what ``url`` refers to, and the server is to fetch it (RFC 4468).
 
+        When it is refused, `rset` is due: some servers have ended the transaction then, and others have not.
+
         Raises:
             LocalProtocolError: no RCPT stands before it, or a message is being sent in another way.
             NotSupportedError: the server does not offer BURL.

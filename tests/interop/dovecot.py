@@ -1,4 +1,7 @@
-"""Dovecot as POP3 server, LMTP server and SASL authority for Postfix; it runs without root."""
+"""Dovecot as POP3, LMTP and submission server, as SASL authority for Postfix, and as a proxy in front of our servers.
+
+It runs without root.
+"""
 
 import contextlib
 import grp
@@ -15,6 +18,8 @@ DOMAIN = "example.test"
 PASSWORD = "open-sesame"
 MAILBOXES = 400
 DELIVERY_SECONDS = 20.0
+BEHIND = ("ada", "grace", "full", "stranger")
+"""The users whose mailboxes are not Dovecot's."""
 
 _CONFIGURATION = """\
 base_dir = {folder}/run
@@ -25,7 +30,7 @@ default_internal_user = {user}
 default_internal_group = {group}
 default_login_user = {user}
 first_valid_uid = {uid}
-protocols = pop3 lmtp
+protocols = pop3 lmtp submission
 listen = 127.0.0.1
 login_trusted_networks = 127.0.0.1
 haproxy_trusted_networks = 127.0.0.1
@@ -49,6 +54,10 @@ userdb {{
   driver = passwd-file
   args = {folder}/users
 }}
+lmtp_proxy = yes
+submission_relay_host = 127.0.0.1
+submission_relay_port = {ports[submission]}
+submission_relay_ssl = no
 mail_location = maildir:~/Maildir
 mail_max_userip_connections = 100
 pop3_uidl_format = %g
@@ -66,6 +75,15 @@ service pop3-login {{
   inet_listener pop3_proxied {{
     port = {proxied_port}
     haproxy = yes
+  }}
+}}
+service submission-login {{
+  chroot =
+  inet_listener submission {{
+    port = {submission_port}
+  }}
+  inet_listener submissions {{
+    port = 0
   }}
 }}
 service lmtp {{
@@ -137,11 +155,15 @@ class Dovecot:
     """A running Dovecot: plain POP3 with STLS, POP3 under TLS, and LMTP over TCP and on a unix socket.
 
     It takes our word for whom we speak for: by XCLIENT, and on ``proxied_port`` by a PROXY header, which has to come.
+
+    By LMTP it is a proxy for the users in BEHIND: their mail goes to ``relay_ports["lmtp"]``, where a test lets our
+    own server listen. What is submitted goes to ``relay_ports["submission"]``, which it wants when a user logs in.
     """
 
     def __init__(self, folder: Path) -> None:
         self.pop3_port, self.pop3s_port, self.lmtp_port, self.auth_port = (free_port() for _ in range(4))
-        self.proxied_port = free_port()
+        self.proxied_port, self.submission_port = free_port(), free_port()
+        self.relay_ports = {kind: free_port() for kind in ("lmtp", "submission")}
         self.lmtp_socket = folder / "lmtp"
         self.homes = folder / "homes"
         self.owner = unprivileged_user()
@@ -176,9 +198,12 @@ class Dovecot:
         owner, group = self.owner, self.owner.pw_gid
         (folder / "server.pem").write_bytes(data.SERVER.certificate.read_bytes())
         (folder / "server.key").write_bytes(data.SERVER.key.read_bytes())
-        (folder / "users").write_text(
-            "".join(f"{name}:{PASSWORD}:{owner.pw_uid}:{group}::{self.homes / name}::\n" for name in self.names)
-        )
+        proxied = f"proxy=y host=127.0.0.1 port={self.relay_ports['lmtp']}"
+        users = [(name, "") for name in self.names]
+        users += [(name, f"{proxied} destuser={name}@{DOMAIN}") for name in BEHIND]
+        ids = f"{PASSWORD}:{owner.pw_uid}:{group}"
+        lines = (f"{name}:{ids}::{self.homes / name}::{extra}\n" for name, extra in users)
+        (folder / "users").write_text("".join(lines))
         configuration = _CONFIGURATION.format(
             folder=folder,
             domain=DOMAIN,
@@ -190,6 +215,8 @@ class Dovecot:
             lmtp_port=self.lmtp_port,
             auth_port=self.auth_port,
             proxied_port=self.proxied_port,
+            submission_port=self.submission_port,
+            ports=self.relay_ports,
         )
         (folder / "dovecot.conf").write_text(configuration)
         self.homes.mkdir()

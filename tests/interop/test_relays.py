@@ -158,6 +158,18 @@ def test_dsn_parameters_come_typed(mta: MTA, adapter: Adapter) -> None:
     assert recipient.parameters.orcpt == OriginalRecipient("rfc822", "list+ada@example.test")
 
 
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_original_recipient_beyond_ascii_comes(mta: MTA, adapter: Adapter) -> None:
+    """RFC 6533 section 3: in whatever form a relay passes it on."""
+    host = Host()
+    with destination(mta, adapter, host, "plain", DSN), connect(mta) as client:
+        rcpt_options = ["NOTIFY=NEVER", r"ORCPT=utf-8;j\x{F6}rg\x{2B}x@example.test"]
+        client.sendmail(SENDER, f"{ADA}@plain.test", MAIL["plain"], rcpt_options=rcpt_options)
+        (arrival,) = host.wait()
+    (recipient,) = arrival.envelope.recipients
+    assert recipient.parameters.orcpt == OriginalRecipient("utf-8", "jörg+x@example.test")
+
+
 def test_success_is_reported_by_who_relays_to_a_server_without_dsn(mta: MTA, mailbox: Mailbox) -> None:
     host = Host()
     with destination(mta, "aio", host, "plain"), connect(mta) as client:
