@@ -7,7 +7,7 @@ import socket
 import ssl
 from typing import Any, NoReturn
 
-from mailproto._core.connection import Connection
+from mailproto._core.client import ClientConnection
 from mailproto._core.events import TLSInfo
 from mailproto._core.flow import Flow
 from mailproto._core.policy import TLSPolicy
@@ -21,9 +21,20 @@ PathLike = str | os.PathLike[str]
 class ClientBase:
     """Whom to connect to, and how."""
 
-    conn: Connection[Any]
+    conn: ClientConnection[Any]
+    _proxy_header: bytes | None
     _policy: TLSPolicy
     _local: Any = None  # our socket's address
+
+    def _begin(self) -> Flow[None]:
+        """Open the session, behind what comes before it.
+
+        Raises:
+            GrammarError: the PROXY header is none.
+        """
+        if self._proxy_header is not None:
+            self.conn.send_proxy_header(self._proxy_header)
+        return self._open()
 
     def _open(self) -> Flow[None]:
         """Open the session."""

@@ -67,6 +67,8 @@ class POP3ClientBase(ClientBase):
         sock: take this connected socket instead.
         source_address: connect from this host and port.
         proxy: reach the server through this `mailproto.tunnels.Socks5` or `mailproto.tunnels.HTTPProxy`.
+        proxy_header: begin with this PROXY header, which `ProxyHeader.encode` makes: the server then takes us for the
+            load balancer, and for who connects whom the header names.
         connect_timeout: seconds until connecting is given up.
         config: how to behave where the RFCs leave the choice, the limits and timeouts among it.
     """
@@ -96,6 +98,7 @@ class POP3ClientBase(ClientBase):
         sock: socket.socket | None = None,
         source_address: tuple[str, int] | None = None,
         proxy: Proxy | None = None,
+        proxy_header: bytes | None = None,
         connect_timeout: float = 30.0,
         config: POP3ClientConfig | None = None,
     ) -> None:
@@ -105,6 +108,7 @@ class POP3ClientBase(ClientBase):
         port, tls = default_endpoint(port, tls)
         self._aim(host, port, path, sock, source_address, connect_timeout, context, cafile, server_hostname, proxy)
         self._policy = tls
+        self._proxy_header = proxy_header
         self._fetching: Fetch | None = None
         self._current: int | None = None  # the number of the message that can be read
         self._options = SessionOptions(

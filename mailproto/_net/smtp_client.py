@@ -61,6 +61,8 @@ class SMTPClientBase(ClientBase):
         sock: take this connected socket instead.
         source_address: connect from this host and port.
         proxy: reach the server through this `mailproto.tunnels.Socks5` or `mailproto.tunnels.HTTPProxy`.
+        proxy_header: begin with this PROXY header, which `ProxyHeader.encode` makes: the server then takes us for the
+            load balancer, and for who connects whom the header names.
         connect_timeout: seconds until connecting is given up.
         config: how to behave where the RFCs leave the choice, the limits and timeouts among it.
     """
@@ -89,6 +91,7 @@ class SMTPClientBase(ClientBase):
         sock: socket.socket | None = None,
         source_address: tuple[str, int] | None = None,
         proxy: Proxy | None = None,
+        proxy_header: bytes | None = None,
         connect_timeout: float = 30.0,
         config: SMTPClientConfig | None = None,
     ) -> None:
@@ -99,6 +102,7 @@ class SMTPClientBase(ClientBase):
         port, tls = default_endpoint(port, tls, credentials=source is not None)
         self._aim(host, port, path, sock, source_address, connect_timeout, context, cafile, server_hostname, proxy)
         self._policy = tls
+        self._proxy_header = proxy_header
         self._local_name = local_name
         self._options = SessionOptions(
             tls=tls,

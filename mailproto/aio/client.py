@@ -46,7 +46,7 @@ class Client(ClientBase):
             if tunnel is not None:
                 await self._link.run(open_tunnel(tunnel))
                 self._link.switch(self.conn)
-            await self._link.run(self._open())
+            await self._link.run(self._begin())
         except BaseException:
             await self._link.close()
             raise

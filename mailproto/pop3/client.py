@@ -12,8 +12,9 @@ from typing import Any, TypeAlias, TypeVar, overload
 
 from mailproto._core.attributes import Attributes
 from mailproto._core.buffer import LineTooLongError
+from mailproto._core.client import ClientConnection
 from mailproto._core.codec import decode_base64, encode_base64, printable
-from mailproto._core.connection import Connection, Step
+from mailproto._core.connection import Step
 from mailproto._core.dots import Unstuffer
 from mailproto._core.events import ConnectionClosed, MessageChunk, StartTLS
 from mailproto.errors import (
@@ -51,7 +52,7 @@ _MAX_ENTRY = 128  # octets that the lines of a listing may have, one with anothe
 _LOGINS = frozenset({"PASS", "APOP", "AUTH"})
 
 
-class POP3ClientConnection(Connection[ClientEvent]):
+class POP3ClientConnection(ClientConnection[ClientEvent]):
     """A client's connection to a server.
 
     What the server may not do, such as responses to nothing, raises `RemoteProtocolError` from `next_event`, once

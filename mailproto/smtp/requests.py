@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections import deque
 
+from mailproto._core.client import ClientConnection
 from mailproto._core.codec import encode_base64, parse_uint
-from mailproto._core.connection import Connection
 from mailproto._core.dots import Stuffer
 from mailproto._core.newlines import CanonicalNewlines, StrictNewlines
 from mailproto.address import Address
@@ -43,7 +43,7 @@ _WAIT_BEHIND = frozenset(
 )
 
 
-class RequestingConnection(Connection[ClientEvent]):
+class RequestingConnection(ClientConnection[ClientEvent]):
     """What `SMTPClientConnection` asks for."""
 
     _speaker = "C"

@@ -46,7 +46,7 @@ class Client(ClientBase):
             if tunnel is not None:
                 self._link.run(open_tunnel(tunnel))
                 self._link.switch(self.conn)
-            self._link.run(self._open())
+            self._link.run(self._begin())
         except BaseException:
             self._link.close()
             raise

@@ -11,17 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailproto import Reject
+from mailproto import Reject, TLSPolicy
 from mailproto._core.proxyheader import Family, ProxyHeader
 from mailproto._net.listener import ServerOptions
 from mailproto.errors import GrammarError, LocalProtocolError, NotSupportedError
 from mailproto.maildrop import MemoryMaildrop
 from mailproto.mailhost import MailHost
-from mailproto.pop3 import POP3ServerConfig
+from mailproto.pop3 import POP3ClientConnection, POP3ServerConfig
 from mailproto.smtp import (
     DEFAULT_EXTENSIONS,
     Limits,
     Reply,
+    SMTPClientConnection,
     SMTPServerConfig,
     SMTPServerConnection,
     XClient,
@@ -481,6 +482,53 @@ def test_who_is_no_balancer_is_sent_away(front: Any) -> None:
         wire.send(HEADERS["v1"] + b"EHLO x\r\n")
         assert wire.rest() == b""
     assert guest.peers == []
+
+
+@pytest.mark.parametrize("protocol", ["SMTP", "POP3"])
+@pytest.mark.parametrize("tls", [TLSPolicy.NONE, TLSPolicy.REQUIRED, TLSPolicy.IMPLICIT])
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_client_of_ours_tells_whom_it_connects_for(front: Any, protocol: str, tls: TLSPolicy, version: int) -> None:
+    """Before TLS, before everything."""
+    seen: list[str] = []
+
+    def handle(session: Any, event: Any) -> bool:
+        seen.append(session.peer)
+        if session.conn.pending is not None:
+            session.accept()
+        return False
+
+    config = (SMTPServerConfig if protocol == "SMTP" else POP3ServerConfig)(**BEHIND)
+    secure = tls is not TLSPolicy.NONE
+    settings = {"tls": server_context(), "implicit_tls": tls is TLSPolicy.IMPLICIT} if secure else {}
+    header = ProxyHeader(Family.TCP4, CLIENT, "192.0.2.1", 1024, 25).encode(version)
+    made = getattr(front, f"{protocol}Server")(front.handler(handle), port=0, config=config, **settings)
+    with made as running:
+        arguments = {"tls": tls, "cafile": CA if secure else None, "proxy_header": header}
+        with getattr(front, f"{protocol}Client")("localhost", running.port, **arguments) as session:
+            assert (session.tls is not None) is secure
+    assert set(seen) == {CLIENT}
+
+
+@pytest.mark.parametrize("make", [SMTPClientConnection, POP3ClientConnection])
+def test_nothing_but_a_header_comes_first(make: Any) -> None:
+    header = HEADERS["v1"]
+    conn = make()
+    for wrong in (b"", b"EHLO x\r\n", header[:-1], header + b"QUIT\r\n", HEADERS["v2"] + b"x"):
+        with pytest.raises(GrammarError):
+            conn.send_proxy_header(wrong)
+    assert conn.data_to_send() == b""
+    conn.send_proxy_header(header)
+    with pytest.raises(LocalProtocolError):
+        conn.send_proxy_header(header)
+    assert conn.data_to_send() == header
+    conn.receive_data(b"220 x\r\n" if make is SMTPClientConnection else b"+OK\r\n")
+    assert conn.next_event() is not None
+    with pytest.raises(LocalProtocolError):
+        conn.send_proxy_header(header)
+    secure = make()
+    secure.tls_established()
+    with pytest.raises(LocalProtocolError):
+        secure.send_proxy_header(header)
 
 
 @pytest.mark.parametrize("protocol", ["SMTP", "POP3"])

@@ -1,6 +1,5 @@
 """Proxies: who speaks for somebody else, and how the other side learns of it."""
 
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +30,6 @@ SENDER = "someone@example.test"
 CLIENT = "192.0.2.7"
 CLIENT_IPV6 = "2001:db8::7"
 HEADER = ProxyHeader(Family.TCP4, CLIENT, HOST, 4711, 25)
-
-
-def connected(port: int, header: bytes) -> socket.socket:
-    sock = socket.create_connection((HOST, port))
-    sock.sendall(header)
-    return sock
 
 
 # To real servers.
@@ -73,8 +66,8 @@ def test_postfix_logs_our_xforward(postfix: Postfix, mailbox: Mailbox, adapter: 
 @pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("adapter", ADAPTERS)
 def test_postfix_reads_our_proxy_header(postfix: Postfix, mailbox: Mailbox, adapter: Adapter, version: int) -> None:
-    sock = connected(postfix.proxied_port, HEADER.encode(version))
-    with client(adapter, "SMTPClient", 0, tls=TLSPolicy.REQUIRED, sock=sock) as session:
+    told = {"tls": TLSPolicy.REQUIRED, "proxy_header": HEADER.encode(version)}
+    with client(adapter, "SMTPClient", postfix.proxied_port, **told) as session:
         session.send_message(MESSAGE, SENDER, mailbox.address).raise_for_refused()
     assert f"[{CLIENT}])".encode() in mailbox.wait()[0]
 
@@ -82,9 +75,8 @@ def test_postfix_reads_our_proxy_header(postfix: Postfix, mailbox: Mailbox, adap
 @pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("adapter", ADAPTERS)
 def test_dovecot_reads_our_proxy_header(dovecot: Dovecot, mailbox: Mailbox, adapter: Adapter, version: int) -> None:
-    sock = connected(dovecot.proxied_port, HEADER.encode(version))
-    login = {"user": mailbox.name, "password": PASSWORD}
-    with client(adapter, "POP3Client", 0, tls=TLSPolicy.REQUIRED, sock=sock, **login) as session:
+    told = {"tls": TLSPolicy.REQUIRED, "proxy_header": HEADER.encode(version)}
+    with client(adapter, "POP3Client", dovecot.proxied_port, user=mailbox.name, password=PASSWORD, **told) as session:
         assert session.status() == (0, 0)
     assert f"user=<{mailbox.name}>, method=" in dovecot.log()
     (line,) = [line for line in dovecot.log().splitlines() if f"Login: user=<{mailbox.name}>" in line]

@@ -197,6 +197,7 @@ def test_every_method_with_an_argument_is_a_sink() -> None:
         "starttls",
         "check_rcpt",
         "lose_output",
+        "send_proxy_header",
         "uses",
     }
     for name, method in inspect.getmembers(SMTPClientConnection, inspect.isfunction):
