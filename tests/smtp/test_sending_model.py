@@ -42,7 +42,9 @@ class Fickle:
         self._verdicts = iter(verdicts)
         self._buffer = b""
         self._in_data = False
-        self._clear()
+        self._sender = ""
+        self._recipients: list[str] = []
+        self._content = b""
 
     def answer(self, said: bytes) -> bytes | None:
         """Return the replies to what came; None when the line is cut, with whatever else was to be said."""
@@ -119,9 +121,7 @@ class Fickle:
         return verdict
 
     def _clear(self) -> None:
-        self._sender = ""
-        self._recipients: list[str] = []
-        self._content = b""
+        self._sender, self._recipients, self._content = "", [], b""
 
 
 def wire_form(body: bytes) -> bytes:
