@@ -357,9 +357,9 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
         self._budget.count_message()
         self._end_transaction()
         recipients = envelope.recipients
-        each = [[recipient] for recipient in recipients[-len(final) :]] if self.config.lmtp else [recipients]
-        for reply, whom in zip(final, each, strict=True):
-            self._say_final(reply, envelope.mail, whom)
+        whom = [[recipient] for recipient in recipients[-len(final) :]] if self.config.lmtp else [recipients]
+        for reply, whose in zip(final, whom, strict=True):
+            self._say_final(reply, envelope.mail, whose)
         if any(reply.code in (421, 521) for reply in final):
             self._close("closed by the server")
         elif self._draining:
@@ -412,7 +412,7 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
         """Send the reply to a message, and see what becomes of it if it is a yes."""
         self._say(reply)
         if reply.ok:
-            self._unsaid.add(ReplyLost(reply, mail, recipients), self._queued)
+            self._unsaid.add(reply, mail, recipients, self._queued)
 
     def _trace_line(self, speaker: str, line: bytes) -> None:
         if self.trace is not None:
