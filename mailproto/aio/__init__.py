@@ -9,7 +9,6 @@ events of a session. Hooks that block go into `InThreads`.
 """
 
 from mailproto._core.policy import TLSPolicy
-from mailproto._flows.shelf import PoolOptions
 from mailproto._net.listener import ServerOptions
 from mailproto._net.pop3_client import POP3Report
 from mailproto._net.smtp_client import SMTPReport
@@ -21,6 +20,7 @@ from mailproto.aio.pool import SMTPPool
 from mailproto.aio.pop3 import Message, Messages, POP3Client, POP3EventSession, POP3Server, verify_pop3
 from mailproto.aio.smtp import SMTPClient, SMTPEventSession, SMTPServer, verify_smtp
 from mailproto.aio.threads import InThreads
+from mailproto.smtp.flows.shelf import PoolOptions
 
 __all__ = [
     "InThreads",

@@ -10,11 +10,11 @@ the events of a session.
 """
 
 from mailproto._core.policy import TLSPolicy
-from mailproto._flows.shelf import PoolOptions
 from mailproto._net.listener import ServerOptions
 from mailproto._net.pop3_client import POP3Report
 from mailproto._net.smtp_client import SMTPReport
 from mailproto._net.tls import server_context
+from mailproto.smtp.flows.shelf import PoolOptions
 from mailproto.sync.connect import open_link
 from mailproto.sync.link import Link
 from mailproto.sync.listener import Listener

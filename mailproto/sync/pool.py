@@ -9,9 +9,9 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
-from mailproto._flows.shelf import Lent, PoolOptions, Shelf, is_stale
 from mailproto.errors import MailProtoError
 from mailproto.smtp.flows.sending import send_message
+from mailproto.smtp.flows.shelf import Lent, PoolOptions, Shelf, is_stale
 from mailproto.smtp.message import Submission, make_submission
 from mailproto.smtp.result import SendResult
 from mailproto.sync.smtp import SMTPClient

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from mailproto import NotSupportedError, Reject, aio, sync
-from mailproto._flows.shelf import Lent, PoolOptions, Shelf
 from mailproto.smtp import Envelope, Rcpt, SendResult
 from mailproto.smtp.flows.server import SMTPSession
+from mailproto.smtp.flows.shelf import Lent, PoolOptions, Shelf
 
 MESSAGE = b"Subject: pooled\r\n\r\nHello.\r\n"
 PARTIES = ("a@example.org", ["b@example.org"])
