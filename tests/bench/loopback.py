@@ -3,8 +3,8 @@
     python -m tests.bench.loopback [ROUNDS]
 
 Servers are measured in processes of their own, each round anew, in turns; the load comes from a raw socket that
-pipelines and looks at nothing. Clients are measured in this process, against a server that answers by rote. The
-peers aiosmtpd and aiosmtplib have to be installed; what is missing is said and left out.
+pipelines and looks at nothing but the ends of replies. Clients are measured in this process, against servers that
+answer by rote. The peers aiosmtpd and aiosmtplib have to be installed; what is missing is said and left out.
 """
 
 from __future__ import annotations
@@ -82,21 +82,28 @@ def running(name: str) -> Iterator[int]:
         server.stop()
 
 
-def load(port: int, message: bytes, count: int) -> None:
-    """Send a message ``count`` times: its commands in one flight, then the message, as a pipelining client does."""
+def load(port: int, message: bytes, count: int, ahead: int) -> None:
+    """Send a message ``count`` times, ``ahead`` of them in one flight.
+
+    With one it is what a client may do: the commands in one flight, then the message with the commands of the next.
+    With more of them DATA is not waited for, which only shows what a message costs when no wait comes between.
+    """
     with socket.create_connection(("127.0.0.1", port)) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         replies = sock.makefile("rb")
         _read_reply(replies)
         sock.sendall(b"EHLO load.example\r\n")
         _read_reply(replies)
-        flight = f"MAIL FROM:<{SENDER}>\r\nRCPT TO:<{RECIPIENT}>\r\nDATA\r\n".encode()
-        sock.sendall(flight)
-        for number in range(count):
-            for _ in range(3):
+        commands = f"MAIL FROM:<{SENDER}>\r\nRCPT TO:<{RECIPIENT}>\r\nDATA\r\n".encode()
+        text = message + b".\r\n"
+        flight = text + (commands + text) * (ahead - 1) + commands
+        sock.sendall(commands)
+        for _ in range(count // ahead):
+            sock.sendall(flight)
+            for _ in range(4 * ahead):
                 _read_reply(replies)
-            sock.sendall(message + b".\r\n" + (flight if number + 1 < count else b"QUIT\r\n"))
-            _read_reply(replies)
+        sock.sendall(text + b"QUIT\r\n")
+        replies.read()
         replies.close()
 
 
@@ -106,10 +113,10 @@ def _read_reply(replies: BinaryIO) -> None:
     assert line[:1] in (b"2", b"3"), line
 
 
-def server_cost(name: str, message: bytes, count: int) -> float:
+def server_cost(name: str, message: bytes, count: int, ahead: int) -> float:
     """Return the CPU seconds that a server takes for a message."""
     server = Server(name)
-    load(server.port, message, count)
+    load(server.port, message, count, ahead)
     return server.stop() / count
 
 
@@ -188,10 +195,11 @@ def main(rounds: int) -> None:
     for name in sorted({"aiosmtpd", "aiosmtplib"} - have):
         print(f"{name} is not installed and is left out")
     servers = ["aio", "sync", *(["aiosmtpd"] if "aiosmtpd" in have else [])]
-    for size, message, count in (("1 KB", SMALL, 2000), ("10 MB", LARGE, 5)):
+    loads = {"1 KB": (SMALL, 2000, 1), "1 KB, 20 in a flight": (SMALL, 2000, 20), "10 MB": (LARGE, 5, 1)}
+    for size, (message, count, ahead) in loads.items():
         report(
             f"SMTP server, {size}",
-            {name: partial(server_cost, name, message, count) for name in servers},
+            {name: partial(server_cost, name, message, count, ahead) for name in servers},
             rounds,
         )
     clients = {"sync": ours_sync, "smtplib": stdlib_smtp, "sync, in one go": ours_sync_pipelined, "aio": ours_aio}
