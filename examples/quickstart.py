@@ -14,11 +14,11 @@ import tempfile
 from email.message import EmailMessage
 from pathlib import Path
 
-from mailproto import sync
+from mailproto import MailProtoError, sync
 from mailproto.maildrop import MaildirRoot
 from mailproto.mailhost import MailHost
 from mailproto.pop3 import POP3ServerConfig
-from mailproto.smtp import SMTPClientConfig
+from mailproto.smtp import SMTPClientConfig, SMTPServerConfig
 from mailproto.transcript import Transcript
 
 SENDER, RECIPIENT = "grace@example.net", "ada@example.org"
@@ -44,19 +44,29 @@ def read_message(path: str) -> bytes:
 
 def main(paths: list[str]) -> int:
     """Send, store, fetch and compare; return 0 if every octet came back."""
-    messages = [read_message(path) for path in paths] or [build_message()]
+    try:
+        messages = [read_message(path) for path in paths] or [build_message()]
+        return compare(messages, pass_through(messages))
+    except (MailProtoError, OSError) as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+
+
+def pass_through(messages: list[bytes]) -> list[bytes]:
+    """Run both servers, and return what comes out of one of what went into the other."""
     with tempfile.TemporaryDirectory(prefix="mailproto-") as folder:
         root = MaildirRoot(folder)
         host = MailHost(root.maildir, users={USER: PASSWORD}, domains=["example.org"])
         # Passwords in clear are for this example alone: it has no certificate, and nobody else listens.
         pop3_config = POP3ServerConfig(allow_plaintext_auth=True)
-        smtp_server = sync.SMTPServer(host, port=0)
+        # Mail of any size and with any octets in it, because it is the reader's own.
+        smtp_config = SMTPServerConfig(max_message_size=0, allow_nul=True)
+        smtp_server = sync.SMTPServer(host, port=0, config=smtp_config)
         pop3_server = sync.POP3Server(host, port=0, config=pop3_config)
         with smtp_server, pop3_server:
             send(messages, smtp_server.port)
             print("\n— In the Maildir —", *(path.name for path in Path(folder).rglob("new/*")), "", sep="\n")
-            fetched = fetch(pop3_server.port)
-    return compare(messages, fetched)
+            return fetch(pop3_server.port)
 
 
 def send(messages: list[bytes], port: int) -> None:
@@ -95,7 +105,7 @@ def compare(sent: list[bytes], fetched: list[bytes]) -> int:
 
 def ends_in_crlf(message: bytes) -> bytes:
     """Return the mail with an end to its last line, which SMTP gives it where it has none."""
-    return message if message.endswith(b"\r\n") else message + b"\r\n"
+    return message if message.endswith(b"\r\n") or not message else message + b"\r\n"
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ from typing import Any
 
 from mailproto._core.peers import is_loopback
 from mailproto._flows.session import Session
-from mailproto.address import POSTMASTER, Address
-from mailproto.errors import Reject
+from mailproto.address import POSTMASTER, Address, check_domain
+from mailproto.errors import GrammarError, Reject
 from mailproto.maildrop.base import Maildrop
 from mailproto.pop3.snapshot import Snapshot
 from mailproto.sasl.base import Question
@@ -20,6 +20,7 @@ from mailproto.sasl.cram_md5 import CramMD5Check
 from mailproto.sasl.identity import PasswordCheck
 from mailproto.sasl.scram_key import ScramPassword
 from mailproto.sasl.scram_server import ScramKeyRequest
+from mailproto.smtp.alabels import encode_domain
 from mailproto.smtp.events import Envelope, Rcpt
 
 NOT_LOCAL = Reject(550, "Relaying denied", "5.7.1")
@@ -39,6 +40,9 @@ class MailHost:
             of somebody who tries out a program.
         domains: the local domains; without any, every domain is.
         delivered: called with each message that was stored, and the user it was stored for.
+
+    Raises:
+        GrammarError: a domain is none.
     """
 
     def __init__(
@@ -50,7 +54,9 @@ class MailHost:
         delivered: Delivered | None = None,
     ) -> None:
         self._passwords = dict(users or {})
-        self._domains = frozenset(domain.lower() for domain in domains)
+        for domain in domains:
+            check_domain(domain)
+        self._domains = frozenset(map(_domain_key, domains))
         self._delivered = delivered
         self._drops = {name: open_drop(name) for name in self._passwords or ("",)}
         if self._passwords:  # SCRAM cannot prove a password that is anything
@@ -122,4 +128,12 @@ class MailHost:
         return next(iter(self._passwords)) if address.local_part.lower() == "postmaster" else None
 
     def _is_local(self, domain: str) -> bool:
-        return not self._domains or domain.lower() in self._domains
+        return not self._domains or _domain_key(domain) in self._domains
+
+
+def _domain_key(domain: str) -> str:
+    """Return what all spellings of a domain have in common: its A-labels, in lower case (RFC 5890 section 2.3)."""
+    try:
+        return encode_domain(domain).lower()
+    except GrammarError:  # it has none in IDNA 2003
+        return domain.lower()

@@ -49,6 +49,20 @@ def test_quickstart_takes_mails_of_all_kinds() -> None:
     assert shown.endswith("every octet came back\n")
 
 
+@pytest.mark.parametrize("mail", [b"", b".", b"Subject: nul\r\n\r\n\0\r\n", b"Subject: x\n\n.\n.\r.", b"\xff" * 3000])
+def test_quickstart_takes_odd_mails(tmp_path: Path, mail: bytes) -> None:
+    path = tmp_path / "odd.eml"
+    path.write_bytes(mail)
+    assert run_example("quickstart", str(path)).endswith("every octet came back\n")
+
+
+def test_quickstart_says_which_file_is_not_there() -> None:
+    done = subprocess.run([sys.executable, "-m", "examples.quickstart", "no-such.eml"], capture_output=True, cwd=ROOT)
+    assert done.returncode == 1
+    assert done.stderr.count(b"\n") == 1
+    assert b"no-such.eml" in done.stderr
+
+
 def test_the_relay_adds_its_field_and_says_what_the_next_server_says() -> None:
     shown = run_example("relay")
     assert "ada@example.org: accepted, 250 " in shown

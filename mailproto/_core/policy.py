@@ -15,7 +15,8 @@ class TLSPolicy(enum.Enum):
     NONE = "none"
     """Stay in clear. Credentials are refused, unless clear text is allowed by its long name."""
     OPPORTUNISTIC = "opportunistic"
-    """Take STARTTLS when offered, go on in clear otherwise: for relay on port 25, never with credentials."""
+    """Take STARTTLS when offered, go on in clear otherwise: for relay on port 25. In clear credentials are refused;
+    under TLS the certificate has to be right, as always."""
     REQUIRED = "required"
     """STARTTLS or STLS, or nothing."""
     IMPLICIT = "implicit"

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import re
 import ssl
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -129,7 +129,8 @@ def client_context(cafile: PathLike | None = None) -> ssl.SSLContext:
 
     ``cafile`` names a PEM file with the authorities to trust, in place of the system's.
     """
-    context = ssl.create_default_context(cafile=cafile)
+    with _naming(cafile):
+        context = ssl.create_default_context(cafile=cafile)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.hostname_checks_common_name = False
     return context
@@ -171,11 +172,23 @@ def server_context(
     """
     context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(certfile, keyfile)
+    with _naming(certfile, keyfile):
+        context.load_cert_chain(certfile, keyfile)
     if client_ca is not None:
         context.verify_mode = ssl.CERT_OPTIONAL
-        context.load_verify_locations(client_ca)
+        with _naming(client_ca):
+            context.load_verify_locations(client_ca)
     return context
+
+
+@contextmanager
+def _naming(*paths: PathLike | None) -> Iterator[None]:
+    """Have an error say which file is not there, for that of ``ssl`` does not."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        names = " or ".join(os.fspath(path) for path in paths if path is not None)
+        raise FileNotFoundError(error.errno, error.strerror, names) from None
 
 
 def client_tls(context: ssl.SSLContext, server_hostname: str) -> Callable[[], MemoryTLS]:

@@ -1,4 +1,4 @@
-"""``python -m mailproto fetch``: fetch a maildrop, and delete from the server what is safely stored."""
+"""python -m mailproto fetch: fetch a maildrop, and delete from the server what is safely stored."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from mailproto.errors import MailProtoError
 from mailproto.ledger import MaildirStore, SQLiteLedger
 from mailproto.maildrop import Maildir
 from mailproto.pop3.flows.keep import KeepPolicy, KeepReport
+from mailproto.pop3.response import ResponseError
 from mailproto.transcript import Transcript
 
 Store = Callable[[Iterable[bytes]], object]
@@ -47,10 +48,10 @@ def run(options: argparse.Namespace) -> int:
     if options.ledger is not None and options.maildir is None:
         raise SystemExit("--ledger goes with --maildir")
     fetched: list[dict[str, Any]] = []
-    error: Exception | None = None
+    error: BaseException | None = None
     try:
         (_fetch if options.ledger is None else _fetch_new)(options, fetched)
-    except (MailProtoError, OSError, sqlite3.Error) as raised:
+    except (MailProtoError, OSError, sqlite3.Error, KeyboardInterrupt) as raised:
         error = raised
     if options.json:
         failure = type(error).__name__ if error is not None else None
@@ -62,10 +63,11 @@ def run(options: argparse.Namespace) -> int:
 
 def _fetch(options: argparse.Namespace, fetched: list[dict[str, Any]]) -> None:
     store, safe = _store(options)
+    refusals: list[ResponseError] = []
     with _client(options) as pop:
         listing = pop.listing()
         progress = Progress("fetched", sum(message.size for message in listing))
-        for message in pop.messages(listing):
+        for message in _given(pop.messages(listing), refusals):
             digest = _Digest(message)
             store(digest)
             fetched.append(
@@ -75,6 +77,26 @@ def _fetch(options: argparse.Namespace, fetched: list[dict[str, Any]]) -> None:
                 message.delete()
             progress.show(sum(entry["size"] for entry in fetched))
         progress.end()
+    _report(refusals)
+
+
+def _given(messages: sync.Messages, refusals: list[ResponseError]) -> Iterator[sync.Message]:
+    """Pass on the messages that the server gives, and note what it refuses: that stops none of the others."""
+    while True:
+        try:
+            yield next(messages)
+        except StopIteration:
+            return
+        except ResponseError as refusal:
+            refusals.append(refusal)
+
+
+def _report(refusals: list[ResponseError]) -> None:
+    """Raise the last of what the server refused, having named the others: not all was fetched, or not deleted."""
+    for refusal in refusals[:-1]:
+        complain(f"refused: {refusal}")
+    if refusals:
+        raise refusals[-1]
 
 
 def _fetch_new(options: argparse.Namespace, fetched: list[dict[str, Any]]) -> None:
@@ -92,10 +114,9 @@ def _fetch_new(options: argparse.Namespace, fetched: list[dict[str, Any]]) -> No
             pop.fetch_new(ledger, store, policy, report=report)
     finally:
         fetched += map(asdict, report.fetched)
-    for refusal in report.refused:
-        complain(f"not fetched: {refusal}")
     for message in report.too_big:
         complain(f"left on the server: message {message.number} has {message.size} octets")
+    _report(report.refused)
 
 
 def _client(options: argparse.Namespace) -> sync.POP3Client:

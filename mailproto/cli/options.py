@@ -41,13 +41,20 @@ def listening_place(text: str) -> HostPort | Path:
     return place
 
 
+def _tls_policy(text: str) -> TLSPolicy:
+    try:
+        return TLSPolicy(text)
+    except ValueError:
+        policies = ", ".join(policy.value for policy in TLSPolicy)
+        raise argparse.ArgumentTypeError(f"{text} is none of {policies}") from None
+
+
 def add_server_options(parser: argparse.ArgumentParser, *, user_required: bool) -> None:
     """Add what tells whom to connect to, and as whom."""
     parser.add_argument("--server", required=True, type=host_port, metavar="HOST[:PORT]", help="the server")
     parser.add_argument(
         "--tls",
-        type=TLSPolicy,
-        choices=list(TLSPolicy),
+        type=_tls_policy,
         metavar="{none,opportunistic,required,implicit}",
         help="how much TLS it takes; left out it is what the port is for. 'none' sends a password in clear, too",
     )

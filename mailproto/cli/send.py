@@ -1,4 +1,4 @@
-"""``python -m mailproto send``: send one message, and say what became of it for each recipient."""
+"""python -m mailproto send: send one message, and say what became of it for each recipient."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Send the message; the exit status is 0 only if every recipient was accepted."""
     result: SendResult | None = None
-    error: Exception | None = None
+    error: BaseException | None = None
     try:
         result = _send(options)
-    except (MailProtoError, OSError) as raised:
+    except (MailProtoError, OSError, KeyboardInterrupt) as raised:
         error = raised
     if options.json:
         print_json(_as_json(result, error))
@@ -65,7 +65,7 @@ def _send(options: argparse.Namespace) -> SendResult:
         progress.end()
 
 
-def _as_json(result: SendResult | None, error: Exception | None) -> dict[str, Any]:
+def _as_json(result: SendResult | None, error: BaseException | None) -> dict[str, Any]:
     failure = error if error is not None else result.error if result is not None else None
     return {
         "ok": result is not None and result.ok,
@@ -92,7 +92,7 @@ def _detail(recipient: RecipientResult) -> dict[str, Any]:
     }
 
 
-def _tell(result: SendResult | None, error: Exception | None) -> None:
+def _tell(result: SendResult | None, error: BaseException | None) -> None:
     if error is not None:
         complain(f"not sent: {type(error).__name__}: {error}")
     if result is None:

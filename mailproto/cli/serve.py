@@ -1,4 +1,4 @@
-"""``python -m mailproto serve``: a small mail host. It takes mail for its users, keeps it, and hands it out.
+"""python -m mailproto serve: a small mail host. It takes mail for its users, keeps it, and hands it out.
 
 It relays nothing: mail for anybody else is refused, whoever brings it.
 """
@@ -11,7 +11,6 @@ import signal
 import ssl
 import sys
 from collections.abc import Callable
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -49,6 +48,7 @@ ROLES = (
     Role("pop3s", pop3=True, implicit_tls=True),
 )
 _SMTP_PORT = 25
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 Place: TypeAlias = HostPort | Path
 _DEFAULT_LISTENERS: dict[str, Place] = {"smtp": HostPort("127.0.0.1", 8025), "pop3": HostPort("127.0.0.1", 8110)}
 
@@ -86,6 +86,8 @@ def run(options: argparse.Namespace) -> int:
     """Serve until SIGTERM or Ctrl-C, then let what is under way finish."""
     try:
         asyncio.run(_serve(options))
+    except KeyboardInterrupt:
+        return 1  # the second one: something was cut off
     except (MailProtoError, OSError) as error:
         complain(f"{type(error).__name__}: {error}")
         return 1
@@ -110,15 +112,22 @@ async def _serve(options: argparse.Namespace) -> None:
     handler = aio.InThreads(host, "on_message", "on_delivery", "on_login")
     context = _tls_context(options)
     stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with AsyncExitStack() as stack:
+    loop = asyncio.get_running_loop()
+    for number in _ENDING:
+        loop.add_signal_handler(number, stop.set)
+    servers: list[Any] = []
+    try:
         for role, place in _listeners(options):
             server = _make_server(role, place, handler, context, options)
-            await stack.enter_async_context(server)
+            servers.append(server)
+            await server.start()
             where = place if isinstance(place, Path) else f"{place.host} port {server.port}"
             print(f"{role.name}: listening on {where}", flush=True)
         await stop.wait()
+    finally:
+        for number in _ENDING:
+            loop.remove_signal_handler(number)  # who asks a second time does not want to wait
+        await asyncio.gather(*(server.close() for server in servers))
 
 
 def _listeners(options: argparse.Namespace) -> list[tuple[Role, Place]]:
@@ -162,12 +171,12 @@ def _open_drop(options: argparse.Namespace) -> Callable[[str], Maildrop]:
 
 
 def _tls_context(options: argparse.Namespace) -> ssl.SSLContext | None:
-    if options.tls_cert is None:
+    certificate, key = options.tls_cert, options.tls_key
+    if certificate is None:
+        if key is not None:
+            raise SystemExit("--tls-key needs --tls-cert")
         return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(options.tls_cert, options.tls_key)
-    return context
+    return aio.server_context(certificate, key)
 
 
 def _user(text: str) -> tuple[str, str]:

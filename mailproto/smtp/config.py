@@ -90,6 +90,8 @@ class SMTPServerConfig:
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
+        if self.max_message_size < 0:
+            raise GrammarError(f"not a size: {self.max_message_size}")
         check_domain(self.hostname)
         if not self.hostname.isascii():
             raise GrammarError("the hostname is said before UTF-8 is agreed on: give it in A-labels")

@@ -12,7 +12,7 @@ from email.headerregistry import HeaderRegistry
 from email.message import Message
 from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
-from mailproto.address import Address
+from mailproto.address import POSTMASTER, Address
 from mailproto.errors import GrammarError
 from mailproto.smtp.parameters import NO_MAIL_PARAMETERS, NO_RCPT_PARAMETERS, MailParameters, RcptParameters
 
@@ -175,10 +175,15 @@ def _reverse_path(sender: str | Address) -> Address | None:
 
 def _recipients(recipients: RecipientLike | Sequence[RecipientLike]) -> list[Recipient]:
     if isinstance(recipients, str | Address):
-        return [Recipient(_address(recipients))]
+        return [Recipient(_forward_path(recipients))]
     if isinstance(recipients, tuple) and len(recipients) == 2 and isinstance(recipients[1], RcptParameters):
-        return [Recipient(_address(recipients[0]), recipients[1])]
+        return [Recipient(_forward_path(recipients[0]), recipients[1])]
     return [found for each in recipients for found in _recipients(each)]
+
+
+def _forward_path(text: str | Address) -> Address:
+    """Return whom a string means: only here is a postmaster without a domain one (RFC 5321 section 4.1.1.3)."""
+    return POSTMASTER if isinstance(text, str) and text.lower() == POSTMASTER.local_part else _address(text)
 
 
 def _address(text: str | Address) -> Address:

@@ -6,17 +6,24 @@ import hashlib
 import json
 import re
 import signal
+import smtplib
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mailproto import Reject, sync
 from mailproto.cli import main
 from mailproto.cli.options import HostPort, host_port
+from mailproto.maildrop import MemoryMaildrop
+from mailproto.mailhost import MailHost
+from mailproto.pop3 import POP3ServerConfig
 from tests import data
 
 MESSAGE = b"Subject: hello\n\n.a line that begins with a dot\nand one more\n"
@@ -259,6 +266,7 @@ def test_places(text: str, place: HostPort) -> None:
         ["serve", "--user", "ada"],
         ["serve", "--user", "../ada:pw"],
         ["serve", "--pop3s", "127.0.0.1:0"],
+        ["serve", "--tls-key", str(data.SERVER.key)],
         ["send", "--server", "x", "--from", "a@b.example", "message.eml"],
         ["fetch", "--server", "x", "--user", "ada", "--password-env", "NO_SUCH_VARIABLE"],
         ["fetch", "--server", "x", "--user", "ada", "--limit", "3"],
@@ -271,3 +279,101 @@ def test_wrong_usage_ends_at_once(arguments: list[str], capsys: pytest.CaptureFi
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code != 0
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--max-size", "-1"], "not a size: -1"),
+        (["--domain", "example..org"], "not a domain: 'example..org'"),
+        (["--tls-cert", "no-such-file"], "'no-such-file'"),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_named(
+    options: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["serve", "--smtp", "127.0.0.1:0", *options]) == 1
+    assert complaint in capsys.readouterr().err
+
+
+class Forgetful(MailHost):
+    """A mail host that cannot give the first message."""
+
+    def on_retrieve(self, session: Any, number: int) -> Iterable[bytes]:
+        """Give the others."""
+        if number == 1:
+            raise Reject(text="lost")
+        content: Iterable[bytes] = session.snapshot.retrieve(number)
+        return content
+
+
+@pytest.mark.parametrize("ledger", [(), ("--ledger", "ledger")])
+def test_a_message_that_is_refused_stops_no_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, ledger: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("PW", "x")
+    monkeypatch.chdir(tmp_path)
+    drop = MemoryMaildrop()
+    for _ in range(3):
+        drop.deliver([MESSAGE])
+    with sync.POP3Server(
+        Forgetful(lambda _: drop), port=0, config=POP3ServerConfig(allow_plaintext_auth=True)
+    ) as server:
+        fetching = ("fetch", "--server", f"127.0.0.1:{server.port}", "--user", "x", "--password-env", "PW")
+        status, result = run_json(capsys, *fetching, "--tls", "none", "--maildir", "inbox", *ledger)
+    assert (status, result["ok"], result["error"]) == (1, False, "ResponseError")
+    assert [entry["number"] for entry in result["messages"]] == [2, 3]
+    assert len(list(Path("inbox").glob("new/*"))) == 2
+    assert len(drop.open().messages) == 1, "what was stored is deleted"
+
+
+@pytest.mark.parametrize("command", [("send", "--from", "", "--to", "a@b.example"), ("fetch", "--user", "x")])
+def test_an_interrupted_command_says_so_and_no_more(message_file: Path, command: tuple[str, ...]) -> None:
+    file = (str(message_file),) if command[0] == "send" else ("--password-env", "PW")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        place = f"127.0.0.1:{silent.getsockname()[1]}"
+        line = [sys.executable, "-m", "mailproto", *command, "--server", place, "--tls", "none", "--json", *file]
+        process = subprocess.Popen(line, env={"PW": "x"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        waiting, _ = silent.accept()
+        process.send_signal(signal.SIGINT)
+        out, complaints = process.communicate(timeout=20)
+        waiting.close()
+    assert (process.returncode, complaints) == (1, b"")
+    assert json.loads(out)["error"] == "KeyboardInterrupt"
+
+
+def test_all_listeners_end_at_once_and_who_asks_twice_does_not_wait() -> None:
+    with serving(listeners=("smtp", "submission")) as server:
+        under_way = [smtplib.SMTP("127.0.0.1", server.ports[name]) for name in ("smtp", "submission")]
+        for client in under_way:
+            client.ehlo()
+        under_way[1].login("any", "one")
+        for client in under_way:
+            client.mail("")
+        server.process.send_signal(signal.SIGTERM)
+        for port in server.ports.values():
+            wait_until_refused(port)
+        assert server.stop(signal.SIGINT)[0] == 1
+        for client in under_way:
+            client.close()
+
+
+def wait_until_refused(port: int) -> None:
+    """Return when nobody listens any more."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        except ConnectionRefusedError:
+            return
+        time.sleep(0.05)
+    pytest.fail(f"port {port} is still listened on")
+
+
+def test_the_postmaster_needs_no_domain(message_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with serving("--user", "ada:pw", "--domain", "example.org", listeners=("smtp",)) as server:
+        place = f"127.0.0.1:{server.ports['smtp']}"
+        status, result = run_json(
+            capsys, "send", "--server", place, "--from", "", "--to", "Postmaster", str(message_file)
+        )
+    assert (status, result["accepted"]) == (0, ["postmaster"])

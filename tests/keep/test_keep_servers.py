@@ -122,7 +122,7 @@ def test_a_deletion_that_is_refused_is_told_and_stops_nothing(ledger: SQLiteLedg
     server, shelf = Server([mail(str(number)) for number in range(4)], refused=frozenset({b"DELE 2"})), Shelf()
     report = fetch(server, ledger, shelf, KeepPolicy(keep=False))
     assert report.deleted == [1, 3, 4]
-    assert report.refused == ["DELE: -ERR not now"]
+    assert list(map(str, report.refused)) == ["DELE: -ERR not now"]
     assert [entry.uid for entry in server.mails] == ["1"]
     server.refused = frozenset()
     assert fetch(server, ledger, shelf, KeepPolicy(keep=False)).deleted == [1]

@@ -93,7 +93,7 @@ class KeepReport:
 
     fetched: list[Fetched] = field(default_factory=list)
     too_big: list[MessageListing] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)
+    refused: list[ResponseError] = field(default_factory=list)
     """What the server said instead of giving a message, or of deleting it; the next time it is tried again."""
     deleted: list[int] = field(default_factory=list)
 
@@ -210,7 +210,7 @@ class _Job:
             try:
                 message = yield from fetch.next_message()
             except ResponseError as error:
-                self.report.refused.append(str(error))
+                self.report.refused.append(error)
                 continue
             if message is None:
                 break
@@ -266,7 +266,7 @@ class _Job:
             if response.ok:
                 self.report.deleted.append(message.number)
             else:
-                self.report.refused.append(str(ResponseError(response, command.verb)))
+                self.report.refused.append(ResponseError(response, command.verb))
 
     def _is_due(self, note: Note) -> bool:
         """Whether a message that is safe here may go from the server."""

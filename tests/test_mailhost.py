@@ -1,0 +1,44 @@
+"""Whose mail a mail host takes, however its domains are spelled."""
+
+from __future__ import annotations
+
+import pytest
+
+from mailproto import Address, GrammarError, Reject
+from mailproto.maildrop import MemoryMaildrop
+from mailproto.mailhost import MailHost
+from mailproto.smtp import Rcpt, RcptParameters
+from mailproto.smtp.flows.server import SMTPSession
+from mailproto.smtp.server import SMTPServerConnection
+
+SESSION = SMTPSession(SMTPServerConnection())
+
+
+def takes(host: MailHost, address: str) -> bool:
+    """Say whether the host takes mail for this address."""
+    try:
+        host.on_rcpt(SESSION, Rcpt(Address.parse(address), RcptParameters()))
+    except Reject as refusal:
+        assert (refusal.code, refusal.enhanced) == (550, "5.7.1")
+        return False
+    return True
+
+
+@pytest.mark.parametrize("domain", ["m\u00fcnchen.example", "M\u00dcNCHEN.example", "xn--mnchen-3ya.example"])
+def test_a_domain_is_the_same_in_all_its_spellings(domain: str) -> None:
+    host = MailHost(lambda _: MemoryMaildrop(), {"ada": "pw"}, [domain])
+    for spelling in ("m\u00fcnchen.example", "M\u00dcNCHEN.EXAMPLE", "XN--mnchen-3ya.example"):
+        assert takes(host, f"ada@{spelling}")
+    for other in ("munchen.example", "muenchen.example", "mu\u0308nchen.example.net"):
+        assert not takes(host, f"ada@{other}")
+
+
+def test_a_domain_without_a_form_in_idna_2003_is_still_itself() -> None:
+    host = MailHost(lambda _: MemoryMaildrop(), {"ada": "pw"}, ["fa\u00df.example"])
+    assert takes(host, "ada@fa\u00df.example")
+    assert not takes(host, "ada@fass.example")
+
+
+def test_what_is_no_domain_is_none() -> None:
+    with pytest.raises(GrammarError):
+        MailHost(lambda _: MemoryMaildrop(), {"ada": "pw"}, ["example..org"])
