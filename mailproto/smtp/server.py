@@ -386,6 +386,9 @@ class SMTPServerConnection(AnsweringConnection):
         body = self._body
         if body is None:
             raise LocalProtocolError("no message is coming in")
+        if body.excess > self.limits.max_excess:
+            self._fail("the peer goes on with a message that was refused")
+            return Step.AGAIN
         if body.done:
             return self._end_body(body)
         if not self._buffer and not body.at_boundary:
@@ -393,16 +396,14 @@ class SMTPServerConnection(AnsweringConnection):
         was_refused = body.refusal is not None
         content = body.read(self._buffer)
         self._count_chunk(len(content))
-        if body.excess > self.limits.max_excess:
-            self._fail("the peer goes on with a message that was refused")
-            return Step.AGAIN
         if body.refusal is not None and not was_refused:
             self._events.append(MessageAborted(body.refusal))
         if body.at_boundary and not body.done:
             self._end_chunk(body)
         if content:
             return MessageChunk(content)
-        return Step.AGAIN if body.at_boundary or self._events else Step.STARVED
+        too_much = body.excess > self.limits.max_excess  # which is looked at behind the refusal, and what led to it
+        return Step.AGAIN if body.at_boundary or self._events or too_much else Step.STARVED
 
     def _end_chunk(self, body: BodyReader) -> None:
         """Answer a chunk that is not the last."""

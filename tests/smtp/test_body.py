@@ -237,6 +237,21 @@ def test_what_is_refused_is_swallowed_to_a_bound() -> None:
         assert conn.closing
 
 
+def test_an_application_hears_why_before_the_bound_however_it_came() -> None:
+    wire = b"x" * 200
+    heard = [
+        talk(in_data(max_message_size=10, limits=Limits(max_excess=100)), pieces).lines
+        for pieces in ([wire], [b"x"] * 200, [wire[:60], wire[60:]])
+    ]
+    for lines in heard:
+        content = "".join(line for line in lines if line.startswith("MessageChunk"))
+        assert content.count("x") == 10
+        assert [line.partition(" ")[0] for line in lines if not line.startswith("MessageChunk")] == [
+            "MessageAborted",
+            "ConnectionClosed",
+        ]
+
+
 def test_no_limit_means_none() -> None:
     conn = in_data(max_message_size=0, limits=Limits(max_excess=10))
     result = talk(conn, [b"x" * 100_000, b"\r\n.\r\n"])
