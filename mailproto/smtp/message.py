@@ -10,6 +10,7 @@ from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from email.headerregistry import HeaderRegistry
 from email.message import Message
+from io import TextIOBase
 from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 from mailproto.address import POSTMASTER, Address
@@ -96,6 +97,7 @@ def make_submission(
 
     Raises:
         GrammarError: an address is none, there is no recipient, or the header fields do not tell.
+        TypeError: ``message`` is something else, such as text.
     """
     if isinstance(message, Message):
         path = sender_of(message) if sender is None else _reverse_path(sender)
@@ -103,6 +105,7 @@ def make_submission(
     elif sender is None or recipients is None:
         raise GrammarError("without an email message the sender and the recipients have to be given")
     else:
+        _check_octets(message)
         path, found = _reverse_path(sender), _recipients(recipients)
     if not found:
         raise GrammarError("the message has no recipient")
@@ -174,11 +177,23 @@ def _reverse_path(sender: str | Address) -> Address | None:
 
 
 def _recipients(recipients: RecipientLike | Sequence[RecipientLike]) -> list[Recipient]:
+    if isinstance(recipients, bytes):
+        raise TypeError("an address is text, not octets")
     if isinstance(recipients, str | Address):
         return [Recipient(_forward_path(recipients))]
     if isinstance(recipients, tuple) and len(recipients) == 2 and isinstance(recipients[1], RcptParameters):
         return [Recipient(_forward_path(recipients[0]), recipients[1])]
     return [found for each in recipients for found in _recipients(each)]
+
+
+def _check_octets(message: Any) -> None:
+    """Raise `TypeError` for what is no message, before anything is said: text above all, which is no octets yet."""
+    if isinstance(message, bytes | bytearray | memoryview):
+        return
+    is_text = isinstance(message, str | TextIOBase)
+    if is_text or not any(hasattr(message, name) for name in ("read", "__iter__", "__aiter__")):
+        kind = "text" if is_text else type(message).__name__
+        raise TypeError(f"a message is octets, a binary file, an iterable of octets or an email message, not {kind}")
 
 
 def _forward_path(text: str | Address) -> Address:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import email
 import email.policy
+import io
 from email.headerregistry import Address as Mailbox
 from email.headerregistry import Group
 from email.message import EmailMessage, Message
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from mailproto.address import Address
+from mailproto.address import POSTMASTER, Address
 from mailproto.errors import GrammarError, NotSupportedError
 from mailproto.smtp import MailParameters, RcptParameters, Submission, make_submission
 from mailproto.smtp.content import open_content
@@ -201,6 +202,26 @@ def test_the_caller_knows_better() -> None:
 def test_an_envelope_that_is_none(sender: str | None, recipients: Any) -> None:
     with pytest.raises(GrammarError):
         make_submission(b"x", sender, recipients)
+
+
+@pytest.mark.parametrize("thing", ["Subject: x", io.StringIO("Subject: x"), None, 5])
+def test_what_is_no_message_is_told_apart_before_anything_is_said(thing: Any) -> None:
+    with pytest.raises(TypeError, match="a message is octets"):
+        make_submission(thing, "ada@example.org", "bob@example.org")
+
+
+def test_an_address_is_text() -> None:
+    recipients: Any = b"bob@example.org"
+    with pytest.raises(TypeError, match="an address is text"):
+        make_submission(b"x", "ada@example.org", recipients)
+
+
+def test_a_postmaster_needs_no_domain() -> None:
+    """RFC 5321 section 4.1.1.3: as a recipient, and in any case of letters; a sender has one."""
+    made = make_submission(b"x", "ada@example.org", ["Postmaster", ("postmaster", RcptParameters()), "bob@c"])
+    assert made.forward_paths == [POSTMASTER, POSTMASTER, Address("bob", "c")]
+    with pytest.raises(GrammarError):
+        make_submission(b"x", "postmaster", "bob@c")
 
 
 def test_a_legacy_message() -> None:
