@@ -21,3 +21,9 @@ class TLSPolicy(enum.Enum):
     """STARTTLS or STLS, or nothing."""
     IMPLICIT = "implicit"
     """TLS from the first octet (ports 465 and 995)."""
+
+
+def check_policy(tls: object) -> None:
+    """Raise `TypeError` for what is no policy: a mere word would be none of those that lead to TLS."""
+    if not isinstance(tls, TLSPolicy):
+        raise TypeError(f"how much TLS it takes is told by a TLSPolicy, not by {tls!r:.40}")

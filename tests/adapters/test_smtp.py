@@ -501,6 +501,13 @@ def test_credentials_are_complete_and_kept_to_oneself(front: Front) -> None:
         pickle.dumps(client)
 
 
+@pytest.mark.parametrize("tls", ["required", "implicit", True, False, ssl.CERT_REQUIRED])
+def test_what_is_no_policy_does_not_pass_for_one_without_tls(front: Front, tls: Any) -> None:
+    for client in (front.SMTPClient, front.POP3Client):
+        with pytest.raises(TypeError, match="TLSPolicy"):
+            client("127.0.0.1", 1, tls=tls)
+
+
 def test_what_the_server_does_not_offer_is_not_tried(front: Front) -> None:
     config = SMTPServerConfig(max_message_size=100)
     with (

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 from mailproto._core.events import ConnectionClosed
 from mailproto._core.flow import Flow, Want
-from mailproto._core.policy import TLSPolicy
+from mailproto._core.policy import TLSPolicy, check_policy
 from mailproto._flows.login import Attempt, LoginOptions, choose_login, get_credentials
 from mailproto._flows.reading import read_event
 from mailproto.errors import (
@@ -49,6 +49,9 @@ class SessionOptions(LoginOptions):
     tls: TLSPolicy = TLSPolicy.REQUIRED
     apop: bool = False
     utf8: bool = False
+
+    def __post_init__(self) -> None:
+        check_policy(self.tls)
 
 
 class MessageListing(NamedTuple):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from mailproto._core.events import ConnectionClosed
 from mailproto._core.flow import Flow, Want
-from mailproto._core.policy import TLSPolicy
+from mailproto._core.policy import TLSPolicy, check_policy
 from mailproto._flows.login import Attempt, LoginOptions, choose_login, get_credentials
 from mailproto._flows.reading import read_event
 from mailproto.errors import (
@@ -41,6 +41,9 @@ class SessionOptions(LoginOptions):
 
     tls: TLSPolicy = TLSPolicy.REQUIRED
     local_name: str = "[127.0.0.1]"
+
+    def __post_init__(self) -> None:
+        check_policy(self.tls)
 
 
 def default_endpoint(port: int | None, tls: TLSPolicy | None, *, credentials: bool) -> tuple[int, TLSPolicy]:
