@@ -106,7 +106,8 @@ def fetch_aio(port: int, *arguments: Any, **keywords: Any) -> KeepReport:
 @pytest.fixture(params=[fetch_sync, fetch_aio], ids=["sync", "aio"])
 def fetch(request: pytest.FixtureRequest) -> Fetch:
     """Return what fetches."""
-    return request.param  # type: ignore[no-any-return]
+    fetch: Fetch = request.param
+    return fetch
 
 
 @pytest.fixture
@@ -207,7 +208,7 @@ def careless_port() -> Iterator[int]:
                 self.wfile.write(answers.get(line.rstrip(b"\r\n"), b"-ERR what?\r\n"))
 
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Careless) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server.server_address[1]
         server.shutdown()
 

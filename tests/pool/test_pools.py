@@ -75,7 +75,8 @@ def use_aio(port: int, options: PoolOptions, job: Callable[[Callable[..., SendRe
 @pytest.fixture(params=[use_sync, use_aio], ids=["sync", "aio"])
 def use(request: pytest.FixtureRequest) -> Callable[..., Any]:
     """Return what runs a job with a pool of either side."""
-    return request.param  # type: ignore[no-any-return]
+    use: Callable[..., Any] = request.param
+    return use
 
 
 @pytest.fixture

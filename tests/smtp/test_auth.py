@@ -10,6 +10,7 @@ from mailproto.errors import LocalProtocolError, Reject
 from mailproto.sasl import Identity, PasswordCheck
 from mailproto.smtp import Auth, AuthResponse, CommandRejected, ConnectionClosed, Limits, Reply, ServerState
 from mailproto.smtp.flows.server import SMTPSession, serve
+from mailproto.smtp.server import SMTPServerConnection
 from tests.helpers import every_cut, talk
 from tests.smtp import EHLO, MAIL, greeted, in_transaction, server
 from tests.smtp.pipes import Driver
@@ -216,7 +217,8 @@ def test_who_it_turns_out_to_be(response: bytes, code: bytes, identity: str | No
     replies, users, driver = log_in(b"AUTH PLAIN " + response + b"\r\n", MAIL)
     assert replies[0] == code
     assert [found and found.name for found in users.identities] == [identity]
-    assert driver.conn.authenticated is (identity is not None)  # type: ignore[attr-defined]
+    assert isinstance(driver.conn, SMTPServerConnection)
+    assert driver.conn.authenticated is (identity is not None)
 
 
 def test_an_unknown_user_looks_like_a_wrong_password() -> None:
