@@ -117,7 +117,10 @@ def _complete(
 
     Raises:
         LocalProtocolError: there is no context for implicit TLS.
+        TypeError: what there is is no context.
     """
+    if not isinstance(tls, ssl.SSLContext | None):
+        raise TypeError(f"tls is a TLS context, such as server_context() makes, and not {tls!r:.40}")
     if implicit_tls and tls is None:
         raise LocalProtocolError("implicit TLS needs a TLS context")
     names = config.auth_mechanisms or default_mechanisms(handler, mechanisms)

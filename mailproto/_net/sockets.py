@@ -82,9 +82,11 @@ def _open(family: int, address: tuple[Any, ...], backlog: int, reuse_port: bool)
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # IPv4 has its own socket
         sock.bind(address)
         sock.listen(backlog)
-    except OSError as error:
+    except BaseException as error:
         sock.close()
-        raise OSError(error.errno, f"cannot listen on {address[0]} port {address[1]}: {error.strerror}") from None
+        if isinstance(error, OSError):
+            raise OSError(error.errno, f"cannot listen on {address[0]} port {address[1]}: {error.strerror}") from None
+        raise
     return sock
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import ssl
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -11,6 +12,7 @@ from mailproto._flows.beginning import Admit, begin_session
 from mailproto._flows.endpoints import host_of, log_failure, next_event, take_leave
 from mailproto._net.listener import Where
 from mailproto._net.services import Service
+from mailproto.errors import LocalProtocolError
 from mailproto.sync.link import Link
 from mailproto.sync.listener import Listener
 
@@ -46,6 +48,8 @@ class Server(Listener):
         tls: ssl.SSLContext | None,
         **where: Unpack[Where],
     ) -> None:
+        if service.takes_events and inspect.iscoroutinefunction(service.handler):
+            raise LocalProtocolError("a coroutine cannot be awaited here: that is what mailproto.aio is for")
         super().__init__(
             service.connect,
             self._serve_link,

@@ -74,6 +74,11 @@ def test_a_port_in_use_is_an_error(adapter: Adapter) -> None:
         adapter.serve(Echo(), port=server.port)
 
 
+def test_what_is_no_port_leaves_no_socket_behind(adapter: Adapter) -> None:
+    with pytest.raises(OverflowError):  # and, because warnings are errors, nothing else
+        adapter.serve(Echo(), port=1 << 16)
+
+
 def test_a_port_can_be_shared(adapter: Adapter) -> None:
     options = ServerOptions(reuse_port=True)
     server = adapter.serve(Echo(), options=options)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from mailproto import smtp
+from mailproto import smtp, sync
 from mailproto._core.limits import Limits
 from mailproto.aio import ServerOptions, TLSPolicy
 from mailproto.errors import (
@@ -489,6 +489,18 @@ def test_handlers_that_cannot_be(front: Front) -> None:
         front.SMTPServer(object(), port=0)
     with pytest.raises(LocalProtocolError, match="needs a TLS context"):
         front.SMTPServer(Inbox(), port=0, implicit_tls=True)
+    with pytest.raises(TypeError, match="server_context"):
+        front.SMTPServer(Inbox(), port=0, tls=True)
+
+
+def test_coroutines_are_for_asyncio() -> None:
+    async def handler(session: Any) -> None:
+        raise AssertionError(session)
+
+    function: Any = handler
+    for server in (sync.SMTPServer, sync.POP3Server):
+        with pytest.raises(LocalProtocolError, match="cannot be awaited"):
+            server(function, port=0)
 
 
 def test_credentials_are_complete_and_kept_to_oneself(front: Front) -> None:
