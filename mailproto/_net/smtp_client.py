@@ -24,7 +24,7 @@ from mailproto.tunnels import Proxy
 
 @dataclass(frozen=True, slots=True)
 class SMTPReport:
-    """What a server offers, to a client that stands where this one does: under TLS or not, logged in or not."""
+    """What a server offers a client that stands where this one does, under TLS or not, before it logs in."""
 
     name: str
     """What the server calls itself."""

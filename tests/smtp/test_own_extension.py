@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from mailproto import smtp
 from mailproto._core.policy import TLSPolicy
 from mailproto.errors import GrammarError, NotSupportedError
 from mailproto.smtp import (
@@ -20,7 +23,9 @@ from mailproto.smtp import (
     SMTPClientConfig,
     SMTPClientConnection,
     SMTPServerConfig,
+    SMTPServerConnection,
     Standing,
+    extensions,
 )
 from mailproto.smtp.flows.client import SessionOptions, open_session
 from tests.helpers import talk
@@ -145,3 +150,24 @@ def test_a_server_has_a_name_that_can_be_said(hostname: str) -> None:
     """RFC 5321 section 4.2: the greeting and the reply to EHLO begin with it, in ASCII."""
     with pytest.raises(GrammarError):
         SMTPServerConfig(hostname=hostname)
+
+
+def test_the_example_of_the_docs() -> None:
+    """What `mailproto.smtp.extensions` tells to write works, on either side."""
+    assert extensions.__doc__ is not None
+    blocks = [textwrap.dedent(block) for block in re.findall(r"::\n\n((?:(?: {4}.*)?\n)+)", extensions.__doc__)]
+    names: dict[str, Any] = {name: getattr(smtp, name) for name in smtp.__all__} | vars(extensions)
+    names["GrammarError"] = GrammarError
+    for block in blocks:
+        exec(block, names)
+    assert len(blocks) == 2
+    conn = SMTPServerConnection(names["server"])
+    offered = talk(conn, [EHLO]).output
+    assert b"X-COLOUR red green\r\n" in offered
+    assert b"DELIVERBY 240\r\n" in offered
+    assert talk(conn, [b"MAIL FROM:<a@b> X-COLOUR=blue\r\n"]).replies == [b"501"]
+    (mail,) = talk(conn, [b"MAIL FROM:<a@b> X-COLOUR=red\r\n"]).events
+    assert mail.parameters == names["parameters"]
+    asking = client("X-COLOUR red green", "PIPELINING", extensions=names["client"].extensions)
+    asking.mail(ADA, names["parameters"])
+    assert asking.data_to_send() == b"MAIL FROM:<ada@example.org> X-COLOUR=red\r\n"
