@@ -398,11 +398,11 @@ class SMTPServerConnection(AnsweringConnection):
         self._count_chunk(len(content))
         if body.refusal is not None and not was_refused:
             self._events.append(MessageAborted(body.refusal))
-        if body.at_boundary and not body.done:
+        too_much = body.excess > self.limits.max_excess  # which is looked at behind the refusal, and what led to it
+        if body.at_boundary and not body.done and not too_much:
             self._end_chunk(body)
         if content:
             return MessageChunk(content)
-        too_much = body.excess > self.limits.max_excess  # which is looked at behind the refusal, and what led to it
         return Step.AGAIN if body.at_boundary or self._events or too_much else Step.STARVED
 
     def _end_chunk(self, body: BodyReader) -> None:
