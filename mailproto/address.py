@@ -11,14 +11,15 @@ import ipaddress
 import re
 from typing import Any, NamedTuple, Self
 
+from mailproto._core.codec import UNSAFE
 from mailproto.errors import GrammarError
 
-# Beyond ASCII whatever RFC 6531 allows, but no C1 control and no Unicode line end: logs would split at them.
-_UTF8 = "\u00a0-\u2027\u202a-\ud7ff\ue000-\U0010ffff"
-_ATOM = rf"[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~\-{_UTF8}]+"
+# Beyond ASCII whatever RFC 6531 allows, but for what is never safe.
+_ATOM = rf"[^{UNSAFE} \"(),.:;<>@\[\]\\]+"
 _DOT_STRING = rf"{_ATOM}(?:\.{_ATOM})*"
-_QUOTED_STRING = rf'"(?:[ !#-\[\]-~{_UTF8}]|\\[ -~])*"'
-_LABEL = rf"[A-Za-z0-9{_UTF8}](?:-*[A-Za-z0-9{_UTF8}])*"
+_QUOTED_STRING = rf'"(?:[^{UNSAFE}"\\]|\\[ -~])*"'
+_LET_DIG = rf"[^{UNSAFE} -/:-@\[-`{{-~]"
+_LABEL = rf"{_LET_DIG}(?:-*{_LET_DIG})*"
 _DOMAIN = rf"{_LABEL}(?:\.{_LABEL})*"
 _LITERAL = r"\[[!-Z^-~]+\]"
 _MAILBOX = rf"(?P<local>{_DOT_STRING}|{_QUOTED_STRING})@(?P<domain>{_DOMAIN}|{_LITERAL})"
@@ -28,7 +29,7 @@ _DOT_STRING_RE = re.compile(_DOT_STRING)
 _DOMAIN_RE = re.compile(_DOMAIN)
 _MAILBOX_RE = re.compile(_MAILBOX)
 _PATH_RE = re.compile(f"<{_ROUTE}{_MAILBOX}>")
-_QUOTABLE_RE = re.compile(f"[ -~{_UTF8}]*")
+_QUOTABLE_RE = re.compile(f"[^{UNSAFE}]*")
 _QUOTED_PAIR_RE = re.compile(r"\\(.)")
 _GENERAL_LITERAL_RE = re.compile(r"[A-Za-z0-9-]*[A-Za-z0-9]:[!-Z^-~]+")
 

@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from mailproto._core.codec import UNSAFE
 from mailproto.errors import GrammarError
 
 MAX_LISTING_LINE = 510  # octets without CRLF
 
 _SUBTAGS = r"[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*"
 _TAG = re.compile(_SUBTAGS)
-_NAME = re.compile(r"(?![ ])[ -~\u00a0-\u2027\u202a-\ud7ff\ue000-\U0010ffff]*")
+_NAME = re.compile(rf"(?![ ])[^{UNSAFE}]*")
 _FIELD = re.compile(r"\{([a-z]+)\}")
 
 

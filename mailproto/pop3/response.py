@@ -7,7 +7,7 @@ import functools
 import re
 from typing import NamedTuple
 
-from mailproto._core.codec import printable
+from mailproto._core.codec import TURNING, UNSAFE, printable
 from mailproto.errors import GrammarError, MailProtoError
 
 MAX_RESPONSE_LINE = 512  # octets with the CRLF that a server may send, RFC 2449 section 4
@@ -17,7 +17,7 @@ _CODE = re.compile(rf"{_LEVEL}(?:/{_LEVEL})*")
 _CODE_IN_TEXT = re.compile(rf"\[({_LEVEL}(?:/{_LEVEL})*)\] ?".encode("ascii"))
 _STATUS_CODE = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}")
 _UNPRINTABLE = re.compile(r"[^ -~]")
-_UNSHOWABLE = re.compile(r"[^ -~\u00a0-\u2027\u202f-\u2065\u206a-\ud7ff\ue000-\U0010ffff]")
+_UNSHOWABLE = re.compile(rf"[{UNSAFE}{TURNING}]")
 
 
 class ResponseCode(enum.StrEnum):

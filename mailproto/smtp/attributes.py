@@ -11,14 +11,14 @@ from collections.abc import Callable
 
 from mailproto._core.attributes import Attributes as Attributes
 from mailproto._core.attributes import check_address, check_port, join_attributes, split_attributes
-from mailproto._core.codec import decode_xtext, encode_xtext
+from mailproto._core.codec import UNSAFE, decode_xtext, encode_xtext
 from mailproto.errors import GrammarError
 
 XCLIENT_NAMES = ("NAME", "ADDR", "PORT", "PROTO", "HELO", "LOGIN", "DESTADDR", "DESTPORT")
 XFORWARD_NAMES = ("NAME", "ADDR", "PORT", "PROTO", "HELO", "IDENT", "SOURCE")
 
 _UNKNOWN = ("[UNAVAILABLE]", "[TEMPUNAVAIL]")
-_TEXT = re.compile(r"[ -~\u00a0-\u2027\u202a-\ud7ff\ue000-\U0010ffff]{1,255}")
+_TEXT = re.compile(rf"[^{UNSAFE}]{{1,255}}")
 
 
 def parse_attributes(text: str, names: tuple[str, ...]) -> dict[str, str | None]:

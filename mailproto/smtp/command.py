@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from mailproto._core.codec import encode_base64, parse_uint
+from mailproto._core.codec import UNSAFE, encode_base64, parse_uint
 from mailproto.address import Address, Path, check_domain, format_path, parse_path
 from mailproto.errors import GrammarError
 from mailproto.smtp.config import Tolerance
@@ -18,7 +18,7 @@ SECRET = b"<secret>"
 """What stands in a trace where a secret was."""
 
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
-_ARGUMENT = re.compile(r"[ -~\u00a0-\u2027\u202a-\ud7ff\ue000-\U0010ffff]*")
+_ARGUMENT = re.compile(rf"[^{UNSAFE}]*")
 _VERBS = {verb.encode("ascii"): verb for verb in VERBS}  # as nearly every client writes them
 _MECHANISM = re.compile(r"[A-Za-z0-9_-]{1,20}")
 

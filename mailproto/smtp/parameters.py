@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields
 from operator import attrgetter
 from typing import Any
 
+from mailproto._core.codec import UNSAFE
 from mailproto.address import Address
 from mailproto.errors import GrammarError, NotSupportedError
 from mailproto.smtp.extensions.basic import Body, Submitter
@@ -24,7 +25,7 @@ from mailproto.smtp.extensions.rrvs import RequireRecipientValidSince
 from mailproto.smtp.extensions.tracking import Tracking
 
 _KEYWORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
-_VALUE = re.compile(r"[!-<>-~\u00a0-\u2027\u202a-\ud7ff\ue000-\U0010ffff]+")
+_VALUE = re.compile(rf"[^{UNSAFE} =]+")
 
 __all__ = [
     "Body",

@@ -9,7 +9,7 @@ import functools
 import re
 from typing import NamedTuple
 
-from mailproto._core.codec import printable
+from mailproto._core.codec import TURNING, UNSAFE, printable
 from mailproto.errors import GrammarError, MailProtoError, RemoteProtocolError
 
 _USUAL_LINE = 200  # octets of a line that is worth remembering
@@ -19,7 +19,7 @@ MAX_REPLY_LINE = 512  # octets with the CRLF that a server may send, RFC 5321 se
 _ENHANCED = re.compile(r"([245])\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})", re.ASCII)
 _REPLY_LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?", re.DOTALL)
 _UNPRINTABLE = re.compile(r"[^\t -~]")
-_UNPRINTABLE_UTF8 = re.compile(r"[^\t -~\u00a0-\u2027\u202f-\u2065\u206a-\ud7ff\ue000-\U0010ffff]")
+_UNPRINTABLE_UTF8 = re.compile(rf"(?!\t)[{UNSAFE}{TURNING}]")
 _QUEUE_ID = re.compile(r"\b(?:queued as|queued with id|id=|queue id)[ :]*([A-Za-z0-9._-]+)", re.IGNORECASE)
 
 

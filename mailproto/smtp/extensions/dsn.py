@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
-from mailproto._core.codec import decode_xtext, encode_xtext
+from mailproto._core.codec import UNSAFE, decode_xtext, encode_xtext
 from mailproto.errors import GrammarError
 from mailproto.smtp.extensions.frame import Extension, Parameter, need_value, offer_always
 
@@ -21,17 +21,16 @@ _MAX_ENVID, _MAX_ORCPT = 100, 500  # characters of the values, RFC 3461 sections
 
 _PRINTABLE = re.compile(r"[ -~]*")
 _ATOM = re.compile(r"[A-Za-z0-9!#$%&'*+/?^_`{|}~-]+")
-_UTF8 = "\u00a0-\u2027\u202a-\ud7ff\ue000-\U0010ffff"
-_PRINTABLE_UTF8 = re.compile(f"[ -~{_UTF8}]+")
+_PRINTABLE_UTF8 = re.compile(f"[^{UNSAFE}]+")
 # HEXPOINT of RFC 6533 section 3, without the control characters that it has room for.
 _HEXPOINT = re.compile(
     r"\\x\{(20|2B|3D|5C|[A-F][0-9A-F]|[1-9A-F][0-9A-F]{2}|[1-9A-CEF][0-9A-F]{3}|D[0-7][0-9A-F]{2}"
     r"|[1-9A-F][0-9A-F]{4}|10[0-9A-F]{4})\}",
     re.ASCII | re.IGNORECASE,
 )
-_UNITEXT = re.compile(rf"(?:[!-*,-<>-\[\]-~{_UTF8}]|{_HEXPOINT.pattern})+", re.ASCII | re.IGNORECASE)
+_UNITEXT = re.compile(rf"(?:[^{UNSAFE} +=\\]|{_HEXPOINT.pattern})+", re.ASCII | re.IGNORECASE)
 _SPECIAL = re.compile(r"[ \\+=]")
-_SPECIAL_OR_UTF8 = re.compile(rf"[ \\+={_UTF8}]")
+_SPECIAL_OR_UTF8 = re.compile(rf"[^{UNSAFE}!-*,-<>-\[\]-~]")
 
 
 _Word = TypeVar("_Word", bound=enum.Enum)
