@@ -22,6 +22,7 @@ from mailproto.smtp.command import SECRET
 from mailproto.smtp.config import SMTPServerConfig
 from mailproto.smtp.events import (
     Burl,
+    CommandRejected,
     Connected,
     Data,
     Delivery,
@@ -395,6 +396,16 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
         self._say(reply)
         self._close(reason)
         return Step.AGAIN
+
+    def _refuse(self, verb: str, reply: Reply, *, count: bool = True) -> ServerStep:
+        """Refuse a command without asking anybody, and say so in a notice."""
+        farewell = self._budget.count_error() if count else None
+        if farewell is not None:
+            return self._hang_up(farewell, "too many errors")
+        if verb == "MAIL":
+            self._mail_refused = True
+        self._say(reply)
+        return CommandRejected(verb, reply)
 
     def _say(self, reply: Reply, utf8: bool = False) -> None:
         """Send a reply; with ``utf8`` the client has allowed more than ASCII in it (RFC 6531 section 3.7.4)."""

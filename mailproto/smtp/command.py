@@ -80,6 +80,13 @@ def decode_argument(argument: bytes) -> str:
     return text
 
 
+def text_argument(argument: bytes) -> str:
+    """Return an argument that has to be there, as text; if it is not, that is a `GrammarError`, too."""
+    if not argument:
+        raise GrammarError("an argument is missing")
+    return decode_argument(argument)
+
+
 def parse_chunk(argument: bytes) -> tuple[int, bool] | None:
     """Return the size of a BDAT chunk and whether it is the last (RFC 3030 section 2); None if it cannot be told."""
     digits, space, mark = argument.partition(b" ")

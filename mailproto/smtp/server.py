@@ -1,7 +1,7 @@
 """The server's side of SMTP (RFC 5321), as a state machine without I/O.
 
 What is done with a command in which state is the table in `mailproto.smtp.rules`; what is said is in
-`mailproto.smtp.replies`; how a message is read is in `mailproto.smtp.body`.
+`mailproto.smtp.replies`; how a message is taken in is in `mailproto.smtp.intake`.
 """
 
 from __future__ import annotations
@@ -12,34 +12,27 @@ from typing import TypeAlias
 from mailproto._core.buffer import LineTooLongError
 from mailproto._core.codec import decode_base64
 from mailproto._core.connection import Step
-from mailproto._core.events import MessageChunk, StartTLS
+from mailproto._core.events import StartTLS
 from mailproto.address import Path
-from mailproto.errors import GrammarError, LocalProtocolError
+from mailproto.errors import GrammarError
 from mailproto.sasl.base import Auth, AuthResponse
 from mailproto.smtp import replies
-from mailproto.smtp.answers import AnsweringConnection, ServerStep
+from mailproto.smtp.answers import ServerStep
 from mailproto.smtp.attributes import XCLIENT_NAMES, XFORWARD_NAMES, parse_attributes
-from mailproto.smtp.body import BodyReader, ChunkSource
 from mailproto.smtp.command import (
     SECRET,
     decode_argument,
-    parse_chunk,
     parse_command,
     parse_path_argument,
+    text_argument,
 )
 from mailproto.smtp.config import SMTPServerConfig
 from mailproto.smtp.events import (
-    Burl,
-    CommandRejected,
     Connected,
-    Data,
-    Delivery,
     Etrn,
     Expn,
     Hello,
     Mail,
-    MessageAborted,
-    MessageEnd,
     Rcpt,
     Reset,
     ToleranceUsed,
@@ -47,9 +40,8 @@ from mailproto.smtp.events import (
     XClient,
     XForward,
 )
-from mailproto.smtp.extensions import BURL, CHUNKING, ETRN, PIPELINING, SMTPUTF8, XCLIENT, XFORWARD
-from mailproto.smtp.extensions.burl import parse_burl
-from mailproto.smtp.parameters import Body
+from mailproto.smtp.extensions import ETRN, PIPELINING, SMTPUTF8, XCLIENT, XFORWARD
+from mailproto.smtp.intake import IntakeConnection
 from mailproto.smtp.reply import Reply
 from mailproto.smtp.rules import LMTP_VERBS, RULES, SMTP_VERBS, VERBS, Outcome, ServerState
 
@@ -61,7 +53,7 @@ _WAIT_BEHIND = ("EHLO", "HELO", "LHLO", "DATA", "AUTH")
 _BEHIND_MAIL = ("RCPT", "DATA", "BDAT", "BURL")
 
 
-class SMTPServerConnection(AnsweringConnection):
+class SMTPServerConnection(IntakeConnection):
     """One client's connection to a server.
 
     Pull events with `next_event` and answer those that ask with `accept`, `reject` or `reply`; what the peer gets
@@ -179,9 +171,6 @@ class SMTPServerConnection(AnsweringConnection):
         """Say whether the client has to wait for the reply to this command before it says more."""
         return verb in _WAIT_BEHIND or (verb != "BDAT" and not self._offer.offers(PIPELINING))
 
-    def _not_a_transaction(self, outcome: Outcome) -> Reply:
-        return replies.NOT_A_TRANSACTION[Outcome.BAD_SEQUENCE if self.config.lmtp else outcome]
-
     def _foreign(self) -> ServerStep:
         """Hang up on a client of another protocol at once: it is a browser somebody makes use of."""
         self._fail("the peer does not speak SMTP")
@@ -273,52 +262,6 @@ class SMTPServerConnection(AnsweringConnection):
                 return self._refuse("RCPT", refusal, count=False)
         return self._ask(Rcpt(path.address, parameters))
 
-    def _on_data(self, argument: bytes) -> ServerStep:
-        if argument:
-            return self._refuse("DATA", replies.BAD_ARGUMENTS)
-        if self._transaction().mail.parameters.body is Body.BINARY_MIME:
-            return self._refuse("DATA", replies.NO_BINARY)
-        return self._ask(Data())
-
-    def _on_bdat(self, argument: bytes, outcome: Outcome) -> ServerStep:
-        """Take a chunk. Its octets are consumed whatever becomes of it, or they would be taken for commands."""
-        chunk = parse_chunk(argument)
-        if chunk is None:
-            return self._hang_up(replies.BAD_CHUNK, "a chunk of unknown size")
-        size, last = chunk
-        if size > self.limits.max_excess and 0 < self.config.max_message_size < size:
-            return self._hang_up(replies.HUGE_CHUNK, "a chunk beyond all bounds")
-        if outcome in replies.NOT_A_TRANSACTION:
-            return self._skip_stray_chunk(size, last, outcome)
-        if CHUNKING not in self.config.extensions:
-            return self._skip_chunk(size, replies.NOT_IMPLEMENTED)
-        farewell = self._budget.count_junk() if not size and not last else None
-        if farewell is not None:
-            return self._hang_up(farewell, "too many empty chunks")
-        if outcome is Outcome.ASK:
-            self._chunks = ChunkSource()  # a new one, for the old may hold back the end of a message that was reset
-            self._chunks.begin(size, last)
-            return self._ask(Data(chunked=True))
-        self._chunks.begin(size, last)
-        self.state = ServerState.DATA
-        self._mode = self._read_body
-        return Step.AGAIN
-
-    def _on_burl(self, argument: bytes) -> ServerStep:
-        """Have a piece of the message fetched, unless a piece before was refused already."""
-        if BURL not in self.config.extensions:
-            return self._refuse("BURL", replies.NOT_IMPLEMENTED)
-        if not self.authenticated:
-            return self._refuse("BURL", replies.AUTH_REQUIRED)
-        url, last = parse_burl(_text(argument))
-        refusal = None
-        if self._body is not None:
-            refusal = self._body.refusal or (replies.CUT_LINE_END if self._chunks.cuts_line_end else None)
-        if refusal is None:
-            return self._ask(Burl(url, last, self._transaction()))
-        self._fail_burl(refusal, last)
-        return Step.AGAIN
-
     def _on_rset(self, argument: bytes) -> ServerStep:
         if argument:
             return self._refuse("RSET", replies.BAD_ARGUMENTS)
@@ -334,7 +277,7 @@ class SMTPServerConnection(AnsweringConnection):
 
     def _query(self, argument: bytes) -> tuple[str, bool]:
         """Return what VRFY or EXPN asks for, and whether the reply may be UTF-8 (RFC 6531 section 3.7.4.2)."""
-        text = _text(argument)
+        text = text_argument(argument)
         string, space, keyword = text.rpartition(" ")
         if space and keyword.isascii() and keyword.upper() == "SMTPUTF8" and self._offer.offers(SMTPUTF8):
             return string, True
@@ -343,17 +286,17 @@ class SMTPServerConnection(AnsweringConnection):
     def _on_etrn(self, argument: bytes) -> ServerStep:
         if ETRN not in self.config.extensions:
             return self._refuse("ETRN", replies.NOT_IMPLEMENTED)
-        return self._ask(Etrn(_text(argument)))
+        return self._ask(Etrn(text_argument(argument)))
 
     def _on_xclient(self, argument: bytes) -> ServerStep:
         if not self.trusted or XCLIENT not in self.config.extensions:
             return self._refuse("XCLIENT", replies.NOT_TRUSTED)
-        return self._ask(XClient(parse_attributes(_text(argument), XCLIENT_NAMES)))
+        return self._ask(XClient(parse_attributes(text_argument(argument), XCLIENT_NAMES)))
 
     def _on_xforward(self, argument: bytes) -> ServerStep:
         if not self.trusted or XFORWARD not in self.config.extensions:
             return self._refuse("XFORWARD", replies.NOT_TRUSTED)
-        return self._ask(XForward(parse_attributes(_text(argument), XFORWARD_NAMES)))
+        return self._ask(XForward(parse_attributes(text_argument(argument), XFORWARD_NAMES)))
 
     def _on_help(self, _: bytes) -> ServerStep:
         self._say(replies.HELP)
@@ -379,77 +322,6 @@ class SMTPServerConnection(AnsweringConnection):
         )
         self._events.extend(map(ToleranceUsed, used))
         return path
-
-    # The message.
-
-    def _read_body(self) -> ServerStep:
-        body = self._body
-        if body is None:
-            raise LocalProtocolError("no message is coming in")
-        if body.excess > self.limits.max_excess:
-            self._fail("the peer goes on with a message that was refused")
-            return Step.AGAIN
-        if body.done:
-            return self._end_body(body)
-        if not self._buffer and not body.at_boundary:
-            return Step.STARVED
-        was_refused = body.refusal is not None
-        content = body.read(self._buffer)
-        self._count_chunk(len(content))
-        if body.refusal is not None and not was_refused:
-            self._events.append(MessageAborted(body.refusal))
-        too_much = body.excess > self.limits.max_excess  # which is looked at behind the refusal, and what led to it
-        if body.at_boundary and not body.done and not too_much:
-            self._end_chunk(body)
-        if content:
-            return MessageChunk(content)
-        return Step.AGAIN if body.at_boundary or self._events or too_much else Step.STARVED
-
-    def _end_chunk(self, body: BodyReader) -> None:
-        """Answer a chunk that is not the last."""
-        self.state = ServerState.CHUNKS
-        self._mode = self._read_command
-        self._say(body.refusal if body.refusal is not None else replies.CHUNK_OK)
-
-    def _end_body(self, body: BodyReader) -> ServerStep:
-        self._body = None
-        self._mode = self._read_command
-        self._trace_line(self._other, b"<message of %d octets>" % body.size)
-        if body.refusal is not None:
-            self._finish_message((body.refusal,) * self._final_replies())
-            return Step.AGAIN
-        return self._ask(MessageEnd(body.size, self._transaction()))
-
-    def _read_delivery(self) -> ServerStep:
-        envelope = self._transaction()
-        return self._ask(Delivery(envelope.recipients[self._delivered], envelope))
-
-    def _skip_stray_chunk(self, size: int, last: bool, outcome: Outcome) -> ServerStep:
-        """Refuse a chunk without a transaction. Said ahead of the refusal (RFC 2920) it is junk, but no error."""
-        ahead = outcome is Outcome.NO_RECIPIENTS or self._mail_refused
-        farewell = self._budget.count_junk() if ahead else None
-        if farewell is not None:
-            return self._hang_up(farewell, "too many chunks for nobody")
-        # In LMTP the last one gets a reply for each recipient, of whom there are none (RFC 2033 section 4.3).
-        silent = self.config.lmtp and last
-        return self._skip_chunk(size, self._not_a_transaction(outcome), count=not ahead, silent=silent)
-
-    def _skip_chunk(self, size: int, reply: Reply, *, count: bool = True, silent: bool = False) -> ServerStep:
-        """Consume a chunk that cannot be taken, then say so, unless nobody waits for a word."""
-        if size > self.limits.max_excess:
-            return self._hang_up(replies.HUGE_CHUNK, "a chunk beyond all bounds")
-        left = size
-
-        def skip() -> ServerStep:
-            nonlocal left
-            left -= len(self._buffer.take(left))
-            if left:
-                return Step.STARVED
-            self._mode = self._read_command
-            return CommandRejected("BDAT", reply) if silent else self._refuse("BDAT", reply, count=count)
-
-        self._mode = skip
-        return Step.AGAIN
 
     # AUTH.
 
@@ -478,16 +350,6 @@ class SMTPServerConnection(AnsweringConnection):
 
     # Help.
 
-    def _refuse(self, verb: str, reply: Reply, *, count: bool = True) -> ServerStep:
-        """Refuse a command without asking anybody, and say so in a notice."""
-        farewell = self._budget.count_error() if count else None
-        if farewell is not None:
-            return self._hang_up(farewell, "too many errors")
-        if verb == "MAIL":
-            self._mail_refused = True
-        self._say(reply)
-        return CommandRejected(verb, reply)
-
     def _shown(self, verb: str, argument: bytes, line: bytes) -> bytes:
         """Return a command as it may be shown."""
         if verb == "AUTH":
@@ -511,12 +373,6 @@ def _name(argument: bytes) -> str:
     if not 0 < len(argument) <= 255 or b" " in argument or not argument.isascii():
         raise GrammarError("not a name")
     return argument.decode("ascii")
-
-
-def _text(argument: bytes) -> str:
-    if not argument:
-        raise GrammarError("an argument is missing")
-    return decode_argument(argument)
 
 
 _Handler: TypeAlias = Callable[[SMTPServerConnection, bytes], ServerStep]

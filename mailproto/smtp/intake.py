@@ -1,0 +1,148 @@
+"""The taking in of messages: DATA, BDAT and BURL, and what is done with chunks that nobody is to get.
+
+How the octets of a message are read is in `mailproto.smtp.body`.
+"""
+
+from __future__ import annotations
+
+from mailproto._core.connection import Step
+from mailproto._core.events import MessageChunk
+from mailproto.errors import LocalProtocolError
+from mailproto.smtp import replies
+from mailproto.smtp.answers import AnsweringConnection, ServerStep
+from mailproto.smtp.body import BodyReader, ChunkSource
+from mailproto.smtp.command import parse_chunk, text_argument
+from mailproto.smtp.events import Burl, CommandRejected, Data, Delivery, MessageAborted, MessageEnd
+from mailproto.smtp.extensions import BURL, CHUNKING
+from mailproto.smtp.extensions.burl import parse_burl
+from mailproto.smtp.parameters import Body
+from mailproto.smtp.reply import Reply
+from mailproto.smtp.rules import Outcome, ServerState
+
+
+class IntakeConnection(AnsweringConnection):
+    """What `SMTPServerConnection` takes messages in with."""
+
+    # The commands.
+
+    def _on_data(self, argument: bytes) -> ServerStep:
+        if argument:
+            return self._refuse("DATA", replies.BAD_ARGUMENTS)
+        if self._transaction().mail.parameters.body is Body.BINARY_MIME:
+            return self._refuse("DATA", replies.NO_BINARY)
+        return self._ask(Data())
+
+    def _on_bdat(self, argument: bytes, outcome: Outcome) -> ServerStep:
+        """Take a chunk. Its octets are consumed whatever becomes of it, or they would be taken for commands."""
+        chunk = parse_chunk(argument)
+        if chunk is None:
+            return self._hang_up(replies.BAD_CHUNK, "a chunk of unknown size")
+        size, last = chunk
+        if size > self.limits.max_excess and 0 < self.config.max_message_size < size:
+            return self._hang_up(replies.HUGE_CHUNK, "a chunk beyond all bounds")
+        if outcome in replies.NOT_A_TRANSACTION:
+            return self._skip_stray_chunk(size, last, outcome)
+        if CHUNKING not in self.config.extensions:
+            return self._skip_chunk(size, replies.NOT_IMPLEMENTED)
+        farewell = self._budget.count_junk() if not size and not last else None
+        if farewell is not None:
+            return self._hang_up(farewell, "too many empty chunks")
+        if outcome is Outcome.ASK:
+            self._chunks = ChunkSource()  # a new one, for the old may hold back the end of a message that was reset
+            self._chunks.begin(size, last)
+            return self._ask(Data(chunked=True))
+        self._chunks.begin(size, last)
+        self.state = ServerState.DATA
+        self._mode = self._read_body
+        return Step.AGAIN
+
+    def _on_burl(self, argument: bytes) -> ServerStep:
+        """Have a piece of the message fetched, unless a piece before was refused already."""
+        if BURL not in self.config.extensions:
+            return self._refuse("BURL", replies.NOT_IMPLEMENTED)
+        if not self.authenticated:
+            return self._refuse("BURL", replies.AUTH_REQUIRED)
+        url, last = parse_burl(text_argument(argument))
+        refusal = None
+        if self._body is not None:
+            refusal = self._body.refusal or (replies.CUT_LINE_END if self._chunks.cuts_line_end else None)
+        if refusal is None:
+            return self._ask(Burl(url, last, self._transaction()))
+        self._fail_burl(refusal, last)
+        return Step.AGAIN
+
+    def _not_a_transaction(self, outcome: Outcome) -> Reply:
+        return replies.NOT_A_TRANSACTION[Outcome.BAD_SEQUENCE if self.config.lmtp else outcome]
+
+    # The message.
+
+    def _read_body(self) -> ServerStep:
+        body = self._body
+        if body is None:
+            raise LocalProtocolError("no message is coming in")
+        if body.excess > self.limits.max_excess:
+            self._fail("the peer goes on with a message that was refused")
+            return Step.AGAIN
+        if body.done:
+            return self._end_body(body)
+        if not self._buffer and not body.at_boundary:
+            return Step.STARVED
+        was_refused = body.refusal is not None
+        content = body.read(self._buffer)
+        self._count_chunk(len(content))
+        if body.refusal is not None and not was_refused:
+            self._events.append(MessageAborted(body.refusal))
+        too_much = body.excess > self.limits.max_excess  # which is looked at behind the refusal, and what led to it
+        if body.at_boundary and not body.done and not too_much:
+            self._end_chunk(body)
+        if content:
+            return MessageChunk(content)
+        return Step.AGAIN if body.at_boundary or self._events or too_much else Step.STARVED
+
+    def _end_chunk(self, body: BodyReader) -> None:
+        """Answer a chunk that is not the last."""
+        self.state = ServerState.CHUNKS
+        self._mode = self._read_command
+        self._say(body.refusal if body.refusal is not None else replies.CHUNK_OK)
+
+    def _end_body(self, body: BodyReader) -> ServerStep:
+        self._body = None
+        self._mode = self._read_command
+        self._trace_line(self._other, b"<message of %d octets>" % body.size)
+        if body.refusal is not None:
+            self._finish_message((body.refusal,) * self._final_replies())
+            return Step.AGAIN
+        return self._ask(MessageEnd(body.size, self._transaction()))
+
+    def _read_delivery(self) -> ServerStep:
+        envelope = self._transaction()
+        return self._ask(Delivery(envelope.recipients[self._delivered], envelope))
+
+    # Chunks for nobody.
+
+    def _skip_stray_chunk(self, size: int, last: bool, outcome: Outcome) -> ServerStep:
+        """Refuse a chunk without a transaction. Said ahead of the refusal (RFC 2920) it is junk, but no error."""
+        ahead = outcome is Outcome.NO_RECIPIENTS or self._mail_refused
+        farewell = self._budget.count_junk() if ahead else None
+        if farewell is not None:
+            return self._hang_up(farewell, "too many chunks for nobody")
+        # In LMTP the last one gets a reply for each recipient, of whom there are none (RFC 2033 section 4.3).
+        silent = self.config.lmtp and last
+        return self._skip_chunk(size, self._not_a_transaction(outcome), count=not ahead, silent=silent)
+
+    def _skip_chunk(self, size: int, reply: Reply, *, count: bool = True, silent: bool = False) -> ServerStep:
+        """Consume a chunk that cannot be taken, then say so, unless nobody waits for a word."""
+        if size > self.limits.max_excess:
+            return self._hang_up(replies.HUGE_CHUNK, "a chunk beyond all bounds")
+        left = size
+
+        def skip() -> ServerStep:
+            nonlocal left
+            left -= len(self._buffer.take(left))
+            if left:
+                return Step.STARVED
+            self._mode = self._read_command
+            return CommandRejected("BDAT", reply) if silent else self._refuse("BDAT", reply, count=count)
+
+        self._mode = skip
+        return Step.AGAIN
