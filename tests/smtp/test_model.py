@@ -124,8 +124,8 @@ class Client:
         return replies[0][:3]
 
 
-@settings(parent=THOROUGH, max_examples=1000)
-@given(st.lists(st.tuples(COMMANDS, TEXT), max_size=12), st.booleans())
+@settings(parent=THOROUGH, max_examples=500)
+@given(st.lists(st.tuples(COMMANDS, TEXT), min_size=6, max_size=16), st.booleans())
 def test_what_the_application_gets_is_what_was_sent(actions: list[tuple[str, bytes]], streams: bool) -> None:
     inbox = Inbox(streams)
     conn = server()

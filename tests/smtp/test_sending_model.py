@@ -19,9 +19,9 @@ from tests.smtp import client
 from tests.smtp.pipes import converse
 
 # Mostly yes, or no message would get anywhere.
-VERDICTS = st.lists(st.sampled_from([*["250"] * 24, "450", "550", "552", "421", "cut"]), max_size=60)
+VERDICTS = st.lists(st.sampled_from([*["250"] * 24, "450", "550", "552", "421", "cut"]), min_size=8, max_size=60)
 BODIES = st.sampled_from([b"a\r\n", b"", b"no end", b".\r\n..\r\n", b"bare\n", b"x" * 70 + b"\r\n"])
-MESSAGES = st.lists(st.tuples(BODIES, st.integers(1, 3), st.booleans()), min_size=1, max_size=7)
+MESSAGES = st.lists(st.tuples(BODIES, st.integers(1, 3), st.booleans()), min_size=2, max_size=9)
 OFFERS = st.sampled_from([("PIPELINING", "CHUNKING"), ("PIPELINING",), ("CHUNKING",), ()])
 
 
@@ -129,7 +129,7 @@ def wire_form(body: bytes) -> bytes:
     return body if not body or body.endswith(b"\r\n") else body + b"\r\n"
 
 
-@settings(parent=THOROUGH, max_examples=2000)
+@settings(parent=THOROUGH, max_examples=1000)
 @given(MESSAGES, VERDICTS, OFFERS, st.integers(1, 9))
 def test_outcomes_are_what_the_server_has_done(
     messages: list[tuple[bytes, int, bool]], verdicts: list[str], offer: tuple[str, ...], in_flight: int
