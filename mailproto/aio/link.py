@@ -18,6 +18,9 @@ from mailproto.errors import ConnectionClosedError
 
 logger = logging.getLogger("mailproto")
 
+_TURNS = 16
+"""How often a flow may write as much as it likes to a peer that takes it all, before others have their turn."""
+
 LINGER = 1.0
 """Seconds to wait for the peer's end after ours: to close at once could destroy what it has not read yet."""
 
@@ -113,6 +116,7 @@ class Link(asyncio.Protocol):
         """Go on with the flow until it waits or is over; return what has to be awaited for it, if it is that."""
         engine = self._engine
         self._deadline = None
+        turns = _TURNS
         while (wish := engine.step(value, error)) is not None:
             value = error = None
             if type(wish) is Call:
@@ -132,11 +136,20 @@ class Link(asyncio.Protocol):
                 return None
             if isinstance(wish, Sleep):
                 return asyncio.sleep(wish.seconds)
-            if self._choked:
-                self._want_room()
+            turns -= 1
+            if self._choked or (self._transport.is_closing() and not self._closed.done()):
+                self._want_room()  # or its end, which is on its way
+                return None
+            if not turns:
+                self._loop.call_soon(self._take_turn)
                 return None
         self._write()
         return None
+
+    def _take_turn(self) -> None:
+        """Go on writing after everybody else has had a turn."""
+        if self._engine.wish is Want.FLUSH and not self._choked:
+            self._wake()
 
     async def _grant(self, awaitable: Awaitable[Any]) -> Awaitable[Any] | None:
         """Await for the flow, and go on with it."""

@@ -53,6 +53,7 @@ _LOGINS = (Login, Apop, Auth, AuthResponse)
 
 WRONG_SIZE = "a message is not of the size that its snapshot says"
 """The reason of a `ConnectionClosed` that is due to the store."""
+_GONE = "the client is gone"
 
 
 class AnsweringConnection(SpeakingConnection):
@@ -315,6 +316,18 @@ class AnsweringConnection(SpeakingConnection):
         """End the connection as soon as nothing is cut short by it: at once, or after the pending answer."""
         self._stopping = True
         self._stop_if_told()
+
+    def lose_output(self, *, partly: bool = False) -> None:
+        """Learn that nothing can be sent any more: no message is read, and no command looked at, for nobody.
+
+        What the application is asked already it may still answer, and a commit is one.
+        """
+        if self._outgoing is not None:
+            self._break_off(_GONE)
+        elif self.idle:
+            self._over(_GONE)
+        else:
+            self._stopping = True
 
     def _stop_if_told(self) -> None:
         if self._stopping and self.idle:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pickle
+import socket
 import ssl
+import struct
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -99,6 +102,28 @@ def test_a_client_that_vanishes_deletes_nothing(front: Front) -> None:
             assert [wire.line()[:3] for _ in range(4)] == [b"+OK"] * 4
         assert drops.closed.wait(PATIENCE)
     assert len(drops.contents) == 2
+
+
+class Counted(Drops):
+    """A maildrop that counts the pieces of messages that are asked for."""
+
+    pieces = 0
+
+    def on_retrieve(self, session: Any, number: int) -> Iterator[bytes]:
+        for start in range(0, 1 << 20, 1 << 16):
+            self.pieces += 1
+            yield self.contents[0][start : start + (1 << 16)]
+
+
+def test_nothing_is_read_for_a_client_that_vanishes(front: Front) -> None:
+    drops = Counted(b"x" * ((1 << 20) - 2) + b"\r\n")
+    with front.POP3Server(drops, port=0, config=CONFIG) as server:
+        with Wire.to(server.port) as wire:
+            wire.send(b"USER ada\r\nPASS lovelace\r\n" + b"RETR 1\r\n" * 1000)
+            wait_until(lambda: drops.pieces > 0)
+            wire.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # go with a reset
+        assert drops.closed.wait(PATIENCE)
+    assert drops.pieces < 1000, "not what a thousand messages have"
 
 
 def test_deletions_that_are_not_confirmed_are_an_error(front: Front) -> None:

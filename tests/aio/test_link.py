@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from mailproto._core.flow import Call, Flow
+from mailproto._core.flow import Call, Flow, Want
 from mailproto._core.limits import Limits
 from mailproto._net.tls import client_context, client_tls
 from mailproto.aio.connect import open_link
@@ -241,6 +241,31 @@ def test_a_server_has_no_task_where_nothing_is_awaited() -> None:
             assert len(asyncio.all_tasks()) == before
             for _, link in clients:
                 await link.close()
+
+    asyncio.run(main())
+
+
+def test_a_flow_that_only_writes_leaves_others_their_turn() -> None:
+    async def main() -> None:
+        turns: list[str] = []
+
+        def talk() -> Flow[None]:
+            for _ in range(100):
+                turns.append("flow")
+                yield Want.FLUSH
+
+        async def other() -> None:
+            turns.append("other")
+
+        async with serving(Echo()) as server:
+            conn, link = await server.connect()
+            await link.run(toy.greet(conn))
+            task = asyncio.create_task(other())
+            await link.run(talk())
+            await task
+            await link.close()
+        assert turns.count("flow") == 100
+        assert turns.index("other") < 50
 
     asyncio.run(main())
 

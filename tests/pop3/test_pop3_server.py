@@ -448,6 +448,40 @@ def test_a_refused_connection_is_closed() -> None:
     assert conn.next_event() == ConnectionClosed(False, "refused the connection")
 
 
+def test_no_more_commands_are_looked_at_for_who_is_gone() -> None:
+    conn = in_transaction()
+    conn.receive_data(b"RETR 1\r\nDELE 1\r\nQUIT\r\n")
+    conn.lose_output()
+    assert conn.next_event() == ConnectionClosed(False, "the client is gone")
+
+
+def test_what_is_asked_already_is_done_for_who_is_gone() -> None:
+    conn = in_transaction()
+    assert talk(conn, b"RETR 1\r\nRETR 2\r\n") == Retrieve(1)
+    conn.lose_output()
+    conn.accept()
+    conn.send_data(MAIL[0])
+    conn.end_data()
+    assert isinstance(conn.next_event(), ConnectionClosed)
+    conn = in_transaction()
+    assert isinstance(talk(conn, b"QUIT\r\n"), Update)
+    conn.lose_output()
+    conn.accept()
+    assert isinstance(conn.next_event(), ConnectionClosed)
+
+
+def test_who_goes_in_the_middle_of_a_message_gets_no_more_of_it() -> None:
+    conn = in_transaction()
+    talk(conn, b"RETR 1\r\nRETR 2\r\n")
+    conn.accept()
+    conn.send_data(MAIL[0][:5])
+    conn.lose_output()
+    assert not conn.wants_data
+    conn.send_data(MAIL[0][5:])
+    conn.end_data()
+    assert conn.next_event() == ConnectionClosed(False, "the client is gone")
+
+
 def test_sending_to_who_is_gone_is_no_mistake() -> None:
     conn = in_transaction()
     talk(conn, b"RETR 1\r\n")
