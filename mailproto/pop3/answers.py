@@ -322,6 +322,7 @@ class AnsweringConnection(SpeakingConnection):
 
         What the application is asked already it may still answer, and a commit is one.
         """
+        super().lose_output(partly=partly)
         if self._outgoing is not None:
             self._break_off(_GONE)
         elif self.idle:
