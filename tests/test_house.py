@@ -33,6 +33,7 @@ FLOORS = [
     ("mailproto.smtp.answers", 2),
     ("mailproto.smtp.intake", 2),
     ("mailproto.smtp.requests", 2),
+    ("mailproto.pop3.requests", 2),
     ("mailproto.smtp.client", 2),
     ("mailproto.smtp.events", 2),
     ("mailproto.smtp.replies", 2),
