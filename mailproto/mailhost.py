@@ -76,7 +76,7 @@ class MailHost:
     def on_message(self, session: Session[Any], envelope: Envelope) -> None:
         """Store the message for each recipient, once a user. It is on disk when this returns."""
         session.state[_STORED] = set()
-        if not session.conn.config.lmtp:
+        if not session.conn.answers_each:
             for rcpt in envelope.recipients:
                 self.on_delivery(session, envelope, rcpt)
 

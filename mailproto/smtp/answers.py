@@ -69,7 +69,7 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
         self._draining = False
         self._hushed = self.config.greeting_delay <= 0  # whether the client let us speak first
         self._unsaid = Unsaid()
-        self._delivered = 0  # recipients of a message in LMTP that have been answered
+        self._verdicts: list[Reply] = []  # on a message, for each recipient that was asked about so far
         self._mail_refused = False  # and since then nothing was said but what hangs on it
 
     @property
@@ -119,31 +119,50 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
         self._answer(reply)
 
     def reply_each(self, each: Sequence[Reply]) -> None:
-        """Answer a pending `MessageEnd` in LMTP with a reply for each accepted recipient (RFC 2033 section 4.2).
+        """Answer a pending `MessageEnd` with a reply for each accepted recipient, see `answers_each`.
 
         Raises:
             LocalProtocolError: that is not what is pending, or not so many replies are due.
         """
-        if not self.config.lmtp or not isinstance(self._pending, MessageEnd):
-            raise LocalProtocolError("only a message in LMTP has a reply for each recipient")
-        if len(each) != len(self._pending.envelope.recipients):
+        event = self._need_each()
+        if len(each) != len(event.envelope.recipients):
             raise LocalProtocolError("not as many replies as recipients")
-        if not all(reply.code // 100 in (2, 4, 5) for reply in each):
+        codes = {reply.code for reply in each}
+        if not {code // 100 for code in codes} <= {2, 4, 5} or (421 in codes and not self.config.lmtp):
             raise LocalProtocolError("such a reply is no answer to a message")
         self._take_pending()
-        self._finish_message(each)
+        if self.config.lmtp:
+            self._finish_message(each)
+        else:
+            self._say_all((replies.EACH_FOLLOWS, *each))
+            self._finish_each(each)
 
     def ask_each(self) -> None:
-        """Answer a pending `MessageEnd` in LMTP by and by: a `Delivery` for each accepted recipient comes next.
+        """Answer a pending `MessageEnd` by and by: a `Delivery` for each accepted recipient comes next.
 
         Raises:
-            LocalProtocolError: that is not what is pending.
+            LocalProtocolError: that is not what is pending, or `answers_each` is false.
         """
-        if not self.config.lmtp or not isinstance(self._pending, MessageEnd):
-            raise LocalProtocolError("only a message in LMTP has a reply for each recipient")
+        self._need_each()
         self._take_pending()
-        self._delivered = 0
+        self._verdicts = []
         self._mode = self._read_delivery
+        if not self.config.lmtp:
+            self._say(replies.EACH_FOLLOWS)
+
+    @property
+    def answers_each(self) -> bool:
+        """Whether the message under way may be answered for each recipient: in LMTP (RFC 2033 section 4.2), and for
+        several recipients where MAIL has asked for it (PRDR)."""
+        envelope = self.envelope
+        if envelope is None:
+            return False
+        return self.config.lmtp or (envelope.mail.parameters.prdr and len(envelope.recipients) > 1)
+
+    def _need_each(self) -> MessageEnd:
+        if not isinstance(self._pending, MessageEnd) or not self.answers_each:
+            raise LocalProtocolError("only a message in LMTP, or with PRDR, has a reply for each recipient")
+        return self._pending
 
     def challenge(self, data: bytes) -> None:
         """Answer a pending `Auth` or `AuthResponse` with 334; the response will be the next event.
@@ -295,12 +314,26 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
         self._finish_message((reply,) * self._final_replies())
 
     def _answered_delivery(self, event: ServerEvent, reply: Reply, _: bool) -> None:
-        self._delivered += 1
-        if not isinstance(event, Delivery) or self._delivered == self._final_replies():
+        self._verdicts.append(reply)
+        envelope = self._transaction()
+        last = len(self._verdicts) == len(envelope.recipients)
+        if last:
             self._mode = self._read_command
+        if not self.config.lmtp:
+            self._say(reply)
+            if last:
+                self._finish_each(self._verdicts)
+        elif last or not isinstance(event, Delivery):
             self._finish_message((reply,))
         else:
-            self._say_final(reply, self._transaction().mail, [event.recipient])
+            self._say_final(reply, envelope.mail, [event.recipient])
+
+    def _finish_each(self, each: Sequence[Reply]) -> None:
+        """Say the word on the whole message behind those for each recipient: yes, if one of them has it."""
+        recipients = self._transaction().recipients
+        taking = [rcpt for rcpt, reply in zip(recipients, each, strict=True) if reply.ok]
+        refusal = replies.NOBODY_TAKES_NOW if any(reply.temporary for reply in each) else replies.NOBODY_TAKES
+        self._finish_message((replies.ACCEPTED[MessageEnd] if taking else refusal,), taking)
 
     def _answered_burl(self, event: ServerEvent, reply: Reply, accepted: bool) -> None:
         last = isinstance(event, Burl) and event.last
@@ -353,11 +386,13 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
         """Return how many replies the message gets: one, or in LMTP one for each recipient."""
         return len(self._transaction().recipients) if self.config.lmtp else 1
 
-    def _finish_message(self, final: Sequence[Reply]) -> None:
+    def _finish_message(self, final: Sequence[Reply], taking: list[Rcpt] | None = None) -> None:
+        """End the transaction with the reply to its message, in LMTP with the replies. ``taking`` are the recipients
+        that have it, if not all."""
         envelope = self._transaction()
         self._budget.count_message()
         self._end_transaction()
-        recipients = envelope.recipients
+        recipients = envelope.recipients if taking is None else taking
         whom = [[recipient] for recipient in recipients[-len(final) :]] if self.config.lmtp else [recipients]
         for reply, whose in zip(final, whom, strict=True):
             self._say_final(reply, envelope.mail, whose)
@@ -418,6 +453,10 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
         if self.trace is not None:
             for line in encoded[:-2].split(b"\r\n"):
                 self.trace(self._speaker, line)
+
+    def _say_all(self, several: Sequence[Reply]) -> None:
+        for reply in several:
+            self._say(reply)
 
     def _say_final(self, reply: Reply, mail: Mail, recipients: Sequence[Rcpt]) -> None:
         """Send the reply to a message, and see what becomes of it if it is a yes."""

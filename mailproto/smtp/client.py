@@ -32,6 +32,7 @@ from mailproto.smtp.events import (
     ToleranceUsed,
 )
 from mailproto.smtp.extensions.checkpoint import RESUME
+from mailproto.smtp.extensions.prdr import EACH_FOLLOWS
 from mailproto.smtp.reply import Reply
 from mailproto.smtp.requests import RequestingConnection
 from mailproto.smtp.rules import ClientState
@@ -152,14 +153,20 @@ class SMTPClientConnection(RequestingConnection):
             return self._on_go_ahead(command, reply)
         if command.verb == "AUTH" and reply.code == 334 and self._challenged is None:
             return self._on_challenge(command, reply)
+        transaction = command.transaction
+        if command.ends and reply.code == EACH_FOLLOWS and transaction and transaction.prdr and not transaction.each:
+            transaction.each = True
+            return Step.AGAIN
         return self._break(RemoteProtocolError(f"not an answer to {command.verb}: {reply}"))
 
     def _is_final(self, command: Command, reply: Reply) -> bool:
-        """Whether ``reply`` is the last to a message: in LMTP there is one for each accepted recipient."""
-        if command.transaction is None or not self.config.lmtp:
+        """Whether ``reply`` is the last to a message: in LMTP there is one for each accepted recipient, and with PRDR
+        one for all behind them."""
+        transaction = command.transaction
+        if transaction is None or not (self.config.lmtp or transaction.each):
             return True
         command.replies.append(reply)
-        return len(command.replies) >= command.transaction.accepted or reply.code == 421
+        return len(command.replies) >= transaction.accepted + transaction.each or reply.code == 421
 
     def _on_challenge(self, command: Command, reply: Reply) -> ClientStep:
         self._challenged = command

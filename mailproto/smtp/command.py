@@ -105,7 +105,8 @@ class Command:
         verb: the command, or ``"."`` for the end of a message.
         address: whom a MAIL or RCPT names.
         reply: the final reply, or the go-ahead to DATA; None until it has come.
-        replies: in LMTP, the replies to a message as far as they have come, one for each accepted recipient.
+        replies: in LMTP, the replies to a message as far as they have come, one for each accepted recipient; with
+            PRDR, and where the server makes use of it, the same and the ``reply`` for all.
         sent: whether it has left.
         skipped: whether it was not sent after all, because the one it depends on was refused.
     """
@@ -145,10 +146,24 @@ class Command:
 class Transaction:
     """A client's view of one mail transaction (RFC 5321 section 3.3)."""
 
-    __slots__ = ("accepted", "binary", "canonicalise", "chunked", "data", "eight_bit", "refused", "utf8", "waiting")
+    __slots__ = (
+        "accepted",
+        "binary",
+        "canonicalise",
+        "chunked",
+        "data",
+        "each",
+        "eight_bit",
+        "prdr",
+        "refused",
+        "utf8",
+        "waiting",
+    )
 
-    def __init__(self, body: Body | None, utf8: bool) -> None:
+    def __init__(self, body: Body | None, utf8: bool, prdr: bool) -> None:
         self.utf8 = utf8
+        self.prdr = prdr  # whether the server may reply for each recipient
+        self.each = False  # whether it has begun to
         self.eight_bit = body not in (None, Body.SEVEN_BIT)
         self.binary = body is Body.BINARY_MIME
         self.chunked = False  # a BDAT was queued

@@ -102,7 +102,7 @@ class MessageEnd:
 
 @dataclass(slots=True)
 class Delivery:
-    """In LMTP, one recipient of a message that has come, to be answered alone (RFC 2033 section 4.2).
+    """In LMTP, and with PRDR, one recipient of a message that has come, to be answered alone (RFC 2033 section 4.2).
 
     Comes for each recipient in turn, if ``ask_each`` was the answer to `MessageEnd`. Accepting it means that the
     message is safe for this recipient.

@@ -116,7 +116,7 @@ class IntakeConnection(AnsweringConnection):
 
     def _read_delivery(self) -> ServerStep:
         envelope = self._transaction()
-        return self._ask(Delivery(envelope.recipients[self._delivered], envelope))
+        return self._ask(Delivery(envelope.recipients[len(self._verdicts)], envelope))
 
     # Chunks for nobody.
 

@@ -60,6 +60,7 @@ class MailParameters:
         solicit: the classes of solicitation it belongs to (RFC 3865).
         mtrk: what a later question about it has to match (RFC 3885).
         conperm: whether its content may be converted (RFC 4141).
+        prdr: whether the message may get a reply for each recipient (draft-hall-prdr-00).
         transid: a name under which the transaction could be resumed (RFC 1845).
         extra: what extensions of your own added, by keyword.
 
@@ -80,6 +81,7 @@ class MailParameters:
     solicit: tuple[str, ...] | None = None
     mtrk: Tracking | None = None
     conperm: bool = False
+    prdr: bool = False
     transid: str | None = None
     extra: Mapping[str, object] = field(default_factory=dict)
 

@@ -19,6 +19,7 @@ from mailproto.smtp.events import (
     XClient,
     XForward,
 )
+from mailproto.smtp.extensions import prdr
 from mailproto.smtp.extensions.basic import TOO_BIG as TOO_BIG
 from mailproto.smtp.reply import Reply
 from mailproto.smtp.rules import SMTP_VERBS, Outcome
@@ -43,6 +44,9 @@ NO_BINARY = Reply.build(503, "A binary message has to come with BDAT", "5.5.1")
 CHUNK_OK = Reply.build(250, "Chunk received", "2.0.0")
 BAD_CHUNK = Reply.build(521, "Cannot tell where this chunk ends, good-bye", "5.5.4")
 HUGE_CHUNK = Reply.build(521, "The chunk is too big to be skipped, good-bye", "5.3.4")
+EACH_FOLLOWS = Reply(prdr.EACH_FOLLOWS, "A reply for each recipient follows")
+NOBODY_TAKES = Reply.build(554, "No recipient takes the message", "5.0.0")
+NOBODY_TAKES_NOW = Reply.build(451, "No recipient takes the message at present", "4.0.0")
 NOT_A_TRANSACTION = {
     Outcome.BAD_SEQUENCE: Reply.build(503, "Bad sequence of commands", "5.5.1"),
     Outcome.NO_RECIPIENTS: Reply.build(554, "No valid recipients", "5.5.1"),

@@ -127,7 +127,7 @@ class RequestingConnection(ClientConnection[ClientEvent]):
         if address is not None and not values.smtputf8:
             address = encode_address(address, self.config.idna_encode)
         command = self._queue(commands.mail(address, values, self._terms.mail))
-        command.transaction = self._transaction = Transaction(values.body, values.smtputf8)
+        command.transaction = self._transaction = Transaction(values.body, values.smtputf8, values.prdr)
         self._mails += 1
         return command
 

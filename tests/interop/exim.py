@@ -41,6 +41,7 @@ pipelining_connect_advertise_hosts = *
 prdr_enable = true
 smtputf8_advertise_hosts = *
 acl_smtp_rcpt = recipient
+acl_smtp_data_prdr = each
 log_selector = +smtp_confirmation +tls_peerdn +pipelining
 
 begin acl
@@ -50,6 +51,10 @@ recipient:
   accept domains = plain.test : starttls.test : smtps.test : submission.test : lmtp.test : lmtp-unix.test
   accept authenticated = *
   deny message = 5.7.1 not here
+each:
+  deny condition = ${{if eq{{$h_X-Not-For:}}{{$local_part}}}}
+       message = 5.7.1 not for me
+  accept
 
 begin routers
 local:
@@ -129,6 +134,8 @@ class Exim:
     ``port`` offers STARTTLS, ``smtps_port`` is under TLS. Mail for KIND.test is relayed to ``relay_ports[KIND]``, on
     which a test lets our own server listen: plain, starttls, smtps, submission (STARTTLS, and logs in as RELAY_USER)
     and lmtp; mail for lmtp-unix.test to a server on ``relay_socket``.
+
+    With PRDR it refuses a message for the recipient whose local part stands in the field X-Not-For.
     """
 
     def __init__(self, folder: Path, dovecot: Dovecot) -> None:

@@ -72,9 +72,9 @@ class Host(MailHost):
         session.state["chunked"] = event.chunked
 
     def on_message(self, session: Any, envelope: Envelope) -> None:
-        """Take the message, except for FULL: in LMTP the others get it nevertheless."""
+        """Take the message, except for FULL: in LMTP, and with PRDR, the others get it nevertheless."""
         verdicts = [self._verdict(address.local_part) for address in envelope.forward_paths]
-        if session.conn.config.lmtp:
+        if session.conn.answers_each:
             session.conn.reply_each(verdicts)
             envelope.recipients = [
                 recipient for recipient, verdict in zip(envelope.recipients, verdicts, strict=True) if verdict.ok

@@ -10,7 +10,7 @@ import pytest
 from mailproto.errors import Reject
 from mailproto.smtp.config import SMTPServerConfig, with_extensions
 from mailproto.smtp.events import Rcpt
-from mailproto.smtp.extensions import DSN, Notify, OriginalRecipient, Ret
+from mailproto.smtp.extensions import DSN, PRDR, Notify, OriginalRecipient, Ret
 from mailproto.smtp.parameters import Body
 from tests import data
 from tests.interop.clients import TLSMode, on_the_wire
@@ -136,6 +136,20 @@ def test_lmtp_has_a_verdict_for_each_recipient(mta: MTA, adapter: Adapter, kind:
     assert arrival.content.endswith(MAIL["dots"])
     assert b"full@" in bounce and b"Mailbox full" in bounce
     assert b"nobody@" in bounce and b"Relaying denied" in bounce
+    assert b"grace@" not in bounce
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_prdr_has_a_verdict_for_each_recipient(exim: Exim, adapter: Adapter, mailbox: Mailbox) -> None:
+    host = Host()
+    with destination(exim, adapter, host, "plain", PRDR), connect(exim) as client:
+        recipients = [f"{user}@plain.test" for user in (ADA, FULL, GRACE)]
+        client.sendmail(mailbox.address, recipients, MAIL["dots"])
+        (bounce,) = mailbox.wait()
+        (arrival,) = host.wait()
+    assert arrival.envelope.mail.parameters.prdr
+    assert arrival.recipients == [ADA, GRACE]
+    assert b"full@" in bounce and b"Mailbox full" in bounce
     assert b"grace@" not in bounce
 
 

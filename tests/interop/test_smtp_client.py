@@ -162,6 +162,22 @@ def test_email_message_is_fitted_to_the_server(postfix: Postfix, adapter: Adapte
         assert text.replace("\r\n", "\n") == "Größe: 5 €\n.\n"
 
 
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_exim_judges_a_message_for_each_recipient(exim: Exim, dovecot: Dovecot, adapter: Adapter) -> None:
+    """PRDR, which our client asks for by itself."""
+    first, choosy, last = (dovecot.mailbox() for _ in range(3))
+    message = f"X-Not-For: {choosy.name}\r\n".encode() + MAIL["dots"]
+    with smtp(adapter, exim.port) as client:
+        results = [client.send_message(message, SENDER, [box.address for box in (first, choosy, last)])]
+        results += client.send_messages([make_submission(message, SENDER, [first.address, choosy.address])] * 2)
+        assert client.send_message(message, SENDER, last.address).ok
+        assert "S: 353 " in str(client.said)
+    two, three = ["accepted", "refused"], ["accepted", "refused", "accepted"]
+    assert [outcomes(result) for result in results] == [three, two, two]
+    assert all("not for me" in str(result.refused[0].reply) for result in results)
+    assert (count(first.wait(3), message), count(last.wait(2), message), choosy.messages()) == (3, 2, [])
+
+
 # Notices.
 
 

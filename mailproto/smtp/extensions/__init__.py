@@ -50,6 +50,7 @@ from mailproto.smtp.extensions.frame import (
 )
 from mailproto.smtp.extensions.futurerelease import FUTURERELEASE, HoldFor, HoldUntil, future_release
 from mailproto.smtp.extensions.limits import LIMITS, ServerLimits
+from mailproto.smtp.extensions.prdr import PRDR
 from mailproto.smtp.extensions.priority import MT_PRIORITY, mt_priority
 from mailproto.smtp.extensions.requiretls import REQUIRETLS
 from mailproto.smtp.extensions.rrvs import RRVS, NoSupport, RequireRecipientValidSince
@@ -82,6 +83,7 @@ OFF_BY_DEFAULT: tuple[Extension, ...] = (
     CONPERM,
     CONNEG,
     CHECKPOINT,
+    PRDR,
     BURL,
     ETRN,
     XCLIENT,
@@ -125,6 +127,7 @@ __all__ = [
     "Offered",
     "OriginalRecipient",
     "PIPELINING",
+    "PRDR",
     "Parameter",
     "REQUIRETLS",
     "RRVS",

@@ -36,6 +36,8 @@ def fit_parameters(
         needed["body"] = Body.EIGHT_BIT_MIME
     if _tells_size(conn, content) and values.size is None:
         needed["size"] = content.size
+    if len(submission.recipients) > 1 and conn.uses("PRDR") and not values.prdr and not conn.config.lmtp:
+        needed["prdr"] = True
     if not needed:
         return values
     return MailParameters(**needed) if values is NO_MAIL_PARAMETERS else replace(values, **needed)

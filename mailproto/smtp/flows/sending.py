@@ -267,7 +267,14 @@ class _Sending:
             return {}
         if self._conn.config.lmtp:
             return dict(zip(self._accepted, self._end.replies, strict=False))
-        return dict.fromkeys(self._accepted, self._end.reply) if self._end.reply is not None else {}
+        overall = self._end.reply
+        if overall is None:
+            return {}
+        words = dict.fromkeys(self._accepted, overall)
+        for index, own in zip(self._accepted, self._end.replies[:-1], strict=False):
+            if overall.ok or not own.ok:
+                words[index] = own
+        return words
 
     def _recipient(self, address: Address, command: Command | None, final: Reply | None) -> RecipientResult:
         own = command.reply if command is not None else None

@@ -78,9 +78,9 @@ HOOKS = (
 ``on_message`` the `Envelope` with its content, those of `mailproto.sasl.AUTH_HOOKS` what is written there, the others
 the event that they are named after. In ``on_close`` the session's ``replies_lost`` is known.
 
-``on_delivery(session, envelope, rcpt)`` is for LMTP (RFC 2033 section 4.2): behind ``on_message``, if that took the
-message or is not there, it is called for each accepted recipient in turn, and its return or `Reject` is the reply for
-that one alone, sent at once. Without it the word of ``on_message`` is the reply for each.
+``on_delivery(session, envelope, rcpt)`` is for LMTP (RFC 2033 section 4.2) and PRDR: behind ``on_message``, if that
+took the message or is not there, it is called for each accepted recipient in turn, and its return or `Reject` is the
+reply for that one alone, sent at once. Without it the word of ``on_message`` is the reply for each.
 
 ``on_burl`` fetches a piece of the message (RFC 4468 section 3.2). Behind the last piece no ``on_message`` comes: it
 takes the message as that would, and finds the pieces that came otherwise in the event's envelope."""
@@ -279,7 +279,7 @@ class _Service:
     def _message(self, envelope: Envelope) -> Flow[None]:
         """Have the application take the whole message; only its return makes it a 250."""
         hook = self._hooks["on_message"]
-        each = self._conn.config.lmtp and self._hooks["on_delivery"] is not None
+        each = self._conn.answers_each and self._hooks["on_delivery"] is not None
         envelope.content, self._spool = self._spool or Spool(self._threshold), None
         if hook is None and not each:
             envelope.content.close()
