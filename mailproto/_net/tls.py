@@ -159,7 +159,11 @@ class ServerContext(ssl.SSLContext):
 
 
 def server_context(
-    certfile: PathLike, keyfile: PathLike | None = None, *, client_ca: PathLike | None = None
+    certfile: PathLike,
+    keyfile: PathLike | None = None,
+    *,
+    client_ca: PathLike | None = None,
+    by_name: Mapping[str, ssl.SSLContext] | None = None,
 ) -> ServerContext:
     """Return a context for a server: TLS 1.2 or later, with this certificate, which SCRAM can bind to.
 
@@ -169,6 +173,8 @@ def server_context(
         certfile: a PEM file with the certificate, and those between it and its authority.
         keyfile: a PEM file with the key, None if it is in ``certfile``.
         client_ca: a PEM file with authorities. Clients may then show a certificate of theirs, for SASL's EXTERNAL.
+        by_name: contexts with the certificates for other names of the host, by the name that a client asks for (SNI,
+            RFC 6066 section 3). All else is as this context says.
     """
     context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -178,6 +184,13 @@ def server_context(
         context.verify_mode = ssl.CERT_OPTIONAL
         with _naming(client_ca):
             context.load_verify_locations(client_ca)
+    if by_name:
+        contexts = {name.lower(): other for name, other in by_name.items()}
+
+        def choose(session: ssl.SSLObject | ssl.SSLSocket, name: str | None, _: ssl.SSLContext) -> None:
+            session.context = contexts.get((name or "").lower(), context)
+
+        context.sni_callback = choose
     return context
 
 

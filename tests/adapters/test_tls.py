@@ -13,6 +13,7 @@ import pytest
 
 from mailproto._core.limits import Limits
 from mailproto._net.tls import client_context, client_tls
+from mailproto._net.tls import server_context as public_server_context
 from mailproto.errors import ConnectionClosedError, ConnectionTimeoutError, LocalProtocolError
 from tests.adapters import toy
 from tests.adapters.harness import PATIENCE, Aio, Gate, Sync, Wire, scripted, server_context, wait_until
@@ -106,6 +107,28 @@ def test_the_certificate_can_be_replaced_while_the_server_runs(adapter: Adapter)
         client.run(toy.greet(client.conn, tls=True))
     server.listener.tls = server_context()
     client = adapter.connect(server.port, open_tls=trusting())
+    assert client.run(toy.greet(client.conn, tls=True)) == "+ok"
+
+
+@pytest.mark.parametrize("name", ["localhost", "wrong.example.test", "WRONG.example.test"])
+def test_each_name_has_its_certificate(adapter: Adapter, name: str) -> None:
+    """SNI; and what SCRAM binds to is the certificate that was shown."""
+    tls = public_server_context(*SERVER, by_name={"Wrong.Example.Test": public_server_context(*WRONG_NAME)})
+    server = adapter.serve(Echo(), tls=tls, implicit_tls=True)
+    client = adapter.connect(server.port, open_tls=client_tls(client_context(CA), name))
+    assert client.run(toy.greet(client.conn, tls=True)) == "+ok"
+    shown = SERVER if name == "localhost" else WRONG_NAME
+    assert client.conn.tls is not None
+    assert client.conn.tls.peer_certificate == ssl.PEM_cert_to_DER_cert(shown.certificate.read_text())
+    theirs = server.conns[0].tls
+    assert theirs is not None
+    assert theirs.channel_bindings["tls-server-end-point"] == public_server_context(*shown).end_point
+
+
+def test_a_name_that_nobody_has_gets_the_usual_certificate(adapter: Adapter) -> None:
+    tls = public_server_context(*SERVER, by_name={"other.example.test": public_server_context(*WRONG_NAME)})
+    server = adapter.serve(Echo(), tls=tls, implicit_tls=True)
+    client = adapter.connect(server.port, open_tls=client_tls(client_context(CA), "mail.example.test"))
     assert client.run(toy.greet(client.conn, tls=True)) == "+ok"
 
 
