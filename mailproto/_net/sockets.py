@@ -111,10 +111,13 @@ def _remove_stale(path: Path) -> None:
     """Remove the socket at ``path`` if nobody listens on it."""
     if path.is_socket():
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.setblocking(False)
             try:
                 probe.connect(os.fspath(path))
             except ConnectionRefusedError:
                 path.unlink(missing_ok=True)
+            except BlockingIOError:
+                pass  # whoever listens is only busy
 
 
 class Sockets:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from mailproto._core.limits import Limits
 from mailproto._net.listener import Admission, ServerOptions, Verdict
+from mailproto._net.sockets import listen_unix
 from tests.adapters import toy
 from tests.adapters.harness import PATIENCE, Aio, Gate, Sync, Wire, server_context, wait_until
 from tests.adapters.test_links import Echo
@@ -124,6 +126,22 @@ def test_the_socket_of_a_dead_server_is_replaced_and_another_s_is_left(adapter: 
     with unix_wire(path) as wire:
         assert wire.line() == b"+ok"
     other.close()
+
+
+def test_a_server_that_is_too_busy_to_accept_is_alive(tmp_path: Path) -> None:
+    path = str(tmp_path / "socket")
+    with contextlib.ExitStack() as stack:
+        busy = stack.enter_context(socket.socket(socket.AF_UNIX))
+        busy.bind(path)
+        busy.listen(0)
+        with pytest.raises(BlockingIOError):
+            for _ in range(100):
+                client = stack.enter_context(socket.socket(socket.AF_UNIX))
+                client.setblocking(False)
+                client.connect(path)
+        with pytest.raises(OSError, match="cannot listen on"):
+            listen_unix(path)
+        assert Path(path).is_socket()
 
 
 def test_a_file_is_not_replaced(adapter: Adapter, tmp_path: Path) -> None:
