@@ -21,7 +21,7 @@ class Inbox:
 
     async def on_rcpt(self, session: SMTPSession, rcpt: Rcpt) -> None:
         """Refuse what is for others: returning accepts, raising refuses."""
-        if rcpt.address.domain != "example.org":
+        if rcpt.address.domain.lower() != "example.org":
             raise Reject(550, "relaying denied", "5.7.1")
 
     async def on_message(self, session: SMTPSession, envelope: Envelope) -> str:

@@ -8,7 +8,7 @@ The server's side, by hand, over whatever carries bytes::
             case None:
                 sock.sendall(conn.data_to_send())
                 conn.receive_data(sock.recv(65536))
-            case Rcpt(address=address) if address.domain == "example.org":
+            case Rcpt(address=address) if address.domain.lower() == "example.org":
                 conn.accept()
             case MessageChunk(data=data):
                 spool.write(data)
