@@ -11,6 +11,7 @@ from mailproto._core.client import ClientConnection
 from mailproto._core.events import TLSInfo
 from mailproto._core.flow import Flow
 from mailproto._core.policy import TLSPolicy
+from mailproto._net.sockets import check_host
 from mailproto._net.tls import MemoryTLS, client_context, client_tls
 from mailproto.errors import LocalProtocolError
 from mailproto.tunnels import Proxy, TunnelConnection
@@ -61,6 +62,7 @@ class ClientBase:
             raise LocalProtocolError("no proxy leads to a unix socket of this machine")
         if context is not None and cafile is not None:
             raise LocalProtocolError("a context has its own authorities: give context or cafile")
+        check_host(host)
         self.host = host
         self.port = port
         self._proxy = proxy

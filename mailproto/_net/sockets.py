@@ -10,6 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from mailproto.errors import GrammarError
+
 _TRIES = 10
 """How often several addresses are tried to be given one free port."""
 
@@ -27,6 +29,7 @@ def listen(
 
     Raises:
         OSError: an address is not known, not ours, or in use.
+        GrammarError: a host is none.
     """
     addresses = _addresses(host, port)
     tries = _TRIES if port == 0 and len(addresses) > 1 else 1
@@ -39,10 +42,19 @@ def listen(
                 raise
 
 
+def check_host(host: str) -> None:
+    """Raise `GrammarError` for what no name of a host can be, on which look-ups stumble in a way of their own."""
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        raise GrammarError(f"not a host: {host!a:.100}") from None
+
+
 def _addresses(host: str | Sequence[str] | None, port: int) -> list[tuple[int, Any]]:
     hosts = [host] if host is None or isinstance(host, str) else host
     found: dict[tuple[int, Any], None] = {}
     for name in hosts:
+        check_host(name or "")
         kind, flags = socket.SOCK_STREAM, socket.AI_PASSIVE
         for family, _, _, _, address in socket.getaddrinfo(name or None, port, type=kind, flags=flags):
             found[family, address] = None

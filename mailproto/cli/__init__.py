@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import argparse
+import io
+import sys
 from collections.abc import Sequence
 
 from mailproto.cli import fetch, send, serve
@@ -18,5 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for command in (serve, send, fetch):
         command.add_parser(commands)
     options = parser.parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a report of what was done must not fail by a character
     status: int = options.run(options)
     return status

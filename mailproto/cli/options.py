@@ -98,8 +98,8 @@ def complain(text: object) -> None:
 
 
 def print_json(value: dict[str, Any]) -> None:
-    """Print one line of JSON."""
-    print(json.dumps(value, ensure_ascii=False), flush=True)
+    """Print one line of JSON, in ASCII: any terminal and any pipe can take it."""
+    print(json.dumps(value), flush=True)
 
 
 class Progress:

@@ -76,7 +76,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--allow-plaintext-auth", action="store_true", help="let users log in without TLS, where others may listen"
     )
-    parser.add_argument("--max-size", type=int, default=32 << 20, metavar="BYTES", help="the largest message taken")
+    parser.add_argument(
+        "--max-size", type=int, default=32 << 20, metavar="BYTES", help="the largest message taken; 0 takes any"
+    )
     parser.add_argument("--print", action="store_true", help="print each message that is delivered")
     parser.add_argument("-v", "--verbose", action="store_true", help="show the conversations on standard error")
     parser.set_defaults(run=run)

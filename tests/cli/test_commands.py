@@ -377,3 +377,27 @@ def test_the_postmaster_needs_no_domain(message_file: Path, capsys: pytest.Captu
             capsys, "send", "--server", place, "--from", "", "--to", "Postmaster", str(message_file)
         )
     assert (status, result["accepted"]) == (0, ["postmaster"])
+
+
+@pytest.mark.parametrize("json_line", [True, False])
+def test_a_report_gets_through_where_only_ascii_does(message_file: Path, json_line: bool) -> None:
+    with serving(listeners=("smtp",)) as server:
+        command = [sys.executable, "-m", "mailproto", "send", "--server", f"127.0.0.1:{server.ports['smtp']}"]
+        command += ["--from", "", "--to", "j\u00f6rg@example.org", str(message_file), *(["--json"] * json_line)]
+        sent = subprocess.run(command, env={"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "1"}, capture_output=True)
+    assert (sent.returncode, sent.stderr) == (0, b"")
+    if json_line:
+        assert json.loads(sent.stdout)["accepted"] == ["j\u00f6rg@example.org"]
+    else:
+        assert sent.stdout.startswith(b"j\\xf6rg@example.org: accepted")
+
+
+@pytest.mark.parametrize("host", ["example..org", "x" * 64, "\udcff"])
+def test_what_is_no_host_is_told_like_everything_else(
+    host: str, message_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sending = ("send", "--server", f"{host}:25", "--from", "", "--to", "a@b.example", str(message_file))
+    status, result = run_json(capsys, *sending)
+    assert (status, result["error"]) == (1, "GrammarError")
+    assert main(["serve", "--smtp", f"{host}:0"]) == 1
+    assert "not a host" in capsys.readouterr().err
