@@ -52,6 +52,9 @@ class Limits:
     """Replies that wait because the peer does not read; beyond it no more commands are looked at."""
     max_listing: int = 1_000_000
     """Entries of a POP3 listing that a client keeps."""
+    max_retrieval: int = 1 << 30
+    """Octets of a message that a POP3 client takes, whatever its size was said to be. A server that goes on will not
+    end."""
     auth_failure_delay: float = 2.0
     """Seconds that a server takes to refuse a login, times the number of refusals so far."""
     min_data_rate: int = 500

@@ -265,6 +265,8 @@ class POP3ClientConnection(RequestingConnection):
         """Read what there is of a message."""
         content = self._buffer.unstuff(self._unstuffer)
         self._size += len(content)
+        if self._size > self.limits.max_retrieval:
+            return self._break(RemoteProtocolError("an endless message"))
         end: ClientStep = Step.STARVED
         if self._unstuffer.done:
             command = self._waiting[0]

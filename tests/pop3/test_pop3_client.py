@@ -351,6 +351,25 @@ def test_a_message_of_any_length_and_of_one_line_passes() -> None:
     assert len(conn._buffer) == 0
 
 
+@pytest.mark.parametrize("step", [1, 7, 100])
+def test_a_message_without_end_is_not_waited_for(step: int) -> None:
+    """SECURITY S25: whole or in pieces, so many octets are taken and not one more."""
+    for length in (50, 51):
+        conn = logged_in(POP3ClientConfig(limits=Limits(max_retrieval=50)))
+        conn.retr(1)
+        conn.data_to_send()
+        answer = b"+OK\r\n" + b"x" * (length - 2) + b"\r\n.\r\n"
+        events: list[Any] = []
+        try:
+            for start in range(0, len(answer), step):
+                conn.receive_data(answer[start : start + step])
+                while (event := conn.next_event()) is not None:
+                    events.append(event)
+        except RemoteProtocolError as error:
+            assert (length, str(error)) == (51, "an endless message")
+        assert (length == 50) is isinstance(events[-1], MessageEnd)
+
+
 def test_a_server_that_promises_much_gets_no_memory_for_it() -> None:
     conn = logged_in()
     conn.retr(1)
