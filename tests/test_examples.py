@@ -98,3 +98,10 @@ def test_python_in_the_readme_is_python(block: str) -> None:
 def test_what_the_readme_names_is_there() -> None:
     for path in re.findall(r"\]\(([\w./]+)\)", README):
         assert (ROOT / path).exists(), path
+
+
+def test_every_part_of_the_house_is_on_its_map() -> None:
+    house = ROOT / "mailproto"
+    parts = {f"{path.parent.name}/" for path in house.glob("*/__init__.py")}
+    parts |= {path.name for path in house.glob("*.py") if not path.name.startswith("__")}
+    assert parts <= set(re.findall(r"`([\w/.]+)`", README))
