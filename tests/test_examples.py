@@ -78,6 +78,18 @@ def test_local_delivery_answers_for_each_recipient() -> None:
     assert "forged" not in shown
 
 
+def test_mail_is_stored_and_forwarded_and_what_fails_comes_back() -> None:
+    shown = run_example("store_and_forward")
+    assert "The submission server says: 250 2.0.0 queued as " in shown
+    assert "Left in the queue: 0\n" in shown
+    to_ada, to_grace = shown.split("— In the mailbox of ")[1:]
+    assert to_ada.startswith("ada —\nReceived: from ")
+    assert "by relay.example.net with ESMTPA id " in to_ada
+    assert to_grace.startswith("grace —\nFrom: Mail Delivery System <postmaster@relay.example.net>\n")
+    assert "Final-Recipient: rfc822; bob@example.org\nAction: failed\n" in to_grace
+    assert "ada@example.org\nAction" not in to_grace
+
+
 def blocks(language: str) -> list[str]:
     """Return the README's fenced blocks in a language."""
     return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)

@@ -12,10 +12,12 @@ import re
 import textwrap
 from collections.abc import Iterable, Sequence
 
+from mailproto._core.codec import TURNING, UNSAFE
+
 _TEXT_WIDTH, _FIELD_WIDTH = 78, 220  # characters; of up to four octets each, and a line has 998 (RFC 5322 2.1.1)
 
 _UNPRINTABLE = re.compile(r"[^ -~]")
-_UNPRINTABLE_UTF8 = re.compile(r"[^ -~\u00a0-\u2027\u202f-\u2065\u206a-\ud7ff\ue000-\U0010ffff]")
+_UNPRINTABLE_UTF8 = re.compile(f"[{UNSAFE}{TURNING}]")
 
 
 class ReportWriter:

@@ -1,5 +1,8 @@
 """Notices to a sender of what became of his message: delivery status notifications (RFC 3461 section 6, RFC 3464).
 
+A notice is for what was accepted and then could not be delivered. What a server can refuse in the session it better
+does: senders are easily forged, and their owners want no news of mail that they never wrote.
+
 This module knows who is told what, and when nobody is; how a notice is written is the business of
 `mailproto.smtp.multireport`.
 """
@@ -136,8 +139,8 @@ def make_notice(
         message: the message in pieces, which are read as far as they can be returned.
         hostname: the name of this server, in ASCII; its postmaster is whom the notice is from.
         when: the time of the notice, with its zone.
-        notice_id: a name for it that no other one from this host has or can guess, of letters, digits, dots and
-            hyphens, at most 40.
+        notice_id: a name for it that no other one from this host has, of at most 40 letters, digits, dots and
+            hyphens.
         parameters: what the sender said of the message in MAIL: ENVID, RET, and whether it is SMTPUTF8.
         arrival: when the message came, with its zone.
         max_returned: octets of the message that are returned at most. More than its header is returned only when

@@ -1,0 +1,91 @@
+"""The handler of a server that takes mail to pass it on: from those it knows, and into the queue."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from mailproto._core.peers import check_networks, is_among
+from mailproto.address import POSTMASTER, Address
+from mailproto.errors import Reject
+from mailproto.relay.entry import Entry, Pending
+from mailproto.relay.queue import Queue, new_name
+from mailproto.smtp.events import Envelope, Mail, Rcpt
+from mailproto.smtp.flows.server import SMTPSession
+from mailproto.smtp.parameters import Body, MailParameters, RcptParameters
+
+RELAYING_DENIED = Reject(550, "Relaying denied", "5.7.1")
+_NOT_HONOURED = Reject(555, "This relay cannot keep what a parameter asks for", "5.5.4")
+
+
+class RelayHandler:
+    """Takes mail for everybody from clients that have authenticated or are trusted, and none from others.
+
+    Who may log in is for a subclass to say, in the hooks of `mailproto.sasl.identity.AUTH_HOOKS`; so is what a client
+    may send, and as whom, in ``on_mail``. Under asyncio wrap it in `mailproto.aio.InThreads` for ``on_message``,
+    which waits for the disk. The server's config may have `DSN` among its extensions: the relay keeps its promises.
+
+    Args:
+        queue: where the mail goes.
+        postmaster: who gets the mail to ``<Postmaster>``, which everybody may send (RFC 5321 section 4.5.1).
+        trusted: addresses and networks of clients that need not authenticate.
+        queued: called with the name of each message that was taken: the relay's ``wake``.
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        *,
+        postmaster: Address,
+        trusted: Collection[str] = (),
+        queued: Callable[[str], object] | None = None,
+    ) -> None:
+        check_networks(trusted)
+        self._queue = queue
+        self._postmaster = postmaster
+        self._trusted = tuple(trusted)
+        self._queued = queued
+
+    def on_mail(self, _: SMTPSession, mail: Mail) -> None:
+        """Refuse what the relay would have to forget on the way."""
+        wanted = mail.parameters
+        beyond = replace(wanted, size=None, auth=None, body=None, prdr=False)  # without what is for this hop
+        if wanted.body is Body.BINARY_MIME or beyond != _kept(wanted):
+            raise _NOT_HONOURED
+
+    def on_rcpt(self, session: SMTPSession, rcpt: Rcpt) -> None:
+        """Take every recipient from those who may send, and the postmaster from anybody."""
+        if session.identity is None and not is_among(session.peer, self._trusted) and rcpt.address != POSTMASTER:
+            raise RELAYING_DENIED
+        if rcpt.parameters != RcptParameters(rcpt.parameters.notify, rcpt.parameters.orcpt):
+            raise _NOT_HONOURED
+
+    def on_message(self, session: SMTPSession, envelope: Envelope) -> str:
+        """Put the message into the queue, with a Received field on top. It is on disk when this returns."""
+        name, now = new_name(), time.time()
+        parameters = _kept(envelope.mail.parameters)
+        if not all(piece.isascii() for piece in envelope):
+            parameters = replace(parameters, body=Body.EIGHT_BIT_MIME)
+        recipients = {pending.address: pending for pending in map(self._pending, envelope.recipients)}
+        only = next(iter(recipients)) if len(recipients) == 1 else None
+        received = session.received_field(
+            datetime.fromtimestamp(now, UTC),
+            queue_id=name,
+            recipient=only if only is not None and (only.is_ascii or parameters.smtputf8) else None,
+        )
+        entry = Entry(name, envelope.reverse_path, tuple(recipients.values()), now, now, parameters)
+        self._queue.add(entry, itertools.chain((received,), envelope))
+        if self._queued is not None:
+            self._queued(name)
+        return f"queued as {name}"
+
+    def _pending(self, rcpt: Rcpt) -> Pending:
+        return Pending(self._postmaster if rcpt.address == POSTMASTER else rcpt.address, rcpt.parameters)
+
+
+def _kept(parameters: MailParameters) -> MailParameters:
+    """Return what a relay passes on: the size changes on the way, and what the body is made of is seen."""
+    return MailParameters(smtputf8=parameters.smtputf8, ret=parameters.ret, envid=parameters.envid)

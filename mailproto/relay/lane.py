@@ -1,0 +1,193 @@
+"""The way to one domain: its hosts in their order, one connection at a time, and the messages one after another.
+
+They are not pipelined into each other: what a host has said of a message is on disk before the next one begins, so
+that a crash repeats at most the one that was under way, which nobody can help (RFC 1047).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import NamedTuple
+
+from mailproto.aio.smtp import SMTPClient
+from mailproto.errors import MailProtoError
+from mailproto.relay.config import RelayConfig
+from mailproto.relay.entry import Entry, Pending
+from mailproto.relay.queue import Queue
+from mailproto.relay.transfer import Changes, Message, transfer, with_reply
+from mailproto.smtp.reply import Reply, ReplyError
+from mailproto.smtp.routing import UNROUTABLE, RoutingError, hosts_for, literal_host, lookup_name
+
+logger = logging.getLogger("mailproto")
+
+_IN_MEMORY = 1 << 20  # octets of a message that can leave in one flight with its envelope
+
+
+class Target(NamedTuple):
+    """A host, and one of its addresses."""
+
+    host: str
+    address: str
+
+
+class Job:
+    """A message for the recipients in one domain.
+
+    Attributes:
+        entry: the message.
+        recipients: those to whom it is still to be sent in this attempt.
+        done: set when the attempt is over.
+    """
+
+    def __init__(self, entry: Entry, recipients: list[Pending], record: Callable[[Changes], Awaitable[None]]) -> None:
+        self.entry = entry
+        self.recipients = {recipient.address: recipient for recipient in recipients}
+        self.done = asyncio.Event()
+        self._record = record
+
+    async def note(self, changes: Changes) -> None:
+        """Keep what has become of some recipients. Those who wait on stay in this attempt."""
+        for address, change in changes.items():
+            if change is not None and change.action is None:
+                self.recipients[address] = change
+            else:
+                del self.recipients[address]
+        await self._record(changes)
+
+    async def note_all(self, reply: Reply, remote_mta: str | None = None) -> None:
+        """Keep one reply for all of them: they have failed if it is permanent, and wait on if not."""
+        await self.note(with_reply(self.recipients, reply, remote_mta))
+
+
+class Lane:
+    """Works off the jobs for one domain.
+
+    Attributes:
+        jobs: those that are left; more may be added at any time before `run` is over.
+    """
+
+    def __init__(self, domain: str, config: RelayConfig, queue: Queue) -> None:
+        self.jobs: deque[Job] = deque()
+        self._domain = domain
+        self._config = config
+        self._queue = queue
+
+    async def run(self) -> None:
+        """Try one target after another, until none of them or no job is left."""
+        try:
+            targets = await self._find_targets()
+        except RoutingError as error:
+            await self._finish(error.reply)
+            return
+        refusals = []
+        for target in targets:
+            if self.jobs:
+                refusals.append(await self._use(target))
+        last = refusals[-1] if refusals else None
+        if last is not None and all(refusals):  # wherever one knocks nobody takes mail (RFC 7504 section 4)
+            await self._finish(last, targets[-1].host)
+
+    def drop(self) -> None:
+        """End the jobs that were not begun."""
+        while self.jobs:
+            self.jobs.popleft().done.set()
+
+    async def _finish(self, reply: Reply, remote_mta: str | None = None) -> None:
+        """End all jobs with this reply."""
+        while self.jobs:
+            await self.jobs[0].note_all(reply, remote_mta)
+            self.jobs.popleft().done.set()
+
+    async def _find_targets(self) -> list[Target]:
+        """Return the hosts that take mail for the domain, at each of their addresses."""
+        literal = literal_host(self._domain)
+        if literal is not None:
+            return [Target(self._domain, literal)]
+        config = self._config
+        name = lookup_name(self._domain, config.idna_encode)
+        records = await config.resolver.mx(name)
+        targets: list[Target] = []
+        for host in hosts_for(name, records, shuffle=config.shuffle, own_names=[config.hostname]):
+            if len(targets) < config.max_targets:
+                targets += [Target(host, address) for address in await config.resolver.addresses(host)]
+        if not targets:
+            raise RoutingError(UNROUTABLE)
+        return targets[: config.max_targets]
+
+    async def _use(self, target: Target) -> Reply | None:
+        """Send to this host what it takes; return its reply if it says for good that it takes nothing."""
+        again: list[Job] = []
+        progress = True
+        try:
+            while self.jobs and progress:
+                try:
+                    client = await self._config.connect(*target)
+                except (MailProtoError, OSError) as error:
+                    return await self._not_reached(target, error)
+                try:
+                    progress = await self._send_all(client, target, again)
+                    with suppress(MailProtoError, OSError):
+                        await client.quit()
+                finally:
+                    await client.close()
+        finally:
+            self.jobs.extend(again)
+        return None
+
+    async def _not_reached(self, target: Target, error: Exception) -> Reply | None:
+        """Note for all jobs why there is no connection; return the reply if it is for good."""
+        if not isinstance(error, ReplyError):
+            reply, remote = Reply.build(451, f"{target.host} cannot be reached: {error}", "4.4.1"), None
+        elif error.reply.permanent:
+            return error.reply
+        else:
+            reply, remote = error.reply, target.host
+        for job in tuple(self.jobs):
+            await job.note_all(reply, remote)
+        return None
+
+    async def _send_all(self, client: SMTPClient, target: Target, again: list[Job]) -> bool:
+        """Send over one connection as long as it lasts, note what is to be sent again, and say whether any went."""
+        progress = False
+        while self.jobs and not (client.conn.over or client.conn.exhausted):
+            job = self.jobs.popleft()
+            again.append(job)  # at once, so that it is not lost whatever happens
+            await self._send(client, target, job)
+            if not job.recipients:
+                again.remove(job)
+                job.done.set()
+                progress = True
+            elif progress and client.conn.over:  # others have used the connection up: it deserves one of its own
+                again.remove(job)
+                self.jobs.appendleft(job)
+        return progress
+
+    async def _send(self, client: SMTPClient, target: Target, job: Job) -> None:
+        try:
+            message = await asyncio.to_thread(self._open, job.entry.name)
+        except OSError as error:
+            logger.error("a message of the queue cannot be read: %s", error)
+            job.recipients.clear()
+            return
+        try:
+            done = await transfer(client, target.host, job.entry, job.recipients, message)
+        finally:
+            if not isinstance(message.content, bytes):
+                message.content.close()
+        await job.note(done.changes)
+        for address in done.unknown:
+            del job.recipients[address]
+
+    def _open(self, name: str) -> Message:
+        """Return a message, in memory if it is small."""
+        file = self._queue.open(name)
+        size = file.seek(0, 2)
+        file.seek(0)
+        if size > _IN_MEMORY:
+            return Message(file, size)
+        with file:
+            return Message(file.read(), size)

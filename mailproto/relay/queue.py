@@ -1,0 +1,114 @@
+"""A queue of messages on disk: what it has taken is there after a crash, whenever that comes.
+
+Two files make an entry, the message in ``messages`` and what is to be done with it in ``entries``. Each is written
+elsewhere and put into its place whole. An entry is there from the moment its second file is, the one in ``entries``,
+until that is removed; what a crash leaves without it is nobody's, and swept away.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from mailproto.errors import GrammarError
+from mailproto.maildrop.durable import fsync_directory, make_directory, write_durably
+from mailproto.maildrop.lock import SessionLock
+from mailproto.relay.entry import Entry, decode_entry, encode_entry
+
+logger = logging.getLogger("mailproto")
+
+_STALE_AFTER = 36 * 3600  # seconds; a message that took longer to come died long ago
+
+
+def new_name() -> str:
+    """Return a name for an entry that no other one has. Names sort by time."""
+    return f"{time.time_ns():016x}{secrets.token_hex(6)}"
+
+
+class Queue:
+    """A queue in a directory. Any number of threads and processes may add to it; one `Relay` works it off."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Use the queue at ``path``; what is missing of it is created with mode 0700."""
+        self.path = Path(path)
+        for folder in ("tmp", "messages", "entries"):
+            make_directory(self.path / folder)
+
+    def __repr__(self) -> str:
+        return f"Queue({str(self.path)!r})"
+
+    def add(self, entry: Entry, content: Iterable[bytes]) -> None:
+        """Take a message. When this returns it is on disk, and its sender may forget it.
+
+        Raises:
+            OSError: nothing was taken.
+            GrammarError, NotSupportedError: the entry has parameters that a relay has no way to honour.
+        """
+        data = encode_entry(entry)
+        self._place("messages", entry.name, content)
+        self._place("entries", entry.name, (data,))
+
+    def save(self, entry: Entry) -> None:
+        """Note what has become of an entry: it is changed on disk, or gone if nothing is left to be done."""
+        if entry.recipients:
+            self._place("entries", entry.name, (encode_entry(entry),))
+            return
+        (self.path / "entries" / entry.name).unlink(missing_ok=True)
+        fsync_directory(self.path / "entries")
+        (self.path / "messages" / entry.name).unlink(missing_ok=True)
+
+    def names(self) -> list[str]:
+        """Return the names of all entries, the oldest first."""
+        return sorted(path.name for path in (self.path / "entries").iterdir())
+
+    def load(self, name: str) -> Entry | None:
+        """Return an entry; None if it is gone, or, with a line in the log, if it cannot be read."""
+        try:
+            return decode_entry(name, (self.path / "entries" / name).read_bytes())
+        except FileNotFoundError:
+            return None
+        except (GrammarError, OSError) as error:
+            logger.error("an entry of the queue cannot be read: %s", error)
+            return None
+
+    def open(self, name: str) -> BinaryIO:
+        """Open the message of an entry to read."""
+        return (self.path / "messages" / name).open("rb")
+
+    @contextmanager
+    def reserved(self) -> Iterator[None]:
+        """Be the one that works the queue off, for the time of a ``with`` block.
+
+        Raises:
+            MaildropBusyError: another one does.
+        """
+        lock = SessionLock(self.path / "lock")
+        try:
+            self._sweep()
+            yield
+        finally:
+            lock.release()
+
+    def _place(self, folder: str, name: str, content: Iterable[bytes]) -> None:
+        """Put a file into its place, whole, in place of an older one."""
+        draft = self.path / "tmp" / f"{folder}-{name}"
+        with write_durably(draft, replace=True) as file:
+            file.writelines(content)
+        draft.rename(self.path / folder / name)
+        fsync_directory(self.path / folder)
+
+    def _sweep(self) -> None:
+        """Remove what belongs to no entry, unless it is of one that is still coming."""
+        oldest = time.time() - _STALE_AFTER
+        known = {self.path / "messages" / name for name in self.names()}
+        for path in (*self.path.glob("tmp/*"), *self.path.glob("messages/*")):
+            with contextlib.suppress(OSError):
+                if path not in known and path.stat().st_mtime < oldest:
+                    path.unlink()

@@ -1,0 +1,234 @@
+"""The relay: works a queue off, over asyncio, and tells senders what became of their mail."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+import math
+from collections import defaultdict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import partial
+from typing import TypeVar
+
+from mailproto.relay.config import RelayConfig
+from mailproto.relay.entry import Entry, Pending
+from mailproto.relay.lane import Job, Lane
+from mailproto.relay.queue import Queue
+from mailproto.relay.schedule import conclude
+from mailproto.relay.transfer import Changes
+from mailproto.smtp.notices import Action, Report, make_notice
+
+logger = logging.getLogger("mailproto")
+
+_MAX_ACTIVE = 1000  # entries that are tried at a time
+_PIECE = 64 << 10  # octets
+_POLL = 60.0  # seconds between two looks for what other processes have added
+
+_T = TypeVar("_T")
+
+
+class Relay:
+    """Sends what is in a queue to where it belongs (RFC 5321 sections 3.6 and 4.5.4.1)::
+
+        relay = Relay(queue, RelayConfig(hostname="relay.example.org", resolver=resolver))
+        handler = aio.InThreads(Submission(queue, postmaster=root, queued=relay.wake), "on_message")
+        async with aio.SMTPServer(handler, port=587, tls=context):
+            await relay.run()
+
+    It need not be in the process of the server: what others add to the queue it finds by itself.
+    """
+
+    def __init__(self, queue: Queue, config: RelayConfig) -> None:
+        self._queue = queue
+        self._config = config
+        self._known: set[str] = set()
+        self._agenda: list[tuple[float, str]] = []  # a heap: when which entry is due
+        self._active: dict[str, Entry | None] = {}
+        self._lanes: dict[str, Lane] = {}
+        self._stopping = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._changed = asyncio.Event()
+        self._slots = asyncio.Semaphore(config.max_connections)
+
+    def wake(self, name: str) -> None:
+        """Take up an entry that was just added. May be called from any thread, whether the relay runs or not.
+
+        What other processes have added is found after a minute at most.
+        """
+        loop = self._loop
+        if loop is not None:
+            with suppress(RuntimeError):  # the loop has ended meanwhile
+                loop.call_soon_threadsafe(self._enter, name)
+
+    async def run(self) -> None:
+        """Work the queue off until `stop`. If it is cancelled, messages under way are sent again by the next run.
+
+        Raises:
+            MaildropBusyError: another relay works this queue off.
+        """
+        await self._work(forever=True)
+
+    def stop(self) -> None:
+        """Begin nothing more; `run` returns when what is under way is through. The rest is for the next run."""
+        self._stopping = True
+        for lane in self._lanes.values():
+            lane.drop()
+        self._changed.set()
+
+    async def attempt_due(self) -> None:
+        """Try what is due now, and the notices that come of it, and return when that is done; raise as `run`."""
+        await self._work(forever=False)
+
+    async def _work(self, *, forever: bool) -> None:
+        self._loop = loop = asyncio.get_running_loop()
+        for state in (self._known, self._agenda, self._active):  # of a run that was cancelled
+            state.clear()
+        self._stopping = False
+        # One thread, so that the disk sees the states of an entry in their order.
+        with self._queue.reserved(), ThreadPoolExecutor(1, "mailproto-queue") as self._disk:
+            async with asyncio.TaskGroup() as self._tasks:
+                next_look = -math.inf
+                while True:
+                    self._changed.clear()
+                    if loop.time() >= next_look:
+                        next_look = loop.time() + _POLL
+                        for name in await self._on_disk(self._queue.names):
+                            self._enter(name)
+                    self._start_due()
+                    if not self._active and (self._stopping or not forever):
+                        return
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(min(self._idle_time(), next_look - loop.time())):
+                            await self._changed.wait()
+
+    def _enter(self, name: str, due: float = -math.inf) -> None:
+        """Put an entry on the agenda; a new one is seen to at once, and then tells itself when it is due."""
+        if name not in self._known:
+            self._known.add(name)
+            heapq.heappush(self._agenda, (due, name))
+            self._changed.set()
+
+    def _start_due(self) -> None:
+        now = self._config.clock()
+        while not self._full and self._agenda and self._agenda[0][0] <= now:
+            _, name = heapq.heappop(self._agenda)
+            self._active[name] = None
+            self._tasks.create_task(self._attempt(name))
+
+    def _idle_time(self) -> float:
+        """Return the seconds in which nothing is to be begun, if nothing changes."""
+        return self._agenda[0][0] - self._config.clock() if self._agenda and not self._full else math.inf
+
+    @property
+    def _full(self) -> bool:
+        return self._stopping or len(self._active) == _MAX_ACTIVE
+
+    async def _attempt(self, name: str) -> None:
+        """Try one entry, and put it on the agenda again if something is left to be done."""
+        try:
+            due = await self._try(name)
+        except Exception:
+            logger.exception("an attempt failed")
+            due = self._config.clock() + self._config.schedule.first_hour
+        del self._active[name]
+        self._known.discard(name)
+        if due is not None:
+            self._enter(name, due)
+        self._changed.set()
+
+    async def _try(self, name: str) -> float | None:
+        """Try an entry if it is due, and return when it is due next, None if it is gone."""
+        entry = await self._on_disk(self._queue.load, name)
+        if entry is None:
+            return None
+        if entry.due > self._config.clock():
+            return entry.due
+        self._active[name] = entry
+        domains: dict[str, list[Pending]] = defaultdict(list)
+        for recipient in entry.waiting:
+            domains[recipient.address.canonical.domain].append(recipient)
+        jobs = [Job(entry, recipients, partial(self._record, name)) for recipients in domains.values()]
+        for domain, job in zip(domains, jobs, strict=True):
+            self._lane(domain).jobs.append(job)
+        for job in jobs:
+            await job.done.wait()
+        if self._stopping:
+            return None  # perhaps nothing was tried; what was done is on disk, and concluded by the next run
+        return await self._conclude(self._active[name] or entry)
+
+    def _lane(self, domain: str) -> Lane:
+        if domain not in self._lanes:
+            self._lanes[domain] = Lane(domain, self._config, self._queue)
+            self._tasks.create_task(self._drive(domain, self._lanes[domain]))
+        return self._lanes[domain]
+
+    async def _drive(self, domain: str, lane: Lane) -> None:
+        try:
+            async with self._slots:
+                await lane.run()
+        except Exception:
+            logger.exception("the way to a domain failed")
+        finally:
+            del self._lanes[domain]
+            for job in lane.jobs:
+                job.done.set()
+
+    async def _record(self, name: str, changes: Changes) -> None:
+        """Keep what has become of some recipients; on disk, if nothing is to be sent to them any more."""
+        entry = self._active[name]
+        if entry is not None:
+            self._active[name] = entry = entry.changed(changes)
+            if any(change is None or change.action is not None for change in changes.values()):
+                await self._on_disk(self._queue.save, entry)
+
+    async def _conclude(self, entry: Entry) -> float | None:
+        """Tell the sender what he is to be told, and put off what is left; return until when, None if nothing is."""
+        if not entry.recipients:
+            return None
+        reports, rest = conclude(entry, self._config.clock(), self._config.schedule)
+        await self._on_disk(self._settle, entry, reports, rest)
+        return rest.due if rest.recipients else None
+
+    def _settle(self, entry: Entry, reports: list[Report], rest: Entry) -> None:
+        """Put the notice into the queue, and then forget what it tells.
+
+        Should a crash come in between, it replaces itself, for its name is the same again.
+        """
+        if reports:
+            self._notify(entry, reports)
+        self._queue.save(rest)
+
+    def _notify(self, entry: Entry, reports: list[Report]) -> None:
+        now = self._config.clock()
+        name = f"{entry.name}.{entry.notices}"
+        with self._queue.open(entry.name) as message:
+            notice = make_notice(
+                reports,
+                reverse_path=entry.reverse_path,
+                message=iter(partial(message.read, _PIECE), b""),
+                hostname=self._config.hostname,
+                when=datetime.fromtimestamp(now, UTC),
+                notice_id=name,
+                parameters=entry.parameters,
+                arrival=datetime.fromtimestamp(entry.arrival, UTC),
+                to_automatic_mail=True,  # it came from who we know
+            )
+        if notice is not None:
+            recipient = Pending(notice.address, notice.rcpt_parameters)
+            self._queue.add(Entry(name, None, (recipient,), now, now, notice.parameters), [notice.content])
+            self.wake(name)
+            return
+        for report in reports:
+            if report.action is Action.FAILED:
+                logger.warning(
+                    "%s: undeliverable to %s, and nobody to be told: %s", name, report.address, report.reply
+                )
+
+    async def _on_disk(self, function: Callable[..., _T], *arguments: object) -> _T:
+        """Call what waits for the disk, beside the loop. Once begun it is done, even if nobody waits any more."""
+        future = asyncio.get_running_loop().run_in_executor(self._disk, function, *arguments)
+        return await asyncio.shield(future)

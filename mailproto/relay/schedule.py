@@ -1,0 +1,70 @@
+"""When a message is tried again, when its sender is told that it is late, and when it is given up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from mailproto.relay.entry import Entry, Pending
+from mailproto.smtp.notices import Action, Report
+from mailproto.smtp.reply import Reply
+
+_EXPIRED = Reply.build(451, "It was tried for as long as mail is kept here", "4.4.7")
+_STILL_TRYING = Reply.build(451, "It could not be sent yet", "4.4.7")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """The times of RFC 5321 section 4.5.4.1, in seconds."""
+
+    first_hour: float = 1800.0
+    """Between two attempts in the first hour."""
+    later: float = 7200.0
+    """Between two attempts after that."""
+    delay_notice: float = 4 * 3600.0
+    """From the arrival of a message until its sender is told, once, that it is late."""
+    give_up: float = 5 * 86400.0
+    """From the arrival until it is given up."""
+
+    def next_attempt(self, arrival: float, now: float) -> float:
+        """Return when a message that was tried in vain is tried again; the last time is when it is given up."""
+        interval = self.first_hour if now - arrival < 3600 else self.later
+        return min(now + interval, arrival + self.give_up)
+
+
+def conclude(entry: Entry, now: float, schedule: Schedule) -> tuple[list[Report], Entry]:
+    """Return what the sender may be told after an attempt, and the entry with what is left to be done after that."""
+    expired = now >= entry.arrival + schedule.give_up
+    late = not (entry.late or expired) and now >= entry.arrival + schedule.delay_notice
+    reports: list[Report] = []
+    left: list[Pending] = []
+    for recipient in entry.recipients:
+        if recipient.action is not None:
+            reports.append(_report(recipient, recipient.action, recipient.reply or _EXPIRED, now))
+        elif expired:
+            reports.append(_report(recipient, Action.FAILED, recipient.reply or _EXPIRED, now))
+        else:
+            left.append(recipient)
+            if late:
+                reply, until = recipient.reply or _STILL_TRYING, entry.arrival + schedule.give_up
+                reports.append(_report(recipient, Action.DELAYED, reply, now, until))
+    rest = replace(
+        entry,
+        recipients=tuple(left),
+        due=schedule.next_attempt(entry.arrival, now),
+        late=entry.late or late,
+        notices=entry.notices + bool(reports),
+    )
+    return reports, rest
+
+
+def _report(recipient: Pending, action: Action, reply: Reply, now: float, until: float | None = None) -> Report:
+    return Report(
+        recipient.address,
+        action,
+        reply,
+        recipient.remote_mta,
+        recipient.parameters,
+        last_attempt=datetime.fromtimestamp(now, UTC),
+        retry_until=datetime.fromtimestamp(until, UTC) if until is not None else None,
+    )

@@ -1,0 +1,99 @@
+"""One message to one host, over a connection that is open: what it takes of the host, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import BinaryIO, NamedTuple
+
+from mailproto.address import Address
+from mailproto.aio.smtp import SMTPClient
+from mailproto.errors import GrammarError, NotSupportedError
+from mailproto.relay.entry import Entry, Pending
+from mailproto.smtp.extensions import Notify
+from mailproto.smtp.message import RecipientLike
+from mailproto.smtp.notices import Action
+from mailproto.smtp.parameters import NO_RCPT_PARAMETERS
+from mailproto.smtp.reply import EnhancedStatus, Reply
+from mailproto.smtp.result import Outcome, RecipientResult
+
+_TOO_BIG = Reply.build(552, "The next host takes no message of this size", "5.3.4")
+_NEEDS_UTF8 = Reply.build(550, "The message needs SMTPUTF8, which the next host does not offer", "5.6.7")
+_BROKEN = Reply.build(451, "The connection broke before the next host had answered for the message", "4.4.2")
+
+Changes = Mapping[Address, Pending | None]
+"""What is left to be done for some recipients; None: nothing."""
+
+
+class Message(NamedTuple):
+    """The content of an entry: octets, or a file if they are many, and how many they are."""
+
+    content: bytes | BinaryIO
+    size: int
+
+
+class Transfer(NamedTuple):
+    """What came of it. The ``unknown`` may have the message, so that nobody else is to give it to them at once."""
+
+    changes: Changes
+    unknown: frozenset[Address] = frozenset()
+
+
+def with_reply(recipients: Mapping[Address, Pending], reply: Reply, remote_mta: str | None = None) -> Changes:
+    """Return the changes where one reply is for all: they have failed if it is permanent, and wait on if not."""
+    action = Action.FAILED if reply.permanent else None
+    return {
+        address: replace(recipient, action=action, reply=reply, remote_mta=remote_mta)
+        for address, recipient in recipients.items()
+    }
+
+
+async def transfer(
+    client: SMTPClient, host: str, entry: Entry, recipients: Mapping[Address, Pending], message: Message
+) -> Transfer:
+    """Send a message to some of its recipients, with what the host can do of what its sender wanted."""
+    offered, limit = client.extensions, client.max_message_size
+    if limit is not None and message.size > limit:
+        return Transfer(with_reply(recipients, _TOO_BIG))
+    if entry.parameters.smtputf8 and "SMTPUTF8" not in offered:
+        return Transfer(with_reply(recipients, _NEEDS_UTF8))
+    dsn = "DSN" in offered
+    parameters = replace(
+        entry.parameters,
+        size=message.size if "SIZE" in offered else None,
+        body=entry.parameters.body if "8BITMIME" in offered else None,
+        ret=entry.parameters.ret if dsn else None,
+        envid=entry.parameters.envid if dsn else None,
+    )
+    to: list[RecipientLike] = [
+        (address, recipient.parameters if dsn else NO_RCPT_PARAMETERS) for address, recipient in recipients.items()
+    ]
+    try:
+        result = await client.send_message(
+            message.content, entry.reverse_path or "", to, parameters=parameters, downgrade=True
+        )
+    except (NotSupportedError, GrammarError) as error:
+        return Transfer(with_reply(recipients, Reply.build(554, str(error), "5.6.0")))
+    changes = {each.address: _judge(recipients[each.address], each, host, dsn) for each in result.recipients}
+    return Transfer(changes, frozenset(each.address for each in result.unknown))
+
+
+def _judge(recipient: Pending, result: RecipientResult, host: str, dsn: bool) -> Pending | None:
+    """Return what is left to be done for a recipient.
+
+    A host with DSN sends the notices itself; one without sends none, so that the sender is told of this relay if he
+    wants to hear of success (RFC 3461 sections 5.2.1 and 5.2.2).
+    """
+    reply = result.reply
+    if result.outcome is Outcome.ACCEPTED:
+        if dsn or Notify.SUCCESS not in (recipient.parameters.notify or ()):
+            return None
+        return replace(recipient, action=Action.RELAYED, reply=reply, remote_mta=host)
+    if result.outcome is Outcome.REFUSED:
+        own = Reply.build(550, str(result.error), "5.6.7")
+        return replace(recipient, action=Action.FAILED, reply=reply or own, remote_mta=host if reply else None)
+    if reply is None:
+        return replace(recipient, reply=_BROKEN, remote_mta=None)
+    if reply.permanent:  # 552 to RCPT, which means too many recipients (RFC 5321 section 4.5.3.1.10)
+        reply = Reply(452, reply.text, EnhancedStatus(4, 5, 3))
+    return replace(recipient, reply=reply, remote_mta=host)

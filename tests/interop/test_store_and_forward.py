@@ -1,0 +1,77 @@
+"""Our relay hands mail to Postfix and Exim, and its notices come back through them."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from mailproto.address import Address
+from mailproto.relay import Entry, Pending, Queue, Relay, RelayConfig
+from mailproto.smtp.extensions import Notify, OriginalRecipient
+from mailproto.smtp.parameters import Body, MailParameters, RcptParameters
+from mailproto.smtp.routing import MX, StaticResolver
+from tests import data
+from tests.interop.clients import on_the_wire
+from tests.interop.dovecot import Dovecot
+from tests.interop.exim import Exim
+from tests.interop.postfix import UNKNOWN, Postfix
+
+MAIL = {name: on_the_wire(path.read_bytes()) for name, path in data.MAIL.items()}
+RESOLVER = StaticResolver({"example.test": [MX(10, "mx.example.test")]}, {"mx.example.test": ["127.0.0.1"]})
+
+
+@pytest.fixture(params=["postfix", "exim"])
+def mta(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Postfix | Exim:
+    """A server on what the relay takes for port 25."""
+    mta: Postfix | Exim = request.getfixturevalue(request.param)
+    monkeypatch.setattr("mailproto.relay.config.RELAY_PORT", mta.port)
+    return mta
+
+
+def send(folder: Path, sender: str, message: bytes, *recipients: Pending, envid: str | None = None) -> list[str]:
+    """Relay a message, and return the names of what is left in the queue."""
+    queue = Queue(folder / "queue")
+    body = None if message.isascii() else Body.EIGHT_BIT_MIME
+    now = time.time()
+    parameters = MailParameters(body=body, envid=envid)
+    queue.add(Entry("m1", Address.parse(sender), recipients, now, now, parameters), [message])
+    config = RelayConfig(hostname="relay.example.test", resolver=RESOLVER)
+    asyncio.run(Relay(queue, config).attempt_due())
+    return queue.names()
+
+
+@pytest.mark.parametrize("name", MAIL)
+def test_mail_comes_under_tls(mta: Postfix | Exim, dovecot: Dovecot, tmp_path: Path, name: str) -> None:
+    """Nobody vouches for the certificate here, and it is better than none (RFC 7435)."""
+    mailbox = dovecot.mailbox()
+    assert send(tmp_path, "someone@example.test", MAIL[name], Pending(Address.parse(mailbox.address))) == []
+    (arrived,) = mailbox.wait()
+    assert arrived.endswith(MAIL[name])
+    assert b"ESMTPS" in arrived or b"esmtps" in arrived
+
+
+def test_a_refused_recipient_comes_back_to_the_sender(mta: Postfix | Exim, dovecot: Dovecot, tmp_path: Path) -> None:
+    sender, mailbox = dovecot.mailbox(), dovecot.mailbox()
+    recipients = [Pending(Address.parse(address)) for address in (UNKNOWN, mailbox.address)]
+    assert send(tmp_path, sender.address, MAIL["plain"], *recipients, envid="QQ314159") == []
+    (notice,) = sender.wait()
+    assert b"Original-Envelope-Id: QQ314159\r\n" in notice
+    assert f"Final-Recipient: rfc822; {UNKNOWN}\r\nAction: failed\r\nStatus: 5.".encode() in notice
+    assert b"\r\nRemote-MTA: dns; mx.example.test\r\nDiagnostic-Code: smtp; 550 " in notice
+    assert mailbox.wait()[0].endswith(MAIL["plain"])
+
+
+def test_postfix_keeps_the_promise_of_a_notice(
+    postfix: Postfix, monkeypatch: pytest.MonkeyPatch, dovecot: Dovecot, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("mailproto.relay.config.RELAY_PORT", postfix.port)
+    sender, mailbox = dovecot.mailbox(), dovecot.mailbox()
+    wanted = RcptParameters(frozenset({Notify.SUCCESS}), OriginalRecipient("rfc822", "Alias@Example.Test"))
+    recipient = Pending(Address.parse(mailbox.address), wanted)
+    assert send(tmp_path, sender.address, MAIL["plain"], recipient, envid="QQ314159") == []
+    (notice,) = sender.wait()
+    assert b"Reporting-MTA: dns; postfix.example.test\r\n" in notice
+    assert b"Original-Envelope-Id: QQ314159\r\n" in notice
+    assert b"Original-Recipient: rfc822;Alias@Example.Test\r\n" in notice
+    assert b"Action: delivered\r\n" in notice

@@ -1,0 +1,113 @@
+"""A queue keeps what it has taken: over restarts, over crashes at any step, and for one relay at a time."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mailproto.errors import NotSupportedError
+from mailproto.maildrop import MaildropBusyError
+from mailproto.relay import Entry, Pending, Queue, new_name
+from mailproto.smtp import MailParameters
+from tests.relay import ADA, BOB, CAROL, MESSAGE, START, content_of
+from tests.relay.workers import is_whole
+
+REPOSITORY = Path(__file__).parents[2]
+ENTRY = Entry("m1", ADA, (Pending(BOB), Pending(CAROL)), START, START)
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> Queue:
+    return Queue(tmp_path / "deep" / "queue")
+
+
+def files(queue: Queue) -> list[str]:
+    return sorted(str(path.relative_to(queue.path)) for path in queue.path.rglob("*") if path.is_file())
+
+
+def test_from_its_arrival_to_its_end(queue: Queue) -> None:
+    queue.add(ENTRY, [MESSAGE[:9], MESSAGE[9:]])
+    again = Queue(queue.path)
+    assert again.names() == ["m1"]
+    assert again.load("m1") == ENTRY
+    assert content_of(again, "m1") == MESSAGE
+    changed = replace(ENTRY, recipients=ENTRY.recipients[1:], due=START + 1)
+    queue.save(changed)
+    assert again.load("m1") == changed
+    queue.save(replace(ENTRY, recipients=()))
+    assert files(queue) == []
+
+
+def test_nobody_else_may_read_it(queue: Queue) -> None:
+    queue.add(ENTRY, [MESSAGE])
+    assert all(path.stat().st_mode & 0o077 == 0 for path in (queue.path, *queue.path.rglob("*")))
+
+
+def test_a_message_that_breaks_off_leaves_nothing(queue: Queue) -> None:
+    def breaks() -> Iterator[bytes]:
+        yield MESSAGE
+        raise OSError("no more of it")
+
+    with pytest.raises(OSError, match="no more"):
+        queue.add(ENTRY, breaks())
+    with pytest.raises(NotSupportedError):
+        queue.add(replace(ENTRY, parameters=MailParameters(mt_priority=1)), [MESSAGE])
+    assert files(queue) == []
+
+
+def test_what_somebody_else_has_written_stays(queue: Queue, caplog: pytest.LogCaptureFixture) -> None:
+    (queue.path / "entries" / "odd").write_bytes(b"?")
+    assert queue.names() == ["odd"]
+    assert queue.load("odd") is None
+    assert "odd" in caplog.text
+
+
+def test_names_sort_by_time_and_never_come_twice() -> None:
+    names = [new_name() for _ in range(1000)]
+    assert [name[:16] for name in names] == sorted(name[:16] for name in names)
+    assert len(set(names)) == 1000
+
+
+def test_one_relay_at_a_time(queue: Queue) -> None:
+    with queue.reserved(), pytest.raises(MaildropBusyError), Queue(queue.path).reserved():
+        pass
+    with queue.reserved():
+        pass
+
+
+def test_what_a_crash_has_left_is_swept_away(queue: Queue) -> None:
+    queue.add(ENTRY, [MESSAGE])
+    for path in ("tmp/messages-old", "messages/old", "tmp/messages-new", "messages/new"):
+        (queue.path / path).write_bytes(b"half a mess")
+    for path in ("tmp/messages-old", "messages/old", "messages/m1", "entries/m1"):
+        os.utime(queue.path / path, (0, 0))
+    with queue.reserved():
+        assert files(queue) == ["entries/m1", "lock", "messages/m1", "messages/new", "tmp/messages-new"]
+
+
+def test_a_process_that_dies_at_any_step(queue: Queue) -> None:
+    """Taken means whole and there; not taken means not there; and what was to be done is never half of it."""
+    command = [sys.executable, "-m", "tests.relay.workers", "die_at_every_step", str(queue.path)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, timeout=100, check=True)
+    told = [line.split(" ") for line in done.stdout.decode().split("\n")[:-1]]
+    assert len(told) > 100
+    left = {name: queue.load(name) for name in queue.names()}
+    assert None not in left.values()
+    for name, state in told:
+        if state == "begun":
+            continue
+        entry = left.get(name)
+        if state == "removed":
+            assert entry is None
+        elif entry is not None:  # else it was being removed
+            assert is_whole(content_of(queue, name))
+            assert len(entry.recipients) in ((2, 1) if state == "added" else (1,))
+    # Those that died early enough are all there.
+    assert {name for name, state in told if state == "added"} & set(left)
+    assert {name for name, state in told if state == "begun"} - set(left)

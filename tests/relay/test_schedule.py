@@ -1,0 +1,68 @@
+"""When what is done: a table without a relay."""
+
+from __future__ import annotations
+
+import pytest
+
+from mailproto.relay import Entry, Pending, Schedule
+from mailproto.relay.schedule import conclude
+from mailproto.smtp import Reply
+from mailproto.smtp.notices import Action
+from tests.relay import ADA, BOB, CAROL, HOUR, START
+
+DAY = 24 * HOUR
+LATER = Reply.build(451, "Later", "4.2.1")
+FAILED = Pending(CAROL, action=Action.FAILED, reply=Reply.build(550, "Never"), remote_mta="mx.example.net")
+
+
+def entry(*recipients: Pending, late: bool = False) -> Entry:
+    return Entry("m1", ADA, recipients or (Pending(BOB, reply=LATER),), START, START, late=late)
+
+
+@pytest.mark.parametrize(
+    ("age", "due"),
+    [
+        (0, 0.5 * HOUR),
+        (0.5 * HOUR, HOUR),
+        (HOUR, 3 * HOUR),
+        (5 * DAY - HOUR, 5 * DAY),
+    ],
+)
+def test_the_next_attempt(age: float, due: float) -> None:
+    """RFC 5321 section 4.5.4.1: twice in the first hour, then every two hours."""
+    assert Schedule().next_attempt(START, START + age) == START + due
+
+
+@pytest.mark.parametrize(
+    ("age", "late", "told"),
+    [
+        (0, False, []),
+        (4 * HOUR - 1, False, []),
+        (4 * HOUR, False, ["delayed"]),
+        (4 * HOUR, True, []),
+        (5 * DAY - 1, True, []),
+        (5 * DAY, True, ["failed"]),
+        (5 * DAY, False, ["failed"]),
+    ],
+)
+def test_what_the_sender_hears(age: float, late: bool, told: list[str]) -> None:
+    reports, rest = conclude(entry(late=late), START + age, Schedule())
+    assert [report.action.value for report in reports] == told
+    assert all(report.reply == LATER for report in reports)
+    assert rest.late == (late or told == ["delayed"])
+    assert rest.notices == len(told)
+    assert bool(rest.recipients) == (told != ["failed"])
+
+
+def test_who_was_settled_is_told_of_at_once_and_forgotten() -> None:
+    reports, rest = conclude(entry(FAILED, Pending(BOB)), START + 1, Schedule())
+    assert [(report.address, report.remote_mta) for report in reports] == [(CAROL, "mx.example.net")]
+    assert rest.recipients == (Pending(BOB),)
+
+
+def test_somebody_who_was_never_reached() -> None:
+    """There may be no reply at all, from nobody."""
+    for age, status in ((4 * HOUR, "4.4.7"), (5 * DAY, "4.4.7")):
+        (report,), _ = conclude(entry(Pending(BOB)), START + age, Schedule())
+        assert str(report.status) == status
+        assert report.remote_mta is None
