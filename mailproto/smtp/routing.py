@@ -43,7 +43,23 @@ class RoutingError(MailProtoError):
 
 
 class Resolver(Protocol):
-    """Asks the DNS."""
+    """Asks the DNS. With the package ``dnspython`` it is::
+
+        class DNS:
+            async def mx(self, domain):
+                try:
+                    answer = await dns.asyncresolver.resolve(f"{domain}.", "MX")
+                except dns.resolver.NoAnswer:
+                    return []
+                except dns.resolver.NXDOMAIN:
+                    raise RoutingError(NO_SUCH_DOMAIN) from None
+                except dns.exception.DNSException:
+                    raise RoutingError(LOOKUP_FAILED) from None
+                return [MX(record.preference, record.exchange.to_text()) for record in answer]
+
+            async def addresses(self, host):
+                return [host]
+    """
 
     async def mx(self, domain: str) -> Sequence[MX]:
         """Return the MX records of a domain in lower-case A-labels, CNAMEs followed; none if it has none.
@@ -54,6 +70,9 @@ class Resolver(Protocol):
 
     async def addresses(self, host: str) -> Sequence[str]:
         """Return the IP addresses of a host, the best first; none if it has none.
+
+        In their place may stand the host's own name: then the system looks for them when it connects, and one of them
+        that takes the connection stands for all.
 
         Raises:
             RoutingError: with `LOOKUP_FAILED`.
