@@ -156,14 +156,15 @@ class Lane:
         while self.jobs and not (client.conn.over or client.conn.exhausted):
             job = self.jobs.popleft()
             again.append(job)  # at once, so that it is not lost whatever happens
+            before = len(job.recipients)
             await self._send(client, target, job)
             if not job.recipients:
                 again.remove(job)
                 job.done.set()
                 progress = True
-            elif progress and client.conn.over:  # others have used the connection up: it deserves one of its own
+            elif (progress and client.conn.over) or _were_too_many(job, before):
                 again.remove(job)
-                self.jobs.appendleft(job)
+                self.jobs.appendleft(job)  # other messages, or recipients, have used up what this one now has
         return progress
 
     async def _send(self, client: SMTPClient, target: Target, job: Job) -> None:
@@ -191,3 +192,9 @@ class Lane:
             return Message(file, size)
         with file:
             return Message(file.read(), size)
+
+
+def _were_too_many(job: Job, before: int) -> bool:
+    """Say whether the host has taken so many recipients as it takes at a time (RFC 5321 section 4.5.3.1.10)."""
+    left = job.recipients.values()
+    return len(left) < before and all(each.reply is not None and each.reply.code == 452 for each in left)

@@ -13,9 +13,10 @@ import pytest
 
 from mailproto import aio
 from mailproto.address import Address
+from mailproto.errors import Reject
 from mailproto.maildrop import MaildropBusyError
 from mailproto.relay import Pending, RelayHandler, Schedule
-from mailproto.smtp import Body, Envelope, MailParameters, Notify, OriginalRecipient, RcptParameters, Reply, Ret
+from mailproto.smtp import Body, Envelope, MailParameters, Notify, OriginalRecipient, Rcpt, RcptParameters, Reply, Ret
 from mailproto.smtp.alabels import idna_2003
 from mailproto.smtp.extensions import DSN, PIPELINING, SIZE
 from mailproto.smtp.routing import LOOKUP_FAILED, MX, NO_SUCH_DOMAIN, RoutingError, StaticResolver
@@ -105,6 +106,28 @@ async def test_the_server_that_takes_three_at_a_time_is_asked_again(world: World
         await world.relay(table(**MX_NET)).attempt_due()
     assert (host.connections, len(host.envelopes)) == (3, 8)
     assert world.queue.names() == []
+
+
+@pytest.mark.parametrize("reply", [Reply.build(452, "Too many", "4.5.3"), Reply.build(552, "Too many")])
+def test_recipients_of_whom_there_are_too_many(world: World, reply: Reply) -> None:
+    """RFC 5321 section 4.5.3.1.10: the others follow at once."""
+
+    class Few(Host):
+        def on_rcpt(self, session: Any, rcpt: Rcpt) -> None:
+            super().on_rcpt(session, rcpt)
+            if len(session.envelope.recipients) >= 4:
+                raise Reject(reply.code, reply.text, str(reply.enhanced) if reply.enhanced else None)
+
+    async def test(world: World) -> None:
+        host = Few()
+        async with world.host("mx.example.net", host, extensions=(PIPELINING, SIZE)):
+            world.put(*(Address(f"user{number}", "example.net") for number in range(10)))
+            await world.relay(table(**MX_NET)).attempt_due()
+        assert [len(envelope.recipients) for envelope in host.envelopes] == [4, 4, 2]
+        assert host.connections == 1
+        assert world.queue.names() == []
+
+    run(test, world)
 
 
 @in_loop
