@@ -1,19 +1,25 @@
 """Our relay hands mail to Postfix and Exim, and its notices come back through them."""
 
 import asyncio
+import smtplib
+import ssl
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from mailproto import aio, sync
 from mailproto.address import Address
-from mailproto.relay import Entry, Pending, Queue, Relay, RelayConfig
+from mailproto.relay import Entry, Pending, Queue, Relay, RelayConfig, RelayHandler
+from mailproto.sasl import PasswordCheck
+from mailproto.smtp.config import SMTPServerConfig
 from mailproto.smtp.extensions import Notify, OriginalRecipient
 from mailproto.smtp.parameters import Body, MailParameters, RcptParameters
 from mailproto.smtp.routing import MX, StaticResolver
 from tests import data
 from tests.interop.clients import on_the_wire
-from tests.interop.dovecot import Dovecot
+from tests.interop.dovecot import PASSWORD, Dovecot
 from tests.interop.exim import Exim
 from tests.interop.postfix import UNKNOWN, Postfix
 
@@ -75,3 +81,47 @@ def test_postfix_keeps_the_promise_of_a_notice(
     assert b"Original-Envelope-Id: QQ314159\r\n" in notice
     assert b"Original-Recipient: rfc822;Alias@Example.Test\r\n" in notice
     assert b"Action: delivered\r\n" in notice
+
+
+class Submission(RelayHandler):
+    """Knows a user of Dovecot's."""
+
+    def on_auth(self, _: Any, check: PasswordCheck) -> bool:
+        return check.matches(PASSWORD if check.username == "someone" else None)
+
+
+def submit(port: int, sender: str, recipients: list[str]) -> None:
+    """Submit a mail as other programs do."""
+    with smtplib.SMTP("localhost", port) as client:
+        client.starttls(context=ssl.create_default_context(cafile=str(data.CA)))
+        client.login("someone", PASSWORD)
+        client.sendmail(sender, recipients, MAIL["utf8"], ["BODY=8BITMIME"])
+
+
+def test_the_whole_way(mta: Postfix | Exim, dovecot: Dovecot, tmp_path: Path) -> None:
+    """smtplib, our submission server and relay, their server and mailbox, our client; and the notice comes back."""
+    sender, mailbox = dovecot.mailbox(), dovecot.mailbox()
+    queue = Queue(tmp_path / "queue")
+    relay = Relay(queue, RelayConfig(hostname="relay.example.test", resolver=RESOLVER))
+    handler = Submission(queue, postmaster=Address.parse(sender.address), queued=relay.wake)
+    config = SMTPServerConfig(hostname="relay.example.test", require_tls=True, require_auth=True)
+    context = aio.server_context(data.SERVER.certificate, data.SERVER.key)
+
+    async def talk() -> None:
+        hooks = aio.InThreads(handler, "on_message")
+        async with aio.SMTPServer(hooks, port=0, config=config, tls=context) as server:
+            running = asyncio.create_task(relay.run())
+            await asyncio.to_thread(submit, server.port, sender.address, [mailbox.address, UNKNOWN])
+            await asyncio.to_thread(mailbox.wait)
+            await asyncio.to_thread(sender.wait)
+            relay.stop()
+            await running
+
+    asyncio.run(talk())
+    login: dict[str, Any] = {"user": mailbox.name, "password": mailbox.password, "cafile": data.CA}
+    with sync.POP3Client("localhost", dovecot.pop3_port, **login) as pop:
+        (content,) = (message.read() for message in pop.messages())
+    assert content.endswith(MAIL["utf8"])
+    assert b"by relay.example.test with ESMTPSA id " in content
+    assert UNKNOWN.encode() in sender.messages()[0]
+    assert queue.names() == []
