@@ -66,17 +66,21 @@ def _fetch(options: argparse.Namespace, fetched: list[dict[str, Any]]) -> None:
     refusals: list[ResponseError] = []
     with _client(options) as pop:
         listing = pop.listing()
-        progress = Progress("fetched", sum(message.size for message in listing))
-        for message in _given(pop.messages(listing), refusals):
-            digest = _Digest(message)
-            store(digest)
-            fetched.append(
-                {"number": message.number, "uid": message.uid, "size": digest.size, "sha256": digest.hexdigest()}
-            )
-            if safe and not options.keep:
-                message.delete()
-            progress.show(sum(entry["size"] for entry in fetched))
-        progress.end()
+        progress = Progress("fetched", sum(message.size for message in listing), wanted=not options.verbose)
+        octets = 0
+        try:
+            for message in _given(pop.messages(listing), refusals):
+                digest = _Digest(message)
+                store(digest)
+                fetched.append(
+                    {"number": message.number, "uid": message.uid, "size": digest.size, "sha256": digest.hexdigest()}
+                )
+                if safe and not options.keep:
+                    message.delete()
+                octets += digest.size
+                progress.show(octets)
+        finally:
+            progress.end()
     _report(refusals)
 
 

@@ -102,23 +102,34 @@ def print_json(value: dict[str, Any]) -> None:
     print(json.dumps(value), flush=True)
 
 
-class Progress:
-    """A line on a terminal's standard error that tells how far a long job is; nothing where there is no terminal."""
+_LONG = 1 << 20
+"""Octets from which on a job is long."""
 
-    def __init__(self, what: str, total: int) -> None:
+
+class Progress:
+    """A line on a terminal's standard error that tells how far a long job is.
+
+    Attributes:
+        shown: whether there is such a line: not if the job is short, or there is no terminal, or it is wanted
+            for something else.
+    """
+
+    def __init__(self, what: str, total: int, *, wanted: bool) -> None:
+        self.shown = wanted and total >= _LONG and sys.stderr.isatty()
         self._what = what
         self._total = total
-        self._shown = sys.stderr.isatty()
         self._step = -1
 
     def show(self, done: int) -> None:
-        """Tell that so much of the total is done."""
-        step = 100 * done // self._total if self._total else 100
-        if self._shown and step != self._step:
+        """Tell that so many octets of the total are done."""
+        if not self.shown:
+            return
+        step = 100 * done // self._total
+        if step != self._step:
             self._step = step
             print(f"\r{self._what}: {step:3} %", end="", file=sys.stderr, flush=True)
 
     def end(self) -> None:
         """Leave the line."""
-        if self._shown and self._step >= 0:
+        if self.shown and self._step >= 0:
             print(file=sys.stderr)

@@ -13,9 +13,6 @@ from mailproto.errors import MailProtoError
 from mailproto.smtp.result import RecipientResult, SendResult
 from mailproto.transcript import Transcript
 
-_LONG = 1 << 20
-"""Octets of a message from which on it is shown how far it is."""
-
 
 def add_parser(commands: Any) -> None:
     """Add the command to the command line."""
@@ -49,8 +46,7 @@ def _send(options: argparse.Namespace) -> SendResult:
     client = sync.SMTPClient(**client_arguments(options))
     if options.verbose:
         client.conn.trace = Transcript(complain)
-    progress = Progress("sent", len(message))
-    is_long = len(message) >= _LONG and not options.verbose
+    progress = Progress("sent", len(message), wanted=not options.verbose)
     try:
         with client:
             # Files have the line ends of their system; on the wire there is only CRLF.
@@ -59,7 +55,7 @@ def _send(options: argparse.Namespace) -> SendResult:
                 options.sender,
                 options.recipients,
                 canonicalise=True,
-                progress=(lambda sent, _: progress.show(sent)) if is_long else None,
+                progress=(lambda sent, _: progress.show(sent)) if progress.shown else None,
             )
     finally:
         progress.end()

@@ -105,26 +105,33 @@ def test_progress_over_real_sockets(front: Any, chunking: bool) -> None:
         assert sender.conn.over, "half a message cannot be taken back"
 
 
-def test_the_command_line_shows_it_on_a_terminal(tmp_path: Path) -> None:
+def on_a_terminal(*arguments: str) -> bytes:
+    """Run a command with a terminal for its standard error; return what stands there at the end."""
+    terminal, side = pty.openpty()
+    command = [sys.executable, "-m", "mailproto", *arguments]
+    try:
+        subprocess.run(command, stdout=subprocess.DEVNULL, stderr=side, timeout=30, check=True)
+        os.set_blocking(terminal, False)
+        return os.read(terminal, 1 << 20)
+    except BlockingIOError:
+        return b""
+    finally:
+        os.close(side)
+        os.close(terminal)
+
+
+def test_the_command_line_shows_it_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PW", "x")
     long, short = tmp_path / "long.eml", tmp_path / "short.eml"
     long.write_bytes(MESSAGE * 4)
     short.write_bytes(b"Subject: x\n\nshort\n")
     with serving_host() as server:
-        where = ["--server", f"127.0.0.1:{server.ports['smtp']}", "--from", "", "--to", "a@b.example"]
+        sending = ["send", "--server", f"127.0.0.1:{server.ports['smtp']}", "--from", "", "--to", "a@b.example"]
+        fetching = ["fetch", "--server", f"127.0.0.1:{server.ports['pop3']}", "--tls", "none", "--user", "x"]
+        fetching += ["--password-env", "PW", "--maildir", str(tmp_path / "inbox")]
         for path, options, shown in ((long, [], True), (short, [], False), (long, ["-v"], False)):
-            terminal, side = pty.openpty()
-            command = [sys.executable, "-m", "mailproto", "send", *where, *options, str(path)]
-            try:
-                done = subprocess.run(command, stdout=subprocess.PIPE, stderr=side, timeout=30)
-                os.set_blocking(terminal, False)
-                text = os.read(terminal, 1 << 20)
-            except BlockingIOError:
-                text = b""
-            finally:
-                os.close(side)
-                os.close(terminal)
-            assert done.returncode == 0
-            assert (b"\rsent: 100 %" in text) is shown
+            assert (b"\rsent: 100 %" in on_a_terminal(*sending, *options, str(path))) is shown
+            assert (b"\rfetched: 100 %" in on_a_terminal(*fetching, *options)) is shown
 
 
 # A look at a server.
