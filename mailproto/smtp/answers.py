@@ -393,9 +393,11 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
         self._budget.count_message()
         self._end_transaction()
         recipients = envelope.recipients if taking is None else taking
-        whom = [[recipient] for recipient in recipients[-len(final) :]] if self.config.lmtp else [recipients]
-        for reply, whose in zip(final, whom, strict=True):
-            self._say_final(reply, envelope.mail, whose)
+        if self.config.lmtp:
+            for reply, recipient in zip(final, recipients[-len(final) :], strict=True):
+                self._say_final(reply, envelope.mail, [recipient])
+        else:
+            self._say_final(final[0], envelope.mail, recipients)
         if any(reply.code in (421, 521) for reply in final):
             self._close("closed by the server")
         elif self._draining:
