@@ -12,7 +12,7 @@ from mailproto._core.flow import Flow, T
 from mailproto._core.policy import TLSPolicy
 from mailproto._flows.endpoints import credentials_for
 from mailproto._net.client import ClientBase, PathLike
-from mailproto.errors import LocalProtocolError
+from mailproto.errors import ConnectionClosedError, LocalProtocolError
 from mailproto.pop3.capabilities import Capabilities
 from mailproto.pop3.client import POP3ClientConnection
 from mailproto.pop3.config import POP3ClientConfig
@@ -169,7 +169,14 @@ class POP3ClientBase(ClientBase):
             yield from delete(self.conn, number)
 
     def _then(self, flow: Flow[T]) -> Flow[T]:
-        """Leave off fetching, and then do ``flow``."""
+        """Leave off fetching, and then do ``flow``.
+
+        Raises:
+            ConnectionClosedError: the connection is over; that is told each time.
+        """
+        if self.conn.closing:
+            flow.close()
+            raise ConnectionClosedError("the connection is closed")
         fetching, self._fetching = self._fetching, None
         if fetching is not None:
             yield from fetching.finish()

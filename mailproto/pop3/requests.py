@@ -226,7 +226,7 @@ class RequestingConnection(ClientConnection[ClientEvent]):
         return super().data_to_send()
 
     def _may_send(self) -> bool:
-        if self._gate or self._closing:
+        if self._gate or self.over:
             return False
         if not self._waiting:  # what lies there was said before we asked, and is no answer
             return not len(self._buffer)
@@ -239,7 +239,8 @@ class RequestingConnection(ClientConnection[ClientEvent]):
     # Queueing.
 
     def _queue(self, command: Command[T]) -> Command[T]:
-        if self._closing or self._eof:
+        """Queue a command. That the server has left is no mistake of the caller's before an event has told it."""
+        if self._closing:
             raise LocalProtocolError("the connection is closed")
         if CLIENT_RULES[self.state, command.verb] is not Outcome.SENT:
             raise LocalProtocolError(f"no {command.verb} while {self.state.value}")

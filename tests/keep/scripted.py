@@ -111,7 +111,7 @@ def fetch(
         runner.run()
         for line in runner.take().split(b"\r\n")[:-1]:
             answer = server.answer(line)
-            if left < len(answer) or not answer:
+            if left <= len(answer) or not answer:
                 conn.receive_data(answer[:left])
                 conn.receive_eof()
                 break

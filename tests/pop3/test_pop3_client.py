@@ -399,8 +399,12 @@ def test_a_server_may_leave_between_commands() -> None:
 
 
 def test_no_command_to_who_is_known_to_be_gone() -> None:
+    """The end of input may come together with data that the caller answers to: an event tells of it, no exception."""
     conn = logged_in()
     conn.receive_eof()
+    conn.quit()
+    assert conn.data_to_send() == b"", "nobody would hear whether it made the deletions"
+    assert conn.next_event() == ConnectionClosed(False, "the peer closed the connection")
     with pytest.raises(LocalProtocolError, match="closed"):
         conn.noop()
 

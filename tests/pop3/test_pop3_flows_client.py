@@ -378,6 +378,36 @@ def test_a_quit_that_fails_is_told(answer: str, error: type[Exception]) -> None:
         run(script, conn, quit_session(conn))
 
 
+def test_a_line_that_ends_anywhere_with_the_last_octets_is_a_closed_connection() -> None:
+    """The end of input may come together with data, so that a flow learns of it when it has more to ask."""
+    cut, ended = 0, None
+    while ended is None or ended.error is not None:
+        script = Script(PLAIN, "+OK", "+OK|1 9|2 9|.", "+OK|1 a|2 b|.", "+OK|one|.", "+OK|two|.", *["+OK"] * 3)
+        ended = Runner(conn := POP3ClientConnection(), _whole_session(conn))
+        left = cut
+        heard = f"{HELLO}\r\n".encode("ascii")
+        while heard:
+            conn.receive_data(heard[:left])
+            left -= len(heard)
+            if left <= 0:
+                conn.receive_eof()
+            ended.run()
+            heard = script.answer(ended.take())
+            assert not heard or left > 0, "a command to who is known to be gone"
+        assert ended.done
+        assert ended.error is None or isinstance(ended.error, ConnectionClosedError), f"cut behind {cut} octets"
+        cut += 1
+    assert ended.result == {1: b"one\r\n", 2: b"two\r\n"}
+    assert cut > 100
+
+
+def _whole_session(conn: POP3ClientConnection) -> Flow[dict[int, bytes]]:
+    yield from open_session(conn, SessionOptions(tls=NONE, credentials=ADA, allow_plaintext_auth=True))
+    found = yield from collect(Fetch(conn, (yield from listing(conn))), deleting=True)
+    yield from quit_session(conn)
+    return found
+
+
 # Fetching many.
 
 TEN = [MessageListing(number, 100) for number in range(1, 11)]

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from mailproto._core.flow import Call, Flow
 from mailproto._core.spool import Spool
-from mailproto.errors import ConnectionClosedError, LocalProtocolError, NotSupportedError
+from mailproto.errors import NotSupportedError
 from mailproto.pop3.client import POP3ClientConnection
 from mailproto.pop3.flows.client import MessageListing, listing, request, wait_done
 from mailproto.pop3.flows.fetch import Fetch
@@ -122,12 +122,7 @@ def fetch_and_keep(
         Whatever ``ledger`` and ``store`` raise.
     """
     job = _Job(conn, ledger, store, policy, now, report if report is not None else KeepReport())
-    try:
-        yield from job.run()
-    except LocalProtocolError:
-        if not conn.over:
-            raise
-        raise ConnectionClosedError("the server hung up before all was asked for") from None
+    yield from job.run()
     return job.report
 
 
