@@ -6,10 +6,11 @@ import hashlib
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
+from mailproto.errors import MailProtoError
 from mailproto.maildrop import Maildir
 from mailproto.pop3.flows.keep import Note
 
@@ -18,28 +19,39 @@ CREATE TABLE IF NOT EXISTS notes (
     account TEXT NOT NULL,
     key TEXT NOT NULL,
     first_seen REAL NOT NULL,
-    stored INTEGER NOT NULL,
-    deleted_size INTEGER,
+    sha256 TEXT NOT NULL,
+    stored INTEGER NOT NULL DEFAULT 0,
+    deleted INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (account, key)
 ) WITHOUT ROWID
 """
+_SELECT = "SELECT key, first_seen, sha256, stored, deleted FROM notes"
 _BUSY_TIMEOUT = 30.0  # seconds to wait for another process that is writing
+
+
+class LedgerInUseError(MailProtoError):
+    """Another run works on the same account: two at once would fetch everything twice."""
 
 
 class SQLiteLedger:
     """The notes of one account, in a file that other accounts, processes and threads may use at the same time.
 
-    Every note is on disk when its method returns.
+    Every note is on disk when its method returns. Who has the ledger of an account open has it alone; an empty
+    file beside the ledger, which stays, is locked for that as long as the process lives or until `close`.
 
     Args:
-        path: the file, which is made if it is missing.
+        path: the file, which is made if it is missing; ``":memory:"`` for one that is forgotten.
         account: whose maildrop it is, and on which server: ``ada@pop.example.org``, say. Unique-ids of different
             maildrops have nothing to do with each other.
+
+    Raises:
+        LedgerInUseError: somebody else has the ledger of this account open.
     """
 
     def __init__(self, path: str | os.PathLike[str], account: str) -> None:
         self._account = account
         self._lock = threading.Lock()
+        self._alone = _lock_account(path, account)
         self._database = sqlite3.connect(path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
         self._database.execute("PRAGMA synchronous = FULL")
         self._database.execute(_SCHEMA)
@@ -47,46 +59,42 @@ class SQLiteLedger:
     def read(self) -> dict[str, Note]:
         """Return all notes, by key."""
         with self._lock:
-            rows = self._database.execute(
-                "SELECT key, first_seen, stored, deleted_size FROM notes WHERE account = ?", (self._account,)
-            ).fetchall()
-        return {key: Note(key, first_seen, bool(stored), size) for key, first_seen, stored, size in rows}
+            rows = self._database.execute(f"{_SELECT} WHERE account = ?", (self._account,)).fetchall()
+        notes = map(_note, rows)
+        return {note.key: note for note in notes}
 
-    def begin(self, key: str, now: float) -> Note:
+    def begin(self, key: str, now: float, sha256: str) -> Note:
         """Note that a message is about to be stored, and return the note, or the older one if there is one."""
         with self._lock:
-            self._database.execute("INSERT OR IGNORE INTO notes VALUES (?, ?, ?, 0, NULL)", (self._account, key, now))
-            first_seen, stored, size = self._database.execute(
-                "SELECT first_seen, stored, deleted_size FROM notes WHERE account = ? AND key = ?",
-                (self._account, key),
-            ).fetchone()
-        return Note(key, first_seen, bool(stored), size)
+            self._database.execute(
+                "INSERT OR IGNORE INTO notes (account, key, first_seen, sha256) VALUES (?, ?, ?, ?)",
+                (self._account, key, now, sha256),
+            )
+            row = self._database.execute(f"{_SELECT} WHERE account = ? AND key = ?", (self._account, key)).fetchone()
+        return _note(row)
 
     def finish(self, key: str) -> None:
-        """Note that a message is stored."""
-        with self._lock:
-            self._database.execute("UPDATE notes SET stored = 1 WHERE account = ? AND key = ?", (self._account, key))
+        """Note that a message is stored, and on the server still."""
+        self._execute_all("UPDATE notes SET stored = 1, deleted = 0 WHERE account = ? AND key = ?", [key])
 
-    def mark_deleted(self, sizes: Mapping[str, int]) -> None:
-        """Note that the server is told to delete these messages, whose octets as listed are the values."""
-        with self._lock, self._database:
-            self._database.execute("BEGIN IMMEDIATE")
-            self._database.executemany(
-                "UPDATE notes SET deleted_size = ? WHERE account = ? AND key = ?",
-                [(size, self._account, key) for key, size in sizes.items()],
-            )
+    def mark_deleted(self, keys: Sequence[str]) -> None:
+        """Note that the server is told to delete these messages."""
+        self._execute_all("UPDATE notes SET deleted = 1 WHERE account = ? AND key = ?", keys)
 
     def forget(self, keys: Sequence[str]) -> None:
         """Drop these notes."""
+        self._execute_all("DELETE FROM notes WHERE account = ? AND key = ?", keys)
+
+    def _execute_all(self, statement: str, keys: Sequence[str]) -> None:
         with self._lock, self._database:
             self._database.execute("BEGIN IMMEDIATE")
-            self._database.executemany(
-                "DELETE FROM notes WHERE account = ? AND key = ?", [(self._account, key) for key in keys]
-            )
+            self._database.executemany(statement, [(self._account, key) for key in keys])
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, and let the next run begin."""
         self._database.close()
+        if self._alone is not None:
+            self._alone.close()
 
     def __enter__(self) -> Self:
         return self
@@ -95,6 +103,30 @@ class SQLiteLedger:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _note(row: tuple[str, float, str, int, int]) -> Note:
+    key, first_seen, sha256, stored, deleted = row
+    return Note(key, first_seen, sha256, bool(stored), bool(deleted))
+
+
+def _lock_account(path: str | os.PathLike[str], account: str) -> sqlite3.Connection | None:
+    """Return what has to stay open as long as the account is ours: an empty database, locked.
+
+    The lock is SQLite's for the sake of systems with other locks than Unix; it ends with the process.
+    """
+    if os.fspath(path) == ":memory:":
+        return None
+    name = f"{os.fspath(path)}.{hashlib.sha256(account.encode()).hexdigest()[:16]}.lock"
+    database = sqlite3.connect(name, timeout=0, isolation_level=None, check_same_thread=False)
+    try:
+        database.execute("BEGIN EXCLUSIVE")
+    except sqlite3.OperationalError as error:
+        database.close()
+        if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+            raise LedgerInUseError(f"another run is fetching the mail of {account}") from None
+        raise
+    return database
 
 
 class MaildirStore:
@@ -113,7 +145,7 @@ class MaildirStore:
 
     def __call__(self, note: Note, content: Iterable[bytes]) -> None:
         """Store a message, unless it is there already."""
-        digest = hashlib.sha256(f"{self._account}\n{note.key}".encode()).hexdigest()[:40]
+        digest = hashlib.sha256(f"{self._account}\n{note.key}\n{note.sha256}".encode()).hexdigest()[:40]
         name = f"{int(note.first_seen)}.F{digest}.mailproto"
         if name not in self._there:
             self._maildir.deliver(content, name=name)

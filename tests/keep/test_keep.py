@@ -133,7 +133,7 @@ def age(ledger: SQLiteLedger, days: float) -> None:
     notes = ledger.read()
     ledger.forget(list(notes))
     for note in notes.values():
-        ledger.begin(note.key, note.first_seen - days * DAY)
+        ledger.begin(note.key, note.first_seen - days * DAY, note.sha256)
         ledger.finish(note.key)
 
 
@@ -278,15 +278,17 @@ def test_interrupted_between_storing_and_noting(tmp_path: Path, port: int, ledge
 
 def test_accounts_and_threads_share_a_ledger(tmp_path: Path) -> None:
     with SQLiteLedger(tmp_path / "l", "ada@a") as ada, SQLiteLedger(tmp_path / "l", "bob@b") as bob:
-        threads = [
-            threading.Thread(target=lambda book=book: [book.finish(book.begin(str(n), n).key) for n in range(20)])
-            for book in (ada, ada, bob)
-        ]
+
+        def fill(book: SQLiteLedger) -> None:
+            for number in range(20):
+                book.finish(book.begin(str(number), number, "a1").key)
+
+        threads = [threading.Thread(target=fill, args=(book,)) for book in (ada, ada, bob)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
         ada.forget(["3"])
         assert len(ada.read()) == 19
-        assert bob.read()["3"] == Note("3", 3.0, True)
-        assert ada.begin("4", 99.0) == Note("4", 4.0, True), "the first sight counts"
+        assert bob.read()["3"] == Note("3", 3.0, "a1", stored=True)
+        assert ada.begin("4", 99.0, "b2") == Note("4", 4.0, "a1", stored=True), "the first sight counts"

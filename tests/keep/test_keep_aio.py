@@ -59,15 +59,15 @@ class BlockingLedger:
         wait_for(self._loop)
         return dict(self.notes)
 
-    def begin(self, key: str, now: float) -> Note:
+    def begin(self, key: str, now: float, sha256: str) -> Note:
         wait_for(self._loop)
-        return self.notes.setdefault(key, Note(key, now, False))
+        return self.notes.setdefault(key, Note(key, now, sha256))
 
     def finish(self, key: str) -> None:
         wait_for(self._loop)
-        self.notes[key] = Note(key, 0.0, True)
+        self.notes[key] = Note(key, 0.0, "", stored=True)
 
-    def mark_deleted(self, sizes: Any) -> None:
+    def mark_deleted(self, keys: Sequence[str]) -> None:
         wait_for(self._loop)
 
     def forget(self, keys: Sequence[str]) -> None:
@@ -82,7 +82,7 @@ def fetch(port: int, make_store: Callable[[asyncio.AbstractEventLoop], Any]) -> 
     async def main() -> KeepReport:
         loop = asyncio.get_running_loop()
         ledger = BlockingLedger(loop)
-        ledger.notes["gone"] = Note("gone", 0.0, True)
+        ledger.notes["gone"] = Note("gone", 0.0, "", stored=True)
         login: dict[str, Any] = {"user": "ada", "password": "pw", "allow_plaintext_auth": True}
         async with aio.POP3Client("127.0.0.1", port, tls=sync.TLSPolicy.NONE, **login) as pop:
             report = await pop.fetch_new(ledger, make_store(loop), KeepPolicy(keep=False))

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import random
+import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from mailproto.errors import ConnectionClosedError, NotSupportedError, RemoteProtocolError
-from mailproto.ledger import SQLiteLedger
+from mailproto.ledger import LedgerInUseError, MaildirStore, SQLiteLedger
+from mailproto.maildrop import Maildir
 from mailproto.pop3.flows.keep import KeepPolicy, Note
 from tests.keep.scripted import Mail, Server, Shelf, fetch, mail, numbers
 
@@ -55,6 +59,43 @@ def test_a_unique_id_that_is_used_again_at_once_is_no_reason_to_delete_unseen(le
     fetch(server, ledger, shelf, KeepPolicy(keep=False))
     assert shelf.stored == ["first", "second", "another, longer"]
     assert server.mails == []
+
+
+def test_a_unique_id_that_is_used_again_for_as_many_octets_is_new(ledger: SQLiteLedger) -> None:
+    server, shelf = Server([mail("first", "1"), mail("second", "2")]), Shelf()
+    fetch(server, ledger, shelf, KeepPolicy(keep=False))
+    server.mails = [mail("third", "1"), mail("fourth", "2")]
+    fetch(server, ledger, shelf, KeepPolicy(keep=False))
+    assert shelf.stored == ["first", "second", "third", "fourth"]
+    assert server.mails == []
+
+
+def test_a_unique_id_that_is_used_again_within_a_second_gets_another_file(tmp_path: Path) -> None:
+    server = Server([mail("first", "1")])
+    with SQLiteLedger(":memory:", "ada@here") as ledger:
+        for name in ("first", "third"):
+            server.mails = [mail(name, "1")]
+            fetch(server, ledger, MaildirStore(Maildir(tmp_path), "ada@here"), KeepPolicy(keep=False), now=100.5)
+    assert sorted(path.read_bytes()[:14] for path in tmp_path.glob("new/*")) == [b"Subject: first", b"Subject: third"]
+
+
+def test_what_was_to_be_deleted_and_is_kept_after_all_is_looked_at_once(ledger: SQLiteLedger) -> None:
+    server, shelf = Server([mail("one")], loses_quit=True), Shelf()
+    with pytest.raises(ConnectionClosedError):
+        fetch(server, ledger, shelf, KeepPolicy(keep=False))
+    server.loses_quit = False
+    for _ in range(3):
+        assert fetch(server, ledger, shelf).fetched == []
+    assert shelf.stored == ["one"]
+    assert server.asked.count(b"RETR 1") == 2
+
+
+def test_an_interrupted_message_that_has_become_another_is_stored(ledger: SQLiteLedger) -> None:
+    """The note was written, and nobody knows whether the message was stored; what is there now was certainly not."""
+    server, shelf = Server([mail("one", "1")]), Shelf()
+    ledger.begin("1", 0.0, "0" * 64)
+    fetch(server, ledger, shelf, KeepPolicy(keep=False))
+    assert shelf.stored == ["one"]
 
 
 def test_what_is_still_there_because_quit_was_lost_is_deleted_and_not_fetched_again(ledger: SQLiteLedger) -> None:
@@ -139,14 +180,34 @@ def test_a_message_that_is_refused_is_not_deleted(ledger: SQLiteLedger) -> None:
 def test_a_ledger_on_disk_remembers_what_was_marked(tmp_path: Path) -> None:
     with SQLiteLedger(tmp_path / "ledger", "a") as first, SQLiteLedger(tmp_path / "ledger", "b") as other:
         for key in ("x", "y"):
-            first.begin(key, 1.0)
+            first.begin(key, 1.0, "a1")
             first.finish(key)
-        other.begin("x", 2.0)
-        first.mark_deleted({"x": 17})
+        other.begin("x", 2.0, "b2")
+        first.mark_deleted(["x"])
+    x, y = (Note(key, 1.0, "a1", stored=True, deleted=key == "x") for key in ("x", "y"))
     with SQLiteLedger(tmp_path / "ledger", "a") as again, SQLiteLedger(tmp_path / "ledger", "b") as other:
-        assert again.read() == {"x": Note("x", 1.0, True, 17), "y": Note("y", 1.0, True)}
-        assert again.begin("x", 9.0) == Note("x", 1.0, True, 17)
-        assert other.read() == {"x": Note("x", 2.0, False)}
+        assert again.read() == {"x": x, "y": y}
+        assert again.begin("x", 9.0, "c3") == x
+        assert other.read() == {"x": Note("x", 2.0, "b2")}
+
+
+def test_two_runs_on_one_account_are_kept_apart(tmp_path: Path) -> None:
+    with SQLiteLedger(tmp_path / "ledger", "ada@here"):
+        with pytest.raises(LedgerInUseError, match="ada@here"):
+            SQLiteLedger(tmp_path / "ledger", "ada@here")
+        SQLiteLedger(tmp_path / "ledger", "ada@there").close()
+        SQLiteLedger(tmp_path / "other ledger", "ada@here").close()
+        script = "import sys; from mailproto.ledger import SQLiteLedger; SQLiteLedger(*sys.argv[1:])"
+        command = [sys.executable, "-c", script, str(tmp_path / "ledger")]
+        other = subprocess.run([*command, "ada@here"], stderr=subprocess.PIPE, check=False)
+        assert other.returncode == 1 and b"LedgerInUseError" in other.stderr
+        subprocess.run([*command, "ada@there"], check=True)
+    SQLiteLedger(tmp_path / "ledger", "ada@here").close()
+
+
+def test_a_ledger_that_cannot_be_locked_is_no_ledger_in_use(tmp_path: Path) -> None:
+    with pytest.raises(sqlite3.OperationalError):
+        SQLiteLedger(tmp_path / "nowhere" / "ledger", "ada@here")
 
 
 @pytest.mark.parametrize("policy", [KeepPolicy(), KeepPolicy(keep=False), KeepPolicy(unique_ids=False)])

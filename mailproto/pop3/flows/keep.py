@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -27,14 +27,15 @@ class Note:
     """What a ledger knows of a message.
 
     ``key`` names it: its unique-id, or what takes its place. ``first_seen`` is in seconds of the clock that the
-    caller's ``now`` is of. ``stored`` is whether it is safe; if not, it may be stored or not. ``deleted_size`` is its
-    octets as listed, if the server was told to delete it.
+    caller's ``now`` is of. ``sha256`` is the digest of its content, in hexadecimal. ``stored`` is whether it is safe;
+    if not, it may be stored or not. ``deleted`` is whether the server was told to delete it.
     """
 
     key: str
     first_seen: float
-    stored: bool
-    deleted_size: int | None = None
+    sha256: str
+    stored: bool = False
+    deleted: bool = False
 
 
 class Ledger(Protocol):
@@ -43,14 +44,14 @@ class Ledger(Protocol):
     def read(self) -> dict[str, Note]:
         """Return all notes, by key."""
 
-    def begin(self, key: str, now: float) -> Note:
+    def begin(self, key: str, now: float, sha256: str) -> Note:
         """Note that a message is about to be stored, and return the note, or the older one if there is one."""
 
     def finish(self, key: str) -> None:
-        """Note that it is stored."""
+        """Note that it is stored, and on the server still."""
 
-    def mark_deleted(self, sizes: Mapping[str, int]) -> None:
-        """Note that the server is told to delete these messages, whose octets as listed are the values."""
+    def mark_deleted(self, keys: Sequence[str]) -> None:
+        """Note that the server is told to delete these messages."""
 
     def forget(self, keys: Sequence[str]) -> None:
         """Drop these notes: the messages are no longer on the server, which may use their names again."""
@@ -111,7 +112,7 @@ def fetch_and_keep(
 
     Deletions take effect at QUIT, which is left to the caller. Notes of messages that are gone from the server are
     dropped, for it may use their unique-ids again (RFC 1957). It may even do so before that was seen: so a message
-    that was to be deleted, and seems to be there with another size, is taken for a new one.
+    that was to be deleted, and seems to be there, is fetched again. If its content is another, it is a new one.
 
     A server that has no unique-ids, or gives the same to two messages, is taken by the content: such messages are
     fetched each time, and stored only if their content is new.
@@ -154,7 +155,6 @@ class _Job:
         self._notes = yield Call(self._ledger.read)
         self._check_unique_ids(listed)
         known = _with_trusted_ids(listed)
-        yield from self._forget_reused(known)
         self._safe = {message: message.uid for message in known if message.uid is not None and self._has(message.uid)}
         yield from self._fetch(known)
         yield from self._delete()
@@ -173,17 +173,9 @@ class _Job:
             raise NotSupportedError("the server gave unique-ids before, and gives none now")
 
     def _has(self, key: str) -> bool:
+        """Whether the message of this name is safe here, and no other one can be meant."""
         note = self._notes.get(key)
-        return note is not None and note.stored
-
-    def _forget_reused(self, known: Iterable[MessageListing]) -> Flow[None]:
-        """Drop the notes of deleted messages whose unique-ids are those of others now."""
-        listed = ((self._notes.get(message.uid or ""), message.size) for message in known)
-        reused = [note.key for note, size in listed if note is not None and note.deleted_size not in (None, size)]
-        if reused:
-            yield Call(self._ledger.forget, (reused,))
-            for key in reused:
-                del self._notes[key]
+        return note is not None and note.stored and not note.deleted
 
     def _forget_vanished(self, there: set[str | None]) -> Flow[None]:
         """Drop the notes of what is gone, unless all is gone: that is more often a server's mishap than the truth.
@@ -226,7 +218,8 @@ class _Job:
                 continue
             if self._policy.limit is not None and count >= self._policy.limit:
                 return
-            count += message.uid is not None
+            note = self._notes.get(message.uid or "")
+            count += message.uid is not None and (note is None or not note.stored)
             yield message
 
     def _keep(self, fetch: Fetch, message: MessageListing) -> Flow[None]:
@@ -239,23 +232,33 @@ class _Job:
                 if self._policy.max_size is not None and len(content) > self._policy.max_size:
                     self.report.too_big.append(message)  # it is longer than the server has said
                     return
-            key = message.uid if message.uid is not None else _CONTENT + digest.hexdigest()
-            if not self._has(key):
-                note = yield Call(self._ledger.begin, (key, self._now))
-                yield Call(self._store, (note, content))
-                yield Call(self._ledger.finish, (key,))
-                self._notes[key] = Note(key, note.first_seen, True)
-                self.report.fetched.append(Fetched(message.number, message.uid, len(content), digest.hexdigest()))
-            self._safe[message] = key
+            yield from self._store_new(message, content, digest.hexdigest())
         finally:
             content.close()
+
+    def _store_new(self, message: MessageListing, content: Spool, sha256: str) -> Flow[None]:
+        """Store a message, unless it is the one that is known by its key."""
+        key = message.uid if message.uid is not None else _CONTENT + sha256
+        note = self._notes.get(key)
+        if note is not None and note.sha256 != sha256:  # the server has used the unique-id again
+            yield Call(self._ledger.forget, ([key],))
+            note = None
+        if note is None or not note.stored:
+            note = yield Call(self._ledger.begin, (key, self._now, sha256))
+            yield Call(self._store, (note, content))
+            yield Call(self._ledger.finish, (key,))
+            self.report.fetched.append(Fetched(message.number, message.uid, len(content), sha256))
+        elif note.deleted:
+            yield Call(self._ledger.finish, (key,))
+        self._notes[key] = Note(key, note.first_seen, sha256, stored=True)
+        self._safe[message] = key
 
     def _delete(self) -> Flow[None]:
         """Mark what is to go from the server, all at once."""
         due = {message: key for message, key in self._safe.items() if self._is_due(self._notes[key])}
         if not due:
             return
-        yield Call(self._ledger.mark_deleted, ({key: message.size for message, key in due.items()},))
+        yield Call(self._ledger.mark_deleted, (list(due.values()),))
         for message, command in [(message, self._conn.dele(message.number)) for message in due]:
             response = yield from wait_done(self._conn, command)
             if response.ok:
