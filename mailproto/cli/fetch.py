@@ -38,13 +38,19 @@ def add_parser(commands: Any) -> None:
     kept.add_argument("--delete-after", type=float, metavar="DAYS", help="delete what was fetched so long ago")
     kept.add_argument("--max-size", type=int, metavar="BYTES", help="leave larger messages on the server")
     kept.add_argument("--limit", type=int, metavar="N", help="fetch so many messages at most")
+    kept.add_argument(
+        "--no-unique-ids",
+        action="store_true",
+        help="tell messages by their content, which takes fetching all of them: for a server whose ids are no good",
+    )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Fetch; the exit status is 0 only if everything was fetched, and deleted where that was wanted."""
-    if options.ledger is None and (options.delete_after, options.max_size, options.limit) != (None, None, None):
-        raise SystemExit("--delete-after, --max-size and --limit go with --ledger")
+    caps = (options.delete_after, options.max_size, options.limit)
+    if options.ledger is None and (caps != (None, None, None) or options.no_unique_ids):
+        raise SystemExit("--delete-after, --max-size, --limit and --no-unique-ids go with --ledger")
     if options.ledger is not None and options.maildir is None:
         raise SystemExit("--ledger goes with --maildir")
     fetched: list[dict[str, Any]] = []
@@ -110,6 +116,7 @@ def _fetch_new(options: argparse.Namespace, fetched: list[dict[str, Any]]) -> No
         delete_after=None if options.delete_after is None else options.delete_after * 86400,
         max_size=options.max_size,
         limit=options.limit,
+        unique_ids=not options.no_unique_ids,
     )
     report = KeepReport()
     store = MaildirStore(Maildir(options.maildir), account)

@@ -21,6 +21,7 @@ import pytest
 from mailproto import Reject, sync
 from mailproto.cli import main
 from mailproto.cli.options import HostPort, host_port
+from mailproto.ledger import SQLiteLedger
 from mailproto.maildrop import MemoryMaildrop
 from mailproto.mailhost import MailHost
 from mailproto.pop3 import POP3ServerConfig
@@ -159,6 +160,31 @@ def test_with_a_ledger_only_what_is_new_is_fetched(
     assert [path.read_bytes() for path in (tmp_path / "in").glob("new/*")] == [MESSAGE] * 5
 
 
+def test_messages_can_be_told_by_content(
+    tmp_path: Path, message_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PW", "y")
+    with serving() as server:
+        smtp, pop3 = (f"127.0.0.1:{server.ports[name]}" for name in ("smtp", "pop3"))
+        sending = ["send", "--server", smtp, "--from", "", "--to", "a@b.example", str(message_file)]
+        fetching = ["fetch", "--server", pop3, "--tls", "none", "--user", "x", "--password-env", "PW", "--keep"]
+        fetching += ["--maildir", str(tmp_path / "in"), "--ledger", str(tmp_path / "ledger"), "--no-unique-ids"]
+        for count in (1, 0):
+            assert main(sending) == 0
+            capsys.readouterr()
+            status, result = run_json(capsys, *fetching)
+            assert (status, [entry["uid"] for entry in result["messages"]]) == (0, [None] * count)
+
+
+def test_a_second_run_on_an_account_fails_before_it_asks_for_anything(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fetching = ("fetch", "--server", "127.0.0.1:1", "--user", "x", "--maildir", str(tmp_path / "in"))
+    with SQLiteLedger(tmp_path / "ledger", "x@127.0.0.1"):
+        result = run_json(capsys, *fetching, "--ledger", str(tmp_path / "ledger"))
+    assert result == (1, {"ok": False, "messages": [], "error": "LedgerInUseError"})
+
+
 def test_json_alone_deletes_nothing(
     message_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -270,6 +296,7 @@ def test_places(text: str, place: HostPort) -> None:
         ["send", "--server", "x", "--from", "a@b.example", "message.eml"],
         ["fetch", "--server", "x", "--user", "ada", "--password-env", "NO_SUCH_VARIABLE"],
         ["fetch", "--server", "x", "--user", "ada", "--limit", "3"],
+        ["fetch", "--server", "x", "--user", "ada", "--no-unique-ids"],
         ["fetch", "--server", "x", "--user", "ada", "--ledger", "file"],
         ["send", "--server", "x", "--tls", "maybe", "--from", "", "--to", "a@b.example", "message.eml"],
         [],
