@@ -6,8 +6,9 @@ wrap it in `mailproto.aio.InThreads`, because maildrops wait for disks.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from mailproto._core.peers import is_loopback
 from mailproto._flows.session import Session
@@ -18,7 +19,7 @@ from mailproto.pop3.snapshot import Snapshot
 from mailproto.sasl.base import Question
 from mailproto.sasl.cram_md5 import CramMD5Check
 from mailproto.sasl.identity import PasswordCheck
-from mailproto.sasl.scram_key import ScramPassword
+from mailproto.sasl.scram_key import ScramKey, ScramPassword, decoy_scram_key
 from mailproto.sasl.scram_server import ScramKeyRequest
 from mailproto.smtp.alabels import encode_domain
 from mailproto.smtp.events import Envelope, Rcpt
@@ -26,6 +27,9 @@ from mailproto.smtp.events import Envelope, Rcpt
 NOT_LOCAL = Reject(550, "Relaying denied", "5.7.1")
 
 _STORED = "mailhost.stored"  # the users who have the message under way, among what a session keeps
+
+Secret: TypeAlias = str | ScramKey
+"""What a host keeps of a user's password: itself, or what SCRAM needs, which cannot be used to log in."""
 
 Delivered = Callable[[str, Envelope], None]
 
@@ -35,9 +39,10 @@ class MailHost:
 
     Args:
         open_drop: returns the maildrop of a user; called once for each.
-        users: user name to password. Without any, every recipient is local, all mail lands in the one drop
-            ``open_drop("")``, and anybody on the loopback may fetch it, whatever the name and password: the host
-            of somebody who tries out a program.
+        users: user name to password, or to a key made of it for SCRAM-SHA-256; with keys among them ``on_auth``
+            takes some milliseconds, and wants to be in a thread under asyncio. Without any, every recipient is local,
+            all mail lands in the one drop ``open_drop("")``, and anybody on the loopback may fetch it, whatever the
+            name and password: the host of somebody who tries out a program.
         domains: the local domains; without any, every domain is.
         delivered: called with each message that was stored, and the user it was stored for.
 
@@ -48,23 +53,26 @@ class MailHost:
     def __init__(
         self,
         open_drop: Callable[[str], Maildrop],
-        users: Mapping[str, str] | None = None,
+        users: Mapping[str, Secret] | None = None,
         domains: Collection[str] = (),
         *,
         delivered: Delivered | None = None,
     ) -> None:
-        self._passwords = dict(users or {})
+        self._secrets = dict(users or {})
         for domain in domains:
             check_domain(domain)
         self._domains = frozenset(map(_domain_key, domains))
         self._delivered = delivered
-        self._drops = {name: open_drop(name) for name in self._passwords or ("",)}
-        if self._passwords:  # SCRAM cannot prove a password that is anything
-            self.on_scram_key = self._scram_password
+        keys = [secret for secret in self._secrets.values() if isinstance(secret, ScramKey)]
+        iterations = max((key.iterations for key in keys), default=0)
+        self._decoy = decoy_scram_key(secrets.token_bytes(32), "", iterations=iterations) if keys else None
+        self._drops = {name: open_drop(name) for name in self._secrets or ("",)}
+        if self._secrets:  # SCRAM cannot prove a password that is anything
+            self.on_scram_key = self._scram_secret
 
     def drop_of(self, user: str) -> Maildrop:
         """Return the maildrop of a user; `KeyError` if there is no such user."""
-        return self._drops[user if self._passwords else ""]
+        return self._drops[user if self._secrets else ""]
 
     # SMTP.
 
@@ -105,27 +113,33 @@ class MailHost:
 
     def on_auth(self, session: Session[Any], check: Question) -> bool:
         """Say whether the password is right; an unknown user costs what a known one costs."""
-        if not self._passwords:
+        if not self._secrets:
             return is_loopback(session.peer)
         if not isinstance(check, PasswordCheck | CramMD5Check):
             return False
-        return check.matches(self._passwords.get(check.username))
+        secret = self._secrets.get(check.username)
+        right = check.matches(secret if isinstance(secret, str) else None)
+        if self._decoy is not None and isinstance(check, PasswordCheck):
+            key = secret if isinstance(secret, ScramKey) else self._decoy
+            right = key.matches(check.password) or right
+        return right
 
-    def _scram_password(self, _: Session[Any], request: ScramKeyRequest) -> ScramPassword:
-        """Return the password that SCRAM makes its key of."""
-        return ScramPassword(self._passwords.get(request.username))
+    def _scram_secret(self, _: Session[Any], request: ScramKeyRequest) -> ScramKey | ScramPassword:
+        """Return the key of a user, or the password that SCRAM makes one of."""
+        secret = self._secrets.get(request.username)
+        return secret if isinstance(secret, ScramKey) else ScramPassword(secret)
 
     def _user_of(self, address: Address) -> str | None:
         """Return whose mail this is, None if nobody's here."""
-        if not self._passwords:
+        if not self._secrets:
             return "" if address == POSTMASTER or self._is_local(address.domain) else None
         if address != POSTMASTER and not self._is_local(address.domain):
             return None
         for name in (address.local_part, address.local_part.lower()):
-            if name in self._passwords:
+            if name in self._secrets:
                 return name
         # Every host has to take mail for its postmaster (RFC 5321 section 4.5.1).
-        return next(iter(self._passwords)) if address.local_part.lower() == "postmaster" else None
+        return next(iter(self._secrets)) if address.local_part.lower() == "postmaster" else None
 
     def _is_local(self, domain: str) -> bool:
         return not self._domains or _domain_key(domain) in self._domains

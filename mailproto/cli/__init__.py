@@ -1,6 +1,7 @@
 """The command line: thin, and made of the public names alone.
 
-``serve`` runs a small mail host, ``send`` sends a message, ``fetch`` fetches a maildrop.
+``serve`` runs a small mail host, ``send`` sends a message, ``fetch`` fetches a maildrop, ``scram-key`` makes what a
+server keeps of a password.
 """
 
 from __future__ import annotations
@@ -10,14 +11,14 @@ import io
 import sys
 from collections.abc import Sequence
 
-from mailproto.cli import fetch, send, serve
+from mailproto.cli import fetch, scram_key, send, serve
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that ``arguments`` (or the program's own) ask for, and return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m mailproto", description="SMTP and POP3, client and server.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (serve, send, fetch):
+    for command in (serve, send, fetch, scram_key):
         command.add_parser(commands)
     options = parser.parse_args(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import getpass
 import json
 import os
 import sys
@@ -83,13 +84,16 @@ def client_arguments(options: argparse.Namespace) -> dict[str, Any]:
 def read_password(options: argparse.Namespace) -> str:
     """Return the password, which is never on the command line, where every user of the machine could read it."""
     if options.password_env is not None:
-        try:
-            return os.environ[options.password_env]
-        except KeyError:
-            raise SystemExit(f"there is no environment variable {options.password_env}") from None
-    import getpass
-
+        return password_from_environment(options.password_env)
     return getpass.getpass(f"Password of {options.user}: ")
+
+
+def password_from_environment(name: str) -> str:
+    """Return the password in this environment variable."""
+    try:
+        return os.environ[name]
+    except KeyError:
+        raise SystemExit(f"there is no environment variable {name}") from None
 
 
 def complain(text: object) -> None:

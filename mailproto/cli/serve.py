@@ -10,17 +10,20 @@ import asyncio
 import signal
 import ssl
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from mailproto import aio
 from mailproto._flows.session import Session
 from mailproto.cli.options import HostPort, complain, listening_place
+from mailproto.cli.users import read_users, user
 from mailproto.errors import MailProtoError
-from mailproto.maildrop import MaildirRoot, Maildrop, MemoryMaildrop, is_safe_name
-from mailproto.mailhost import MailHost
+from mailproto.maildrop import MaildirRoot, Maildrop, MemoryMaildrop
+from mailproto.mailhost import MailHost, Secret
 from mailproto.pop3.config import POP3ServerConfig
+from mailproto.sasl import ScramKey, ServerMechanisms, server_mechanisms
+from mailproto.sasl.scram_key import ITERATIONS
 from mailproto.smtp.config import SMTPServerConfig
 from mailproto.smtp.events import Envelope
 from mailproto.transcript import Transcript
@@ -65,7 +68,20 @@ def add_parser(commands: Any) -> None:
         )
     parser.add_argument("--maildir", metavar="DIR", help="keep mail in the Maildir DIR/NAME of each user")
     parser.add_argument(
-        "--user", action="append", default=[], type=_user, metavar="NAME:PASSWORD", help="a user; repeatable"
+        "--user",
+        action="append",
+        default=[],
+        type=user,
+        metavar="NAME:PASSWORD",
+        help="a user; repeatable. The command line can be read by all of the machine, a file of --users need not",
+    )
+    parser.add_argument(
+        "--users",
+        action="extend",
+        dest="user",
+        type=read_users,
+        metavar="FILE",
+        help="users, one a line: NAME:PASSWORD, or what 'scram-key' prints",
     )
     parser.add_argument(
         "--domain", action="append", default=[], metavar="NAME", help="a local domain; left out, every domain is"
@@ -104,6 +120,14 @@ class _Host(MailHost):
         session.conn.trace = Transcript(complain, f"{session.peer or 'unix'} ")
 
 
+class _Shared(NamedTuple):
+    """What the servers of all roles have in common."""
+
+    handler: object
+    tls: ssl.SSLContext | None
+    mechanisms: ServerMechanisms
+
+
 async def _serve(options: argparse.Namespace) -> None:
     host = (_Host if options.verbose else MailHost)(
         _open_drop(options),
@@ -111,8 +135,11 @@ async def _serve(options: argparse.Namespace) -> None:
         options.domain,
         delivered=_print_message if options.print else None,
     )
-    handler = aio.InThreads(host, "on_message", "on_delivery", "on_login")
-    context = _tls_context(options)
+    shared = _Shared(
+        aio.InThreads(host, "on_message", "on_delivery", "on_login", "on_auth"),
+        _tls_context(options),
+        _mechanisms(dict(options.user)),
+    )
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in _ENDING:
@@ -120,7 +147,7 @@ async def _serve(options: argparse.Namespace) -> None:
     servers: list[Any] = []
     try:
         for role, place in _listeners(options):
-            server = _make_server(role, place, handler, context, options)
+            server = _make_server(role, place, shared, options)
             servers.append(server)
             await server.start()
             where = place if isinstance(place, Path) else f"{place.host} port {server.port}"
@@ -138,10 +165,8 @@ def _listeners(options: argparse.Namespace) -> list[tuple[Role, Place]]:
     return [(role, places[role.name]) for role in ROLES if role.name in places]
 
 
-def _make_server(
-    role: Role, place: Place, handler: object, context: ssl.SSLContext | None, options: argparse.Namespace
-) -> Any:
-    if role.implicit_tls and context is None:
+def _make_server(role: Role, place: Place, shared: _Shared, options: argparse.Namespace) -> Any:
+    if role.implicit_tls and shared.tls is None:
         raise SystemExit(f"--{role.name} needs --tls-cert")
     if role.lmtp and isinstance(place, HostPort) and place.port == _SMTP_PORT:
         raise SystemExit(f"LMTP must not be spoken on port {_SMTP_PORT} (RFC 2033 section 5)")
@@ -162,7 +187,20 @@ def _make_server(
         )
         make = aio.SMTPServer
     where: dict[str, Any] = {"path": place} if isinstance(place, Path) else place._asdict()
-    return make(handler, **where, config=config, tls=context, implicit_tls=role.implicit_tls)
+    return make(
+        shared.handler,
+        **where,
+        config=config,
+        tls=shared.tls,
+        implicit_tls=role.implicit_tls,
+        mechanisms=shared.mechanisms,
+    )
+
+
+def _mechanisms(users: Mapping[str, Secret]) -> ServerMechanisms:
+    """Return what a server knows; who has no key must not be told from the others by the iterations of SCRAM."""
+    keys = (secret for secret in users.values() if isinstance(secret, ScramKey))
+    return server_mechanisms(iterations=max((key.iterations for key in keys), default=ITERATIONS))
 
 
 def _open_drop(options: argparse.Namespace) -> Callable[[str], Maildrop]:
@@ -179,13 +217,6 @@ def _tls_context(options: argparse.Namespace) -> ssl.SSLContext | None:
             raise SystemExit("--tls-key needs --tls-cert")
         return None
     return aio.server_context(certificate, key)
-
-
-def _user(text: str) -> tuple[str, str]:
-    name, colon, password = text.partition(":")
-    if not colon or not password or not is_safe_name(name):
-        raise argparse.ArgumentTypeError("a user is NAME:PASSWORD, and the name one that may name a directory")
-    return name, password
 
 
 def _print_message(user: str, envelope: Envelope) -> None:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import signal
 import smtplib
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,45 +23,12 @@ from mailproto.ledger import SQLiteLedger
 from mailproto.maildrop import MemoryMaildrop
 from mailproto.mailhost import MailHost
 from mailproto.pop3 import POP3ServerConfig
+from mailproto.sasl import make_scram_key
 from tests import data
+from tests.cli.harness import run_json, serving
 
 MESSAGE = b"Subject: hello\n\n.a line that begins with a dot\nand one more\n"
 ON_THE_WIRE = MESSAGE.replace(b"\n", b"\r\n")
-
-
-class Running:
-    """A ``serve`` process, and where its listeners are."""
-
-    def __init__(self, process: subprocess.Popen[str], ports: dict[str, int]) -> None:
-        self.process = process
-        self.ports = ports
-
-    def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
-        """Send the signal; return the exit status and what else was printed."""
-        self.process.send_signal(number)
-        out, _ = self.process.communicate(timeout=20)
-        return self.process.returncode, out
-
-
-@contextmanager
-def serving(*arguments: str, listeners: tuple[str, ...] = ("smtp", "pop3")) -> Iterator[Running]:
-    """Run ``serve`` with these listeners on free ports."""
-    places = [part for name in listeners for part in (f"--{name}", "127.0.0.1:0")]
-    command = [sys.executable, "-m", "mailproto", "serve", *places, *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
-        ports = {}
-        for _ in listeners:
-            line = process.stdout.readline()
-            match = re.fullmatch(r"(\w+): listening on 127\.0\.0\.1 port (\d+)\n", line)
-            assert match, line
-            ports[match[1]] = int(match[2])
-        yield Running(process, ports)
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
 
 
 @pytest.fixture
@@ -72,13 +37,6 @@ def message_file(tmp_path: Path) -> Path:
     path = tmp_path / "message.eml"
     path.write_bytes(MESSAGE)
     return path
-
-
-def run_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, Any]]:
-    """Run a command in this process; return its exit status and the one line of JSON that it printed."""
-    status = main([*arguments, "--json"])
-    (line,) = capsys.readouterr().out.splitlines()
-    return status, json.loads(line)
 
 
 def test_mail_goes_in_and_comes_out(
@@ -291,6 +249,16 @@ def test_places(text: str, place: HostPort) -> None:
         ["serve", "--smtp", "::1:25"],
         ["serve", "--user", "ada"],
         ["serve", "--user", "../ada:pw"],
+        ["serve", "--user", "ada:SCRAM-SHA-256$4096:short"],
+        ["serve", "--user", f"ada:{make_scram_key('pencil', 'SHA-1').format()}"],
+        ["serve", "--users", "/no/such/file"],
+        ["scram-key"],
+        ["scram-key", "../ada"],
+        ["scram-key", "ada:pw"],
+        ["scram-key", "ada", "--iterations", "4095"],
+        ["scram-key", "ada", "--iterations", "600001"],
+        ["scram-key", "ada", "--mechanism", "PLAIN"],
+        ["scram-key", "ada", "--password-env", "NO_SUCH_VARIABLE"],
         ["serve", "--pop3s", "127.0.0.1:0"],
         ["serve", "--tls-key", str(data.SERVER.key)],
         ["send", "--server", "x", "--from", "a@b.example", "message.eml"],

@@ -13,7 +13,7 @@ from mailproto import TLSPolicy, sync
 from mailproto.cli import main
 from mailproto.cli.options import HostPort, listening_place
 from mailproto.smtp import SMTPClientConfig
-from tests.cli.test_commands import serving
+from tests.cli.harness import serving
 
 
 def test_a_mail_host_that_speaks_lmtp(tmp_path: Path) -> None:

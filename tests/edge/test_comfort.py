@@ -20,7 +20,7 @@ from mailproto.smtp import Limits, SMTPClientConfig, SMTPServerConfig
 from mailproto.smtp.flows.sending import send_message, send_messages
 from mailproto.smtp.message import make_submission
 from tests.adapters.harness import server_context
-from tests.cli.test_commands import serving as serving_host
+from tests.cli.harness import serving as serving_host
 from tests.data import CA
 from tests.edge.test_chunks import Inbox, ours
 from tests.smtp import client

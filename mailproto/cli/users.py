@@ -1,0 +1,48 @@
+"""The users of ``python -m mailproto serve``: names, and what is kept of their passwords."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mailproto.errors import GrammarError
+from mailproto.maildrop import is_safe_name
+from mailproto.mailhost import Secret
+from mailproto.sasl import ScramKey
+
+_HASH_NAME = "SHA-256"  # what servers offer by default: a client would take a stronger one, for which there is no key
+
+
+def user_name(text: str) -> str:
+    """Return the name of a user, which names a directory, too."""
+    if ":" in text or not is_safe_name(text):
+        raise argparse.ArgumentTypeError("the name of a user has to be one that may name a directory")
+    return text
+
+
+def user(text: str) -> tuple[str, Secret]:
+    """Return the name and the secret that ``NAME:PASSWORD`` or ``NAME:KEY`` says."""
+    name, _, secret = text.partition(":")
+    if not secret:
+        raise argparse.ArgumentTypeError("a user is NAME:PASSWORD, or NAME:KEY as 'scram-key' prints it")
+    return user_name(name), _key(secret) if secret.startswith("SCRAM-") else secret
+
+
+def read_users(path: str) -> list[tuple[str, Secret]]:
+    """Return the users in a file, one a line."""
+    try:
+        lines = Path(path).read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return [user(line) for line in lines if line]
+
+
+def _key(text: str) -> ScramKey:
+    """Return a key. What only looks like one is a mistake, and surely nobody's password."""
+    try:
+        key = ScramKey.parse(text)
+    except GrammarError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if key.hash_name != _HASH_NAME:
+        raise argparse.ArgumentTypeError(f"a key has to be one for SCRAM-{_HASH_NAME}")
+    return key

@@ -1,0 +1,58 @@
+"""Runs the commands: ``serve`` as a process of its own, the others in this one."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from mailproto.cli import main
+
+
+class Running:
+    """A ``serve`` process, and where its listeners are."""
+
+    def __init__(self, process: subprocess.Popen[str], ports: dict[str, int]) -> None:
+        self.process = process
+        self.ports = ports
+
+    def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
+        """Send the signal; return the exit status and what else was printed."""
+        self.process.send_signal(number)
+        out, _ = self.process.communicate(timeout=20)
+        return self.process.returncode, out
+
+
+@contextmanager
+def serving(*arguments: str, listeners: tuple[str, ...] = ("smtp", "pop3")) -> Iterator[Running]:
+    """Run ``serve`` with these listeners on free ports."""
+    places = [part for name in listeners for part in (f"--{name}", "127.0.0.1:0")]
+    command = [sys.executable, "-m", "mailproto", "serve", *places, *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        ports = {}
+        for _ in listeners:
+            line = process.stdout.readline()
+            match = re.fullmatch(r"(\w+): listening on 127\.0\.0\.1 port (\d+)\n", line)
+            assert match, line
+            ports[match[1]] = int(match[2])
+        yield Running(process, ports)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
+def run_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, Any]]:
+    """Run a command in this process; return its exit status and the one line of JSON that it printed."""
+    status = main([*arguments, "--json"])
+    (line,) = capsys.readouterr().out.splitlines()
+    return status, json.loads(line)

@@ -1,0 +1,106 @@
+"""``python -m mailproto scram-key``, and ``serve`` with what it makes."""
+
+from __future__ import annotations
+
+import base64
+import io
+import socket
+import subprocess
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+
+from mailproto import AuthenticationError, sync
+from mailproto.cli import main
+from mailproto.sasl import ScramKey, make_scram_key
+from tests.cli.harness import run_json, serving
+
+
+def test_a_scram_key_takes_the_place_of_a_password(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Made from standard input, kept in a file, and good for SCRAM as for a password in clear."""
+    command = [sys.executable, "-m", "mailproto", "scram-key", "--iterations", "5000", "ada"]
+    made = subprocess.run(command, input="correct horse\n", text=True, capture_output=True, check=True)
+    name, _, line = made.stdout.removesuffix("\n").partition(":")
+    key = ScramKey.parse(line)
+    assert (name, key.hash_name, key.iterations) == ("ada", "SHA-256", 5000)
+    assert key.matches("correct horse")
+    users = tmp_path / "users"
+    users.write_text(f"bob:battery staple\n\n{made.stdout}")
+    options = ("--users", str(users), "--user", "eve:apple", "--allow-plaintext-auth")
+    with serving(*options, listeners=("pop3",)) as server:
+        place = f"127.0.0.1:{server.ports['pop3']}"
+        for user, password, right in (
+            ("ada", "correct horse", True),
+            ("ada", line, False),
+            ("ada", "wrong", False),
+            ("bob", "battery staple", True),
+            ("bob", "correct horse", False),
+            ("eve", "apple", True),
+            ("nobody", "correct horse", False),
+        ):
+            monkeypatch.setenv("PW", password)
+            fetching = ("fetch", "--server", place, "--tls", "none", "--user", user, "--password-env", "PW")
+            assert run_json(capsys, *fetching)[0] == (not right), (user, password)
+            pop = sync.POP3Client(
+                *("127.0.0.1", server.ports["pop3"]),
+                tls=sync.TLSPolicy.NONE,
+                user=user,
+                password=password,
+                mechanisms=("PLAIN",),
+                allow_plaintext_auth=True,
+            )
+            with nullcontext() if right else pytest.raises(AuthenticationError), pop:
+                assert pop.listing() == []
+
+
+def test_a_user_without_a_key_is_offered_as_many_iterations_as_those_with_one(tmp_path: Path) -> None:
+    users = tmp_path / "users"
+    users.write_text(f"ada:{make_scram_key('pencil', iterations=7000).format()}\nbob:pencil\n")
+    with serving("--users", str(users), "--allow-plaintext-auth", listeners=("pop3",)) as server:
+        for name in ("ada", "bob", "nobody"):
+            first = base64.b64encode(b"n,,n=%b,r=nonce" % name.encode())
+            place = ("127.0.0.1", server.ports["pop3"])
+            with socket.create_connection(place, 20) as sock, sock.makefile("rb") as said:
+                sock.sendall(b"AUTH SCRAM-SHA-256 %b\r\n" % first)
+                said.readline()
+                challenge = base64.b64decode(said.readline()[2:])
+            assert challenge.endswith(b",i=7000"), name
+
+
+@pytest.mark.parametrize("name", ["SHA-1", "SHA-256", "SHA-512"])
+def test_a_scram_key_is_made_for_each_mechanism(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PW", "pencil")
+    assert main(["scram-key", "--mechanism", f"SCRAM-{name}", "--password-env", "PW", "ada"]) == 0
+    key = ScramKey.parse(capsys.readouterr().out.removeprefix("ada:").removesuffix("\n"))
+    assert (key.hash_name, key.iterations, key.matches("pencil")) == (name, 15_000, True)
+
+
+def test_a_scram_key_is_made_on_a_terminal_of_what_was_typed_twice(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    typed = iter(("pencil", "pencil", "pencil", "stencil"))
+    monkeypatch.setattr("sys.stdin", Terminal())
+    monkeypatch.setattr("getpass.getpass", lambda prompt: next(typed))
+    assert main(["scram-key", "ada"]) == 0
+    assert ScramKey.parse(capsys.readouterr().out.removeprefix("ada:").removesuffix("\n")).matches("pencil")
+    with pytest.raises(SystemExit, match="two passwords"):
+        main(["scram-key", "ada"])
+
+
+def test_a_password_that_makes_no_scram_key(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("\x07secret\n"))
+    assert main(["scram-key", "ada"]) == 1
+    said = capsys.readouterr()
+    assert (said.out, "secret" in said.err) == ("", False)
