@@ -14,6 +14,7 @@ from mailproto._core.peers import is_loopback
 from mailproto._flows.session import Session
 from mailproto.address import POSTMASTER, Address, check_domain
 from mailproto.errors import GrammarError, Reject
+from mailproto.logindelay import LoginDelay
 from mailproto.maildrop.base import Maildrop
 from mailproto.pop3.snapshot import Snapshot
 from mailproto.sasl.base import Question
@@ -45,6 +46,7 @@ class MailHost:
             name and password: the host of somebody who tries out a program.
         domains: the local domains; without any, every domain is.
         delivered: called with each message that was stored, and the user it was stored for.
+        login_delay: seconds from one POP3 login of a user to the next; `POP3ServerConfig` has one to announce it.
 
     Raises:
         GrammarError: a domain is none.
@@ -57,12 +59,14 @@ class MailHost:
         domains: Collection[str] = (),
         *,
         delivered: Delivered | None = None,
+        login_delay: float = 0,
     ) -> None:
         self._secrets = dict(users or {})
         for domain in domains:
             check_domain(domain)
         self._domains = frozenset(map(_domain_key, domains))
         self._delivered = delivered
+        self._delay = LoginDelay(login_delay)
         keys = [secret for secret in self._secrets.values() if isinstance(secret, ScramKey)]
         iterations = max((key.iterations for key in keys), default=0)
         self._decoy = decoy_scram_key(secrets.token_bytes(32), "", iterations=iterations) if keys else None
@@ -103,11 +107,12 @@ class MailHost:
     # POP3.
 
     def on_login(self, session: Session[Any]) -> Snapshot:
-        """Open the maildrop of who has logged in, which no other session may have open."""
+        """Open the maildrop of who has logged in, which no other session may have open, if it is time again."""
         identity = session.identity
         if identity is None:
             raise Reject(text="Nobody is logged in")
-        return self.drop_of(identity.user).open()
+        with self._delay.login(identity.user if self._secrets else ""):
+            return self.drop_of(identity.user).open()
 
     # Both.
 

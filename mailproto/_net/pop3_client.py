@@ -61,7 +61,8 @@ class POP3ClientBase(ClientBase):
         minimum_mechanism: the weakest that may be used, in the order of ``known_mechanisms``; None for any.
         known_mechanisms: the mechanisms by name, best first: those of `mailproto.sasl`, and your own.
         channel_binding: whether SCRAM binds to the TLS session.
-        utf8: ask for UTF-8 mode, where the server offers it, so that messages come as they are (RFC 6856).
+        utf8: ask for UTF-8 mode, where the server offers it, so that messages come as they are (RFC 6856). Without
+            it a server refuses those with UTF-8 in their headers, or makes surrogates of them.
         allow_plaintext_auth: send credentials without TLS, too, so that whoever listens has them.
         path: connect to a unix socket instead; ``tls`` None means none then.
         sock: take this connected socket instead.
@@ -92,7 +93,7 @@ class POP3ClientBase(ClientBase):
         minimum_mechanism: str | None = None,
         known_mechanisms: ClientMechanisms = CLIENT_MECHANISMS,
         channel_binding: ChannelBinding = ChannelBinding.PREFER,
-        utf8: bool = False,
+        utf8: bool = True,
         allow_plaintext_auth: bool = False,
         path: PathLike | None = None,
         sock: socket.socket | None = None,

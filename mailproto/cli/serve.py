@@ -93,6 +93,9 @@ def add_parser(commands: Any) -> None:
         "--allow-plaintext-auth", action="store_true", help="let users log in without TLS, where others may listen"
     )
     parser.add_argument(
+        "--login-delay", type=_seconds, metavar="SECONDS", help="how long after a POP3 login the user may do so again"
+    )
+    parser.add_argument(
         "--max-size", type=int, default=32 << 20, metavar="BYTES", help="the largest message taken; 0 takes any"
     )
     parser.add_argument("--print", action="store_true", help="print each message that is delivered")
@@ -134,6 +137,7 @@ async def _serve(options: argparse.Namespace) -> None:
         dict(options.user),
         options.domain,
         delivered=_print_message if options.print else None,
+        login_delay=options.login_delay or 0,
     )
     shared = _Shared(
         aio.InThreads(host, "on_message", "on_delivery", "on_login", "on_auth"),
@@ -174,7 +178,7 @@ def _make_server(role: Role, place: Place, shared: _Shared, options: argparse.Na
     in_clear = options.allow_plaintext_auth or not options.user
     config: SMTPServerConfig | POP3ServerConfig
     if role.pop3:
-        config = POP3ServerConfig(allow_plaintext_auth=in_clear)
+        config = POP3ServerConfig(allow_plaintext_auth=in_clear, login_delay=options.login_delay)
         make: Callable[..., Any] = aio.POP3Server
     else:
         config = SMTPServerConfig(
@@ -217,6 +221,12 @@ def _tls_context(options: argparse.Namespace) -> ssl.SSLContext | None:
             raise SystemExit("--tls-key needs --tls-cert")
         return None
     return aio.server_context(certificate, key)
+
+
+def _seconds(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError("a delay is a whole number of seconds")
+    return int(text)
 
 
 def _print_message(user: str, envelope: Envelope) -> None:

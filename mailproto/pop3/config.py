@@ -30,7 +30,8 @@ class POP3ServerConfig:
     last: bool = False
     """Answer LAST, which RFC 1460 had and RFC 1725 took back."""
     utf8: bool = True
-    """Offer UTF8 (RFC 6856 section 2). Without it a message with UTF-8 in its header cannot be fetched rightly."""
+    """Offer UTF8 (RFC 6856 section 2), and refuse a message with UTF-8 in its header to clients that do not say it.
+    Without it such a message goes to everybody as it is, and some will misread it."""
     utf8_user: bool = True
     """Take UTF-8 in USER, PASS and APOP, too, and prepare it with SASLprep (RFC 6856 section 2.2)."""
     languages: tuple[Language, ...] = ()

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from mailproto import Reject, sync
+from mailproto import AuthenticationError, Reject, sync
 from mailproto.cli import main
 from mailproto.cli.options import HostPort, host_port
 from mailproto.ledger import SQLiteLedger
@@ -197,6 +197,24 @@ def test_a_wrong_password_is_an_error(capsys: pytest.CaptureFixture[str], monkey
     assert result == (1, {"ok": False, "messages": [], "error": "AuthenticationError"})
 
 
+def test_a_user_who_comes_again_too_soon_is_sent_away(tmp_path: Path) -> None:
+    users = ("--user", "ada:pw", "--user", "bob:pw", "--allow-plaintext-auth", "--login-delay", "3600")
+    with serving(*users, listeners=("pop3",)) as server:
+
+        def log_in(user: str, password: str = "pw") -> int | None:
+            place = ("127.0.0.1", server.ports["pop3"])
+            none = sync.TLSPolicy.NONE
+            with sync.POP3Client(*place, tls=none, user=user, password=password, allow_plaintext_auth=True) as pop:
+                return pop.capabilities.login_delay
+
+        with pytest.raises(AuthenticationError):
+            log_in("ada", "wrong")
+        assert (log_in("ada"), log_in("bob")) == (3600, 3600)
+        with pytest.raises(AuthenticationError, match="LOGIN-DELAY") as caught:
+            log_in("ada")
+        assert caught.value.temporary
+
+
 def test_print_and_verbose(message_file: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with serving("--print", "-v", listeners=("smtp",)) as server:
         place = f"127.0.0.1:{server.ports['smtp']}"
@@ -252,6 +270,7 @@ def test_places(text: str, place: HostPort) -> None:
         ["serve", "--user", "ada:SCRAM-SHA-256$4096:short"],
         ["serve", "--user", f"ada:{make_scram_key('pencil', 'SHA-1').format()}"],
         ["serve", "--users", "/no/such/file"],
+        ["serve", "--login-delay", "-1"],
         ["scram-key"],
         ["scram-key", "../ada"],
         ["scram-key", "ada:pw"],

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from mailproto.pop3.config import POP3ServerConfig
 from tests import data
 from tests.interop.clients import TLS_MODES, Endpoint, TLSMode, on_the_wire
 from tests.interop.dovecot import PASSWORD
@@ -15,6 +16,7 @@ from tests.interop.servers import ADA, GRACE, Host, pop3_server
 
 MAIL = [path.read_bytes() for path in data.MAIL.values()]
 FETCHED = [on_the_wire(message) for message in MAIL]
+UTF8 = data.MAIL["utf8"].read_bytes()
 LONGEST_LINE = {"fetchmail": 8192}  # octets; it breaks longer ones
 
 
@@ -26,9 +28,9 @@ def host() -> Host:
 
 
 def fit_for(program: str) -> list[bytes]:
-    """Return the messages whose lines the program does not break."""
+    """Return the messages whose lines the program does not break, and that one may have without saying UTF8."""
     limit = LONGEST_LINE.get(program, 1 << 20)
-    return [message for message in MAIL if max(map(len, message.split(b"\r\n"))) <= limit]
+    return [message for message in MAIL if max(map(len, message.split(b"\r\n"))) <= limit and message != UTF8]
 
 
 def connect(port: int, tls: TLSMode) -> poplib.POP3:
@@ -52,7 +54,9 @@ def log_in(client: poplib.POP3, user: str) -> poplib.POP3:
 def test_poplib_does_all_it_can(host: Host, adapter: Adapter, tls: TLSMode, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(poplib, "_MAXLINE", 1 << 20)  # else it refuses long_lines by itself
     with pop3_server(adapter, host, tls) as port:
-        client = log_in(connect(port, tls), ADA)
+        client = connect(port, tls)
+        client.utf8()
+        log_in(client, ADA)
         assert {"UIDL", "TOP", "PIPELINING"} <= client.capa().keys()
         assert client.stat()[0] == len(MAIL)
         sizes = [int(line.split()[1]) for line in client.list()[1]]
@@ -103,6 +107,23 @@ def test_program_keeps_and_then_deletes(tmp_path: Path, program: str, tls: TLSMo
         assert fetched.ok, fetched.log
         assert fetched.messages == kept.messages
         assert host.contents(ADA) == []
+
+
+@pytest.mark.parametrize("program", FETCHERS)
+def test_program_without_utf8_mode_loses_nothing(tmp_path: Path, program: str) -> None:
+    """RFC 6856 section 2.1: what it could not read it is not given, unless the server does without that RFC."""
+    host, messages = Host(), fit_for(program)[:2]
+    host.put(ADA, messages[0], UTF8, messages[1])
+    with pop3_server("sync", host) as port:
+        # curl deletes what it is told to, whatever became of fetching it
+        outcome = FETCHERS[program](Endpoint(port, user=ADA), tmp_path / "1", keep=program == "curl")
+    assert messages[0] in outcome.messages and UTF8 not in outcome.messages
+    assert UTF8 in host.contents(ADA)
+    with pop3_server("sync", host, config=POP3ServerConfig(utf8=False, allow_plaintext_auth=True)) as port:
+        outcome = FETCHERS[program](Endpoint(port, user=ADA), tmp_path / "2")
+    assert outcome.ok, outcome.log
+    assert UTF8 in outcome.messages
+    assert host.contents(ADA) == []
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)

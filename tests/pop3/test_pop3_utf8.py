@@ -295,6 +295,77 @@ def test_client_without_it_is_told_why() -> None:
         assert b"UTF8" not in ours.output
 
 
+IN_PIECES = [1, 2, 3, 5, 1000]
+HEADER = "Received: by us\r\nSubject: Grüße\r\n".encode()
+ASCII_ENOUGH = {
+    "UTF-8 in the body": "Subject: x\r\n\r\nGrüße\r\n".encode(),
+    "no header": "\r\nGrüße\r\n".encode(),
+    "Latin-1": "Subject: Grüße\r\n\r\n".encode("latin-1"),
+    "empty": b"",
+    "a long header before it": b"A: %b\r\n" % (b"x" * 300_000) + HEADER + b"\r\n",
+}
+BEYOND_ASCII = {
+    "the header": HEADER + b"\r\nText\r\n",
+    "LF": HEADER.replace(b"\r", b"") + b"\nText\n",
+    "nothing but a header": HEADER,
+    "beside Latin-1": "X: ß\r\n".encode("latin-1") + HEADER + b"\r\n",
+    "no line end": "Subject: ß".encode(),
+}
+
+
+class Pieces(Drop):
+    """Messages in pieces of so many octets."""
+
+    def __init__(self, contents: Sequence[bytes], step: int) -> None:
+        super().__init__(contents)
+        self.step = step
+
+    def retrieve(self, number: int) -> Iterator[bytes]:
+        content = self.contents[number - 1]
+        try:
+            for start in range(0, len(content), self.step):
+                yield content[start : start + self.step]
+        finally:
+            self.diary.append(number)
+
+
+def ask_for_all(contents: Sequence[bytes], step: int, *, say: bytes = b"", utf8: bool = True) -> tuple[bytes, Pieces]:
+    """Return what a server says to RETR and TOP of each message, and the maildrop."""
+    drop = Pieces(contents, step)
+    server = runner(App(drop), POP3ServerConfig(starttls=True, utf8=utf8))
+    asked = b"".join(b"RETR %d\r\nTOP %d 0\r\n" % (number, number) for number in range(1, len(contents) + 1))
+    server.conn.receive_data(say + b"USER ada\r\nPASS secret\r\n" + asked)
+    server.run()
+    assert server.error is None and not server.conn.closing
+    return server.take().partition(b"locked and ready\r\n")[2], drop
+
+
+@pytest.mark.parametrize("step", IN_PIECES)
+def test_server_refuses_what_the_client_could_not_read(step: int) -> None:
+    """RFC 6856 section 2.1: without UTF-8 mode such a message must not be sent as it is."""
+    said, drop = ask_for_all([*BEYOND_ASCII.values()], step)
+    refusal = b"-ERR [UTF8] the message is in UTF-8, say UTF8 before login\r\n"
+    assert said == refusal * 2 * len(BEYOND_ASCII)
+    opened = [entry for entry in drop.diary if entry != "close"]
+    assert opened == sorted([*range(1, len(BEYOND_ASCII) + 1)] * 2), "each was opened, and closed again"
+
+
+@pytest.mark.parametrize("step", IN_PIECES)
+def test_server_sends_what_was_always_sent(step: int) -> None:
+    for name, content in ASCII_ENOUGH.items():
+        if len(content) > 1000 and step < 1000:
+            continue
+        said, _ = ask_for_all([content], step)
+        assert said.startswith(b"+OK") and said.count(b"+OK") == 2, name
+        assert content.partition(b"\r\n\r\n")[0] in said
+
+
+@pytest.mark.parametrize(("say", "utf8"), [(b"UTF8\r\n", True), (b"", False)], ids=["UTF-8 mode", "no RFC 6856"])
+def test_server_sends_everything_as_it_is(say: bytes, utf8: bool) -> None:
+    said, _ = ask_for_all([HEADER + b"\r\nText\r\n"], 7, say=say, utf8=utf8)
+    assert said.count(HEADER) == 2
+
+
 def test_a_name_beyond_ascii_is_not_sent_where_it_is_not_taken() -> None:
     ours = session(POP3ServerConfig(starttls=True, utf8_user=False), utf8=False, user="jürgen")
     assert isinstance(ours.error, GrammarError | AuthenticationError)

@@ -43,12 +43,13 @@ class SessionOptions(LoginOptions):
     Args:
         tls: how much TLS it takes.
         apop: log in with APOP, and with nothing else.
-        utf8: ask for UTF-8 mode, where the server offers it, so that messages come as they are (RFC 6856).
+        utf8: ask for UTF-8 mode, where the server offers it, so that messages come as they are (RFC 6856). Without
+            it a server refuses those with UTF-8 in their headers, or makes surrogates of them.
     """
 
     tls: TLSPolicy = TLSPolicy.REQUIRED
     apop: bool = False
-    utf8: bool = False
+    utf8: bool = True
 
     def __post_init__(self) -> None:
         check_policy(self.tls)
@@ -92,8 +93,6 @@ def open_session(conn: POP3ClientConnection, options: SessionOptions) -> Flow[No
     yield from wait_done(conn, conn.capa())
     if options.tls in (TLSPolicy.REQUIRED, TLSPolicy.OPPORTUNISTIC):
         yield from _secure(conn, options.tls)
-    if options.utf8 and _capabilities(conn).utf8:
-        yield from wait_done(conn, conn.utf8())
     if options.credentials is not None:
         yield from log_in(conn, options.credentials, options)
 
@@ -109,6 +108,8 @@ def log_in(conn: POP3ClientConnection, credentials: CredentialsSource, options: 
         GrammarError: the credentials cannot be written in that way.
     """
     known = yield from get_credentials(conn.tls, credentials, options)
+    if options.utf8 and _capabilities(conn).utf8 and not conn.utf8_mode:
+        yield from wait_done(conn, conn.utf8())
     if options.apop:
         if conn.timestamp is None:
             raise NotSupportedError("the greeting has no timestamp for APOP that can be trusted")

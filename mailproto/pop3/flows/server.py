@@ -3,8 +3,9 @@
 A handler is an object with any of the methods named in `HOOKS`, each called with the session first. Raising `Reject`
 refuses, with ``enhanced`` as the response code, and any other exception is logged and answered with [SYS/TEMP].
 
-``session.conn.utf8`` tells whether the client is in UTF-8 mode, which it is before login or never: what ``on_login``
-returns for one that is not has no message with UTF-8 in its header, or refuses it with `UTF8RequiredError`.
+A message with UTF-8 in its header is refused with `UTF8RequiredError` to a client that has not said UTF8 (RFC 6856
+section 2.1), unless the config does without UTF8. ``session.conn.utf8`` tells whether it has, before login or never,
+so that ``on_login`` may return a maildrop with surrogates of such messages instead.
 
 ``on_auth`` says who somebody is, the same for USER and PASS, APOP and SASL, and for SMTP; ``on_login`` opens the
 maildrop of ``session.identity``. Without both of them nobody gets in.
@@ -29,7 +30,8 @@ from mailproto.pop3.answers import WRONG_SIZE
 from mailproto.pop3.apop import ApopCheck
 from mailproto.pop3.events import Apop, Connected, Login, Retrieve, Update, XClient
 from mailproto.pop3.server import POP3ServerConnection
-from mailproto.pop3.snapshot import Snapshot
+from mailproto.pop3.snapshot import Snapshot, UTF8RequiredError
+from mailproto.pop3.utf8 import HeaderScan
 from mailproto.sasl.base import Auth, Identity, ServerMechanisms
 from mailproto.sasl.choice import SERVER_MECHANISMS
 from mailproto.sasl.identity import AUTH_HOOKS, PasswordCheck, identify
@@ -210,27 +212,57 @@ class _Service:
     # The maildrop.
 
     def _retrieve(self, event: Retrieve) -> Flow[None]:
-        conn = self._conn
         try:
             pieces = yield from self._pieces(event.number)
-            piece = yield from self._next(pieces)  # nothing is promised before this much was to be had
+        except Reject as refusal:
+            answer(self._conn, refusal)
+            return
+        try:
+            yield from self._send(pieces)
+        finally:
+            close = getattr(pieces, "close", None)
+            if close is not None:
+                close()
+
+    def _send(self, pieces: Iterator[bytes]) -> Flow[None]:
+        conn = self._conn
+        try:
+            begun = yield from self._begin(pieces)
         except Reject as refusal:
             answer(conn, refusal)
             return
         conn.accept()
         try:
-            while piece is not None:
+            for piece in begun:
                 conn.send_data(piece)
-                piece = (yield from self._next(pieces)) if conn.wants_data else None
+            while conn.wants_data and (following := (yield from self._next(pieces))) is not None:
+                conn.send_data(following)
         except Reject as refusal:
             forget(refusal)
             conn.reject()
         else:
             conn.end_data()
-        finally:
-            close = getattr(pieces, "close", None)
-            if close is not None:
-                close()
+
+    def _begin(self, pieces: Iterator[bytes]) -> Flow[list[bytes]]:
+        """Return the first pieces of a message: nothing is promised before this much was to be had.
+
+        Raises:
+            UTF8RequiredError: the client has to be in UTF-8 mode, and is not.
+        """
+        begun: list[bytes] = []
+        scan = HeaderScan()
+        while (piece := (yield from self._next(pieces))) is not None:
+            begun.append(piece)
+            if self._takes_utf8 or scan.feed(piece):
+                break
+        if scan.needs_utf8:
+            raise UTF8RequiredError
+        return begun
+
+    @property
+    def _takes_utf8(self) -> bool:
+        """Whether messages go as they are: in UTF-8 mode, and where the server does without RFC 6856."""
+        return self._conn.utf8 or not self._conn.config.utf8
 
     def _pieces(self, number: int) -> Flow[Iterator[bytes]]:
         hook = self._hooks["on_retrieve"]
