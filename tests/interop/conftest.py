@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.interop.courier import Courier, running_courier
 from tests.interop.dovecot import Dovecot, Mailbox, running_dovecot
 from tests.interop.exim import Exim, running_exim
 from tests.interop.postfix import Postfix, running_postfix
@@ -28,6 +29,13 @@ def exim(dovecot: Dovecot) -> Iterator[Exim]:
     """An Exim that delivers to Dovecot's mailboxes and relays to our servers."""
     with running_exim(dovecot) as exim:
         yield exim
+
+
+@pytest.fixture(scope="session")
+def courier(dovecot: Dovecot) -> Iterator[Courier]:
+    """A Courier that serves Dovecot's mailboxes over POP3."""
+    with running_courier(dovecot) as courier:
+        yield courier
 
 
 @pytest.fixture
