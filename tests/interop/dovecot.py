@@ -20,6 +20,8 @@ MAILBOXES = 400
 DELIVERY_SECONDS = 20.0
 BEHIND = ("ada", "grace", "full", "stranger")
 """The users whose mailboxes are not Dovecot's."""
+POP3_BEHIND = "relay"
+"""One of the kind for POP3."""
 
 _CONFIGURATION = """\
 base_dir = {folder}/run
@@ -49,6 +51,11 @@ passdb {{
   driver = passwd-file
   args = scheme=PLAIN {folder}/users
   default_fields = nodelay=yes
+}}
+passdb {{
+  driver = static
+  args = proxy=yes host=127.0.0.1 port={ports[pop3]} nopassword=yes nodelay=yes
+  username_filter = {pop3_behind}
 }}
 userdb {{
   driver = passwd-file
@@ -158,12 +165,13 @@ class Dovecot:
 
     By LMTP it is a proxy for the users in BEHIND: their mail goes to ``relay_ports["lmtp"]``, where a test lets our
     own server listen. What is submitted goes to ``relay_ports["submission"]``, which it wants when a user logs in.
+    By POP3 it is a proxy for POP3_BEHIND, to ``relay_ports["pop3"]``, whatever the password.
     """
 
     def __init__(self, folder: Path) -> None:
         self.pop3_port, self.pop3s_port, self.lmtp_port, self.auth_port = (free_port() for _ in range(4))
         self.proxied_port, self.submission_port = free_port(), free_port()
-        self.relay_ports = {kind: free_port() for kind in ("lmtp", "submission")}
+        self.relay_ports = {kind: free_port() for kind in ("lmtp", "submission", "pop3")}
         self.lmtp_socket = folder / "lmtp"
         self.homes = folder / "homes"
         self.owner = unprivileged_user()
@@ -217,6 +225,7 @@ class Dovecot:
             proxied_port=self.proxied_port,
             submission_port=self.submission_port,
             ports=self.relay_ports,
+            pop3_behind=POP3_BEHIND,
         )
         (folder / "dovecot.conf").write_text(configuration)
         self.homes.mkdir()

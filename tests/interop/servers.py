@@ -163,11 +163,14 @@ def pop3_server(
     config: POP3ServerConfig | None = None,
     *,
     pair: data.KeyPair = data.SERVER,
+    **where: Any,
 ) -> Iterator[int]:
     """Run a POP3 server of ours, and yield its port."""
     module: Any = {"sync": sync, "aio": aio}[adapter]
     config = config or POP3ServerConfig(limits=LIMITS, allow_plaintext_auth=tls == "none")
-    with running(lambda: module.POP3Server(handler, port=0, config=config, **_tls(tls, pair))) as port:
+    with running(
+        lambda: module.POP3Server(handler, config=config, **_tls(tls, pair), **{"port": 0, **where})
+    ) as port:
         yield port
 
 

@@ -8,6 +8,7 @@ import pytest
 from mailproto import ProxyHeader
 from mailproto._core.flow import Flow
 from mailproto._core.proxyheader import Family
+from mailproto.errors import AuthenticationError
 from mailproto.pop3.config import POP3ServerConfig
 from mailproto.pop3.flows.client import wait_done
 from mailproto.smtp.config import SMTPServerConfig, with_extensions
@@ -17,7 +18,7 @@ from mailproto.smtp.flows.client import request
 from mailproto.sync import TLSPolicy
 from tests import data
 from tests.interop.clients import Endpoint
-from tests.interop.dovecot import PASSWORD, Dovecot, Mailbox
+from tests.interop.dovecot import PASSWORD, POP3_BEHIND, Dovecot, Mailbox
 from tests.interop.fetchers import FETCHERS
 from tests.interop.ours import ADAPTERS, Adapter, client
 from tests.interop.postfix import Postfix
@@ -170,3 +171,24 @@ def test_curl_says_a_proxy_header(tmp_path: Path, adapter: Adapter) -> None:
         outcome = FETCHERS["curl"](endpoint, tmp_path / "1", "--haproxy-protocol")
     assert outcome.messages == [MESSAGE], outcome.log
     assert set(host.peers) == {HOST}
+
+
+@pytest.mark.parametrize("trusted", [True, False], ids=["trusted", "a stranger"])
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_dovecot_as_proxy_speaks_for_its_clients(dovecot: Dovecot, adapter: Adapter, trusted: bool) -> None:
+    """Dovecot says XCLIENT to who offers it in the greeting; what it was told itself it passes on."""
+    host = Registry()
+    host.put(POP3_BEHIND, MESSAGE)
+    peers = (HOST,) if trusted else ("192.0.2.0/24",)
+    config = POP3ServerConfig(trusted_peers=peers, limits=LIMITS, allow_plaintext_auth=True)
+    with pop3_server(adapter, host, "none", config, port=dovecot.relay_ports["pop3"]):
+        login: dict[str, Any] = {"tls": TLSPolicy.REQUIRED, "mechanisms": ("PLAIN",), "user": POP3_BEHIND}
+        told = {**login, "password": PASSWORD, "proxy_header": HEADER.encode(2)}
+        with client("sync", "POP3Client", dovecot.proxied_port, **told) as session:
+            assert session.retrieve(1) == MESSAGE
+            session.delete(1)
+        assert host.contents(POP3_BEHIND) == []
+        wrong = client("sync", "POP3Client", dovecot.pop3_port, password="wrong", **login)
+        with pytest.raises(AuthenticationError), wrong:
+            pytest.fail("logged in")
+    assert host.peers == [CLIENT if trusted else HOST]
