@@ -7,10 +7,13 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable
+from functools import partial
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
+from typing import NoReturn
 
 from mailproto.maildrop import Maildir
 
@@ -56,17 +59,38 @@ def deliver_and_die(maildir: Maildir) -> None:
     for step in count(1):
         reader, writer = os.pipe()
         if (child := os.fork()) == 0:
-            sys.setprofile(die_at(step))
-            uid = maildir.deliver(message(f"step {step}", lines=100))
-            os.write(writer, uid.encode())
-            sys.setprofile(None)
-            os._exit(0)
+            die_doing(partial(maildir.deliver, message(f"step {step}", lines=100)), die_at(step), writer)
         os.close(writer)
         _, status = os.waitpid(child, 0)
         tell(os.read(reader, 1000).decode())
         os.close(reader)
-        if not os.WIFSIGNALED(status):
+        if not was_killed(status):
             return
+
+
+def die_doing(job: Callable[[], str], profile: Callable[[object, str, object], None], writer: int) -> NoReturn:
+    """Run ``job`` under a profiler that kills; in a forked child, of which nothing goes on behind this.
+
+    Whatever else ends the job, too, ends the child: it would go on with the tests of its parent, as the parent does.
+    """
+    try:
+        sys.setprofile(profile)
+        result = job()
+        os.write(writer, result.encode())
+        sys.setprofile(None)
+        os._exit(0)
+    except BaseException:
+        sys.setprofile(None)
+        traceback.print_exc()
+    finally:
+        os._exit(1)
+
+
+def was_killed(status: int) -> bool:
+    """Say whether a child that ran `die_doing` was killed; if not, its job went well."""
+    killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+    assert killed or status == 0, f"the job of a child failed: {status}"
+    return killed
 
 
 def die_at(step: int) -> Callable[[object, str, object], None]:

@@ -64,6 +64,16 @@ def test_deliveries_and_a_session_at_once_and_all_killed_at_random_lose_nothing(
     assert leftovers(mbox) == []
 
 
+def test_a_child_whose_job_fails_ends_and_is_told_of() -> None:
+    """It would go on with the tests that come behind this one, as a second run of them all."""
+
+    def fail() -> str:
+        raise OSError
+
+    with pytest.raises(AssertionError, match="a child failed"):
+        run_and_die(fail, step=1_000_000)
+
+
 def test_a_delivery_killed_at_each_step_is_whole_or_not_there(tmp_path: Path) -> None:
     mbox = mbox_of(tmp_path / "mbox", FOREIGN)
     mbox.open().close()

@@ -11,7 +11,7 @@ from itertools import count
 from pathlib import Path
 
 from mailproto.maildrop import Mbox
-from tests.maildrop.workers import die_at, message, tell
+from tests.maildrop.workers import die_at, die_doing, message, tell, was_killed
 
 
 def deliver(mbox: Mbox) -> None:
@@ -45,16 +45,12 @@ def run_and_die(job: Callable[[], str], step: int) -> tuple[str, bool]:
     """
     reader, writer = os.pipe()
     if (child := os.fork()) == 0:
-        sys.setprofile(die_at_system_call(step))
-        result = job()
-        os.write(writer, result.encode())
-        sys.setprofile(None)
-        os._exit(0)
+        die_doing(job, die_at_system_call(step), writer)
     os.close(writer)
     result = os.read(reader, 1000).decode()
     os.close(reader)
     _, status = os.waitpid(child, 0)
-    return result, os.WIFSIGNALED(status)
+    return result, was_killed(status)
 
 
 def die_at_system_call(step: int) -> Callable[[object, str, object], None]:
