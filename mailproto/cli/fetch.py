@@ -36,6 +36,7 @@ def add_parser(commands: Any) -> None:
     kept = parser.add_argument_group("fetch only what is new (with --maildir)")
     kept.add_argument("--ledger", metavar="FILE", help="remember in this file what was fetched")
     kept.add_argument("--delete-after", type=float, metavar="DAYS", help="delete what was fetched so long ago")
+    kept.add_argument("--delete-over", type=int, metavar="BYTES", help="delete what is larger once it was fetched")
     kept.add_argument("--max-size", type=int, metavar="BYTES", help="leave larger messages on the server")
     kept.add_argument("--limit", type=int, metavar="N", help="fetch so many messages at most")
     kept.add_argument(
@@ -48,9 +49,9 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Fetch; the exit status is 0 only if everything was fetched, and deleted where that was wanted."""
-    caps = (options.delete_after, options.max_size, options.limit)
-    if options.ledger is None and (caps != (None, None, None) or options.no_unique_ids):
-        raise SystemExit("--delete-after, --max-size, --limit and --no-unique-ids go with --ledger")
+    given = (options.delete_after, options.delete_over, options.max_size, options.limit)
+    if options.ledger is None and (options.no_unique_ids or any(option is not None for option in given)):
+        raise SystemExit("--delete-after, --delete-over, --max-size, --limit and --no-unique-ids go with --ledger")
     if options.ledger is not None and options.maildir is None:
         raise SystemExit("--ledger goes with --maildir")
     fetched: list[dict[str, Any]] = []
@@ -112,8 +113,9 @@ def _report(refusals: list[ResponseError]) -> None:
 def _fetch_new(options: argparse.Namespace, fetched: list[dict[str, Any]]) -> None:
     account = f"{options.user}@{options.server.host}"
     policy = KeepPolicy(
-        keep=options.keep or options.delete_after is not None,
+        keep=options.keep or (options.delete_after, options.delete_over) != (None, None),
         delete_after=None if options.delete_after is None else options.delete_after * 86400,
+        delete_over=options.delete_over,
         max_size=options.max_size,
         limit=options.limit,
         unique_ids=not options.no_unique_ids,

@@ -263,10 +263,13 @@ class POP3ClientConnection(RequestingConnection):
 
     def _read_message(self) -> ClientStep:
         """Read what there is of a message."""
+        room = self.limits.max_retrieval - self._size
+        if room < 0:
+            return self._break(RemoteProtocolError("an endless message"))
         content = self._buffer.unstuff(self._unstuffer)
         self._size += len(content)
-        if self._size > self.limits.max_retrieval:
-            return self._break(RemoteProtocolError("an endless message"))
+        if len(content) > room:  # wherever it is cut, as much is told of it
+            return MessageChunk(content[:room]) if room else Step.AGAIN
         end: ClientStep = Step.STARVED
         if self._unstuffer.done:
             command = self._waiting[0]

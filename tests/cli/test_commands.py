@@ -107,7 +107,8 @@ def test_with_a_ledger_only_what_is_new_is_fetched(
         fetching = ["fetch", "--server", pop3, "--tls", "none", "--user", "x", "--password-env", "PW"]
         fetching += ["--maildir", str(tmp_path / "in"), "--ledger", str(tmp_path / "ledger")]
         counts = []
-        for options in ((), ("--keep",), ("--limit", "0"), ("--max-size", "10"), ("--delete-after", "0")):
+        big = ("--delete-over", "10000000")
+        for options in ((), ("--keep",), ("--limit", "0", *big), ("--max-size", "10"), ("--delete-after", "0")):
             assert main(sending) == 0
             capsys.readouterr()
             status, result = run_json(capsys, *fetching, *(options or ("--keep",)))
@@ -284,6 +285,7 @@ def test_places(text: str, place: HostPort) -> None:
         ["fetch", "--server", "x", "--user", "ada", "--password-env", "NO_SUCH_VARIABLE"],
         ["fetch", "--server", "x", "--user", "ada", "--limit", "3"],
         ["fetch", "--server", "x", "--user", "ada", "--no-unique-ids"],
+        ["fetch", "--server", "x", "--user", "ada", "--delete-over", "0"],
         ["fetch", "--server", "x", "--user", "ada", "--ledger", "file"],
         ["send", "--server", "x", "--tls", "maybe", "--from", "", "--to", "a@b.example", "message.eml"],
         [],

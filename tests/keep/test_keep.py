@@ -167,6 +167,16 @@ def test_what_was_kept_is_deleted_when_its_time_has_come(
     assert list(drop.contents) == ["four"]
 
 
+def test_what_is_big_is_deleted_once_it_is_safe(fetch: Fetch, port: int, ledger: SQLiteLedger, drop: Drop) -> None:
+    drop.put("big", size=1000)
+    drop.put("bigger", size=1001)
+    big = len(drop.contents["big"][1])
+    assert fetch(port, ledger, Shelf(), KeepPolicy(limit=4, delete_over=big)).deleted == []
+    assert fetch(port, ledger, Shelf(), KeepPolicy(max_size=big, delete_over=big)).deleted == [], "it is not safe yet"
+    assert fetch(port, ledger, Shelf(), KeepPolicy(delete_over=big)).deleted == [5]
+    assert list(drop.contents) == ["one", "two", "three", "big"]
+
+
 def test_size_and_number_have_their_caps(fetch: Fetch, port: int, ledger: SQLiteLedger, drop: Drop) -> None:
     drop.put("big", size=10_000)
     drop.put("last")

@@ -31,7 +31,7 @@ from mailproto.pop3 import (
     Tolerance,
     ToleranceUsed,
 )
-from tests.pop3.harness import TLS, cuts, every_client_cut, play_client
+from tests.pop3.harness import TLS, client_turns, cuts, every_client_cut, play_client, read_transcript
 
 PIPELINING = Capabilities({"PIPELINING": (), "SASL": ("PLAIN",)})
 
@@ -739,3 +739,16 @@ def test_a_trace_tells_who_said_what() -> None:
         "S: <message of 9 octets>",
         "S: .",
     ]
+
+
+@pytest.mark.parametrize(("limit", "told"), [(12, b"..\r\nabcdefgh"), (13, b"..\r\nabcdefgh\r"), (0, b"")])
+def test_a_message_without_end_is_not_taken_for_ever_wherever_it_is_cut(limit: int, told: bytes) -> None:
+    turns = client_turns(read_transcript("S: +OK\nC: USER ada\nS: +OK\nC: PASS secret\nS: +OK\nC: RETR 1\nS: +OK"))
+    turns[-1] = (turns[-1][0], turns[-1][1] + b"...\r\nabcdefgh\r\n.\r\n")
+    config = POP3ClientConfig(limits=Limits(max_retrieval=limit))
+    played = every_client_cut(lambda: POP3ClientConnection(config), turns, "secret")
+    assert played.error is not None and "an endless message" in played.error
+    assert [event.data for event in played.events if isinstance(event, MessageChunk)] == [told] * bool(told)
+    whole = POP3ClientConfig(limits=Limits(max_retrieval=14))
+    played = every_client_cut(lambda: POP3ClientConnection(whole), turns, "secret")
+    assert played.error is None and "size=14" in played.events[-2]

@@ -70,6 +70,8 @@ class KeepPolicy:
     """Leave on the server what was fetched; without it a message is deleted as soon as it is safe."""
     delete_after: float | None = None
     """Seconds after which a message that was fetched is deleted all the same."""
+    delete_over: int | None = None
+    """Octets beyond which a message is deleted as soon as it is safe, whatever is kept otherwise."""
     max_size: int | None = None
     """Octets beyond which a message is left where it is."""
     limit: int | None = None
@@ -255,7 +257,7 @@ class _Job:
 
     def _delete(self) -> Flow[None]:
         """Mark what is to go from the server, all at once."""
-        due = {message: key for message, key in self._safe.items() if self._is_due(self._notes[key])}
+        due = {message: key for message, key in self._safe.items() if self._is_due(message, self._notes[key])}
         if not due:
             return
         yield Call(self._ledger.mark_deleted, (list(due.values()),))
@@ -266,10 +268,12 @@ class _Job:
             else:
                 self.report.refused.append(ResponseError(response, command.verb))
 
-    def _is_due(self, note: Note) -> bool:
+    def _is_due(self, message: MessageListing, note: Note) -> bool:
         """Whether a message that is safe here may go from the server."""
-        after = self._policy.delete_after
-        return not self._policy.keep or (after is not None and self._now - note.first_seen >= after)
+        policy = self._policy
+        is_old = policy.delete_after is not None and self._now - note.first_seen >= policy.delete_after
+        is_big = policy.delete_over is not None and message.size > policy.delete_over
+        return is_old or is_big or not policy.keep
 
 
 def _with_trusted_ids(listed: list[MessageListing]) -> list[MessageListing]:
