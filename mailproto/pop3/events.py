@@ -53,7 +53,11 @@ class XClient:
 
 @dataclass(slots=True)
 class Retrieve:
-    """RETR, or TOP when ``lines`` is not None. Accept, then ``send_data`` and ``end_data``."""
+    """RETR, or TOP when ``lines`` is not None. Accept, then ``send_data`` and ``end_data``.
+
+    A client that is not in UTF-8 mode (``conn.utf8``) must not get a message with UTF-8 in its header as it is. The
+    flow ``serve`` sees to that; who answers by hand has `mailproto.pop3.utf8.HeaderScan` to tell such messages.
+    """
 
     number: int
     lines: int | None = None

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import base64
+import hmac
 import io
 import socket
 import subprocess
 import sys
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mailproto import AuthenticationError, sync
 from mailproto.cli import main
-from mailproto.sasl import ScramKey, make_scram_key
+from mailproto.maildrop import MemoryMaildrop
+from mailproto.mailhost import MailHost, Secret
+from mailproto.sasl import CramMD5Check, ScramKey, make_scram_key
 from tests.cli.harness import run_json, serving
 
 
@@ -55,6 +59,19 @@ def test_a_scram_key_takes_the_place_of_a_password(
             )
             with nullcontext() if right else pytest.raises(AuthenticationError), pop:
                 assert pop.listing() == []
+
+
+def test_a_key_is_no_password_for_cram_md5() -> None:
+    """Which has to have the password itself; who has one still gets in by it."""
+    key = make_scram_key("pencil")
+    users: dict[str, Secret] = {"ada": key, "bob": "pencil"}
+    host = MailHost(lambda _: MemoryMaildrop(), users)
+    session: Any = None
+    for secret in ("pencil", "", key.format()):
+        digest = hmac.digest(secret.encode(), b"<1@x>", "md5").hex().encode()
+        for name in ("ada", "bob", "nobody"):
+            right = host.on_auth(session, CramMD5Check(name, b"<1@x>", digest))
+            assert right is ((name, secret) == ("bob", "pencil"))
 
 
 def test_a_user_without_a_key_is_offered_as_many_iterations_as_those_with_one(tmp_path: Path) -> None:
