@@ -167,7 +167,7 @@ class POP3ClientBase(ClientBase):
         if self._fetching is not None:
             self._fetching.delete(number)
         else:
-            yield from delete(self.conn, number)
+            yield from self._then(delete(self.conn, number))
 
     def _then(self, flow: Flow[T]) -> Flow[T]:
         """Leave off fetching, and then do ``flow``.

@@ -331,9 +331,9 @@ def test_that_a_server_has_left_is_told_each_time(front: Front) -> None:
         client = front.POP3Client("127.0.0.1", port, **CLEAR, **ADA)
         with pytest.raises(ConnectionClosedError), client:
             assert client.status() == (0, 0)
-            for _ in range(3):
+            for ask in (client.noop, client.noop, lambda: client.delete(1), client.listing):
                 with pytest.raises(ConnectionClosedError):
-                    client.noop()
+                    ask()
 
 
 def test_a_client_keeps_its_secrets(front: Front) -> None:

@@ -299,6 +299,20 @@ def test_fetch_stores_in_a_maildir(dovecot: Dovecot, full_mailbox: Mailbox, tmp_
     assert full_mailbox.messages() == (list(MAIL.values()) if keep else [])
 
 
+def test_fetch_takes_only_what_is_new(dovecot: Dovecot, full_mailbox: Mailbox, tmp_path: Path) -> None:
+    options = ["--tls", "implicit", "--maildir", str(tmp_path / "inbox"), "--ledger", str(tmp_path / "ledger")]
+    counts = []
+    for more in (["--keep", "--limit", "3"], ["--keep"], ["--keep"], ["--keep", "--no-unique-ids"]):
+        report = run_for_json("fetch", *login(dovecot.pop3s_port, full_mailbox), *options, *more)
+        counts.append(len(report["messages"]))
+    assert counts == [3, len(MAIL) - 3, 0, len(MAIL)], "by their content none of them was known"
+    assert full_mailbox.messages() == list(MAIL.values())
+    full_mailbox.put(MAIL["plain"], "1800000000.M1P1.test")
+    report = run_for_json("fetch", *login(dovecot.pop3s_port, full_mailbox), *options, "--delete-after", "0")
+    assert len(report["messages"]) == 1
+    assert full_mailbox.messages() == []
+
+
 def test_fetch_prints_messages_and_deletes_them(dovecot: Dovecot, full_mailbox: Mailbox) -> None:
     done = run("fetch", *login(dovecot.pop3_port, full_mailbox), "--tls", "required")
     assert done.stdout == b"".join(map(on_the_wire, MAIL.values()))
