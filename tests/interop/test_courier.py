@@ -1,7 +1,9 @@
 """Our POP3 clients meet Courier, and our maildrop shares a Maildir with it, without harm to each other."""
 
+import contextlib
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from tests.interop.servers import pop3_server
 MAIL = [path.read_bytes() for path in data.MAIL.values()]
 FETCHED = [on_the_wire(message) for message in MAIL]
 UTF8 = data.MAIL["utf8"].read_bytes()
+SECONDS = 20.0
 NONE, REQUIRED = TLSPolicy.NONE, TLSPolicy.REQUIRED
 
 
@@ -72,6 +75,18 @@ def contents(port: int, mailbox: Mailbox) -> list[bytes]:
     for size, content in fetched:
         assert size in (len(content), len(content) - 2), "a last line without an end may count as it is"
     return [content for _, content in fetched]
+
+
+def wait_until_gone(mailbox: Mailbox, messages: Iterable[bytes]) -> None:
+    """Wait until none of the messages is in the mailbox: Courier says good-bye first, and then deletes."""
+    deleted = set(messages)
+    give_up = time.monotonic() + SECONDS
+    while time.monotonic() < give_up:
+        with contextlib.suppress(FileNotFoundError):
+            if not deleted.intersection(mailbox.messages()):
+                return
+        time.sleep(0.01)
+    raise TimeoutError("Courier deletes nothing")
 
 
 # Our client, their server.
@@ -133,6 +148,7 @@ def test_deletions_take_effect_at_quit_alone(courier: Courier, full_mailbox: Mai
             if message.number in (2, 3):
                 message.delete()
         assert full_mailbox.messages() == MAIL
+    wait_until_gone(full_mailbox, MAIL[1:3])
     assert full_mailbox.messages() == MAIL[:1] + MAIL[3:]
 
 
@@ -168,16 +184,14 @@ def test_what_either_delivers_both_serve(courier: Courier, mailbox: Mailbox, mai
     assert mailbox.messages() == before
 
 
-def test_either_deletes_for_both(
-    courier: Courier, mailbox: Mailbox, maildir: Maildir, ours: int, port: int
-) -> None:
-    for message in MAIL:
-        maildir.deliver([message])
+def test_either_deletes_for_both(courier: Courier, full_mailbox: Mailbox, ours: int, port: int) -> None:
+    mailbox = full_mailbox
     assert contents(courier.port, mailbox) == FETCHED  # its list of sizes knows them all now
     with pop3(port, mailbox) as session:
         for message in session.messages():
             if message.number > 2:
                 message.delete()
+    wait_until_gone(mailbox, MAIL[2:])
     for other in (ours, courier.port):
         assert contents(other, mailbox) == FETCHED[:2]
 
@@ -193,21 +207,23 @@ def test_unique_ids_are_never_used_again(courier: Courier, mailbox: Mailbox, mai
             seen |= uids
             session.delete(1)
             session.delete(2)
+        wait_until_gone(mailbox, [message])
 
 
 def test_either_session_goes_on_while_the_other_removes(
-    courier: Courier, mailbox: Mailbox, maildir: Maildir, ours: int, port: int
+    courier: Courier, full_mailbox: Mailbox, ours: int, port: int
 ) -> None:
-    for message in MAIL:
-        maildir.deliver([message])
+    mailbox = full_mailbox
     with pop3(port, mailbox) as session:
         assert session.retrieve(1) == FETCHED[0]
         with pop3(courier.port if port == ours else ours, mailbox) as other:
             other.delete(2)
+        wait_until_gone(mailbox, MAIL[1:2])
         with pytest.raises(ResponseError):
             session.retrieve(2)
         assert session.retrieve(3) == FETCHED[2]
         session.delete(3)
+    wait_until_gone(mailbox, MAIL[2:3])
     for either in (ours, courier.port):
         assert contents(either, mailbox) == [FETCHED[0], *FETCHED[3:]]
 
@@ -237,6 +253,7 @@ def test_all_at_once(courier: Courier, mailbox: Mailbox, maildir: Maildir, ours:
                 for message in session.messages():
                     fetched.append(message.read())
                     message.delete()
+            wait_until_gone(mailbox, fetched)
     for thread in threads:
         thread.join()
     assert failures == []

@@ -39,7 +39,10 @@ class Note:
 
 
 class Ledger(Protocol):
-    """Where it is written down what was fetched. Each method is done, durably, when it returns."""
+    """Where it is written down what was fetched. Each method is done, durably, when it returns.
+
+    A ledger serves one run at a time: two at once would both take everything for new. See to it where that can be.
+    """
 
     def read(self) -> dict[str, Note]:
         """Return all notes, by key."""
