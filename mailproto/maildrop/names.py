@@ -22,9 +22,12 @@ _deliveries = itertools.count(1)
 
 
 def new_base() -> str:
-    """Return a base that no other delivery has: time, microsecond, process, count of deliveries, and host."""
+    """Return a base that no other delivery has: time, microsecond, process, count of deliveries, and host.
+
+    The microseconds have all of their digits for those who take names for text, as Courier does for the order.
+    """
     seconds, microseconds = divmod(time.time_ns() // 1000, 1_000_000)
-    return f"{seconds}.M{microseconds}P{os.getpid()}Q{next(_deliveries)}.{_escape_host(socket.gethostname())}"
+    return f"{seconds}.M{microseconds:06}P{os.getpid()}Q{next(_deliveries)}.{_escape_host(socket.gethostname())}"
 
 
 def _escape_host(host: str) -> str:

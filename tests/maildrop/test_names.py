@@ -23,13 +23,15 @@ def test_new_bases_have_the_form_of_the_maildir_page_and_never_repeat() -> None:
     bases = [new_base() for _ in range(5000)]
     assert len(set(bases)) == len(bases)
     for base in bases:
-        assert re.fullmatch(rf"[0-9]{{10}}\.M[0-9]{{1,6}}P{os.getpid()}Q[0-9]+\.[^/:,]+", base)
+        assert re.fullmatch(rf"[0-9]{{10}}\.M[0-9]{{6}}P{os.getpid()}Q[0-9]+\.[^/:,]+", base)
 
 
 def test_new_bases_sort_as_they_were_made() -> None:
     bases = [new_base() for _ in range(500)]
     keys = [delivery_order(base)[:2] for base in bases]
     assert keys == sorted(keys) and len(set(keys)) > 5
+    early = [base.partition("P")[0] for base in bases]
+    assert early == sorted(early), "as text, too"
 
 
 @pytest.mark.parametrize(
