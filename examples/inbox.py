@@ -10,7 +10,7 @@ from email.message import EmailMessage
 
 from mailproto import Reject, aio
 from mailproto.smtp import Envelope, Rcpt, make_submission
-from mailproto.smtp.flows.server import SMTPSession
+from mailproto.smtp.flows import SMTPSession
 
 
 class Inbox:

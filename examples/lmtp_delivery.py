@@ -16,7 +16,7 @@ from pathlib import Path
 from mailproto import Reject, sync
 from mailproto.maildrop import MaildirRoot
 from mailproto.smtp import Envelope, Rcpt, SMTPClientConfig, SMTPServerConfig
-from mailproto.smtp.flows.server import SMTPSession
+from mailproto.smtp.flows import SMTPSession
 from mailproto.smtp.trace import with_return_path
 
 QUOTA = 500

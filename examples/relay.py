@@ -19,8 +19,7 @@ from mailproto.maildrop import MemoryMaildrop
 from mailproto.mailhost import MailHost
 from mailproto.smtp import Command, Data, Envelope, Hello, Mail, MailParameters, Rcpt, Reply, SMTPClientConnection
 from mailproto.smtp import SMTPServerConfig as Config
-from mailproto.smtp.flows.client import request
-from mailproto.smtp.flows.server import SMTPSession
+from mailproto.smtp.flows import SMTPSession, request
 
 
 class Relay:

@@ -16,7 +16,7 @@ from typing import Any
 from mailproto import ConnectionClosedError, sync
 from mailproto.flow import Call, Flow, Want
 from mailproto.smtp import Envelope, Rcpt, SMTPServerConnection
-from mailproto.smtp.flows.server import SMTPSession, serve
+from mailproto.smtp.flows import SMTPSession, serve
 
 
 class Inbox:

@@ -1,4 +1,4 @@
-"""Whole POP3 jobs, still without I/O: generators that a driver runs (see `mailproto._core.flow`)."""
+"""Whole POP3 jobs, still without I/O: generators that a driver runs (see `mailproto.flow`)."""
 
 from mailproto.pop3.flows.client import (
     MessageListing,

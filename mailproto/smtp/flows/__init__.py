@@ -1,4 +1,30 @@
-"""SMTP's whole jobs, as generators without I/O: `client` opens sessions, `sending` sends, `server` serves.
+"""Whole SMTP jobs, still without I/O: generators that a driver runs (see `mailproto.flow`).
 
-`planning` and `fitting` are parts of sending, `shelf` is what a pool of connections decides.
+`client` opens sessions, `sending` sends, `server` serves. `planning` and `fitting` are parts of sending, `shelf` is
+what a pool of connections decides.
 """
+
+from mailproto.smtp.flows.client import (
+    SessionOptions,
+    default_endpoint,
+    log_in,
+    open_session,
+    quit_session,
+    request,
+)
+from mailproto.smtp.flows.sending import send_message, send_messages
+from mailproto.smtp.flows.server import HOOKS, SMTPSession, serve
+
+__all__ = [
+    "HOOKS",
+    "SMTPSession",
+    "SessionOptions",
+    "default_endpoint",
+    "log_in",
+    "open_session",
+    "quit_session",
+    "request",
+    "send_message",
+    "send_messages",
+    "serve",
+]
