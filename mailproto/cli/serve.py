@@ -54,17 +54,16 @@ _SMTP_PORT = 25
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 Place: TypeAlias = HostPort | Path
 _DEFAULT_LISTENERS: dict[str, Place] = {"smtp": HostPort("127.0.0.1", 8025), "pop3": HostPort("127.0.0.1", 8110)}
+_PLACES = """A place is HOST:PORT, or the path of a unix socket, which has a slash. Without any, it listens for SMTP
+on 127.0.0.1:8025 and for POP3 on 127.0.0.1:8110."""
 
 
 def add_parser(commands: Any) -> None:
     """Add the command to the command line."""
-    parser = commands.add_parser("serve", help="run a small mail host", description=__doc__)
+    parser = commands.add_parser("serve", help="run a small mail host", description=__doc__, epilog=_PLACES)
     for role in ROLES:
         parser.add_argument(
-            f"--{role.name}",
-            type=listening_place,
-            metavar="HOST:PORT",
-            help=f"listen here for {role.name}, or on a unix socket, if it is a path with a slash",
+            f"--{role.name}", type=listening_place, metavar="PLACE", help=f"listen here for {role.name}"
         )
     parser.add_argument("--maildir", metavar="DIR", help="keep mail in the Maildir DIR/NAME of each user")
     parser.add_argument(
