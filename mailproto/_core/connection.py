@@ -7,6 +7,7 @@ moves the state with it, `Connection.data_to_send` is the only tap. It is not sa
 from __future__ import annotations
 
 import enum
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from typing import Generic, Literal, TypeAlias, TypeVar
@@ -29,7 +30,7 @@ class Step(enum.Enum):
     STARVED = enum.auto()  # it can do nothing before more input comes
 
 
-class Connection(Generic[EventT]):
+class Connection(ABC, Generic[EventT]):
     """What SMTP and POP3, client and server, have in common.
 
     Attributes:
@@ -67,36 +68,36 @@ class Connection(Generic[EventT]):
 
     # What a subclass says for itself.
 
+    @abstractmethod
     def _read(self) -> EventT | ConnectionClosed | Step:
         """Parse one thing from the buffer: the mode in which the connection begins."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _at_rest(self) -> bool:
         """Say whether the peer may leave now without anything being cut short."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _forget(self) -> None:
         """Forget what was learnt in clear, now that TLS is established."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def idle(self) -> bool:
         """Whether nothing is under way. A client's flow that ends with this false leaves a connection that is out
         of step, and that an adapter has to close."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def timeout(self) -> float:
         """Seconds that the wait for input, or for the peer to take output, may last."""
-        raise NotImplementedError
 
+    @abstractmethod
     def receive_timeout(self) -> None:
         """Learn that a wait took longer than `timeout`: the connection ends."""
-        raise NotImplementedError
 
+    @abstractmethod
     def shut_down(self) -> None:
         """End the connection as soon as nothing is cut short by it."""
-        raise NotImplementedError
 
     # Input.
 

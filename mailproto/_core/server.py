@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 
 from mailproto._core.connection import Connection, EventT, Step
@@ -81,29 +82,29 @@ class ServerConnection(Connection[EventT]):
         return Step.STARVED
 
     @property
+    @abstractmethod
     def auth_mechanisms(self) -> tuple[str, ...]:
         """The SASL mechanisms that are offered as things stand, best first."""
-        raise NotImplementedError
 
+    @abstractmethod
     def accept(self, text: str | None = None) -> None:
         """Answer the `pending` event with yes; ``text`` replaces the usual words of the reply."""
-        raise NotImplementedError
 
+    @abstractmethod
     def reject(self, code: int | None = None, text: str | None = None, enhanced: str | None = None) -> None:
         """Answer the `pending` event with no.
 
         SMTP takes the reply code (4yz or 5yz), the text and the enhanced status code; POP3 has no codes and
         takes ``enhanced`` as response code of RFC 2449 section 8. What is left out gets its usual value.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def challenge(self, data: bytes) -> None:
         """Answer a pending `Auth` or `AuthResponse` with a challenge; the next event is the response to it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def answer_default(self) -> None:
         """Answer the `pending` event with what is safe when nobody did: no recipient, no login, no message."""
-        raise NotImplementedError
 
     def _ask(self, event: EventT) -> EventT:
         self._pending = event

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+from abc import ABC, abstractmethod
 from typing import Any, NoReturn
 
 from mailproto._core.client import ClientConnection
@@ -19,7 +20,7 @@ from mailproto.tunnels import Proxy, TunnelConnection
 PathLike = str | os.PathLike[str]
 
 
-class ClientBase:
+class ClientBase(ABC):
     """Whom to connect to, and how."""
 
     conn: ClientConnection[Any]
@@ -37,13 +38,13 @@ class ClientBase:
             self.conn.send_proxy_header(self._proxy_header)
         return self._open()
 
+    @abstractmethod
     def _open(self) -> Flow[None]:
         """Open the session."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _quit(self) -> Flow[None]:
         """End the session in good order."""
-        raise NotImplementedError
 
     def _aim(
         self,

@@ -7,6 +7,7 @@ import ipaddress
 import os
 import socket
 import ssl
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -49,7 +50,7 @@ class Where(TypedDict, total=False):
     options: ServerOptions | None
 
 
-class ListenerBase:
+class ListenerBase(ABC):
     """Listening sockets, and the connections that came through them.
 
     Args:
@@ -90,9 +91,9 @@ class ListenerBase:
         self._clients: dict[Any, tuple[str]] = {}  # whom a balancer speaks for on a link
         self._prepare()
 
+    @abstractmethod
     def _prepare(self) -> None:
         """Make what the adapter needs beside that."""
-        raise NotImplementedError
 
     @property
     def port(self) -> int:

@@ -5,6 +5,7 @@ The other half, which reads the client's commands, is `mailproto.pop3.server`.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -80,13 +81,13 @@ class AnsweringConnection(SpeakingConnection):
         self.expire = self.config.expire
         self.login_delay = self.config.login_delay
 
+    @abstractmethod
     def _read_exchange(self) -> ServerStep:
         """Read the client's response to a challenge."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _opened(self) -> None:
         """Learn that a login was accepted."""
-        raise NotImplementedError
 
     @property
     def auth_mechanisms(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -87,7 +88,7 @@ class TokenError:
         return json.dumps({key: value for key, value in fields.items() if value is not None}).encode("ascii")
 
 
-class TokenClient:
+class TokenClient(ABC):
     """The client's side of a mechanism with a token."""
 
     reveals_secret = True
@@ -117,8 +118,9 @@ class TokenClient:
             raise TokenRefusedError(str(refusal), details, temporary=refusal.temporary) from None
         raise TokenRefusedError("the server refused the token and then said yes", details)
 
+    @abstractmethod
     def _encode(self, credentials: Credentials) -> bytes:
-        raise NotImplementedError
+        """Return what carries the token."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,7 @@ class XOAuth2Client(TokenClient):
         return encode_utf8(f"user={user}\1auth=Bearer {credentials.token}\1\1")
 
 
-class TokenServer:
+class TokenServer(ABC):
     """The server's side of a mechanism with a token."""
 
     name: ClassVar[str]
@@ -177,8 +179,9 @@ class TokenServer:
             return None
         return (yield from authorize(Identity(name, self.name), check.username))
 
+    @abstractmethod
     def _parse(self, response: bytes) -> TokenCheck:
-        raise NotImplementedError
+        """Return the token that a response carries, for the application to check."""
 
 
 class OAuthBearerServer(TokenServer):

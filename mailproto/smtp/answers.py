@@ -5,6 +5,7 @@ The reading half is `mailproto.smtp.server`, what is said without words of one's
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
@@ -217,21 +218,21 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
 
     # The modes, which the reading half fills in.
 
+    @abstractmethod
     def _read_command(self) -> ServerStep:
         """Read a command."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _read_sasl(self) -> ServerStep:
         """Read a response to a challenge."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _read_body(self) -> ServerStep:
         """Read a piece of a message."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _read_delivery(self) -> ServerStep:
         """Read nothing, but ask for the next recipient of a message."""
-        raise NotImplementedError
 
     # What follows from an answer.
 

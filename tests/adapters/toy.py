@@ -64,6 +64,13 @@ class ToyServer(ServerConnection[ServerEvent]):
         self._draining = False
 
     @property
+    def auth_mechanisms(self) -> tuple[str, ...]:
+        return ()
+
+    def challenge(self, data: bytes) -> None:
+        raise LocalProtocolError("nobody logs in here")
+
+    @property
     def idle(self) -> bool:
         return self._pending is None and not self._left
 

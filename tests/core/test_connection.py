@@ -53,6 +53,34 @@ class Toy(ServerConnection[Line | StartTLS | MessageChunk]):
         if self._failure is None:
             self._send(b"ok\r\n")
 
+    def reject(self, code: int | None = None, text: str | None = None, enhanced: str | None = None) -> None:
+        self._take_pending()
+        self._send(b"no\r\n")
+
+    def challenge(self, data: bytes) -> None:
+        raise LocalProtocolError("nobody logs in here")
+
+    def answer_default(self) -> None:
+        self.reject()
+
+    @property
+    def auth_mechanisms(self) -> tuple[str, ...]:
+        return ()
+
+    @property
+    def idle(self) -> bool:
+        return self._pending is None
+
+    @property
+    def timeout(self) -> float:
+        return self.limits.command_timeout
+
+    def receive_timeout(self) -> None:
+        self._fail("too slow")
+
+    def shut_down(self) -> None:
+        self._close("shut down")
+
     def break_down(self) -> None:
         self._fail("broken")
 
