@@ -31,7 +31,12 @@ def ask(
     """Queue a command and return what ``request`` makes of its reply.
 
     It is queued when the flow begins to run, and so not into the middle of another job.
+
+    Raises:
+        ConnectionClosedError: the connection is over; that is told each time.
     """
+    if conn.closing:
+        raise ConnectionClosedError("the connection is closed")
     return (yield from request(conn, queue(*arguments)))
 
 

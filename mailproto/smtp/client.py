@@ -88,7 +88,7 @@ class SMTPClientConnection(RequestingConnection):
             self.quit()
 
     def _at_rest(self) -> bool:
-        return not self._waiting and not self._parser.unfinished and not self._buffer
+        return not (self._waiting or self._unsent or self._parser.unfinished or self._buffer)
 
     def _forget(self) -> None:
         if self.state is not ClientState.GREETING:

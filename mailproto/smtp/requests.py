@@ -408,7 +408,7 @@ class RequestingConnection(ClientConnection[ClientEvent]):
         return command
 
     def _need_open(self) -> None:
-        if self._closing or self._eof:
+        if self._closing:  # that the server has left is no mistake of the caller's before an event has told it
             raise LocalProtocolError("the connection is closed")
         queued = self._unsent or self._waiting
         if queued and queued[-1].verb == "QUIT":
@@ -421,7 +421,7 @@ class RequestingConnection(ClientConnection[ClientEvent]):
 
     def _may_send(self) -> bool:
         """Whether the next command may leave before the replies that are still to come (RFC 2920 section 3.1)."""
-        if self._gate or self._closing or self._sending is not None:
+        if self._gate or self.over or self._sending is not None:
             return False
         if not self._waiting:  # what lies there was said before we asked, and is no answer
             return not self._buffer and not self._parser.unfinished

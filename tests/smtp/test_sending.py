@@ -11,6 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mailproto._core.flow import Flow
+from mailproto._core.policy import TLSPolicy
+from mailproto._flows.endpoints import ask
 from mailproto.address import Address
 from mailproto.errors import (
     ConnectionClosedError,
@@ -30,10 +33,11 @@ from mailproto.smtp import (
     Submission,
     make_submission,
 )
+from mailproto.smtp.flows.client import SessionOptions, open_session, quit_session, request
 from mailproto.smtp.flows.sending import send_message, send_messages
 from tests.helpers import PROPERTY
 from tests.smtp import client
-from tests.smtp.pipes import Answerer, converse, scripted
+from tests.smtp.pipes import Answerer, Driver, converse, scripted
 
 SENDER, RECIPIENTS = "ada@example.org", ["bob@example.org", "eve@example.org"]
 ACCEPTED, REFUSED, DEFERRED, UNKNOWN = Outcome.ACCEPTED, Outcome.REFUSED, Outcome.DEFERRED, Outcome.UNKNOWN
@@ -575,3 +579,34 @@ def test_a_config_without_pipelining() -> None:
     result, flights = send("250", "250", "250", "354", "250 ok", conn=conn)
     assert result.ok
     assert len(flights) == 5
+
+
+def test_a_line_that_ends_anywhere_with_the_last_octets_is_a_closed_connection() -> None:
+    """The end of input may come together with data, so that a flow learns of it when it has more to say."""
+    greeting, hello = b"220 mx\r\n", b"250-mx\r\n250 PIPELINING\r\n"
+    message = [b"250 ok\r\n" * 3 + b"354 go\r\n", b"250 taken\r\n"]
+    heard = [greeting, hello, *message, *message, b"250 noop\r\n", b"221 bye\r\n"]
+    whole = sum(map(len, heard))
+    for cut in range(whole + 1):
+        conn = SMTPClientConnection()
+        driver = Driver(conn, _whole_session(conn))
+        left = cut
+        for answer in heard:
+            if not driver.done:
+                conn.receive_data(answer[:left] or b"")
+                if len(answer) >= left:
+                    conn.receive_eof()
+                driver.go()
+            left = max(left - len(answer), 0)
+        assert driver.done
+        assert driver.error is None or isinstance(driver.error, ConnectionClosedError), f"cut behind {cut} octets"
+    assert driver.result == [Outcome.ACCEPTED] * 2
+
+
+def _whole_session(conn: SMTPClientConnection) -> Flow[list[Outcome]]:
+    yield from open_session(conn, SessionOptions(tls=TLSPolicy.NONE))
+    first = yield from send_message(conn, submission())
+    second = yield from send_message(conn, submission())
+    yield from ask(conn, request, conn.noop)
+    yield from quit_session(conn)
+    return [result.recipients[0].outcome for result in (first, second)]
