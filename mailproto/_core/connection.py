@@ -10,7 +10,7 @@ import enum
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
-from typing import Generic, Literal, TypeAlias, TypeVar
+from typing import Generic, Literal, NoReturn, TypeAlias, TypeVar
 
 from mailproto._core.buffer import ReceiveBuffer
 from mailproto._core.events import ConnectionClosed, MessageChunk, TLSInfo
@@ -65,6 +65,9 @@ class Connection(ABC, Generic[EventT]):
         self._ended = False
         self._failure: str | None = None
         self._block = 0
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a connection is one end of a conversation, with its secrets: it cannot be pickled or copied")
 
     # What a subclass says for itself.
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +15,8 @@ from mailproto._core.events import ConnectionClosed, MessageChunk, StartTLS, TLS
 from mailproto._core.limits import Limits
 from mailproto._core.server import ServerConnection
 from mailproto.errors import LocalProtocolError
+from mailproto.pop3 import POP3ClientConnection, POP3ServerConnection
+from mailproto.smtp import SMTPClientConnection, SMTPServerConnection
 
 
 @dataclass(slots=True)
@@ -302,3 +307,13 @@ def test_progress_counts_events_and_blocks_of_a_message() -> None:
     conn.receive_data(b"*\r\n")
     conn.next_event()
     assert conn.progress == 2
+
+
+@pytest.mark.parametrize(
+    "make", [SMTPServerConnection, SMTPClientConnection, POP3ServerConnection, POP3ClientConnection]
+)
+@pytest.mark.parametrize("store", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_a_connection_is_not_to_be_stored(make: Callable[[], Any], store: Callable[[Any], object]) -> None:
+    """S99: it has secrets, and nobody could go on with a copy."""
+    with pytest.raises(TypeError, match="cannot be pickled or copied"):
+        store(make())
