@@ -90,8 +90,8 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
         Raises:
             LocalProtocolError: nothing is pending.
         """
-        reply = self._usual(replies.ACCEPTED)
         event = self._take_pending()
+        reply = replies.ACCEPTED[type(event)]
         _ANSWERED[type(event)](self, event, reply if text is None else reply._replace(text=text), True)
 
     def reject(self, code: int | None = None, text: str | None = None, enhanced: str | None = None) -> None:

@@ -320,7 +320,8 @@ class SMTPServerConnection(IntakeConnection):
         path, used = parse_path_argument(
             argument, prefix, null=null, postmaster=postmaster, tolerances=self.config.tolerances
         )
-        self._events.extend(map(ToleranceUsed, used))
+        if used:
+            self._events.extend(map(ToleranceUsed, used))
         return path
 
     # AUTH.
