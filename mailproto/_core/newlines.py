@@ -19,10 +19,13 @@ _BARE = "a bare CR or LF in the message; every line has to end in CRLF"
 def has_bare_newline(text: bytes) -> bool:
     """Say whether a CR or an LF in ``text`` is not half of a CRLF. The text has to be cut at no CRLF."""
     kinds = IncrementalNewlineDecoder(None, translate=False)
-    view = memoryview(text)
-    for start in range(0, len(text), _BLOCK):
-        kinds.decode(str(view[start : start + _BLOCK], "latin-1"))
-    kinds.decode("", final=True)
+    if len(text) <= _BLOCK:
+        kinds.decode(text.decode("latin-1"), final=True)
+    else:
+        view = memoryview(text)
+        for start in range(0, len(text), _BLOCK):
+            kinds.decode(str(view[start : start + _BLOCK], "latin-1"))
+        kinds.decode("", final=True)
     return kinds.newlines not in (None, "\r\n")
 
 
