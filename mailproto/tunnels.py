@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from mailproto._core.buffer import LineTooLongError
 from mailproto._core.codec import encode_base64, printable
-from mailproto._core.connection import Connection, Step
+from mailproto._core.connection import AGAIN, STARVED, Connection, Step
 from mailproto._core.events import ConnectionClosed
 from mailproto._core.flow import Flow
 from mailproto._core.limits import Limits
@@ -110,12 +110,12 @@ class TunnelConnection(Connection[TunnelOpened]):
 
     def _wait(self) -> TunnelOpened | ConnectionClosed | Step:
         """Leave what comes now to whoever speaks next."""
-        return Step.STARVED
+        return STARVED
 
     def _break(self, error: MailProtoError) -> Step:
         self._error = error
         self._fail(str(error))
-        return Step.AGAIN
+        return AGAIN
 
     def _report_failure(self, reason: str) -> Step:
         raise self._error if self._error is not None else RemoteProtocolError(reason)
@@ -131,11 +131,11 @@ class Socks5Tunnel(TunnelConnection):
         methods = b"\x00" if self._user is None else b"\x00\x02"
         self._send(bytes((5, len(methods))) + methods)
         self._mode = self._read_method
-        return Step.AGAIN
+        return AGAIN
 
     def _read_method(self) -> TunnelOpened | ConnectionClosed | Step:
         if len(self._buffer) < 2:
-            return Step.STARVED
+            return STARVED
         version, method = self._buffer.take(2)
         if version != 5:
             return self._break(RemoteProtocolError("the proxy does not speak SOCKS5"))
@@ -145,12 +145,12 @@ class Socks5Tunnel(TunnelConnection):
             user, password = self._user.encode("utf-8"), self._password.encode("utf-8")
             self._send(b"\x01%c%b%c%b" % (len(user), user, len(password), password))
             self._mode = self._read_verdict
-            return Step.AGAIN
+            return AGAIN
         return self._break(TunnelError("the proxy offers no way to log in that can be used"))
 
     def _read_verdict(self) -> TunnelOpened | ConnectionClosed | Step:
         if len(self._buffer) < 2:
-            return Step.STARVED
+            return STARVED
         if self._buffer.take(2)[1] != 0:
             return self._break(TunnelError("the proxy refused the user or the password"))
         return self._request()
@@ -158,19 +158,19 @@ class Socks5Tunnel(TunnelConnection):
     def _request(self) -> Step:
         self._send(b"\x05\x01\x00" + _socks_address(self._host) + self._port.to_bytes(2, "big"))
         self._mode = self._read_answer
-        return Step.AGAIN
+        return AGAIN
 
     def _read_answer(self) -> TunnelOpened | ConnectionClosed | Step:
         head = self._buffer.peek(5)
         if len(head) >= 2 and head[0] == 5 and head[1] != 0:  # behind a refusal some proxies say nothing more
             return self._break(TunnelError(f"the proxy refused: {_REFUSALS.get(head[1], 'unknown reason')}"))
         if len(head) < 5:
-            return Step.STARVED
+            return STARVED
         lengths = {1: 10, 3: 7 + head[4], 4: 22}
         if head[0] != 5 or head[3] not in lengths:
             return self._break(RemoteProtocolError("the proxy gave an answer that is none of SOCKS5"))
         if len(self._buffer) < lengths[head[3]]:
-            return Step.STARVED
+            return STARVED
         self._buffer.take(lengths[head[3]])
         return self._open()
 
@@ -193,7 +193,7 @@ class HTTPTunnel(TunnelConnection):
             lines.append(f"Proxy-Authorization: Basic {login}")
         self._send(("\r\n".join(lines) + "\r\n\r\n").encode("ascii"))
         self._mode = self._read_status
-        return Step.AGAIN
+        return AGAIN
 
     def _read_status(self) -> TunnelOpened | ConnectionClosed | Step:
         line = self._line()
@@ -205,7 +205,7 @@ class HTTPTunnel(TunnelConnection):
         if not match[1].startswith(b"2"):
             return self._break(TunnelError(f"the proxy refused: {printable(line)}"))
         self._mode = self._read_fields
-        return Step.AGAIN
+        return AGAIN
 
     def _read_fields(self) -> TunnelOpened | ConnectionClosed | Step:
         line = self._line()
@@ -214,14 +214,14 @@ class HTTPTunnel(TunnelConnection):
         self._read_octets += len(line)
         if self._read_octets > _MAX_HEADER:
             return self._break(RemoteProtocolError("the proxy sends header fields without an end"))
-        return Step.AGAIN if line else self._open()
+        return AGAIN if line else self._open()
 
     def _line(self) -> bytes | Step:
         try:
             line = self._buffer.take_line(_MAX_LINE)
         except LineTooLongError:
             return self._break(RemoteProtocolError("the proxy sends a line without an end"))
-        return Step.STARVED if line is None else line
+        return STARVED if line is None else line
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import enum
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
-from typing import Generic, Literal, NoReturn, TypeAlias, TypeVar
+from typing import Final, Generic, Literal, NoReturn, TypeAlias, TypeVar
 
 from mailproto._core.buffer import ReceiveBuffer
 from mailproto._core.events import ConnectionClosed, MessageChunk, TLSInfo
@@ -28,6 +28,11 @@ class Step(enum.Enum):
 
     AGAIN = enum.auto()  # it consumed something: look again
     STARVED = enum.auto()  # it can do nothing before more input comes
+
+
+# By these names, because up to Python 3.11 an attribute of an enum's class costs as much as a call.
+AGAIN: Final = Step.AGAIN
+STARVED: Final = Step.STARVED
 
 
 class Connection(ABC, Generic[EventT]):
@@ -133,15 +138,15 @@ class Connection(ABC, Generic[EventT]):
         """
         if self._pending is not None:
             raise LocalProtocolError(f"{type(self._pending).__name__} has to be answered first")
-        step: EventT | ConnectionClosed | Step = Step.AGAIN
-        while step is Step.AGAIN:
+        step: EventT | ConnectionClosed | Step = AGAIN
+        while step is AGAIN:
             if self._events or self._closing or self._queued > self.limits.max_unsent:
                 step = self._next_of_other_kind()
             else:
                 step = self._mode()
-                if step is Step.STARVED and self._eof:
+                if step is STARVED and self._eof:
                     step = self._next_at_end()
-        if step is Step.STARVED:
+        if step is STARVED:
             return None
         if type(step) is not MessageChunk:
             self.progress += 1
@@ -155,12 +160,12 @@ class Connection(ABC, Generic[EventT]):
             return self._report_failure(self._failure)
         if self._closing:
             return self._end(not self._farewell, self._farewell)
-        return Step.STARVED  # the peer does not take what was said
+        return STARVED  # the peer does not take what was said
 
     def _next_at_end(self) -> EventT | ConnectionClosed | Step:
         """Take a step when the input has ended and what came of it is of no more use."""
         if self._events or self._closing:
-            return Step.AGAIN
+            return AGAIN
         return self._end(self._at_rest(), "the peer closed the connection")
 
     def _end(self, clean: bool, reason: str = "") -> ConnectionClosed | Step:
@@ -168,7 +173,7 @@ class Connection(ABC, Generic[EventT]):
         self._closing = True
         self._buffer.clear()
         if self._ended:
-            return Step.STARVED
+            return STARVED
         self._ended = True
         return ConnectionClosed(clean, "" if clean else reason)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 
-from mailproto._core.connection import Connection, EventT, Step
+from mailproto._core.connection import AGAIN, STARVED, Connection, EventT, Step
 from mailproto._core.events import ConnectionClosed, TLSInfo
 from mailproto._core.limits import Limits
 from mailproto._core.proxyheader import MAX_V2, ProxyHeader, parse_proxy_header
@@ -65,9 +65,9 @@ class ServerConnection(Connection[EventT]):
             found = parse_proxy_header(self._buffer.peek(MAX_V2))
         except GrammarError as error:
             self._fail(str(error))
-            return Step.AGAIN
+            return AGAIN
         if found is None or self._behind_proxy is None:
-            return Step.STARVED
+            return STARVED
         self.proxy_header, length = found
         self._buffer.take(length)
         if self._tls_first:
@@ -76,10 +76,10 @@ class ServerConnection(Connection[EventT]):
             self._mode = self._wait_for_tls
         else:
             self._mode = self._behind_proxy
-        return Step.STARVED
+        return STARVED
 
     def _wait_for_tls(self) -> EventT | ConnectionClosed | Step:
-        return Step.STARVED
+        return STARVED
 
     @property
     @abstractmethod

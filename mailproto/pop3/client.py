@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from mailproto._core.buffer import LineTooLongError
 from mailproto._core.codec import decode_base64, printable
-from mailproto._core.connection import Step
+from mailproto._core.connection import AGAIN, STARVED, Step
 from mailproto._core.dots import Unstuffer
 from mailproto._core.events import ConnectionClosed, MessageChunk, StartTLS
 from mailproto.errors import ConnectionTimeoutError, GrammarError, MailProtoError, RemoteProtocolError
@@ -108,7 +108,7 @@ class POP3ClientConnection(RequestingConnection):
         """Fail for good, for this reason."""
         self._error = error
         self._fail(str(error))
-        return Step.AGAIN
+        return AGAIN
 
     # Responses.
 
@@ -121,7 +121,7 @@ class POP3ClientConnection(RequestingConnection):
             return None
 
     def _starved(self) -> Step:
-        return Step.STARVED if self._failure is None else Step.AGAIN
+        return STARVED if self._failure is None else AGAIN
 
     def _read_greeting(self) -> ClientStep:
         line = self._take_line()
@@ -177,7 +177,7 @@ class POP3ClientConnection(RequestingConnection):
             self._complete(command)
             self._follow(command, response)
             if self._failure is not None:
-                return Step.AGAIN
+                return AGAIN
         self._report_tolerances()
         return ResponseReceived(command, response)
 
@@ -218,14 +218,14 @@ class POP3ClientConnection(RequestingConnection):
             data = self._decode_challenge(line)
         except GrammarError:
             self.auth_cancel()  # as RFC 5034 section 4 wants it; the server then refuses the command
-            return Step.AGAIN
+            return AGAIN
         held, command.held = command.held, None
         if held is None:
             return AuthChallenge(command, data)
         if data:
             return self._break(RemoteProtocolError("a challenge that is not empty, where the client begins"))
         self.auth_response(held)
-        return Step.AGAIN
+        return AGAIN
 
     def _decode_challenge(self, line: bytes) -> bytes:
         if line == b"+":
@@ -269,8 +269,8 @@ class POP3ClientConnection(RequestingConnection):
         content = self._buffer.unstuff(self._unstuffer)
         self._size += len(content)
         if len(content) > room:  # wherever it is cut, as much is told of it
-            return MessageChunk(content[:room]) if room else Step.AGAIN
-        end: ClientStep = Step.STARVED
+            return MessageChunk(content[:room]) if room else AGAIN
+        end: ClientStep = STARVED
         if self._unstuffer.done:
             command = self._waiting[0]
             self._trace_line(b"<message of %d octets>" % self._size)

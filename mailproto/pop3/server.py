@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from mailproto._core.buffer import LineTooLongError
 from mailproto._core.codec import decode_base64, parse_uint
-from mailproto._core.connection import Step
+from mailproto._core.connection import AGAIN, STARVED
 from mailproto._core.events import StartTLS
 from mailproto.errors import GrammarError
 from mailproto.pop3 import offer, responses
@@ -90,7 +90,7 @@ class POP3ServerConnection(AnsweringConnection):
             return self._skip_long_line(responses.LINE_TOO_LONG)
         if line is None:
             foreign = not self._known_command_seen and self._hang_up_on_foreigner(self._buffer.peek(4))
-            return foreign or Step.STARVED
+            return foreign or STARVED
         verb, space, argument = line.partition(b" ")
         handler = self._commands.get(verb) or self._commands.get(verb.upper())
         if handler is None or not self._is_readable(line):
@@ -137,15 +137,15 @@ class POP3ServerConnection(AnsweringConnection):
 
     def _skip(self) -> ServerStep:
         if not self._buffer.skip_line():
-            return Step.STARVED
+            return STARVED
         self._mode = self._read
-        return Step.AGAIN
+        return AGAIN
 
     def _hang_up_on_foreigner(self, beginning: bytes) -> ServerStep | None:
         if self._known_command_seen or not beginning.startswith(_FOREIGN):
             return None
         self._over("the peer speaks another protocol")
-        return Step.AGAIN
+        return AGAIN
 
     def _at_rest(self) -> bool:
         return self._mode == self._read and not len(self._buffer)
@@ -300,7 +300,7 @@ class POP3ServerConnection(AnsweringConnection):
             return self._ask(Update(self._maildrop.marked))
         self._reply(responses.GOODBYE)
         self._over()
-        return Step.AGAIN
+        return AGAIN
 
     # The AUTH exchange.
 
@@ -312,7 +312,7 @@ class POP3ServerConnection(AnsweringConnection):
             self._enter(ServerState.AUTHORIZATION)
             return self._skip_long_line(responses.LINE_TOO_LONG)
         if line is None:
-            return Step.STARVED
+            return STARVED
         if self.trace is not None:
             self.trace(self._other, line if line == b"*" else SECRET)
         self._mode = self._read
@@ -348,7 +348,7 @@ class POP3ServerConnection(AnsweringConnection):
     def _give_up(self, response: Response) -> ServerStep:
         self._reply(response)
         self._over(response.text)
-        return Step.AGAIN
+        return AGAIN
 
 
 def _nothing(argument: bytes | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mailproto._core.connection import Step
+from mailproto._core.connection import AGAIN, Step
 from mailproto._core.server import ServerConnection
 from mailproto.pop3.config import POP3ServerConfig
 from mailproto.pop3.events import ServerEvent
@@ -81,7 +81,7 @@ class SpeakingConnection(ServerConnection[ServerEvent]):
             for line in data[:-2].split(b"\r\n"):
                 self.trace(self._speaker, line)
         self._send(data)
-        return Step.AGAIN
+        return AGAIN
 
     def _yes_lines(self, lines: Iterable[str], template: str = "", **values: int) -> Step:
         """Send a response of several lines. None of ours begins with a dot, so there is none to stuff."""

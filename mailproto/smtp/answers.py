@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from mailproto._core.codec import encode_base64
-from mailproto._core.connection import Step
+from mailproto._core.connection import AGAIN, Step
 from mailproto._core.events import ConnectionClosed, StartTLS
 from mailproto._core.server import ServerConnection
 from mailproto.errors import GrammarError, LocalProtocolError
@@ -428,12 +428,12 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
     def _hang_up(self, reply: Reply, reason: str) -> ServerStep:
         if self._gate or self.awaits_proxy_header:  # where words in clear are none, or would reach nobody
             self._fail(reason)
-            return Step.AGAIN
+            return AGAIN
         self._pending = None
         self.state = ServerState.CLOSED
         self._say(reply)
         self._close(reason)
-        return Step.AGAIN
+        return AGAIN
 
     def _refuse(self, verb: str, reply: Reply, *, count: bool = True) -> ServerStep:
         """Refuse a command without asking anybody, and say so in a notice."""
@@ -452,7 +452,8 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
         if not self._enhanced and reply.enhanced is not None:
             reply = reply._replace(enhanced=None)
         encoded = encode_reply(reply, utf8)
-        self._send(encoded)
+        self._output.append(encoded)
+        self._queued += len(encoded)
         if self.trace is not None:
             for line in encoded[:-2].split(b"\r\n"):
                 self.trace(self._speaker, line)

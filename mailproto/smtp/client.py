@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from mailproto._core.buffer import LineTooLongError
 from mailproto._core.codec import decode_base64
-from mailproto._core.connection import Step
+from mailproto._core.connection import AGAIN, STARVED, Step
 from mailproto._core.dots import Stuffer
 from mailproto._core.events import ConnectionClosed, StartTLS
 from mailproto._core.newlines import CanonicalNewlines, StrictNewlines
@@ -109,14 +109,14 @@ class SMTPClientConnection(RequestingConnection):
         except LineTooLongError:
             return self._break(RemoteProtocolError("an endless reply line"))
         if line is None:
-            return Step.STARVED
+            return STARVED
         try:
             reply = self._parser.feed(line, enhanced="ENHANCEDSTATUSCODES" in self.extensions)
         except RemoteProtocolError as error:
             return self._break(error)
         if self.trace is not None:
             self._trace_reply(line)
-        return Step.AGAIN if reply is None else self._on_reply(reply)
+        return AGAIN if reply is None else self._on_reply(reply)
 
     def _trace_reply(self, line: bytes) -> None:
         challenge = line.startswith(b"334 ") and bool(self._waiting) and self._waiting[0].verb == "AUTH"
@@ -129,18 +129,18 @@ class SMTPClientConnection(RequestingConnection):
             if code != 421:
                 return self._break(RemoteProtocolError(f"a reply to nothing: {reply}"))
             self._close(f"the server said: {reply}")
-            return Step.AGAIN
+            return AGAIN
         command = self._waiting[0]
         if code // 100 == 3 and not (code == RESUME and command.alone):
             return self._on_intermediate(command, reply)
         if command.ends and not self._is_final(command, reply):
-            return Step.AGAIN
+            return AGAIN
         self._waiting.popleft()
         self._challenged = None
         command.reply = reply
         _ON_REPLY.get(command.verb, SMTPClientConnection._on_other)(self, command, reply)
         if self._failure is not None:
-            return Step.AGAIN
+            return AGAIN
         if code == 421:
             self._close(f"the server said: {reply}")
         if command.verb == "greeting":
@@ -156,7 +156,7 @@ class SMTPClientConnection(RequestingConnection):
         transaction = command.transaction
         if command.ends and reply.code == EACH_FOLLOWS and transaction and transaction.prdr and not transaction.each:
             transaction.each = True
-            return Step.AGAIN
+            return AGAIN
         return self._break(RemoteProtocolError(f"not an answer to {command.verb}: {reply}"))
 
     def _is_final(self, command: Command, reply: Reply) -> bool:
@@ -174,7 +174,7 @@ class SMTPClientConnection(RequestingConnection):
             return AuthChallenge(command, decode_base64(reply.text.encode("utf-8")))
         except GrammarError:
             self.auth_cancel()  # a server that cannot write base64 is asked to stop, and refuses the command
-            return Step.AGAIN
+            return AGAIN
 
     def _on_go_ahead(self, command: Command, reply: Reply) -> ClientStep:
         transaction = command.transaction
@@ -185,7 +185,7 @@ class SMTPClientConnection(RequestingConnection):
             if self._transaction is transaction:
                 self._transaction = None
                 self.state = ClientState.READY
-            return Step.AGAIN
+            return AGAIN
         self._waiting.popleft()
         command.reply = reply
         self._sending = command
@@ -281,7 +281,7 @@ class SMTPClientConnection(RequestingConnection):
         """Fail for good, for this reason."""
         self._error = error
         self._fail(str(error))
-        return Step.AGAIN
+        return AGAIN
 
 
 _ON_REPLY: dict[str, Callable[[SMTPClientConnection, Command, Reply], None]] = {

@@ -5,7 +5,7 @@ How the octets of a message are read is in `mailproto.smtp.body`.
 
 from __future__ import annotations
 
-from mailproto._core.connection import Step
+from mailproto._core.connection import AGAIN, STARVED
 from mailproto._core.events import MessageChunk
 from mailproto.errors import LocalProtocolError
 from mailproto.smtp import replies
@@ -54,7 +54,7 @@ class IntakeConnection(AnsweringConnection):
         self._chunks.begin(size, last)
         self.state = ServerState.DATA
         self._mode = self._read_body
-        return Step.AGAIN
+        return AGAIN
 
     def _on_burl(self, argument: bytes) -> ServerStep:
         """Have a piece of the message fetched, unless a piece before was refused already."""
@@ -69,7 +69,7 @@ class IntakeConnection(AnsweringConnection):
         if refusal is None:
             return self._ask(Burl(url, last, self._transaction()))
         self._fail_burl(refusal, last)
-        return Step.AGAIN
+        return AGAIN
 
     def _not_a_transaction(self, outcome: Outcome) -> Reply:
         return replies.NOT_A_TRANSACTION[Outcome.BAD_SEQUENCE if self.config.lmtp else outcome]
@@ -82,11 +82,11 @@ class IntakeConnection(AnsweringConnection):
             raise LocalProtocolError("no message is coming in")
         if body.excess > self.limits.max_excess:
             self._fail("the peer goes on with a message that was refused")
-            return Step.AGAIN
+            return AGAIN
         if body.done:
             return self._end_body(body)
         if not self._buffer and not body.at_boundary:
-            return Step.STARVED
+            return STARVED
         was_refused = body.refusal is not None
         content = body.read(self._buffer)
         self._count_chunk(len(content))
@@ -97,7 +97,7 @@ class IntakeConnection(AnsweringConnection):
             self._end_chunk(body)
         if content:
             return MessageChunk(content)
-        return Step.AGAIN if body.at_boundary or self._events or too_much else Step.STARVED
+        return AGAIN if body.at_boundary or self._events or too_much else STARVED
 
     def _end_chunk(self, body: BodyReader) -> None:
         """Answer a chunk that is not the last."""
@@ -111,7 +111,7 @@ class IntakeConnection(AnsweringConnection):
         self._trace_line(self._other, b"<message of %d octets>" % body.size)
         if body.refusal is not None:
             self._finish_message((body.refusal,) * self._final_replies())
-            return Step.AGAIN
+            return AGAIN
         return self._ask(MessageEnd(body.size, self._transaction()))
 
     def _read_delivery(self) -> ServerStep:
@@ -140,9 +140,9 @@ class IntakeConnection(AnsweringConnection):
             nonlocal left
             left -= len(self._buffer.take(left))
             if left:
-                return Step.STARVED
+                return STARVED
             self._mode = self._read_command
             return CommandRejected("BDAT", reply) if silent else self._refuse("BDAT", reply, count=count)
 
         self._mode = skip
-        return Step.AGAIN
+        return AGAIN

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from mailproto._core.buffer import LineTooLongError
 from mailproto._core.codec import decode_base64
-from mailproto._core.connection import Step
+from mailproto._core.connection import AGAIN, STARVED
 from mailproto._core.events import StartTLS
 from mailproto.address import Path
 from mailproto.errors import GrammarError
@@ -110,7 +110,7 @@ class SMTPServerConnection(IntakeConnection):
 
     def _read(self) -> ServerStep:
         if not self._hushed:
-            return self._hang_up(replies.SPOKE_EARLY, "spoke too early") if self._buffer else Step.STARVED
+            return self._hang_up(replies.SPOKE_EARLY, "spoke too early") if self._buffer else STARVED
         self._mode = self._read_command
         return self._ask(Connected())
 
@@ -126,16 +126,16 @@ class SMTPServerConnection(IntakeConnection):
             self._mode = self._skip_line
             return self._refuse("", replies.LINE_TOO_LONG)
         if line is None:
-            return self._foreign() if self._buffer.peek(2) == _CLIENT_HELLO else Step.STARVED
+            return self._foreign() if self._buffer.peek(2) == _CLIENT_HELLO else STARVED
         self.progress += 1  # who says something is given time to say more, even if nobody has to be told of it
         return self._dispatch(line)
 
     def _skip_line(self) -> ServerStep:
         """Drop the rest of an over-long line, which must never be taken for a command."""
         if not self._buffer.skip_line():
-            return Step.STARVED
+            return STARVED
         self._mode = self._read_command
-        return Step.AGAIN
+        return AGAIN
 
     def _dispatch(self, line: bytes) -> ServerStep:
         try:
@@ -174,7 +174,7 @@ class SMTPServerConnection(IntakeConnection):
     def _foreign(self) -> ServerStep:
         """Hang up on a client of another protocol at once: it is a browser somebody makes use of."""
         self._fail("the peer does not speak SMTP")
-        return Step.AGAIN
+        return AGAIN
 
     # Commands.
 
@@ -300,11 +300,11 @@ class SMTPServerConnection(IntakeConnection):
 
     def _on_help(self, _: bytes) -> ServerStep:
         self._say(replies.HELP)
-        return Step.AGAIN
+        return AGAIN
 
     def _on_noop(self, _: bytes) -> ServerStep:
         self._say(replies.OK)
-        return Step.AGAIN
+        return AGAIN
 
     def _on_quit(self, argument: bytes) -> ServerStep:
         if argument:
@@ -313,7 +313,7 @@ class SMTPServerConnection(IntakeConnection):
         self._end_transaction()
         self.state = ServerState.CLOSED
         self._close()
-        return Step.AGAIN
+        return AGAIN
 
     def _path(self, argument: bytes, prefix: bytes, *, null: bool = False, postmaster: bool = False) -> Path:
         """Return the path of MAIL or RCPT, by the grammar, or by a tolerance that the config names."""
@@ -335,7 +335,7 @@ class SMTPServerConnection(IntakeConnection):
             self._mode = self._skip_line
             return self._refuse("AUTH", replies.SASL_LINE_TOO_LONG)
         if line is None:
-            return Step.STARVED
+            return STARVED
         self._end_sasl()
         self._trace_line(self._other, line if line == b"*" else SECRET)
         if line == b"*":
