@@ -13,7 +13,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 T = TypeVar("T")
 
@@ -30,6 +30,12 @@ class Want(enum.Enum):
     START_TLS = enum.auto()
     """The TLS handshake, with nothing read in between, and then ``connection.tls_established()``. When the
     handshake fails, its error is thrown into the flow and the connection is lost."""
+
+
+# By these names, because up to Python 3.11 an attribute of an enum's class costs as much as a call.
+READ: Final = Want.READ
+FLUSH: Final = Want.FLUSH
+START_TLS: Final = Want.START_TLS
 
 
 @dataclass(slots=True)

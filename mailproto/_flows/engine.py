@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from mailproto._core.connection import Connection
 from mailproto._core.events import TLSInfo
-from mailproto._core.flow import Call, Flow, T, Want, Wish
+from mailproto._core.flow import FLUSH, READ, START_TLS, Call, Flow, T, Wish
 from mailproto.errors import ConnectionClosedError, ConnectionTimeoutError, LocalProtocolError, MailProtoError
 
 HIGH_WATER = 64 << 10
@@ -178,15 +178,15 @@ class Engine:
                 break
             value = error = None
             try:
-                if wish is Want.READ:
+                if wish is READ:
                     if not self._read_at_once():
                         yield wish
-                elif wish is Want.START_TLS:
+                elif wish is START_TLS:
                     yield from self._shake_hands()
                 else:
                     if type(wish) is Call and conn.queued > HIGH_WATER:
                         with suppress(ConnectionTimeoutError):  # no fault of the application's
-                            yield Want.FLUSH
+                            yield FLUSH
                     value = yield wish
             except GeneratorExit:
                 flow.close()
@@ -195,7 +195,7 @@ class Engine:
                 error = thrown
         if conn.closing:
             with suppress(ConnectionClosedError):
-                yield Want.FLUSH
+                yield FLUSH
         return result
 
     def _read_at_once(self) -> bool:
@@ -300,7 +300,7 @@ class Engine:
             while not tls.handshake():
                 if self._ended or self._stopping:
                     raise ConnectionClosedError("the connection was closed during the TLS handshake")
-                yield Want.READ
+                yield READ
         except BaseException:
             self._hear(b"")
             raise
@@ -342,7 +342,7 @@ class Engine:
         """
         if self._handshake_timeout is not None:
             return ConnectionTimeoutError("the TLS handshake took too long")
-        if self.wish is Want.READ:
+        if self.wish is READ:
             self.conn.receive_timeout()
             return None
         self.lose(partly=True)

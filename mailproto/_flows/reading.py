@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mailproto._core.connection import Connection, EventT
 from mailproto._core.events import ConnectionClosed, StartTLS
-from mailproto._core.flow import Flow, Want
+from mailproto._core.flow import FLUSH, READ, START_TLS, Flow
 from mailproto._core.server import ServerConnection
 from mailproto.errors import ConnectionClosedError
 
@@ -22,7 +22,7 @@ def read_event(conn: Connection[EventT]) -> Flow[EventT | ConnectionClosed]:
         if event is None:
             if conn.closing:
                 raise ConnectionClosedError("the connection is over")
-            yield Want.FLUSH if conn.output_full else Want.READ
+            yield FLUSH if conn.output_full else READ
         elif type(event) is StartTLS:
             yield from start_tls(conn)
         else:
@@ -34,4 +34,4 @@ def start_tls(conn: Connection[EventT]) -> Flow[None]:
     if isinstance(conn, ServerConnection) and conn.pending is not None:
         conn.accept()
     if not conn.closing:  # it is, when the peer sent something behind its STARTTLS
-        yield Want.START_TLS
+        yield START_TLS

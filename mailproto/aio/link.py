@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, cast
 
 from mailproto._core.connection import Connection
-from mailproto._core.flow import Call, Flow, Sleep, T, Want
+from mailproto._core.flow import FLUSH, READ, Call, Flow, Sleep, T, Want
 from mailproto._flows.engine import HIGH_WATER, Engine, TLSSession
 from mailproto.errors import ConnectionClosedError
 
@@ -131,7 +131,7 @@ class Link(asyncio.Protocol):
                         return cast(Awaitable[Any], value)
                 continue
             self._write()
-            if wish is Want.READ:
+            if wish is READ:
                 self._want_input()
                 return None
             if isinstance(wish, Sleep):
@@ -148,7 +148,7 @@ class Link(asyncio.Protocol):
 
     def _take_turn(self) -> None:
         """Go on writing after everybody else has had a turn."""
-        if self._engine.wish is Want.FLUSH and not self._choked:
+        if self._engine.wish is FLUSH and not self._choked:
             self._wake()
 
     async def _grant(self, awaitable: Awaitable[Any]) -> Awaitable[Any] | None:
@@ -182,7 +182,7 @@ class Link(asyncio.Protocol):
         parked = self._parked
         if parked is not None and parked.done():
             return  # its owner has been cancelled and is about to say so
-        if self._engine.wish is Want.READ:
+        if self._engine.wish is READ:
             self._engine.wait_to(self._loop.time())
         awaitable: Awaitable[Any] | None = None
         failure: Exception | None = None
@@ -254,7 +254,7 @@ class Link(asyncio.Protocol):
     def shut_down(self) -> None:
         """Have the connection end itself as soon as nothing is cut short by it."""
         self._engine.shut_down()
-        if self._engine.wish is Want.READ:
+        if self._engine.wish is READ:
             self._wake()
 
     def refuse(self) -> None:
@@ -340,7 +340,7 @@ class Link(asyncio.Protocol):
         if self._hung_up:
             return
         self._engine.receive(data)
-        if self._engine.wish is Want.READ:
+        if self._engine.wish is READ:
             self._wake()
         else:
             self._unread += len(data)
@@ -350,7 +350,7 @@ class Link(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Tell the flow if it waits for input. Whatever else it does goes on, and may still be answered."""
         self._engine.receive(b"")
-        if self._engine.wish is Want.READ:
+        if self._engine.wish is READ:
             self._wake()
         return not self._hung_up
 
@@ -362,7 +362,7 @@ class Link(asyncio.Protocol):
         """Go on writing, and with a flow that waited for it."""
         self._choked = False
         self._write()
-        if self._engine.wish is Want.FLUSH and not self._choked:
+        if self._engine.wish is FLUSH and not self._choked:
             self._wake()
 
     def connection_lost(self, error: Exception | None) -> None:

@@ -48,6 +48,8 @@ from mailproto.smtp.reply import Reply, encode_reply
 from mailproto.smtp.rules import ServerState
 from mailproto.smtp.unsaid import ReplyLost, Unsaid
 
+_IN_TRANSACTION = frozenset({ServerState.MAIL, ServerState.RCPT, ServerState.DATA, ServerState.CHUNKS})
+
 ServerStep: TypeAlias = ServerEvent | ConnectionClosed | Step
 
 
@@ -412,7 +414,7 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
     def _end_transaction(self) -> None:
         self.envelope = None
         self._body = None
-        if self.state in (ServerState.MAIL, ServerState.RCPT, ServerState.DATA, ServerState.CHUNKS):
+        if self.state in _IN_TRANSACTION:
             self.state = ServerState.READY
 
     def _forget(self) -> None:

@@ -17,6 +17,7 @@ from mailproto.smtp.config import BareNewlines, SMTPServerConfig
 from mailproto.smtp.reply import Reply
 from mailproto.smtp.trace import HopCounter
 
+_NORMALIZE = BareNewlines.NORMALIZE
 _BARE_NEWLINE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 
 
@@ -115,7 +116,7 @@ class BodyReader:
     """
 
     __slots__ = (
-        "_bare_refusal",
+        "_bare_newlines",
         "_binary",
         "_canonical",
         "_hops",
@@ -137,9 +138,8 @@ class BodyReader:
         self._binary = binary
         self._max_size = config.max_message_size
         self._nul_ok = config.allow_nul or binary
-        closes = config.bare_newlines is BareNewlines.CLOSE
-        self._bare_refusal = replies.BARE_NEWLINE_CLOSE if closes else replies.BARE_NEWLINE
-        mends = config.bare_newlines is BareNewlines.NORMALIZE and not binary
+        self._bare_newlines = config.bare_newlines
+        mends = self._bare_newlines is _NORMALIZE and not binary
         self._canonical = CanonicalNewlines() if mends else None
         self._hops = HopCounter(config.limits.max_hops)
         limit = config.limits.max_body_line
@@ -177,7 +177,9 @@ class BodyReader:
         faults: list[tuple[int, Reply]] = []  # where each kind of fault begins, first of its kind
         if bare:
             found = _BARE_NEWLINE.search(content)
-            faults.append((found.start() if found else 0, self._bare_refusal))
+            closes = self._bare_newlines is BareNewlines.CLOSE
+            refusal = replies.BARE_NEWLINE_CLOSE if closes else replies.BARE_NEWLINE
+            faults.append((found.start() if found else 0, refusal))
         if nul:
             faults.append((content.index(b"\0"), replies.NUL))
         if 0 < self._max_size < size:
