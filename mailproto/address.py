@@ -163,7 +163,7 @@ def address_literal(host: str) -> str:
 
 
 def _from_match(match: re.Match[str]) -> Address:
-    written, domain = match["local"], match["domain"]
+    written, domain = match.group("local", "domain")
     local = written
     if local[0] == '"':
         local = _QUOTED_PAIR_RE.sub(r"\1", local[1:-1])

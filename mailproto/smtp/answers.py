@@ -48,6 +48,7 @@ from mailproto.smtp.reply import Reply, encode_reply
 from mailproto.smtp.rules import ServerState
 from mailproto.smtp.unsaid import ReplyLost, Unsaid
 
+_FAREWELLS = frozenset({421, 521})
 _IN_TRANSACTION = frozenset({ServerState.MAIL, ServerState.RCPT, ServerState.DATA, ServerState.CHUNKS})
 
 ServerStep: TypeAlias = ServerEvent | ConnectionClosed | Step
@@ -401,7 +402,7 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
                 self._say_final(reply, envelope.mail, [recipient])
         else:
             self._say_final(final[0], envelope.mail, recipients)
-        if any(reply.code in (421, 521) for reply in final):
+        if not _FAREWELLS.isdisjoint([reply.code for reply in final]):
             self._close("closed by the server")
         elif self._draining:
             self.close()
