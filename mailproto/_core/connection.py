@@ -41,6 +41,7 @@ class Connection(ABC, Generic[EventT]):
     Attributes:
         limits: the bounds it keeps.
         tls: the TLS session, or None in clear.
+        pending: on a server, the event that still wants its answer.
         progress: grows with every event, and during a message with every block of it. A wait for input may
             last `timeout` seconds for each unit of it, which makes a deadline and a minimum data rate of one
             number without a clock in here.
@@ -61,7 +62,7 @@ class Connection(ABC, Generic[EventT]):
         self._output: list[bytes] = []
         self._queued = 0
         self._events: deque[EventT] = deque()
-        self._pending: EventT | None = None
+        self.pending: EventT | None = None
         self._mode: Callable[[], EventT | ConnectionClosed | Step] = self._read
         self._gate = False
         self._eof = False
@@ -136,8 +137,8 @@ class Connection(ABC, Generic[EventT]):
             LocalProtocolError: the `pending` event has not been answered.
             RemoteProtocolError: on a client, the server broke the protocol; the connection has failed for good.
         """
-        if self._pending is not None:
-            raise LocalProtocolError(f"{type(self._pending).__name__} has to be answered first")
+        if self.pending is not None:
+            raise LocalProtocolError(f"{type(self.pending).__name__} has to be answered first")
         step: EventT | ConnectionClosed | Step = AGAIN
         while step is AGAIN:
             if self._events or self._closing or self._queued > self.limits.max_unsent:
@@ -208,11 +209,6 @@ class Connection(ABC, Generic[EventT]):
     # The end.
 
     @property
-    def pending(self) -> EventT | None:
-        """On a server, the event that still wants its answer."""
-        return self._pending
-
-    @property
     def closing(self) -> bool:
         """Whether the connection is over: send what `data_to_send` still holds, then close it."""
         return self._closing
@@ -232,7 +228,7 @@ class Connection(ABC, Generic[EventT]):
         self._failure = reason
         self._closing = True
         self._gate = False
-        self._pending = None
+        self.pending = None
         self._events.clear()
         self._buffer.clear()
         self._fall_silent()

@@ -40,7 +40,7 @@ class ServerConnection(Connection[EventT]):
         Raises:
             LocalProtocolError: the connection has begun already.
         """
-        if self.progress or self._pending is not None or self.tls is not None:
+        if self.progress or self.pending is not None or self.tls is not None:
             raise LocalProtocolError("a PROXY header comes before anything else")
         self._behind_proxy = self._mode
         self._tls_first = tls_first
@@ -107,7 +107,7 @@ class ServerConnection(Connection[EventT]):
         """Answer the `pending` event with what is safe when nobody did: no recipient, no login, no message."""
 
     def _ask(self, event: EventT) -> EventT:
-        self._pending = event
+        self.pending = event
         return event
 
     def _take_pending(self) -> EventT:
@@ -116,7 +116,7 @@ class ServerConnection(Connection[EventT]):
         Raises:
             LocalProtocolError: there is none, or the connection is over.
         """
-        pending, self._pending = self._pending, None
+        pending, self.pending = self.pending, None
         if pending is None:
             raise LocalProtocolError("there is nothing to answer")
         return pending

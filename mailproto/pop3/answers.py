@@ -104,9 +104,9 @@ class AnsweringConnection(SpeakingConnection):
         Raises:
             LocalProtocolError: something else is pending, or nothing.
         """
-        if not isinstance(self._pending, Auth | AuthResponse):
+        if not isinstance(self.pending, Auth | AuthResponse):
             raise LocalProtocolError("a challenge answers only Auth and AuthResponse")
-        self._pending = None
+        self.pending = None
         self._enter(ServerState.EXCHANGE)
         self._mode = self._read_exchange
         if self.trace is not None:
@@ -130,7 +130,7 @@ class AnsweringConnection(SpeakingConnection):
             LocalProtocolError: there is nothing to answer, or a ``maildrop`` is missing or out of place.
             GrammarError: the maildrop has what no maildrop may have, such as two equal unique-ids.
         """
-        pending = self._pending
+        pending = self.pending
         if isinstance(pending, _LOGINS) != (maildrop is not None):
             raise LocalProtocolError("a login, and nothing else, is accepted with a maildrop")
         if self._outgoing is not None:
@@ -167,7 +167,7 @@ class AnsweringConnection(SpeakingConnection):
             self._yes(responses.OCTETS, octets=size)
         else:
             self._reply(responses.TOP_FOLLOWS)
-        self._pending = event
+        self.pending = event
         self._outgoing = OutgoingMessage(size, event.lines)
 
     def reject(self, code: int | None = None, text: str | None = None, enhanced: str | None = None) -> None:
@@ -184,7 +184,7 @@ class AnsweringConnection(SpeakingConnection):
         if self._outgoing is not None:
             self._break_off("the message could not be read to its end")
             return
-        default = _REJECTED[type(self._pending)] if self._pending is not None else responses.UNKNOWN
+        default = _REJECTED[type(self.pending)] if self.pending is not None else responses.UNKNOWN
         response = refusal(default, code, text, enhanced)
         pending = self._take_pending()
         self._reply(response)
@@ -200,7 +200,7 @@ class AnsweringConnection(SpeakingConnection):
 
     def answer_default(self) -> None:
         """Answer the `pending` event with what is safe when nobody did: the greeting, and no to everything else."""
-        if isinstance(self._pending, Connected):
+        if isinstance(self.pending, Connected):
             self.accept()
         else:
             self.reject()
@@ -248,7 +248,7 @@ class AnsweringConnection(SpeakingConnection):
         except WrongSizeError:
             self._break_off(WRONG_SIZE)
             return
-        self._pending = self._outgoing = None
+        self.pending = self._outgoing = None
         if self.trace is not None:
             self.trace(self._speaker, b"<message of %d octets>" % outgoing.sent)
             self.trace(self._speaker, b".")
@@ -261,7 +261,7 @@ class AnsweringConnection(SpeakingConnection):
         return self._outgoing
 
     def _break_off(self, reason: str) -> None:
-        self._pending = self._outgoing = None
+        self.pending = self._outgoing = None
         self._over(reason)
 
     # State, time and the end.
@@ -311,7 +311,7 @@ class AnsweringConnection(SpeakingConnection):
     @property
     def idle(self) -> bool:
         """Whether nothing waits for an answer, and nothing is being answered."""
-        return self._pending is None and not self._gate and not self._closing
+        return self.pending is None and not self._gate and not self._closing
 
     def shut_down(self) -> None:
         """End the connection as soon as nothing is cut short by it: at once, or after the pending answer."""

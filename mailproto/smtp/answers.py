@@ -109,7 +109,7 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
             LocalProtocolError: nothing is pending and no message comes in.
             GrammarError: not such a code; nothing was answered.
         """
-        if self._pending is None and self._body is not None:
+        if self.pending is None and self._body is not None:
             self._refuse_body(_refusal(replies.REJECTED[MessageEnd], code, text, enhanced))
         else:
             self._answer(_refusal(self._usual(replies.REJECTED), code, text, enhanced))
@@ -164,9 +164,9 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
         return self.config.lmtp or (envelope.mail.parameters.prdr and len(envelope.recipients) > 1)
 
     def _need_each(self) -> MessageEnd:
-        if not isinstance(self._pending, MessageEnd) or not self.answers_each:
+        if not isinstance(self.pending, MessageEnd) or not self.answers_each:
             raise LocalProtocolError("only a message in LMTP, or with PRDR, has a reply for each recipient")
-        return self._pending
+        return self.pending
 
     def challenge(self, data: bytes) -> None:
         """Answer a pending `Auth` or `AuthResponse` with 334; the response will be the next event.
@@ -174,7 +174,7 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
         Raises:
             LocalProtocolError: neither is pending.
         """
-        if not isinstance(self._pending, Auth | AuthResponse):
+        if not isinstance(self.pending, Auth | AuthResponse):
             raise LocalProtocolError("a challenge answers Auth and AuthResponse only")
         self._take_pending()
         self.state = ServerState.AUTH
@@ -184,7 +184,7 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
 
     def answer_default(self) -> None:
         """Answer the pending event as if nobody cared: no recipient, no login, no message is taken by default."""
-        reply = replies.DEFAULT.get(type(self._pending))
+        reply = replies.DEFAULT.get(type(self.pending))
         if reply is None:
             self.accept()
         else:
@@ -193,7 +193,7 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
     def close(self, reply: Reply = replies.SHUTTING_DOWN) -> None:
         """Say ``reply``, which should be a 421, and close. A message that is coming in is lost to the client."""
         if not self._closing:
-            self._pending = None
+            self.pending = None
             self._hang_up(reply, "closed by the server")
 
     # What became of the answers.
@@ -240,16 +240,16 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
     # What follows from an answer.
 
     def _usual(self, table: dict[type, Reply]) -> Reply:
-        if self._pending is None:
+        if self.pending is None:
             raise LocalProtocolError("there is nothing to answer")
-        return table[type(self._pending)]
+        return table[type(self.pending)]
 
     def _answer(self, reply: Reply) -> None:
         """Send the reply to the pending event, and move the state as its code says."""
         positive = self._usual(replies.ACCEPTED).code // 100
         code = reply.code
         if code // 100 not in (positive, 4, 5) or (positive == 3 and code < 400 and code != 354):
-            raise LocalProtocolError(f"{code} is no answer to {type(self._pending).__name__}")
+            raise LocalProtocolError(f"{code} is no answer to {type(self.pending).__name__}")
         event = self._take_pending()
         _ANSWERED[type(event)](self, event, reply, code < 400)
         if code == 421 and not self._closing:
@@ -432,7 +432,7 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
         if self._gate or self.awaits_proxy_header:  # where words in clear are none, or would reach nobody
             self._fail(reason)
             return AGAIN
-        self._pending = None
+        self.pending = None
         self.state = ServerState.CLOSED
         self._say(reply)
         self._close(reason)

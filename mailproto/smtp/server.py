@@ -78,7 +78,7 @@ class SMTPServerConnection(IntakeConnection):
     @property
     def idle(self) -> bool:
         """Whether no transaction is under way and nothing waits for an answer."""
-        return self._pending is None and self.state in _IDLE
+        return self.pending is None and self.state in _IDLE
 
     @property
     def timeout(self) -> float:

@@ -72,7 +72,7 @@ class ToyServer(ServerConnection[ServerEvent]):
 
     @property
     def idle(self) -> bool:
-        return self._pending is None and not self._left
+        return self.pending is None and not self._left
 
     @property
     def timeout(self) -> float:
@@ -84,7 +84,7 @@ class ToyServer(ServerConnection[ServerEvent]):
 
     def shut_down(self) -> None:
         self._draining = True
-        if self._pending is None and not self._left:
+        if self.pending is None and not self._left:
             self._say("-shutting down")
             self._closing = True
 
@@ -103,7 +103,7 @@ class ToyServer(ServerConnection[ServerEvent]):
         self._say(f"-{text or 'no'}")
 
     def answer_default(self) -> None:
-        if isinstance(self._pending, Stored):
+        if isinstance(self.pending, Stored):
             self.reject()
         else:
             self.accept()

@@ -74,7 +74,7 @@ class Toy(ServerConnection[Line | StartTLS | MessageChunk]):
 
     @property
     def idle(self) -> bool:
-        return self._pending is None
+        return self.pending is None
 
     @property
     def timeout(self) -> float:
