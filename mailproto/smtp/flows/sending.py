@@ -265,13 +265,13 @@ class _Sending:
         """Return the replies to the message itself, by the index of the recipient that each is for."""
         if self._end is None:
             return {}
+        accepted, overall = self._accepted, self._end.reply
         if self._conn.config.lmtp:
-            return dict(zip(self._accepted, self._end.replies, strict=False))
-        overall = self._end.reply
+            return dict(zip(accepted, self._end.replies, strict=False))
         if overall is None:
             return {}
-        words = dict.fromkeys(self._accepted, overall)
-        for index, own in zip(self._accepted, self._end.replies[:-1], strict=False):
+        words = dict.fromkeys(accepted, overall)
+        for index, own in zip(accepted, self._end.replies[:-1], strict=False):
             if overall.ok or not own.ok:
                 words[index] = own
         return words
