@@ -297,10 +297,11 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
         self._say(reply)
 
     def _answered_rcpt(self, event: ServerEvent, reply: Reply, accepted: bool) -> None:
+        envelope = self._transaction()
         if accepted and isinstance(event, Rcpt):
-            self._transaction().recipients.append(event)
+            envelope.recipients.append(event)
             self.state = ServerState.RCPT
-        self._say(reply, self._transaction().mail.parameters.smtputf8 and reply.code in replies.SHOWS_ADDRESS)
+        self._say(reply, envelope.mail.parameters.smtputf8 and reply.code in replies.SHOWS_ADDRESS)
 
     def _answered_data(self, event: ServerEvent, reply: Reply, accepted: bool) -> None:
         if isinstance(event, Data) and event.chunked:
