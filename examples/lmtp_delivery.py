@@ -9,8 +9,9 @@ A mail server hands messages to such a program through a socket of its own; Post
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 
 from mailproto import Reject, sync
@@ -45,12 +46,10 @@ class Delivery:
         self._drops[user].deliver(self._traced(session, envelope, rcpt))
         return f"Delivered to {user}"  # it is on disk
 
-    def _traced(self, session: SMTPSession, envelope: Envelope, rcpt: Rcpt) -> Iterator[bytes]:
-        """Yield the message with its way on top: whom returned mail goes to, how it came (RFC 5321 section 4.4)."""
-        first, *rest = with_return_path(envelope.reverse_path, envelope)
-        yield first
-        yield session.received_field(datetime.now(UTC), recipient=rcpt.address)
-        yield from rest
+    def _traced(self, session: SMTPSession, envelope: Envelope, rcpt: Rcpt) -> Iterable[bytes]:
+        """Return the message with its way on top: whom returned mail goes to, how it came (RFC 5321 section 4.4)."""
+        received = session.received_field(datetime.now(UTC), recipient=rcpt.address)
+        return with_return_path(envelope.reverse_path, chain((received,), envelope))
 
 
 def main() -> None:

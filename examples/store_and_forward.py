@@ -69,7 +69,8 @@ async def fetch(port: int, user: str) -> None:
 async def run(folder: Path) -> None:
     """Run all of it on this machine, with everything that is kept in one folder."""
     queue = Queue(folder / "queue")
-    host = MailHost(MaildirRoot(folder / "mail").maildir, users=PASSWORDS, domains=["example.org", "example.net"])
+    open_drop = MaildirRoot(folder / "mail").maildir
+    host = MailHost(open_drop, users=PASSWORDS, domains=["example.org", "example.net"], trace=True)
     mailbox_hooks = aio.InThreads(host, "on_message", "on_login")
     exchanger = aio.SMTPServer(mailbox_hooks, port=0, config=SMTPServerConfig(hostname="mx.example.org"))
     mailboxes = aio.POP3Server(mailbox_hooks, port=0, config=POP3ServerConfig(allow_plaintext_auth=True))

@@ -7,7 +7,9 @@ wrap it in `mailproto.aio.InThreads`, because maildrops wait for disks.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import UTC, datetime
+from itertools import chain
 from typing import Any, TypeAlias
 
 from mailproto._core.peers import is_loopback
@@ -24,6 +26,8 @@ from mailproto.sasl.scram_key import ScramKey, ScramPassword, decoy_scram_key
 from mailproto.sasl.scram_server import ScramKeyRequest
 from mailproto.smtp.alabels import encode_domain
 from mailproto.smtp.events import Envelope, Rcpt
+from mailproto.smtp.flows.server import SMTPSession
+from mailproto.smtp.trace import with_return_path
 
 NOT_LOCAL = Reject(550, "Relaying denied", "5.7.1")
 
@@ -45,8 +49,10 @@ class MailHost:
             all mail lands in the one drop ``open_drop("")``, and anybody on the loopback may fetch it, whatever the
             name and password: the host of somebody who tries out a program.
         domains: the local domains; without any, every domain is.
-        delivered: called with each message that was stored, and the user it was stored for.
+        delivered: called with each message that was stored, as it came, and the user it was stored for.
         login_delay: seconds from one POP3 login of a user to the next; `POP3ServerConfig` has one to announce it.
+        trace: put a Received and a Return-Path field on top of what is stored, and take out a Return-Path that it
+            came with, as RFC 5321 section 4.4 wants of final delivery. Without it every octet comes back as it came.
 
     Raises:
         GrammarError: a domain is none.
@@ -60,12 +66,14 @@ class MailHost:
         *,
         delivered: Delivered | None = None,
         login_delay: float = 0,
+        trace: bool = False,
     ) -> None:
         self._secrets = dict(users or {})
         for domain in domains:
             check_domain(domain)
         self._domains = frozenset(map(_domain_key, domains))
         self._delivered = delivered
+        self._trace = trace
         self._delay = LoginDelay(login_delay)
         keys = [secret for secret in self._secrets.values() if isinstance(secret, ScramKey)]
         iterations = max((key.iterations for key in keys), default=0)
@@ -85,21 +93,25 @@ class MailHost:
         if self._user_of(rcpt.address) is None:
             raise NOT_LOCAL
 
-    def on_message(self, session: Session[Any], envelope: Envelope) -> None:
-        """Store the message for each recipient, once a user. It is on disk when this returns."""
+    def on_message(self, session: SMTPSession, envelope: Envelope) -> None:
+        """Store the message for each recipient, once a user. It is on disk when this returns.
+
+        If that fails for one of them, those before him have the message, and will have it again when the client,
+        who is told 451, sends it again: SMTP has one answer for all. LMTP and PRDR have one for each.
+        """
         session.state[_STORED] = set()
         if not session.conn.answers_each:
             for rcpt in envelope.recipients:
                 self.on_delivery(session, envelope, rcpt)
 
-    def on_delivery(self, session: Session[Any], envelope: Envelope, rcpt: Rcpt) -> None:
+    def on_delivery(self, session: SMTPSession, envelope: Envelope, rcpt: Rcpt) -> None:
         """Store the message for one recipient, unless it is stored for that user already."""
         user = self._user_of(rcpt.address)
         if user is None:
             raise NOT_LOCAL
         stored = session.state[_STORED]
         if user not in stored:
-            self._drops[user].deliver(envelope)
+            self._drops[user].deliver(_traced(session, envelope, rcpt) if self._trace else envelope)
             stored.add(user)
             if self._delivered is not None:
                 self._delivered(user, envelope)
@@ -148,6 +160,13 @@ class MailHost:
 
     def _is_local(self, domain: str) -> bool:
         return not self._domains or _domain_key(domain) in self._domains
+
+
+def _traced(session: SMTPSession, envelope: Envelope, rcpt: Rcpt) -> Iterable[bytes]:
+    """Return the message as final delivery keeps it. Whom it is for stands there only if nobody else has it."""
+    alone = len(envelope.recipients) == 1 and rcpt.address != POSTMASTER  # who is no path (RFC 5321 section 4.4)
+    received = session.received_field(datetime.now(UTC), recipient=rcpt.address if alone else None)
+    return with_return_path(envelope.reverse_path, chain((received,), envelope))
 
 
 def _domain_key(domain: str) -> str:

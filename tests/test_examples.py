@@ -83,9 +83,11 @@ def test_mail_is_stored_and_forwarded_and_what_fails_comes_back() -> None:
     assert "The submission server says: 250 2.0.0 queued as " in shown
     assert "Left in the queue: 0\n" in shown
     to_ada, to_grace = shown.split("— In the mailbox of ")[1:]
-    assert to_ada.startswith("ada —\nReceived: from ")
+    assert to_ada.startswith("ada —\nReturn-Path: <grace@example.net>\nReceived: from relay.example.net ")
+    assert "by mx.example.org with ESMTP\n\tfor <ada@example.org>;\n" in to_ada
     assert "by relay.example.net with ESMTPA id " in to_ada
-    assert to_grace.startswith("grace —\nFrom: Mail Delivery System <postmaster@relay.example.net>\n")
+    assert to_grace.startswith("grace —\nReturn-Path: <>\nReceived: from relay.example.net ")
+    assert "\nFrom: Mail Delivery System <postmaster@relay.example.net>\n" in to_grace
     assert "Final-Recipient: rfc822; bob@example.org\nAction: failed\n" in to_grace
     assert "ada@example.org\nAction" not in to_grace
 

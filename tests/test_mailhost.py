@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import socket
 from typing import Any
 
 import pytest
@@ -10,11 +12,12 @@ from mailproto import Address, GrammarError, Reject, TLSPolicy, sync
 from mailproto.maildrop import MemoryMaildrop
 from mailproto.mailhost import MailHost
 from mailproto.pop3 import POP3ServerConfig
-from mailproto.smtp import Rcpt, RcptParameters, SMTPServerConfig
+from mailproto.smtp import Outcome, Rcpt, RcptParameters, SMTPClientConfig, SMTPServerConfig
 from mailproto.smtp.flows.server import SMTPSession
 from mailproto.smtp.server import SMTPServerConnection
 
 SESSION = SMTPSession(SMTPServerConnection())
+IN_CLEAR: dict[str, Any] = {"tls": TLSPolicy.NONE}
 
 
 def takes(host: MailHost, address: str) -> bool:
@@ -61,3 +64,82 @@ def test_names_and_passwords_beyond_ascii(mechanism: str) -> None:
             assert pop.status() == (1, 3)
         with sync.POP3Client("127.0.0.1", pop3.port, **{**login, "mechanisms": None}, **where) as pop:
             assert pop.status() == (1, 3)
+
+
+ALONE = ["ada@x.example"]
+BOTH = ["ada@x.example", "bob@x.example"]
+WAY = rb"Return-Path: <s@y\.example>\r\nReceived: from client\.example \(\[127\.0\.0\.1\]\)\r\n\tby mx\.example with "
+DATED = rb";\r\n\t\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d \+0000\r\n"
+
+
+@pytest.mark.parametrize("lmtp", [False, True])
+@pytest.mark.parametrize(("to", "clause"), [(ALONE, rb"\r\n\tfor <ada@x\.example>"), (BOTH, b""), (ALONE * 2, b"")])
+def test_the_way_of_a_message_stands_on_top_of_it(lmtp: bool, to: list[str], clause: bytes) -> None:
+    """RFC 5321 section 4.4: one Received, one Return-Path, and no recipient that another may not see."""
+    drops = {"ada": MemoryMaildrop(), "bob": MemoryMaildrop()}
+    host = MailHost(drops.__getitem__, {"ada": "x", "bob": "y"}, ["x.example"], trace=True)
+    text = b"Return-Path: <forged@y.example>\r\nSubject: x\r\nReturn-Path :\r\n <a@b>\r\n\r\nReturn-Path: quoted\r\n"
+    server = sync.SMTPServer(host, port=0, config=SMTPServerConfig(hostname="mx.example", lmtp=lmtp))
+    settings: dict[str, Any] = {"tls": TLSPolicy.NONE, "config": SMTPClientConfig(lmtp=lmtp)}
+    with server, sync.SMTPClient("127.0.0.1", server.port, local_name="client.example", **settings) as client:
+        client.send_message(text, "s@y.example", to).raise_for_refused()
+    protocol = b"LMTP" if lmtp else b"ESMTP"
+    for name in {address.partition("@")[0] for address in to}:
+        kept = stored(drops[name])
+        way = re.match(WAY + protocol + clause + DATED, kept)
+        assert way, kept
+        assert kept[way.end() :] == b"Subject: x\r\n\r\nReturn-Path: quoted\r\n"
+
+
+@pytest.mark.parametrize(
+    ("sender", "to", "smtputf8"),
+    [(None, "postmaster", False), ("j\u00f6rg@y.example", "ad\u00e4@x.example", True), (None, "a@x.example", True)],
+)
+def test_the_way_of_a_message_with_any_path(sender: str | None, to: str, smtputf8: bool) -> None:
+    drop = MemoryMaildrop()
+    host = MailHost(lambda _: drop, domains=["x.example"], trace=True)
+    with sync.SMTPServer(host, port=0) as server:
+        session = socket.create_connection(("127.0.0.1", server.port))
+        with session, session.makefile("rwb") as line:
+            sending = f"MAIL FROM:<{sender or ''}>{' SMTPUTF8' * smtputf8}\r\nRCPT TO:<{to}>\r\nDATA\r\n"
+            line.write(f"EHLO [127.0.0.1]\r\n{sending}".encode())
+            line.flush()
+            while not line.readline().startswith(b"354"):
+                pass
+            line.write(b"\r\nx\r\n.\r\nQUIT\r\n")
+            line.flush()
+            assert line.readline().startswith(b"250")
+    kept = stored(drop)
+    assert kept.startswith(f"Return-Path: <{sender or ''}>\r\nReceived: from [127.0.0.1] ".encode())
+    assert (f"\tfor <{to}>;".encode() in kept) is ("@" in to)
+    assert kept.endswith(b" +0000\r\n\r\nx\r\n")
+
+
+def test_who_has_a_message_has_it_again_when_another_maildrop_failed() -> None:
+    """At least once: a client is told 451 rather than that mail is stored which is not."""
+
+    class Full(MemoryMaildrop):
+        room = False
+
+        def deliver(self, content: Any) -> str:
+            if not self.room:
+                raise OSError("disk full")
+            return super().deliver(content)
+
+    bobs = Full()
+    drops = {"ada": MemoryMaildrop(), "bob": bobs}
+    host = MailHost(drops.__getitem__, {"ada": "x", "bob": "y"})
+    with sync.SMTPServer(host, port=0) as server, sync.SMTPClient("127.0.0.1", server.port, **IN_CLEAR) as client:
+        first = client.send_message(b"x\r\n", "", BOTH)
+        bobs.room = True
+        second = client.send_message(b"x\r\n", "", BOTH)
+    assert [recipient.outcome for recipient in first.recipients] == [Outcome.DEFERRED] * 2
+    assert second.ok
+    assert [len(drops[name].open().messages) for name in ("ada", "bob")] == [2, 1]
+
+
+def stored(drop: MemoryMaildrop) -> bytes:
+    """Return the one message in a maildrop."""
+    snapshot = drop.open()
+    assert len(snapshot.messages) == 1
+    return b"".join(snapshot.retrieve(1))

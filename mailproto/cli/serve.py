@@ -97,6 +97,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--max-size", type=int, default=32 << 20, metavar="BYTES", help="the largest message taken; 0 takes any"
     )
+    parser.add_argument(
+        "--trace", action="store_true", help="put Received and Return-Path on top of each message that is kept"
+    )
     parser.add_argument("--print", action="store_true", help="print each message that is delivered")
     parser.add_argument("-v", "--verbose", action="store_true", help="show the conversations on standard error")
     parser.set_defaults(run=run)
@@ -136,6 +139,7 @@ async def _serve(options: argparse.Namespace) -> None:
         dict(options.user),
         options.domain,
         delivered=_print_message if options.print else None,
+        trace=options.trace,
         login_delay=options.login_delay or 0,
     )
     shared = _Shared(

@@ -17,7 +17,7 @@ from mailproto.errors import GrammarError
 _FIELD = b"\r\nreceived:"
 _NOT_IN_COMMENT = re.compile(r"[^ -'*-\[\]-~]")
 _ATOM = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+")
-_RETURN_PATH = re.compile(rb"\r\nreturn-path:[^\r\n]*(?:\r\n[ \t][^\r\n]*)*", re.IGNORECASE)
+_RETURN_PATH = re.compile(rb"\r\nreturn-path[ \t]*:[^\r\n]*(?:\r\n[ \t][^\r\n]*)*", re.IGNORECASE)
 _MAX_HEADER = 1 << 20  # octets in which Return-Path fields are looked for
 
 

@@ -227,6 +227,19 @@ def test_print_and_verbose(message_file: Path, capfd: pytest.CaptureFixture[str]
     assert "C: MAIL FROM:<>" in capfd.readouterr().err
 
 
+def test_the_trace_of_a_message(tmp_path: Path, message_file: Path) -> None:
+    inbox = tmp_path / "mail"
+    with serving("--trace", "--maildir", str(inbox), "--hostname", "mx.example", listeners=("smtp",)) as server:
+        place = f"127.0.0.1:{server.ports['smtp']}"
+        sending = ("send", "--server", place, "--from", "a@y.example", "--to", "a@b.example", str(message_file))
+        assert main(sending) == 0
+    (stored,) = inbox.glob("inbox/new/*")
+    kept = stored.read_bytes()
+    assert kept.startswith(b"Return-Path: <a@y.example>\nReceived: from ")
+    assert b"\n\tby mx.example with ESMTP\n\tfor <a@b.example>;\n\t" in kept
+    assert kept.endswith(b"\n" + MESSAGE)
+
+
 def test_the_message_may_come_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(listeners=("smtp",)) as server:
         place = f"127.0.0.1:{server.ports['smtp']}"
