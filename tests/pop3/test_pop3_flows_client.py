@@ -517,6 +517,35 @@ def test_a_message_that_is_gone_does_not_stop_the_rest() -> None:
     assert conn.idle
 
 
+@pytest.mark.parametrize("window", [1, 2])
+def test_a_refused_deletion_costs_no_message(window: int) -> None:
+    answers = ["+OK|one|.", *["-ERR gone", "-ERR gone", "+OK|two|."][:: -1 if window == 2 else 1], "+OK|three|."]
+    script, conn = logged_in(*answers)
+    fetch = Fetch(conn, TEN[:3], window=window)
+    found: list[object] = []
+
+    def read() -> Flow[None]:
+        while True:
+            try:
+                message = yield from fetch.next_message()
+            except ResponseError as error:
+                found.append(error.command)
+                continue
+            if message is None:
+                return
+            found.append(((yield from fetch.next_chunk()), message.number))
+            if message.number == 1:
+                fetch.delete(1)
+                fetch.delete(1)
+
+    run(script, conn, read())
+    refused = ["DELE", "DELE"]
+    second = [(b"two\r\n", 2)]
+    expected = [*refused, *second] if window == 1 else [*second, *refused]
+    assert found == [(b"one\r\n", 1), *expected, (b"three\r\n", 3)]
+    assert conn.idle
+
+
 def test_leaving_off_reads_past_what_was_ordered_and_no_further() -> None:
     script, conn = logged_in(*answers_for(TEN[:3]), "+OK", "+OK 1 2")
     fetch = Fetch(conn, TEN, window=3)

@@ -68,26 +68,29 @@ class Fetch:
         self._asked: deque[tuple[MessageListing, Command[None]]] = deque()
         self._ahead = 0  # octets that were asked for
         self._reading: Command[None] | None = None
+        self._begun: MessageListing | None = None  # what is read, as long as the caller has not heard of it
         self._deletions: deque[Command[None]] = deque()
 
     def next_message(self) -> Flow[MessageListing | None]:
         """Go on to the next message, past what is unread of the last one; None when there is none.
 
         Raises:
-            ResponseError: the server does not give this message (the next call goes on with the one behind it),
-                or refused a deletion.
+            ResponseError: the server does not give this message, and the next call goes on with the one behind it;
+                or refused a deletion, and the next call goes on with this message.
         """
-        yield from self._skip()
-        self._ask()
-        if not self._asked:
-            yield from self.finish()
-            return None
-        message, command = self._asked.popleft()
-        self._ahead -= message.size
-        yield from _begin(self._conn, command)
-        self._reading = command
+        if self._begun is None:
+            yield from self._skip()
+            self._ask()
+            if not self._asked:
+                yield from self.finish()
+                return None
+            message, command = self._asked.popleft()
+            self._ahead -= message.size
+            yield from _begin(self._conn, command)
+            self._reading, self._begun = command, message
         self._check_deletions()
-        return message
+        begun, self._begun = self._begun, None
+        return begun
 
     def next_chunk(self) -> Flow[bytes | None]:
         """Return the next piece of the message, None behind the last."""
@@ -108,7 +111,7 @@ class Fetch:
         Raises:
             ResponseError: the server refused a deletion.
         """
-        self._next = None
+        self._next = self._begun = None
         withdrawn = [command for _, command in self._asked if self._conn.withdraw(command)]
         yield from self._skip()
         for _, command in self._asked:
