@@ -80,8 +80,11 @@ def find_unique_id(text: bytes, start: int) -> KeptUniqueId | None:
 
 
 def without_marks(beginning: bytes) -> bytes:
-    """Return the beginning of a stored message without the header fields that readers add and change."""
-    end = beginning.find(b"\n\n") + 1
+    """Return the beginning of a stored message without the header fields that readers add and change.
+
+    Where no empty line ends the header, there is nothing behind it: the one that did may have ended the message.
+    """
+    end = beginning.find(b"\n\n") + 1 or len(beginning)
     return _CHANGED_BY_READERS.sub(b"", beginning[:end]) + beginning[end:]
 
 

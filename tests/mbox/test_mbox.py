@@ -133,6 +133,15 @@ def test_the_unique_id_of_another_programs_message_stays_when_readers_mark_it(tm
     assert unique_ids(mbox) == before
 
 
+def test_the_unique_id_of_a_message_without_a_body_stays_when_readers_mark_it(tmp_path: Path) -> None:
+    """The one empty line behind its header is that of the format, and no part of it."""
+    mbox = mbox_of(tmp_path / "mbox", SEPARATOR + b"Subject: x\n\n", SEPARATOR + b"Subject: y\n\n")
+    before = unique_ids(mbox)
+    mbox.path.write_bytes(mbox.path.read_bytes().replace(b": x\n", b": x\nStatus: RO\n"))
+    assert now_in(mbox) == [b"Subject: x\r\nStatus: RO\r\n", b"Subject: y\r\n"]
+    assert unique_ids(mbox) == before
+
+
 def test_equal_messages_have_unique_ids_that_are_never_handed_on(tmp_path: Path) -> None:
     mbox = mbox_of(tmp_path / "mbox", FOREIGN, FOREIGN, FOREIGN, FOREIGN)
     key, second, third, fourth = unique_ids(mbox)

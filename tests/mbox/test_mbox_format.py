@@ -158,4 +158,4 @@ def test_what_readers_change_is_left_out_of_the_header_alone() -> None:
     header = b"From x\nStatus: RO\nSubject: s\nX-Keywords: a\n\tb\nX-UID: 7\nX-Status: A\nX-Status-Of: me\n"
     body = b"\nStatus: mine\n"
     assert without_marks(header + body) == b"From x\nSubject: s\nX-Status-Of: me\n" + body
-    assert without_marks(b"From x\nno end\nStatus: R\n") == b"From x\nno end\nStatus: R\n"
+    assert without_marks(b"From x\nno: body\nStatus: R\n") == b"From x\nno: body\n"
