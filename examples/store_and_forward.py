@@ -17,7 +17,7 @@ from typing import Any
 
 from mailproto import Address, TLSPolicy, aio
 from mailproto.maildrop import MaildirRoot
-from mailproto.mailhost import MailHost
+from mailproto.mailhost import BLOCKING_HOOKS, MailHost
 from mailproto.pop3 import POP3ServerConfig
 from mailproto.relay import Queue, Relay, RelayConfig, RelayHandler
 from mailproto.sasl import PasswordCheck
@@ -71,7 +71,7 @@ async def run(folder: Path) -> None:
     queue = Queue(folder / "queue")
     open_drop = MaildirRoot(folder / "mail").maildir
     host = MailHost(open_drop, users=PASSWORDS, domains=["example.org", "example.net"], trace=True)
-    mailbox_hooks = aio.InThreads(host, "on_message", "on_login")
+    mailbox_hooks = aio.InThreads(host, *BLOCKING_HOOKS)
     exchanger = aio.SMTPServer(mailbox_hooks, port=0, config=SMTPServerConfig(hostname="mx.example.org"))
     mailboxes = aio.POP3Server(mailbox_hooks, port=0, config=POP3ServerConfig(allow_plaintext_auth=True))
 

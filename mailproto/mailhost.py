@@ -1,13 +1,14 @@
 """A small mail host: who has an account, what is local, and where mail is kept. One handler for SMTP and POP3.
 
-It delivers to its own users and relays for nobody. Give it to `SMTPServer` and `POP3Server` alike; under asyncio
-wrap it in `mailproto.aio.InThreads`, because maildrops wait for disks.
+It delivers to its own users and relays for nobody. Give it to `SMTPServer` and `POP3Server` alike. Maildrops
+wait for disks and for locks, so under asyncio that is ``mailproto.aio.InThreads(host, *BLOCKING_HOOKS)``: without it
+one user whose maildrop is slow stops all others.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import chain
 from typing import Any, TypeAlias
@@ -18,6 +19,7 @@ from mailproto.address import POSTMASTER, Address, check_domain
 from mailproto.errors import GrammarError, Reject
 from mailproto.logindelay import LoginDelay
 from mailproto.maildrop.base import Maildrop
+from mailproto.pop3.flows.server import POP3Session
 from mailproto.pop3.snapshot import Snapshot
 from mailproto.sasl.base import Question
 from mailproto.sasl.cram_md5 import CramMD5Check
@@ -30,6 +32,9 @@ from mailproto.smtp.flows.server import SMTPSession
 from mailproto.smtp.trace import with_return_path
 
 NOT_LOCAL = Reject(550, "Relaying denied", "5.7.1")
+
+BLOCKING_HOOKS = ("on_message", "on_delivery", "on_auth", "on_login", "on_retrieve", "on_commit")
+"""The hooks that wait for maildrops, and the one that takes its time to check a password."""
 
 _STORED = "mailhost.stored"  # the users who have the message under way, among what a session keeps
 
@@ -126,6 +131,14 @@ class MailHost:
         with self._delay.login(identity.user if self._secrets else ""):
             return self.drop_of(identity.user).open()
 
+    def on_retrieve(self, session: POP3Session, number: int) -> Iterable[bytes] | Awaitable[Iterable[bytes]]:
+        """Open a message, which may have to wait for a lock."""
+        return _open_snapshot(session).retrieve(number)
+
+    def on_commit(self, session: POP3Session, deleted: Sequence[int]) -> Awaitable[None] | None:
+        """Remove messages, and wait until that is on disk."""
+        return _open_snapshot(session).commit(deleted)
+
     # Both.
 
     def on_auth(self, session: Session[Any], check: Question) -> bool:
@@ -160,6 +173,12 @@ class MailHost:
 
     def _is_local(self, domain: str) -> bool:
         return not self._domains or _domain_key(domain) in self._domains
+
+
+def _open_snapshot(session: POP3Session) -> Snapshot:
+    if session.snapshot is None:
+        raise Reject(text="The maildrop is not open")
+    return session.snapshot
 
 
 def _traced(session: SMTPSession, envelope: Envelope, rcpt: Rcpt) -> Iterable[bytes]:

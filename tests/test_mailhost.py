@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import socket
+import threading
 from typing import Any
 
 import pytest
 
-from mailproto import Address, GrammarError, Reject, TLSPolicy, sync
+from mailproto import Address, GrammarError, Reject, TLSPolicy, aio, sync
 from mailproto.maildrop import MemoryMaildrop
-from mailproto.mailhost import MailHost
+from mailproto.mailhost import BLOCKING_HOOKS, MailHost
 from mailproto.pop3 import POP3ServerConfig
 from mailproto.smtp import Outcome, Rcpt, RcptParameters, SMTPClientConfig, SMTPServerConfig
 from mailproto.smtp.flows.server import SMTPSession
@@ -136,6 +138,62 @@ def test_who_has_a_message_has_it_again_when_another_maildrop_failed() -> None:
     assert [recipient.outcome for recipient in first.recipients] == [Outcome.DEFERRED] * 2
     assert second.ok
     assert [len(drops[name].open().messages) for name in ("ada", "bob")] == [2, 1]
+
+
+class Slow(MemoryMaildrop):
+    """A maildrop that notes the thread of everybody who has to wait for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waited: dict[str, threading.Thread] = {}
+
+    def deliver(self, content: Any) -> str:
+        self.waited["deliver"] = threading.current_thread()
+        return super().deliver(content)
+
+    def open(self) -> Any:
+        self.waited["open"] = threading.current_thread()
+        return SlowSnapshot(self)
+
+
+class SlowSnapshot:
+    """A session with it."""
+
+    def __init__(self, drop: Slow) -> None:
+        self._drop, self._snapshot = drop, MemoryMaildrop.open(drop)
+        self.messages, self.close = self._snapshot.messages, self._snapshot.close
+
+    def retrieve(self, number: int) -> Any:
+        self._drop.waited["retrieve"] = threading.current_thread()
+        return self._snapshot.retrieve(number)
+
+    def commit(self, deleted: Any) -> None:
+        self._drop.waited["commit"] = threading.current_thread()
+        self._snapshot.commit(deleted)
+
+
+@pytest.mark.parametrize("lmtp", [False, True])
+def test_nobody_waits_in_the_loop(lmtp: bool) -> None:
+    drop = Slow()
+    host = MailHost(lambda _: drop, {"ada": "secret"})
+
+    async def run() -> None:
+        handler = aio.InThreads(host, *BLOCKING_HOOKS)
+        smtp = aio.SMTPServer(handler, port=0, config=SMTPServerConfig(lmtp=lmtp))
+        pop3 = aio.POP3Server(handler, port=0, config=POP3ServerConfig(allow_plaintext_auth=True))
+        async with smtp, pop3:
+            config = SMTPClientConfig(lmtp=lmtp)
+            async with aio.SMTPClient("127.0.0.1", smtp.port, config=config, **IN_CLEAR) as client:
+                (await client.send_message(b"x\r\n", "", ALONE)).raise_for_refused()
+            where = {"user": "ada", "password": "secret", "allow_plaintext_auth": True, **IN_CLEAR}
+            async with aio.POP3Client("127.0.0.1", pop3.port, **where) as pop:
+                assert await pop.retrieve(1) == b"x\r\n"
+                await pop.delete(1)
+
+    asyncio.run(run())
+    assert drop.waited.keys() == {"deliver", "open", "retrieve", "commit"}
+    assert threading.main_thread() not in drop.waited.values()
+    assert not drop.open().messages
 
 
 def stored(drop: MemoryMaildrop) -> bytes:

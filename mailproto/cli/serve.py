@@ -20,7 +20,7 @@ from mailproto.cli.options import HostPort, complain, listening_place
 from mailproto.cli.users import read_users, user
 from mailproto.errors import MailProtoError
 from mailproto.maildrop import MaildirRoot, Maildrop, MemoryMaildrop
-from mailproto.mailhost import MailHost, Secret
+from mailproto.mailhost import BLOCKING_HOOKS, MailHost, Secret
 from mailproto.pop3.config import POP3ServerConfig
 from mailproto.sasl import ScramKey, ServerMechanisms, server_mechanisms
 from mailproto.sasl.scram_key import ITERATIONS
@@ -143,7 +143,7 @@ async def _serve(options: argparse.Namespace) -> None:
         login_delay=options.login_delay or 0,
     )
     shared = _Shared(
-        aio.InThreads(host, "on_message", "on_delivery", "on_login", "on_auth"),
+        aio.InThreads(host, *BLOCKING_HOOKS),
         _tls_context(options),
         _mechanisms(dict(options.user)),
     )
