@@ -29,12 +29,15 @@ def user(text: str) -> tuple[str, Secret]:
 
 
 def read_users(path: str) -> list[tuple[str, Secret]]:
-    """Return the users in a file, one a line."""
+    """Return the users in a file, one a line. Without any, the host would be open to everybody on the machine."""
     try:
         lines = Path(path).read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise argparse.ArgumentTypeError(str(error)) from None
-    return [user(line) for line in lines if line]
+    users = [user(line) for line in lines if line]
+    if not users:
+        raise argparse.ArgumentTypeError(f"no user in {path}")
+    return users
 
 
 def _key(text: str) -> ScramKey:

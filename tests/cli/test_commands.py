@@ -284,6 +284,7 @@ def test_places(text: str, place: HostPort) -> None:
         ["serve", "--user", "ada:SCRAM-SHA-256$4096:short"],
         ["serve", "--user", f"ada:{make_scram_key('pencil', 'SHA-1').format()}"],
         ["serve", "--users", "/no/such/file"],
+        ["serve", "--users", "/dev/null"],
         ["serve", "--login-delay", "-1"],
         ["scram-key"],
         ["scram-key", "../ada"],
