@@ -10,24 +10,30 @@ from __future__ import annotations
 import itertools
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from mailproto._core.spool import Spool
 from mailproto.maildrop.durable import fsync_directory, write_durably
+from mailproto.maildrop.mbox_format import MAX_SEPARATOR, is_separator
 from mailproto.maildrop.mbox_index import Region, separators
 from mailproto.maildrop.mbox_lock import LockedMbox, beside
 
 
 class _Note(NamedTuple):
-    """A message is being added: ``length`` octets at ``start`` that begin with ``head``, like no other message."""
+    """A message is being added: ``length`` octets at ``start`` that begin with ``head``, like no other message.
+
+    ``lookalikes`` are the texts in it that would pass for the line that begins another one, by their places.
+    """
 
     start: int
     length: int
     head: str
+    lookalikes: dict[int, str]
 
 
-def append(box: LockedMbox, head: bytes, rest: Iterable[bytes], length: int) -> None:
+def append(box: LockedMbox, head: bytes, rest: Spool, length: int) -> None:
     """Add a message of ``length`` octets, ``head`` and ``rest``, at the end. At return it is on disk.
 
     Raises:
@@ -36,7 +42,8 @@ def append(box: LockedMbox, head: bytes, rest: Iterable[bytes], length: int) -> 
     end = box.size
     path = note_beside(box)
     with write_durably(path, replace=True) as file:
-        file.write(json.dumps(_Note(end, length, head.decode("ascii"))).encode("ascii"))
+        note = (end, length, head.decode("ascii"), list(_lookalikes(len(head), rest)))
+        file.write(json.dumps(note).encode("ascii"))
     fsync_directory(path.parent)
     try:
         box.write(end, itertools.chain((head,), rest))
@@ -73,16 +80,40 @@ def _find_rest(box: LockedMbox, note: _Note, text: int) -> Region | None:
     if end - note.start == note.length:
         return None
     # Somebody may have added a message right behind it, in the middle of a line.
-    end = next(separators(box, text, before=b""), end)
+    added = (at for at in separators(box, text, before=b"") if not _is_of(note, at, box))
+    end = min(end, next(added, end))
     return (note.start, end) if end - note.start < note.length else None
+
+
+def _is_of(note: _Note, at: int, box: LockedMbox) -> bool:
+    """Say whether what begins at ``at`` is part of the message, as far as it goes, and only looks like another."""
+    return note.lookalikes.get(at - note.start, "").startswith(_line(box.read(at, MAX_SEPARATOR)))
 
 
 def _read_note(path: Path) -> _Note | None:
     """Return the note in a file. One that is not whole is none: then nothing was added yet."""
     try:
         match json.loads(path.read_bytes()):
-            case [int(start), int(length), str(head)] if start >= 0 and head.isascii():
-                return _Note(start, length, head)
-    except (OSError, ValueError, RecursionError):
+            case [int(start), int(length), str(head), list(lookalikes)] if start >= 0 and head.isascii():
+                return _Note(start, length, head, dict(lookalikes))
+    except (OSError, ValueError, TypeError, RecursionError):
         pass
     return None
+
+
+def _lookalikes(start: int, text: Iterable[bytes]) -> Iterator[tuple[int, str]]:
+    """Yield place and text of what looks like the line that begins a message, wherever on its line it stands."""
+    kept = b""
+    for piece in text:
+        kept += piece
+        found = kept.find(b"From ")
+        while found >= 0:
+            if is_separator(kept[found : found + MAX_SEPARATOR - 1] + b"\n"):
+                yield start + found, _line(kept[found : found + MAX_SEPARATOR])
+            found = kept.find(b"From ", found + 1)
+        passed = max(len(kept) - MAX_SEPARATOR, 0)
+        start, kept = start + passed, kept[passed:]
+
+
+def _line(text: bytes) -> str:
+    return text.partition(b"\n")[0].decode("latin-1")

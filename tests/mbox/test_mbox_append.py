@@ -7,7 +7,7 @@ import pytest
 
 from mailproto.maildrop import Mbox
 from tests.maildrop import read
-from tests.mbox import FOREIGN, FOREIGN_CONTENT, all_of, leftovers, mbox_of, now_in, taken_back
+from tests.mbox import FOREIGN, FOREIGN_CONTENT, SEPARATOR, all_of, leftovers, mbox_of, now_in, taken_back
 
 OLD, NEW = b"Subject: old\r\n\r\nFrom me\r\n", b"Subject: new\r\n\r\nFrom you\r\nmore\r\n"
 
@@ -61,6 +61,22 @@ def test_a_delivery_that_died_harms_nothing_that_came_behind_it(tmp_path: Path, 
             assert contents == [OLD, *ours, FOREIGN_CONTENT]
 
 
+@pytest.mark.parametrize("behind", [b"", FOREIGN, b"\n" + FOREIGN])
+def test_a_delivery_that_died_is_not_there_whatever_it_says(tmp_path: Path, behind: bytes) -> None:
+    """What looks like the line that begins a message may stand in another, quoted, or not at a line's beginning."""
+    line = SEPARATOR[:-1].replace(b"ada", b"bob")
+    lines = (b"Subject: x", b"", line, b">" + line, b"I say: " + line, line + b"y" * 1200, line, b"")
+    content = b"\r\n".join(lines)
+    mbox = Mbox(tmp_path / "mbox")
+    written, note = taken_back(mbox, [content[at : at + 60] for at in range(0, len(content), 60)])
+    head = written.index(b"Subject")
+    for length in range(head, len(written), 5):
+        assert length + len(behind) != len(written), "nobody could tell them apart"
+        mbox.path.write_bytes(written[:length] + behind)
+        (tmp_path / ".mbox.mailproto-append").write_bytes(note)
+        assert now_in(mbox) == [FOREIGN_CONTENT] * bool(behind), length
+
+
 def test_a_session_begun_before_a_delivery_died_goes_on(tmp_path: Path) -> None:
     mbox = mbox_of(tmp_path / "mbox", FOREIGN)
     for _ in every_death(mbox):
@@ -69,7 +85,12 @@ def test_a_session_begun_before_a_delivery_died_goes_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "note", [b"", b"[", b"{}", b"[1, 2]", b'[-5, 10, "x"]', b"[0, 10, 5]", b'[0, 9999, "From nobody"]', b"[" * 99999]
+    "note",
+    [
+        *(b"", b"[", b"{}", b"[1, 2]", b"[" * 99999),
+        *(b'[-5, 10, "x", []]', b"[0, 10, 5, []]", b'[0, 9999, "From nobody", []]'),
+        *(b'[0, 9999, "From me", 5]', b'[0, 9999, "From me", [5]]', b'[0, 9999, "From me", [[[], 5]]]'),
+    ],
 )
 def test_a_note_that_says_nothing_changes_nothing(tmp_path: Path, note: bytes) -> None:
     mbox = mbox_of(tmp_path / "mbox", FOREIGN)
