@@ -80,8 +80,7 @@ class Mbox:
             sender, lacks_end = _store(content, text)
             with self._lock() as box:
                 box.check_format()
-                head = _ending(box) + separator(sender, time.time()) + unique_id_line(uid, lacks_end)
-                append(box, head, text, len(head) + len(text))
+                append(box, _ending(box), separator(sender, time.time()) + unique_id_line(uid, lacks_end), text)
         finally:
             text.close()
         return uid

@@ -33,8 +33,10 @@ class _Note(NamedTuple):
     lookalikes: dict[int, str]
 
 
-def append(box: LockedMbox, head: bytes, rest: Spool, length: int) -> None:
-    """Add a message of ``length`` octets, ``head`` and ``rest``, at the end. At return it is on disk.
+def append(box: LockedMbox, ending: bytes, head: bytes, rest: Spool) -> None:
+    """Add a message, ``head`` and ``rest``, behind the ``ending`` that the last one lacks. At return it is on disk.
+
+    The ending is no part of what may be taken back: what others add relies on it.
 
     Raises:
         OSError: the mbox is as it was.
@@ -42,11 +44,12 @@ def append(box: LockedMbox, head: bytes, rest: Spool, length: int) -> None:
     end = box.size
     path = note_beside(box)
     with write_durably(path, replace=True) as file:
-        note = (end, length, head.decode("ascii"), list(_lookalikes(len(head), rest)))
+        length = len(head) + len(rest)
+        note = (end + len(ending), length, head.decode("ascii"), list(_lookalikes(len(head), rest)))
         file.write(json.dumps(note).encode("ascii"))
     fsync_directory(path.parent)
     try:
-        box.write(end, itertools.chain((head,), rest))
+        box.write(end, itertools.chain((ending, head), rest))
         os.fsync(box.descriptor)
     except BaseException:
         os.ftruncate(box.descriptor, end)
@@ -66,12 +69,15 @@ def find_torn(box: LockedMbox) -> Region | None:
     if note is None:
         return None
     head = note.head.encode("ascii")
-    found = box.read(note.start, len(head))
-    if found == head:
+    found = box.read(note.start, len(head) + 2 * MAX_SEPARATOR)
+    if found.startswith(head):
         return _find_rest(box, note, note.start + len(head))
-    # Less than the head, and something behind it: nobody can say any more whose that is, so it stays.
-    is_rest = found != b"" and head.startswith(found) and note.start + len(found) == box.size
-    return (note.start, box.size) if is_rest else None
+    # Less than the head: with nothing behind it, or another message, between which somebody may have put line ends.
+    for written in range(len(head) - 1, 0, -1):
+        behind = found[written:].lstrip(b"\r\n")
+        if found[:written] == head[:written] and (not behind or is_separator(behind)):
+            return note.start, note.start + len(found) - len(behind)
+    return None
 
 
 def _find_rest(box: LockedMbox, note: _Note, text: int) -> Region | None:

@@ -56,7 +56,7 @@ def test_a_delivery_that_died_harms_nothing_that_came_behind_it(tmp_path: Path, 
         contents = now_in(mbox)
         assert contents[0].startswith(OLD)
         assert contents[-1].endswith(FOREIGN_CONTENT[-20:])
-        if length > len("From MAILER-DAEMON Thu Nov 29 12:33:52 2001\nX-UIDL: \n") + 32:
+        if length:
             ours = [NEW + b"\r\n" * (newlines - missing)] if missing <= newlines else []
             assert contents == [OLD, *ours, FOREIGN_CONTENT]
 
@@ -75,6 +75,18 @@ def test_a_delivery_that_died_is_not_there_whatever_it_says(tmp_path: Path, behi
         mbox.path.write_bytes(written[:length] + behind)
         (tmp_path / ".mbox.mailproto-append").write_bytes(note)
         assert now_in(mbox) == [FOREIGN_CONTENT] * bool(behind), length
+
+
+def test_a_delivery_that_died_leaves_what_others_rely_on(tmp_path: Path) -> None:
+    """The file had no line end, the delivery gave it one, and somebody else added his message right behind."""
+    mbox = mbox_of(tmp_path / "mbox", FOREIGN[:-2])
+    before = mbox.open_read_only().messages[0].uid
+    for length, missing in every_death(mbox):
+        if mbox.path.read_bytes().endswith(b"\n") and missing:
+            with mbox.path.open("ab") as file:
+                file.write(FOREIGN.replace(b"Subject", b"Object"))
+            assert now_in(mbox) == [FOREIGN_CONTENT, FOREIGN_CONTENT.replace(b"Subject", b"Object")], length
+            assert mbox.open_read_only().messages[0].uid == before
 
 
 def test_a_session_begun_before_a_delivery_died_goes_on(tmp_path: Path) -> None:
