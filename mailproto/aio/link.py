@@ -215,6 +215,9 @@ class Link(asyncio.Protocol):
                     awaitable = self._advance(error=RuntimeError("the hook was cancelled"))
         except BaseException as raised:
             failure = raised
+            if self._engine.busy:  # a hook's SystemExit, say: nobody answers the flow any more
+                self._engine.break_off()
+                self._transport.abort()
         self._task = None
         if not self._engine.busy:
             self._over(failure)
@@ -249,7 +252,8 @@ class Link(asyncio.Protocol):
         """Close the connection at once. The flow that is under way learns that the peer is gone."""
         self._transport.abort()
         if self._task is not None:
-            self._task.cancel()
+            # Not at once: a task that is cancelled before its first step never takes one, and would end nothing.
+            self._loop.call_soon(self._task.cancel)
 
     def shut_down(self) -> None:
         """Have the connection end itself as soon as nothing is cut short by it."""

@@ -366,6 +366,64 @@ def test_a_hook_is_cancelled_when_the_server_has_no_more_patience(caplog: pytest
     asyncio.run(main())
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_a_connection_that_is_cut_off_before_its_hook_has_begun_ends() -> None:
+    """A task that is cancelled before its first step never takes one: neither hook nor end would come."""
+
+    async def main() -> None:
+        begun, ended = asyncio.Event(), asyncio.Event()
+
+        class Late:
+            async def on_greeting(self, event: toy.Greeting) -> None:
+                begun.set()
+                await asyncio.Event().wait()
+
+            def on_end(self) -> None:
+                ended.set()
+
+        class Hasty(Server):
+            def _serve(self, link: Link) -> None:
+                super()._serve(link)
+                link.abort()
+
+        server = Hasty(Late())
+        async with asyncio.timeout(PATIENCE), server.listener:
+            _, link = await server.connect()
+            await ended.wait()
+            await settle()
+            assert begun.is_set()
+            assert server.listener.connections == 0
+            await link.close()
+
+    asyncio.run(main())
+
+
+def test_a_connection_whose_hook_raises_what_is_no_exception_ends() -> None:
+    class Drastic(BaseException):
+        pass
+
+    async def main() -> None:
+        class Hook:
+            async def on_line(self, event: toy.Line) -> None:
+                await asyncio.sleep(0)
+                raise Drastic
+
+        problems: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: problems.append(context["exception"]))
+        async with serving(Hook()) as server:
+            conn, link = await server.connect()
+            await link.run(toy.greet(conn))
+            with pytest.raises(ConnectionClosedError):
+                await link.run(toy.ask(conn, "wait"))
+            await settle()
+            assert server.listener.connections == 0
+            await link.close()
+        gc.collect()
+        assert [type(problem) for problem in problems] == [Drastic], "it was not swallowed"
+
+    asyncio.run(main())
+
+
 def test_a_loop_that_ends_leaves_nothing_behind() -> None:
     ended = []
 
