@@ -11,7 +11,7 @@ from typing import Any, Self
 from mailproto.aio.smtp import SMTPClient
 from mailproto.errors import MailProtoError
 from mailproto.smtp.flows.sending import send_message
-from mailproto.smtp.flows.shelf import Lent, PoolOptions, Shelf, is_stale
+from mailproto.smtp.flows.shelf import Lent, PoolOptions, Shelf, is_stale, resendable
 from mailproto.smtp.message import Submission, make_submission
 from mailproto.smtp.result import SendResult
 
@@ -38,7 +38,7 @@ class SMTPPool:
 
     async def send_message(self, *arguments: Any, **keywords: Any) -> SendResult:
         """Send one message; the arguments, the result and what is raised are those of `SMTPClient.send_message`."""
-        submission = make_submission(*arguments, **keywords)
+        submission = resendable(make_submission(*arguments, **keywords))
         async with self._free:
             await self._close_expired()
             await asyncio.sleep(self._shelf.reserve(self._now()))
@@ -56,12 +56,15 @@ class SMTPPool:
 
     async def _send_over(self, lent: Lent[SMTPClient], submission: Submission) -> SendResult:
         """Send over this connection, and keep it if it is still good."""
+        conn = lent.client.conn
+        result: SendResult | None = None
         try:
-            return await lent.client.run(send_message(lent.client.conn, submission))
+            result = await lent.client.run(send_message(conn, submission))
+            return result
         finally:
-            if lent.client.conn.over or not lent.client.conn.idle:
+            if conn.over or not conn.idle:
                 await lent.client.close()
-            elif lent.client.conn.exhausted or not self._shelf.put(lent, self._now()):
+            elif conn.exhausted or (result and is_stale(result)) or not self._shelf.put(lent, self._now()):
                 await _quit(lent.client)
 
     async def _close_expired(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from mailproto.errors import MailProtoError
 from mailproto.smtp.flows.sending import send_message
-from mailproto.smtp.flows.shelf import Lent, PoolOptions, Shelf, is_stale
+from mailproto.smtp.flows.shelf import Lent, PoolOptions, Shelf, is_stale, resendable
 from mailproto.smtp.message import Submission, make_submission
 from mailproto.smtp.result import SendResult
 from mailproto.sync.smtp import SMTPClient
@@ -40,7 +40,7 @@ class SMTPPool:
 
     def send_message(self, *arguments: Any, **keywords: Any) -> SendResult:
         """Send one message; the arguments, the result and what is raised are those of `SMTPClient.send_message`."""
-        submission = make_submission(*arguments, **keywords)
+        submission = resendable(make_submission(*arguments, **keywords))
         with self._free:
             self._close_expired()
             self._wait_for_turn()
@@ -59,12 +59,15 @@ class SMTPPool:
 
     def _send_over(self, lent: Lent[SMTPClient], submission: Submission) -> SendResult:
         """Send over this connection, and keep it if it is still good."""
+        conn = lent.client.conn
+        result: SendResult | None = None
         try:
-            return lent.client.run(send_message(lent.client.conn, submission))
+            result = lent.client.run(send_message(conn, submission))
+            return result
         finally:
-            if lent.client.conn.over or not lent.client.conn.idle:
+            if conn.over or not conn.idle:
                 lent.client.close()
-            elif lent.client.conn.exhausted or not self._put_back(lent):
+            elif conn.exhausted or (result and is_stale(result)) or not self._put_back(lent):
                 _quit(lent.client)
 
     def _put_back(self, lent: Lent[SMTPClient]) -> bool:
@@ -73,14 +76,14 @@ class SMTPPool:
 
     def _close_expired(self) -> None:
         with self._lock:
-            expired = self._shelf.take_expired(time.monotonic())
+            expired = list(self._shelf.take_expired(time.monotonic()))
         for client in expired:
             _quit(client)
 
     def close(self) -> None:
         """Close the connections that nobody uses."""
         with self._lock:
-            idle = self._shelf.take_all()
+            idle = list(self._shelf.take_all())
         for client in idle:
             _quit(client)
 

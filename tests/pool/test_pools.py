@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -13,7 +14,8 @@ from typing import Any
 import pytest
 
 from mailproto import NotSupportedError, Reject, aio, sync
-from mailproto.smtp import Envelope, Rcpt, SendResult
+from mailproto.smtp import Envelope, Limits, Mail, Rcpt, Reply, SendResult, SMTPServerConfig
+from mailproto.smtp.extensions import LIMITS, PIPELINING
 from mailproto.smtp.flows.server import SMTPSession
 from mailproto.smtp.flows.shelf import Lent, PoolOptions, Shelf
 
@@ -183,6 +185,58 @@ def test_a_stale_connection_is_noticed_and_the_message_sent_over_another(
     assert [said.count(MESSAGE) for said in heard] == [1, 1, 1], "each exactly once"
 
 
+def test_a_file_that_may_be_rewritten_is_there_for_the_other_connection(use: Callable[..., Any]) -> None:
+    """Whether it has to be is known only when it was read, and that the connection is stale only after that."""
+    taken: list[bytes] = []
+
+    class OneEach(Inbox):
+        def on_mail(self, session: SMTPSession, _: Mail) -> Reply | None:
+            return Reply.build(421, "Enough") if session.state["number"] in self.messages else None
+
+        def on_message(self, session: SMTPSession, envelope: Envelope) -> None:
+            super().on_message(session, envelope)
+            taken.append(bytes(envelope))
+
+    def job(send: Callable[..., SendResult]) -> None:
+        assert send(io.BytesIO(MESSAGE), *PARTIES, downgrade=True).ok
+        assert send(io.BytesIO(MESSAGE), *PARTIES, downgrade=True).ok
+
+    seven_bit = SMTPServerConfig(extensions=(PIPELINING,))
+    with sync.SMTPServer(OneEach(), port=0, config=seven_bit) as server:
+        use(server.port, PoolOptions(), job)
+    assert taken == [MESSAGE, MESSAGE]
+
+
+def test_a_connection_that_takes_no_more_domains_makes_room(use: Callable[..., Any], inbox: Inbox) -> None:
+    def job(send: Callable[..., SendResult]) -> None:
+        for number in range(4):
+            assert send(MESSAGE, "a@example.org", [f"b@example{number}.org"]).ok
+
+    config = SMTPServerConfig(extensions=(LIMITS,), limits=Limits(max_recipient_domains=1))
+    with sync.SMTPServer(inbox, port=0, config=config) as server:
+        use(server.port, PoolOptions(max_connections=2), job)
+    assert inbox.messages == [1, 2, 3, 4]
+    assert inbox.most_at_once <= 2
+
+
+def test_who_is_cancelled_while_he_closes_connections_loses_none(port: int, inbox: Inbox) -> None:
+    async def main() -> None:
+        pool = aio.SMTPPool(lambda: aio.SMTPClient("127.0.0.1", port))
+        await asyncio.gather(*(pool.send_message(MESSAGE, *PARTIES) for _ in range(3)))
+        assert inbox.at_once == 3
+        closing = asyncio.ensure_future(pool.close())
+        await asyncio.sleep(0)
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        await pool.close()
+        async with asyncio.timeout(10):
+            while inbox.at_once:
+                await asyncio.sleep(0.005)
+
+    asyncio.run(main())
+
+
 def test_a_fresh_connection_that_fails_is_not_tried_again(use: Callable[..., Any]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
@@ -206,8 +260,8 @@ def test_the_last_connection_used_is_the_next(inbox: Inbox) -> None:
     assert shelf.take() is None
     assert shelf.put(Lent("old"), 0.0)
     assert shelf.put(Lent("new"), 5.0)
-    assert shelf.take_expired(11.0) == ["old"]
+    assert list(shelf.take_expired(11.0)) == ["old"]
     lent = shelf.take()
     assert lent is not None
     assert lent.client == "new"
-    assert shelf.take_all() == []
+    assert list(shelf.take_all()) == []

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from mailproto.errors import ConnectionClosedError
+from mailproto.smtp.content import repeatable
+from mailproto.smtp.message import Submission
 from mailproto.smtp.result import Outcome, RecipientResult, SendResult
 
 ClientT = TypeVar("ClientT")
@@ -56,18 +59,15 @@ class Shelf(Generic[ClientT]):
         self._idle.append(lent)
         return True
 
-    def take_expired(self, now: float) -> list[ClientT]:
-        """Return the connections that were idle for too long, which are to be closed."""
-        expired = []
+    def take_expired(self, now: float) -> Iterator[ClientT]:
+        """Take, one by one, the connections that were idle for too long, which are to be closed."""
         while self._idle and now - self._idle[0].idle_since > self._options.max_idle:
-            expired.append(self._idle.popleft().client)
-        return expired
+            yield self._idle.popleft().client
 
-    def take_all(self) -> list[ClientT]:
-        """Return all connections, which are to be closed."""
-        clients = [lent.client for lent in self._idle]
-        self._idle.clear()
-        return clients
+    def take_all(self) -> Iterator[ClientT]:
+        """Take, one by one, all connections, which are to be closed."""
+        while self._idle:
+            yield self._idle.popleft().client
 
     def reserve(self, now: float) -> float:
         """Reserve the start of a message; return how many seconds it has to wait for the rate."""
@@ -76,6 +76,14 @@ class Shelf(Generic[ClientT]):
         start = max(now, self._next_start)
         self._next_start = start + 1 / self._options.messages_per_second
         return start - now
+
+
+def resendable(submission: Submission) -> Submission:
+    """Return the submission such that it can be sent over another connection when one is stale.
+
+    A file or an iterable is not read before the server waits for it, unless it may have to be rewritten.
+    """
+    return replace(submission, message=repeatable(submission.message)) if submission.downgrade else submission
 
 
 def is_stale(result: SendResult) -> bool:
