@@ -85,7 +85,7 @@ class Relay:
 
     async def _work(self, *, forever: bool) -> None:
         self._loop = loop = asyncio.get_running_loop()
-        for state in (self._known, self._agenda, self._active):  # of a run that was cancelled
+        for state in (self._known, self._agenda, self._active, self._lanes):  # of a run that was cancelled
             state.clear()
         self._stopping = False
         # One thread, so that the disk sees the states of an entry in their order.
@@ -196,7 +196,7 @@ class Relay:
     def _settle(self, entry: Entry, reports: list[Report], rest: Entry) -> None:
         """Put the notice into the queue, and then forget what it tells.
 
-        Should a crash come in between, it replaces itself, for its name is the same again.
+        Should a crash come in between, it replaces itself, for its name is the same again, unless it is on its way.
         """
         if reports:
             self._notify(entry, reports)
@@ -205,6 +205,8 @@ class Relay:
     def _notify(self, entry: Entry, reports: list[Report]) -> None:
         now = self._config.clock()
         name = f"{entry.name}.{entry.notices}"
+        while name in self._active:  # from before a crash, and on its way: what it does not tell needs another one
+            name += ".0"
         with self._queue.open(entry.name) as message:
             notice = make_notice(
                 reports,

@@ -15,7 +15,8 @@ from mailproto import aio
 from mailproto.address import Address
 from mailproto.errors import Reject
 from mailproto.maildrop import MaildropBusyError
-from mailproto.relay import Pending, RelayHandler, Schedule
+from mailproto.relay import Entry, Pending, Queue, Relay, RelayHandler, Schedule
+from mailproto.relay.lane import Lane
 from mailproto.smtp import Body, Envelope, MailParameters, Notify, OriginalRecipient, Rcpt, RcptParameters, Reply, Ret
 from mailproto.smtp.alabels import idna_2003
 from mailproto.smtp.extensions import DSN, PIPELINING, SIZE
@@ -622,3 +623,62 @@ async def test_it_stops_in_good_order(world: World) -> None:
         while world.queue.names():
             await world.relay(table(**MX_NET, **HOME)).attempt_due()
     assert (len(host.envelopes), len(home.envelopes)) == (3, 1)
+
+
+@in_loop
+async def test_a_run_that_is_cancelled_before_the_way_to_a_domain_has_begun(world: World) -> None:
+    class Hasty(Relay):
+        def _lane(self, domain: str) -> Lane:
+            if not running.done():
+                running.cancel()
+            return super()._lane(domain)
+
+    host = Host()
+    async with world.host("mx.example.net", host):
+        world.put(BOB)
+        relay = Hasty(world.queue, world.relay(table(**MX_NET))._config)
+        running = asyncio.ensure_future(relay.run())
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        await relay.attempt_due()
+    assert host.received == [("bob@example.net", MESSAGE)]
+
+
+@in_loop
+async def test_a_notice_that_a_crash_left_behind_is_on_its_way_when_there_is_more_to_tell(world: World) -> None:
+    """The crash came when the notice about CAROL was in the queue, and she not yet out of it. Now BOB fails too."""
+
+    class Crashing(Queue):
+        def save(self, entry: Entry) -> None:
+            if entry.notices:
+                raise OSError("the power is gone")
+            super().save(entry)
+
+    class Slow:
+        def __init__(self) -> None:
+            self.notices: list[bytes] = []
+
+        def on_rcpt(self, _: Any, rcpt: Rcpt) -> None:
+            pass
+
+        async def on_message(self, _: Any, envelope: Envelope) -> None:
+            while name in queue.names():
+                await asyncio.sleep(0.005)
+            self.notices.append(bytes(envelope))
+
+    queue = world.queue
+    host, home = Host(carol=NO_SUCH_USER, bob=LATER), Slow()
+    async with world.host("mx.example.net", host), world.host("mx.example.org", home):
+        home_port = world.ports.pop("mx.example.org")
+        name = world.put(BOB, CAROL)
+        world.queue = Crashing(queue.path)
+        await world.relay(table(**MX_NET, **HOME)).attempt_due()
+        assert queue.names() == [name, f"{name}.0"]
+        world.queue = queue
+        world.ports["mx.example.org"] = home_port
+        world.now += HOUR
+        host.replies["bob"] = NO_SUCH_USER
+        await world.relay(table(**MX_NET, **HOME)).attempt_due()
+    assert queue.names() == []
+    assert [b"bob@example.net" in notice for notice in home.notices] == [False, True]
+    assert [b"carol@example.net" in notice for notice in home.notices] == [True, True]
