@@ -321,6 +321,17 @@ def test_a_second_message_after_every_kind_of_failure() -> None:
         assert flights[0].startswith(b"MAIL FROM")
 
 
+def test_the_server_that_leaves_while_a_refused_chunk_is_taken_back() -> None:
+    """What became of the messages before is told all the same."""
+    conn = client("CHUNKING")
+    flow = send_messages(conn, [make_submission(b"x\r\n", "ada@example.org", "bob@example.org") for _ in range(3)])
+    server = scripted("250", "250 taken", "250", "250", "450 later", None, greeting="250")
+    driver, flights = converse(conn, flow, server)
+    assert driver.error is None, repr(driver.error)
+    assert [result.recipients[0].outcome for result in driver.result] == [ACCEPTED, DEFERRED, DEFERRED]
+    assert flights[-1] == b"RSET\r\n"
+
+
 def test_redirects_are_reported_and_not_followed() -> None:
     """S90, RFC 5321 section 7.4."""
     result, flights = send("250|551 try <other@example.com>|251 will go to <third@example.com>|354", "250 ok")

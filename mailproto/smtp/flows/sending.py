@@ -114,8 +114,10 @@ def _begin(conn: SMTPClientConnection, submission: Submission, previous: _Sendin
         parameters = fit_parameters(conn, submission, content, utf8=utf8)
         if previous is not None:
             yield from previous.make_way()
+            if conn.over:
+                raise ConnectionClosedError("the connection is closed")
         mail = conn.mail(submission.reverse_path, parameters)
-    except (NotSupportedError, GrammarError) as error:
+    except (NotSupportedError, GrammarError, ConnectionClosedError) as error:
         return _Sending(conn, submission, Content(()), error)
     kind = _ChunkSending if suits_chunks(conn, parameters) else _DataSending
     sending = kind(conn, submission, content)
