@@ -176,6 +176,10 @@ class Engine:
             except StopIteration as stop:
                 result: T = stop.value
                 break
+            except LocalProtocolError as mistake:
+                if conn.over and not conn.closing:  # no mistake: the peer has left, and the flow did not know it
+                    raise ConnectionClosedError("the peer closed the connection") from mistake
+                raise
             value = error = None
             try:
                 if wish is READ:

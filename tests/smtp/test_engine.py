@@ -8,7 +8,7 @@ from mailproto._core.events import TLSInfo
 from mailproto._core.flow import Want
 from mailproto._core.policy import TLSPolicy
 from mailproto._flows.engine import Engine
-from mailproto.errors import RemoteProtocolError
+from mailproto.errors import ConnectionClosedError, RemoteProtocolError
 from mailproto.smtp import SMTPClientConnection
 from mailproto.smtp.flows.client import SessionOptions, open_session
 
@@ -69,3 +69,15 @@ def test_what_came_in_clear_is_not_read_as_if_it_came_through_tls() -> None:
     assert conn.closing
     assert conn.tls is None
     assert engine.output() == b""
+
+
+def test_a_server_that_greets_and_leaves() -> None:
+    """The flow does not know it yet when it says EHLO: that is no mistake of the caller's."""
+    conn = SMTPClientConnection()
+    engine = Engine(conn)
+    engine.begin(open_session(conn, SessionOptions(tls=TLSPolicy.NONE)))
+    assert engine.step() is Want.READ
+    engine.receive(b"220 x\r\n")
+    engine.receive(b"")
+    with pytest.raises(ConnectionClosedError):
+        engine.step()
