@@ -81,6 +81,10 @@ class ServerConnection(Connection[EventT]):
     def _wait_for_tls(self) -> EventT | ConnectionClosed | Step:
         return STARVED
 
+    def close(self) -> None:
+        """End the connection, whatever is cut short by it: in the words that there are for that."""
+        self.shut_down()
+
     @property
     @abstractmethod
     def auth_mechanisms(self) -> tuple[str, ...]:

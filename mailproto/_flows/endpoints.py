@@ -49,14 +49,17 @@ def next_event(conn: Connection[Any]) -> Flow[Any]:
 
 
 def take_leave(conn: ServerConnection[Any], failure: Exception | None) -> Flow[None]:
-    """End a connection whose handler has returned, or failed. What it left unanswered gets its safe answer."""
+    """End a connection whose handler has returned, or failed. What it left unanswered gets its safe answer.
+
+    A transaction that is under way has nobody left to answer for it, and ends too.
+    """
     if conn.pending is not None:
         if failure is None:
             conn.answer_default()
         else:
             answer(conn, failure if isinstance(failure, Reject) else INTERNAL_ERROR)
     if not conn.closing:
-        conn.shut_down()
+        conn.close()
     while conn.closing:
         event = yield from next_event(conn)
         if event is None or isinstance(event, ConnectionClosed):

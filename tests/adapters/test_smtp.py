@@ -257,6 +257,20 @@ def test_a_handler_that_returns_between_messages_says_goodbye(front: Front) -> N
         assert wire.rest().rpartition(b"250 2.0.0 ")[2].partition(b"\r\n")[2].startswith(b"421 4.3.2")
 
 
+@pytest.mark.parametrize("last", [smtp.Mail, smtp.Rcpt, smtp.Data, smtp.MessageChunk])
+def test_a_handler_that_returns_in_a_transaction_says_goodbye(front: Front, last: type) -> None:
+    """RFC 5321 section 3.8: a server that hangs up says 421 before."""
+
+    def handle(session: Any, event: Any) -> bool:
+        if session.conn.pending is not None:
+            session.accept()
+        return isinstance(event, last)
+
+    with front.SMTPServer(front.handler(handle), port=0) as server, Wire.to(server.port) as wire:
+        wire.send(b"EHLO x\r\nMAIL FROM:<ada@example.org>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\nhalf a mess")
+        assert wire.rest().splitlines()[-1].startswith(b"421 4.3.2")
+
+
 def test_a_handler_that_fails_is_answered_for(front: Front, caplog: pytest.LogCaptureFixture) -> None:
     def handle(session: Any, event: Any) -> None:
         if isinstance(event, smtp.Rcpt):
