@@ -5,7 +5,7 @@ from __future__ import annotations
 from mailproto.errors import GrammarError
 from mailproto.sasl.base import Challenge, ClientExchange, Credentials, ServerExchange
 from mailproto.sasl.identity import PasswordCheck, identify
-from mailproto.sasl.text import decode_utf8, encode_utf8
+from mailproto.sasl.text import decode_utf8, encode_utf8, saslprep
 
 
 class Login:
@@ -48,6 +48,6 @@ class LoginServer(Login):
         password = yield Challenge(b"Password:")
         if not username or not password:
             raise GrammarError("an empty user name or password")
-        check = PasswordCheck("LOGIN", decode_utf8(username), decode_utf8(password))
+        check = PasswordCheck("LOGIN", saslprep(decode_utf8(username)), decode_utf8(password))
         answer = yield check
         return identify(check, answer)

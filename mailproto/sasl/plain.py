@@ -5,7 +5,7 @@ from __future__ import annotations
 from mailproto.errors import GrammarError
 from mailproto.sasl.base import Challenge, ClientExchange, Credentials, ServerExchange
 from mailproto.sasl.identity import PasswordCheck, authorize, identify, prepare_authzid
-from mailproto.sasl.text import decode_utf8, encode_utf8
+from mailproto.sasl.text import decode_utf8, encode_utf8, saslprep
 
 
 class Plain:
@@ -56,13 +56,13 @@ def encode_plain(credentials: Credentials) -> bytes:
 
 
 def parse_plain(response: bytes) -> PasswordCheck:
-    """Return what a message of RFC 4616 section 2 says.
+    """Return what a message of RFC 4616 section 2 says, the names prepared with SASLprep.
 
     Raises:
-        GrammarError: not exactly two NULs, an empty name or password, or not UTF-8.
+        GrammarError: not exactly two NULs, an empty name or password, not UTF-8, or a name that SASLprep refuses.
     """
     parts = response.split(b"\0")
     if len(parts) != 3 or not parts[1] or not parts[2]:
         raise GrammarError("not a PLAIN message")
     authzid, username, password = map(decode_utf8, parts)
-    return PasswordCheck("PLAIN", username, password, prepare_authzid(authzid))
+    return PasswordCheck("PLAIN", saslprep(username), password, prepare_authzid(authzid))

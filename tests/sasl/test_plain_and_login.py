@@ -19,6 +19,7 @@ from mailproto.sasl import (
     PlainClient,
     PlainServer,
     ServerMechanism,
+    saslprep,
 )
 from tests.helpers import PROPERTY
 
@@ -137,13 +138,28 @@ PASSWORDS = st.text(st.sampled_from(CHARACTERS), min_size=1, max_size=20)
 @PROPERTY
 @given(PASSWORDS, PASSWORDS)
 def test_every_password_gets_through_as_it_is(username: str, password: str) -> None:
-    """RFC 4616: UTF-8, and what is prepared is prepared by who compares."""
+    """RFC 4616 section 2: UTF-8, the name prepared; the password is prepared by who compares."""
     response = next(PlainClient().start(Credentials(username, password)))
     assert isinstance(response, bytes)
-    assert asked(PlainServer(), response) == PasswordCheck("PLAIN", username, password)
     login = LoginClient().start(Credentials(username, password))
     said: list[Any] = [next(login), login.send(b"Username:"), login.send(b"Password:")]
-    assert asked(LoginServer(), *said) == PasswordCheck("LOGIN", username, password)
+    try:
+        name = saslprep(username)
+    except GrammarError:
+        for server, words in ((PlainServer(), [response]), (LoginServer(), said)):
+            with pytest.raises(GrammarError):
+                asked(server, *words)
+        return
+    assert asked(PlainServer(), response) == PasswordCheck("PLAIN", name, password)
+    assert asked(LoginServer(), *said) == PasswordCheck("LOGIN", name, password)
+
+
+def test_one_name_however_it_is_composed() -> None:
+    """As with SCRAM and with USER of POP3: all of them lead to one account."""
+    composed, decomposed = "j\u00f6rg", "jo\u0308rg"
+    response = f"\0{decomposed}\0pw".encode()
+    assert asked(PlainServer(), response) == PasswordCheck("PLAIN", composed, "pw")
+    assert asked(LoginServer(), decomposed.encode(), b"pw") == PasswordCheck("LOGIN", composed, "pw")
 
 
 # LOGIN.
