@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import weakref
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import IO
 
 _PIECE = 256 << 10
@@ -48,12 +49,12 @@ class Spool:
         """Throw the message away, and its file."""
         self._pieces.clear()
         if self._file is not None:
-            self._file.close()
+            _discard(self._file)
 
     def _open_file(self) -> None:
         """Move to a file, which lives as long as this object does, or until `close`."""
         file = tempfile.TemporaryFile()  # noqa: SIM115
-        weakref.finalize(self, file.close)
+        weakref.finalize(self, _discard, file)
         file.writelines(self._pieces)
         self._pieces.clear()
         self._file = file
@@ -68,3 +69,9 @@ class Spool:
                 return
             position += len(piece)
             yield piece
+
+
+def _discard(file: IO[bytes]) -> None:
+    """Close a file, of which nothing more is wanted: neither that it could be written to its end."""
+    with suppress(OSError):
+        file.close()

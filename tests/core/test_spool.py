@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import gc
+import io
 import tracemalloc
 
 import pytest
@@ -81,3 +83,22 @@ def test_a_forgotten_spool_closes_its_file() -> None:
     del spool
     gc.collect()
     assert file.closed
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+def test_what_is_thrown_away_need_not_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk is noticed by some files only when they are closed."""
+
+    class Full(io.BytesIO):
+        def close(self) -> None:
+            super().close()
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", Full)
+    for close in (True, False):
+        spool = Spool(0)
+        spool.write(b"x")
+        if close:
+            spool.close()
+        del spool
+        gc.collect()

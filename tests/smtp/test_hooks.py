@@ -129,6 +129,34 @@ def test_raising_reject_is_no(hook: str, expected: list[bytes]) -> None:
     assert b"550-" in output, "in two lines"
 
 
+@pytest.mark.parametrize("body", [BODY, b"x" * 70_000 + b"\r\n.\r\n"])
+def test_a_message_that_there_is_no_room_for(monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
+    """It is refused for now, and the session goes on."""
+    monkeypatch.setattr("tempfile.tempdir", "/nowhere/at/all")
+    inbox, conn = Inbox(), server()
+    driver = Driver(conn, serve(SMTPSession(conn), inbox, spool_threshold=10))
+    output = driver.go() + b"".join(driver.go(piece) for piece in (EHLO, ENVELOPE, body[:60], body[60:], b"NOOP\r\n"))
+    assert codes(output) == [b"220", b"250", b"250", b"250", b"354", b"452", b"250"]
+    driver.go(None)
+    assert inbox.calls == ["connect", "hello", "mail", "rcpt", "data", "close"]
+
+
+def test_a_mechanism_that_fails_ends_the_session_with_a_word() -> None:
+    class Broken:
+        name, reveals_secret = "BROKEN", False
+
+        def start(self, _: bytes | None) -> Any:
+            raise ZeroDivisionError
+
+    inbox = Inbox()
+    conn = server(auth_mechanisms=("BROKEN",), allow_plaintext_auth=True)
+    driver = Driver(conn, serve(SMTPSession(conn), inbox, mechanisms={"BROKEN": Broken()}))
+    output = driver.go() + driver.go(EHLO) + driver.go(b"AUTH BROKEN\r\n")
+    assert codes(output) == [b"220", b"250", b"421"]
+    assert driver.done
+    assert inbox.calls == ["connect", "hello", "close"]
+
+
 HOOKS = ["connect", "hello", "mail", "rcpt", "data", "message", "reset", "close"]
 
 

@@ -51,6 +51,9 @@ from mailproto.smtp.unsaid import ReplyLost
 
 logger = logging.getLogger("mailproto")
 
+NO_ROOM = Reject(452, "Insufficient system storage", "4.3.1")
+"""What the client is told when the temporary file of a message cannot be written."""
+
 _ASKING: dict[type, str] = {
     Connected: "on_connect",
     Hello: "on_hello",
@@ -172,6 +175,7 @@ def serve(
         logger.info("%s: %s", session.peer, error)
     except Exception:
         logger.exception("a session failed")
+        session.conn.close()
     yield from service.end()
 
 
@@ -269,7 +273,12 @@ class _Service:
         if hook is None:
             if self._spool is None:
                 self._spool = Spool(self._threshold)
-            self._spool.write(data)
+            try:
+                self._spool.write(data)
+            except OSError:
+                logger.exception("%s: a message cannot be kept", self._session.peer)
+                self._drop()
+                answer(self._conn, NO_ROOM)
             return
         try:
             yield from call_hook(hook, self._session, data)
