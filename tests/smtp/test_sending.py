@@ -321,6 +321,16 @@ def test_a_second_message_after_every_kind_of_failure() -> None:
         assert flights[0].startswith(b"MAIL FROM")
 
 
+def test_a_chunk_that_was_not_sent_since_nobody_was_to_get_it() -> None:
+    """The server waits for it, and takes no other message before it is told not to."""
+    conn = client("CHUNKING")
+    server = scripted("450 later", "250 reset", greeting="250 sender")
+    flow = send_message(conn, make_submission(b"x\r\n", "ada@example.org", "bob@example.org"))
+    driver, flights = converse(conn, flow, server)
+    assert [flight[:4] for flight in flights] == [b"MAIL", b"RCPT", b"RSET"]
+    assert outcomes(driver.result) == [(DEFERRED, "RCPT", 450)]
+
+
 def test_the_server_that_leaves_while_a_refused_chunk_is_taken_back() -> None:
     """What became of the messages before is told all the same."""
     conn = client("CHUNKING")

@@ -39,6 +39,7 @@ class Fickle:
     def __init__(self, verdicts: list[str]) -> None:
         self.taken: list[Taken] = []
         self.broke = False
+        self.nested = False  # whether MAIL came within a transaction
         self._verdicts = iter(verdicts)
         self._buffer = b""
         self._in_data = False
@@ -87,6 +88,7 @@ class Fickle:
         if line == "RSET":
             self._clear()
             return "250"
+        self.nested |= verb == "MAIL FROM" and bool(self._sender)
         if verdict != "250":
             return verdict
         if verb == "MAIL FROM" and not self._sender:
@@ -155,3 +157,4 @@ def test_outcomes_are_what_the_server_has_done(
                 assert server.broke
     assert {each.sender for each in server.taken} <= {f"s{i}@x" for i in range(len(messages))}
     assert conn.idle or conn.over
+    assert not server.nested, "a message began within the transaction of another one"

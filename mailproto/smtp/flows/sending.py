@@ -205,8 +205,9 @@ class _Sending:
             yield from self.clear()
 
     def clear(self) -> Flow[None]:
-        """End the transaction that the server may still be in behind a refused chunk (RFC 3030 section 2)."""
-        if self._rset is None and self._chunk_was_refused and not self._conn.over:
+        """End the transaction that the server may still be in behind a chunk that it refused (RFC 3030 section 2), or
+        that was not sent, since nobody was to get it."""
+        if self._rset is None and self._chunk_is_missing and not self._conn.over:
             with suppress(ConnectionClosedError, RemoteProtocolError):
                 yield from self._reset()
 
@@ -255,8 +256,10 @@ class _Sending:
         return piece or b""
 
     @property
-    def _chunk_was_refused(self) -> bool:
-        return any(command.verb == "BDAT" and command.reply and not command.reply.ok for command in self._carriers)
+    def _chunk_is_missing(self) -> bool:
+        begun = self.mail is not None and self.mail.reply is not None and self.mail.reply.ok
+        chunks = [command for command in self._carriers if command.verb == "BDAT"]
+        return any(not chunk.reply.ok if chunk.reply else begun and chunk.skipped for chunk in chunks)
 
     @property
     def _accepted(self) -> list[int]:
