@@ -75,6 +75,7 @@ class Lane:
         self._domain = domain
         self._config = config
         self._queue = queue
+        self._dropped = False
 
     async def run(self) -> None:
         """Try one target after another, until none of them or no job is left."""
@@ -85,14 +86,15 @@ class Lane:
             return
         refusals = []
         for target in targets:
-            if self.jobs:
+            if self.jobs and not self._dropped:
                 refusals.append(await self._use(target))
         last = refusals[-1] if refusals else None
         if last is not None and all(refusals):  # wherever one knocks nobody takes mail (RFC 7504 section 4)
             await self._finish(last, targets[-1].host)
 
     def drop(self) -> None:
-        """End the jobs that were not begun."""
+        """End the jobs that were not begun, and begin none any more."""
+        self._dropped = True
         while self.jobs:
             self.jobs.popleft().done.set()
 

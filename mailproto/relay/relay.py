@@ -143,7 +143,7 @@ class Relay:
     async def _try(self, name: str) -> float | None:
         """Try an entry if it is due, and return when it is due next, None if it is gone."""
         entry = await self._on_disk(self._queue.load, name)
-        if entry is None:
+        if entry is None or self._stopping:
             return None
         if entry.due > self._config.clock():
             return entry.due

@@ -626,6 +626,23 @@ async def test_it_stops_in_good_order(world: World) -> None:
 
 
 @in_loop
+async def test_it_begins_nothing_that_was_being_read_from_the_disk_when_it_was_stopped(world: World) -> None:
+    class Stopping(Queue):
+        def load(self, name: str) -> Entry | None:
+            loop.call_soon_threadsafe(relay.stop)  # which it does before it is told what was read
+            return super().load(name)
+
+    loop = asyncio.get_running_loop()
+    world.queue = Stopping(world.queue.path)
+    host = Host()
+    relay = world.relay(table(**MX_NET))
+    async with world.host("mx.example.net", host):
+        world.put(BOB)
+        await relay.run()
+    assert (host.envelopes, len(world.entries())) == ([], 1)
+
+
+@in_loop
 async def test_a_run_that_is_cancelled_before_the_way_to_a_domain_has_begun(world: World) -> None:
     class Hasty(Relay):
         def _lane(self, domain: str) -> Lane:
