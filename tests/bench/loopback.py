@@ -96,15 +96,20 @@ def load(port: int, message: bytes, count: int, ahead: int) -> None:
         _read_reply(replies)
         commands = f"MAIL FROM:<{SENDER}>\r\nRCPT TO:<{RECIPIENT}>\r\nDATA\r\n".encode()
         text = message + b".\r\n"
-        flight = text + (commands + text) * (ahead - 1) + commands
+        flight = text + (commands + text) * (ahead - 1)
         sock.sendall(commands)
-        for _ in range(count // ahead):
-            sock.sendall(flight)
-            for _ in range(4 * ahead):
-                _read_reply(replies)
-        sock.sendall(text + b"QUIT\r\n")
-        replies.read()
+        _read_replies(replies, 3)
+        for _ in range(count // ahead - 1):
+            sock.sendall(flight + commands)
+            _read_replies(replies, 4 * ahead)
+        sock.sendall(flight + b"QUIT\r\n")
+        _read_replies(replies, 4 * ahead - 2)
         replies.close()
+
+
+def _read_replies(replies: BinaryIO, count: int) -> None:
+    for _ in range(count):
+        _read_reply(replies)
 
 
 def _read_reply(replies: BinaryIO) -> None:
