@@ -1,13 +1,17 @@
-"""The real servers, each started once for all tests that want it."""
+"""The real servers, each started once for all tests that want it, and a mailbox that they share with ours."""
 
 from collections.abc import Iterator
 
 import pytest
 
+from mailproto.maildrop import Maildir
+from mailproto.mailhost import MailHost
 from tests.interop.courier import Courier, running_courier
-from tests.interop.dovecot import Dovecot, Mailbox, running_dovecot
+from tests.interop.dovecot import PASSWORD, Dovecot, Mailbox, running_dovecot
 from tests.interop.exim import Exim, running_exim
 from tests.interop.postfix import Postfix, running_postfix
+from tests.interop.programs import acting_as
+from tests.interop.servers import pop3_server
 
 
 @pytest.fixture(scope="session")
@@ -42,3 +46,17 @@ def courier(dovecot: Dovecot) -> Iterator[Courier]:
 def mailbox(dovecot: Dovecot) -> Mailbox:
     """An empty mailbox of Dovecot's that no other test uses."""
     return dovecot.mailbox()
+
+
+@pytest.fixture
+def maildir(dovecot: Dovecot, mailbox: Mailbox) -> Iterator[Maildir]:
+    """Our view of the mailbox."""
+    with acting_as(dovecot.owner):
+        yield Maildir(mailbox.maildir)
+
+
+@pytest.fixture
+def ours(mailbox: Mailbox, maildir: Maildir) -> Iterator[int]:
+    """The port of our POP3 server over the mailbox."""
+    with pop3_server("sync", MailHost(lambda user: maildir, {mailbox.name: PASSWORD})) as port:
+        yield port

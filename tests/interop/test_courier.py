@@ -3,7 +3,7 @@
 import contextlib
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,37 +12,20 @@ import pytest
 from mailproto.errors import AuthenticationError
 from mailproto.ledger import MaildirStore, SQLiteLedger
 from mailproto.maildrop import Maildir
-from mailproto.mailhost import MailHost
 from mailproto.pop3 import ResponseError
 from mailproto.pop3.config import POP3ClientConfig
 from mailproto.sync import TLSPolicy
 from tests import data
 from tests.interop.clients import files_in, on_the_wire
 from tests.interop.courier import Courier
-from tests.interop.dovecot import PASSWORD, Dovecot, Mailbox
+from tests.interop.dovecot import PASSWORD, Mailbox
 from tests.interop.ours import ADAPTERS, Adapter, client
-from tests.interop.programs import acting_as
-from tests.interop.servers import pop3_server
 
 MAIL = [path.read_bytes() for path in data.MAIL.values()]
 FETCHED = [on_the_wire(message) for message in MAIL]
 UTF8 = data.MAIL["utf8"].read_bytes()
 SECONDS = 20.0
 NONE, REQUIRED = TLSPolicy.NONE, TLSPolicy.REQUIRED
-
-
-@pytest.fixture
-def maildir(dovecot: Dovecot, mailbox: Mailbox) -> Iterator[Maildir]:
-    """Our view of the mailbox."""
-    with acting_as(dovecot.owner):
-        yield Maildir(mailbox.maildir)
-
-
-@pytest.fixture
-def ours(mailbox: Mailbox, maildir: Maildir) -> Iterator[int]:
-    """The port of our POP3 server over the mailbox."""
-    with pop3_server("sync", MailHost(lambda user: maildir, {mailbox.name: PASSWORD})) as port:
-        yield port
 
 
 @pytest.fixture(params=["ours", "theirs"])

@@ -1,7 +1,6 @@
 """One Maildir, in which Dovecot and mailproto deliver, serve and delete, without harm to each other."""
 
 import threading
-from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
@@ -9,7 +8,6 @@ import pytest
 
 from mailproto.errors import AuthenticationError
 from mailproto.maildrop import Maildir
-from mailproto.mailhost import MailHost
 from mailproto.pop3 import ResponseError
 from mailproto.smtp.config import SMTPClientConfig
 from mailproto.sync import TLSPolicy
@@ -17,26 +15,9 @@ from tests import data
 from tests.interop.clients import on_the_wire
 from tests.interop.dovecot import PASSWORD, Dovecot, Mailbox
 from tests.interop.ours import client
-from tests.interop.programs import acting_as
-from tests.interop.servers import pop3_server
 
 MAIL = [path.read_bytes() for path in data.MAIL.values()]
 FETCHED = [on_the_wire(message) for message in MAIL]
-
-
-@pytest.fixture
-def maildir(dovecot: Dovecot, mailbox: Mailbox) -> Iterator[Maildir]:
-    """Our view of Dovecot's mailbox."""
-    with acting_as(dovecot.owner):
-        yield Maildir(mailbox.maildir)
-
-
-@pytest.fixture
-def ours(mailbox: Mailbox, maildir: Maildir) -> Iterator[int]:
-    """The port of our POP3 server over the mailbox."""
-    host = MailHost(lambda user: maildir, {mailbox.name: PASSWORD})
-    with pop3_server("sync", host) as port:
-        yield port
 
 
 @pytest.fixture(params=["ours", "theirs"])

@@ -283,39 +283,6 @@ EOF
 E: ConnectionClosed 'the peer closed the connection'
 """
 
-# RFC 6152 section 4.
-EIGHT_BIT_SERVER = """
-E: Connected
-! accept("SMTP service ready")
-S: 220 dbc.mtview.ca.us SMTP service ready
-C: EHLO ymir.claremont.edu
-E: Hello 'ymir.claremont.edu' extended
-! accept("says hello")
-S: 250-dbc.mtview.ca.us says hello
-S: 250 8BITMIME
-C: MAIL FROM:<ned@ymir.claremont.edu> BODY=8BITMIME
-E: Mail ned@ymir.claremont.edu body=8BITMIME
-! accept("<ned@ymir.claremont.edu>... Sender and 8BITMIME ok")
-S: 250 <ned@ymir.claremont.edu>... Sender and 8BITMIME ok
-C: RCPT TO:<mrose@dbc.mtview.ca.us>
-E: Rcpt mrose@dbc.mtview.ca.us
-! accept("<mrose@dbc.mtview.ca.us>... Recipient ok")
-S: 250 <mrose@dbc.mtview.ca.us>... Recipient ok
-C: DATA
-E: Data
-! accept("Send 8BITMIME message, ending in CRLF.CRLF.")
-S: 354 Send 8BITMIME message, ending in CRLF.CRLF.
-C: Grüße
-C: .
-B: Grüße
-E: MessageEnd 9 ned@ymir.claremont.edu > mrose@dbc.mtview.ca.us
-! accept("OK")
-S: 250 OK
-C: QUIT
-S: 221 Bye
-E: ConnectionClosed clean
-"""
-
 SERVERS: dict[str, tuple[str, str, tuple[Extension, ...]]] = {
     "REQUIRETLS": (REQUIRETLS_SERVER, "mail.example.net", (SIZE, EIGHT_BIT_MIME, PIPELINING, STARTTLS, REQUIRETLS)),
     "ETRN": (ETRN_SERVER, "sigurd.innosoft.com", (ETRN,)),
@@ -327,7 +294,6 @@ SERVERS: dict[str, tuple[str, str, tuple[Extension, ...]]] = {
     "CONPERM": (CONPERM_SERVER, "example.com", (CONPERM,)),
     "CONNEG": (CONNEG_SERVER, "example.com", (CONNEG,)),
     "CHECKPOINT": (CHECKPOINT_SERVER, "dbc.mtview.ca.us", (CHECKPOINT,)),
-    "8BITMIME": (EIGHT_BIT_SERVER, "dbc.mtview.ca.us", (EIGHT_BIT_MIME,)),
 }
 
 CLIENTS = {"ETRN": ETRN_CLIENT, "NO-SOLICITING": NO_SOLICITING_CLIENT, "CONNEG": CONNEG_CLIENT}
