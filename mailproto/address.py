@@ -163,8 +163,8 @@ def address_literal(host: str) -> str:
 
 
 def _from_match(match: re.Match[str]) -> Address:
-    written, domain = match.group("local", "domain")
-    local = written
+    local, domain = match.group("local", "domain")
+    written = local
     if local[0] == '"':
         local = _QUOTED_PAIR_RE.sub(r"\1", local[1:-1])
         if not local:

@@ -10,6 +10,8 @@ from mailproto.errors import GrammarError, LocalProtocolError
 class ClientConnection(Connection[EventT]):
     """A connection whose user asks and whose peer answers."""
 
+    __slots__ = ()
+
     def send_proxy_header(self, header: bytes) -> None:
         """Begin with a PROXY header, before anything else, even TLS: tell the server for whom we connect.
 

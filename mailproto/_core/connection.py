@@ -52,8 +52,32 @@ class Connection(ABC, Generic[EventT]):
     _speaker: Literal["C", "S"]  # who we are, in a trace
     _other: Literal["C", "S"]
 
+    __slots__ = (
+        "__weakref__",
+        "_block",
+        "_buffer",
+        "_closing",
+        "_ended",
+        "_eof",
+        "_events",
+        "_failure",
+        "_farewell",
+        "_gate",
+        "_max_unsent",
+        "_mode",
+        "_output",
+        "_queued",
+        "limits",
+        "pending",
+        "progress",
+        "tls",
+        "trace",
+        "trailing_data",
+    )
+
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
+        self._max_unsent = limits.max_unsent
         self.tls: TLSInfo | None = None
         self.progress = 0
         self.trace: Trace | None = None
@@ -139,19 +163,20 @@ class Connection(ABC, Generic[EventT]):
         """
         if self.pending is not None:
             raise LocalProtocolError(f"{type(self.pending).__name__} has to be answered first")
-        step: EventT | ConnectionClosed | Step = AGAIN
-        while step is AGAIN:
-            if self._events or self._closing or self._queued > self.limits.max_unsent:
+        while True:
+            if self._events or self._closing or self._queued > self._max_unsent:
                 step = self._next_of_other_kind()
             else:
                 step = self._mode()
                 if step is STARVED and self._eof:
                     step = self._next_at_end()
-        if step is STARVED:
-            return None
-        if type(step) is not MessageChunk:
-            self.progress += 1
-        return step
+            if step is AGAIN:
+                continue
+            if step is STARVED:
+                return None
+            if type(step) is not MessageChunk:
+                self.progress += 1
+            return step
 
     def _next_of_other_kind(self) -> EventT | ConnectionClosed | Step:
         """Take a step that needs no input."""
@@ -193,7 +218,7 @@ class Connection(ABC, Generic[EventT]):
     @property
     def output_full(self) -> bool:
         """Whether `next_event` returns None only because too much output waits to be sent."""
-        return self._queued > self.limits.max_unsent and not self._closing
+        return self._queued > self._max_unsent and not self._closing
 
     def lose_output(self, *, partly: bool = False) -> None:
         """Learn that nothing can be sent any more: for whoever carries the octets to tell, and more than once.

@@ -24,6 +24,8 @@ class ServerConnection(Connection[EventT]):
     _speaker = "S"
     _other = "C"
 
+    __slots__ = ("_behind_proxy", "_tls_first", "proxy_header")
+
     def __init__(self, limits: Limits) -> None:
         super().__init__(limits)
         self.proxy_header: ProxyHeader | None = None

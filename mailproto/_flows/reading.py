@@ -19,18 +19,22 @@ def read_event(conn: Connection[EventT]) -> Flow[EventT | ConnectionClosed]:
         conn.answer_default()
     while True:
         event = conn.next_event()
-        if event is None:
-            if conn.closing:
-                raise ConnectionClosedError("the connection is over")
-            yield FLUSH if conn.output_full else READ
-        elif type(event) is StartTLS:
-            yield from start_tls(conn)
-        else:
+        if event is not None and type(event) is not StartTLS:
             return event
+        yield from go_on(conn, event)
 
 
-def start_tls(conn: Connection[EventT]) -> Flow[None]:
-    """Agree to the TLS handshake if it is ours to agree to, and have it done."""
+def go_on(conn: Connection[EventT], event: StartTLS | None) -> Flow[None]:
+    """Have done what is no event for the application: the handshake of `StartTLS`, or the wait behind None.
+
+    Raises:
+        ConnectionClosedError: as in `read_event`.
+    """
+    if event is None:
+        if conn.closing:
+            raise ConnectionClosedError("the connection is over")
+        yield FLUSH if conn.output_full else READ
+        return
     if isinstance(conn, ServerConnection) and conn.pending is not None:
         conn.accept()
     if not conn.closing:  # it is, when the peer sent something behind its STARTTLS

@@ -67,6 +67,18 @@ class AnsweringConnection(SpeakingConnection):
         login_delay: seconds from one login to the next; ``on_login`` may set it for its user.
     """
 
+    __slots__ = (
+        "_maildrop",
+        "_outgoing",
+        "_stopping",
+        "_timestamp",
+        "auth_failures",
+        "expire",
+        "login_delay",
+        "state",
+        "trusted",
+    )
+
     def __init__(self, config: POP3ServerConfig | None = None, timestamp: str | None = None) -> None:
         super().__init__(config)
         if timestamp is not None:

@@ -52,6 +52,8 @@ class POP3ClientConnection(RequestingConnection):
         language: the tag of the language that the server speaks, None if none was chosen.
     """
 
+    __slots__ = ("_error", "_lenience", "_lines", "_reported", "_room", "_size", "_unstuffer")
+
     def __init__(self, config: POP3ClientConfig | None = None) -> None:
         super().__init__(config)
         self._lines: list[bytes] = []  # of the listing that is coming in

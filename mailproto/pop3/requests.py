@@ -34,6 +34,21 @@ class RequestingConnection(ClientConnection[ClientEvent]):
     _speaker = "C"
     _other = "S"
 
+    __slots__ = (
+        "_asked_utf8",
+        "_challenged",
+        "_last",
+        "_offers_xclient",
+        "_unsent",
+        "_waiting",
+        "capabilities",
+        "config",
+        "language",
+        "state",
+        "timestamp",
+        "utf8_mode",
+    )
+
     def __init__(self, config: POP3ClientConfig | None = None) -> None:
         self.config = config if config is not None else POP3ClientConfig()
         super().__init__(self.config.limits)

@@ -47,6 +47,8 @@ class POP3ServerConnection(AnsweringConnection):
         auth_failures: logins that were refused so far because of the credentials.
     """
 
+    __slots__ = ("_commands", "_commands_left", "_errors", "_junk", "_known_command_seen", "_username")
+
     def __init__(self, config: POP3ServerConfig | None = None, timestamp: str | None = None) -> None:
         """Begin a session.
 

@@ -23,6 +23,8 @@ class SpeakingConnection(ServerConnection[ServerEvent]):
             application to set; None for the first of the config's.
     """
 
+    __slots__ = ("_language", "_language_chosen", "config", "preferred_language", "utf8")
+
     def __init__(self, config: POP3ServerConfig | None = None) -> None:
         self.config = config if config is not None else POP3ServerConfig()
         super().__init__(self.config.limits)

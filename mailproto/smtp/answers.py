@@ -5,6 +5,7 @@ The reading half is `mailproto.smtp.server`, what is said without words of one's
 
 from __future__ import annotations
 
+import functools
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
@@ -57,6 +58,25 @@ ServerStep: TypeAlias = ServerEvent | ConnectionClosed | Step
 class AnsweringConnection(ServerConnection[ServerEvent]):
     """What `SMTPServerConnection` says."""
 
+    __slots__ = (
+        "_body",
+        "_budget",
+        "_chunks",
+        "_draining",
+        "_enhanced",
+        "_hushed",
+        "_mail_refused",
+        "_offer",
+        "_unsaid",
+        "_verdicts",
+        "authenticated",
+        "config",
+        "envelope",
+        "extended",
+        "state",
+        "trusted",
+    )
+
     def __init__(self, config: SMTPServerConfig | None = None) -> None:
         self.config = config if config is not None else SMTPServerConfig()
         super().__init__(self.config.limits)
@@ -94,8 +114,9 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
             LocalProtocolError: nothing is pending.
         """
         event = self._take_pending()
-        reply = replies.ACCEPTED[type(event)]
-        _ANSWERED[type(event)](self, event, reply if text is None else reply._replace(text=text), True)
+        kind = type(event)
+        reply = replies.ACCEPTED[kind]
+        _ANSWERED[kind](self, event, reply if text is None else reply._replace(text=text), True)
 
     def reject(self, code: int | None = None, text: str | None = None, enhanced: str | None = None) -> None:
         """Answer the pending event with no; while a message comes in, refuse that, at its end.
@@ -451,11 +472,7 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
 
     def _say(self, reply: Reply, utf8: bool = False) -> None:
         """Send a reply; with ``utf8`` the client has allowed more than ASCII in it (RFC 6531 section 3.7.4)."""
-        if not utf8 and not reply.text.isascii():
-            reply = replies.SHOWS_ADDRESS.get(reply.code, reply)
-        if not self._enhanced and reply.enhanced is not None:
-            reply = reply._replace(enhanced=None)
-        encoded = encode_reply(reply, utf8)
+        encoded = _encoded(reply, utf8, self._enhanced)
         self._output.append(encoded)
         self._queued += len(encoded)
         if self.trace is not None:
@@ -475,6 +492,14 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
     def _trace_line(self, speaker: str, line: bytes) -> None:
         if self.trace is not None:
             self.trace(speaker, line)
+
+
+@functools.lru_cache(maxsize=512)
+def _encoded(reply: Reply, utf8: bool, enhanced: bool) -> bytes:
+    """Return a reply on the wire: with its ``enhanced`` status code or without, in ``utf8`` or in other words."""
+    if not utf8 and not reply.text.isascii():
+        reply = replies.SHOWS_ADDRESS.get(reply.code, reply)
+    return encode_reply(reply if enhanced else reply._replace(enhanced=None), utf8)
 
 
 def _refusal(usual: Reply, code: int | None, text: str | None, enhanced: str | None) -> Reply:

@@ -37,26 +37,23 @@ class Source(Protocol):
 
 
 class DataSource:
-    """The text behind DATA: CRLF lines, dots stuffed, to a lone dot (RFC 5321 section 4.5.2)."""
+    """The text behind DATA: CRLF lines, dots stuffed, to a lone dot (RFC 5321 section 4.5.2).
 
-    __slots__ = ("_unstuffer",)
+    Attributes:
+        done, at_boundary: whether the lone dot has come.
+    """
+
+    __slots__ = ("_unstuffer", "at_boundary", "done")
 
     def __init__(self) -> None:
+        self.done = self.at_boundary = False
         self._unstuffer = Unstuffer()
-
-    @property
-    def done(self) -> bool:
-        """Whether the lone dot has come."""
-        return self._unstuffer.done
-
-    @property
-    def at_boundary(self) -> bool:
-        """Whether the lone dot has come."""
-        return self._unstuffer.done
 
     def read(self, buffer: ReceiveBuffer) -> bytes:
         """Consume what ``buffer`` has of the text, and return it with the dots off."""
-        return buffer.unstuff(self._unstuffer)
+        content = buffer.unstuff(self._unstuffer)
+        self.done = self.at_boundary = self._unstuffer.done
+        return content
 
 
 class ChunkSource:

@@ -55,6 +55,8 @@ class SMTPClientConnection(RequestingConnection):
         recipient_domains: the domains of recipients so far, on a server that limits their number (RFC 9422).
     """
 
+    __slots__ = ()
+
     # What the base asks for.
 
     @property

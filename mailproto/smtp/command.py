@@ -59,13 +59,14 @@ def parse_path_argument(
         raise GrammarError(f"{prefix.decode('ascii')} is missing")
     text = decode_argument(argument[len(prefix) :])
     used: list[Tolerance] = []
-    if text[:1] == " " and Tolerance.SPACE_AFTER_COLON in tolerances:
-        text = text.lstrip(" ")
-        used.append(Tolerance.SPACE_AFTER_COLON)
-    if text[:1] not in ("<", " ", "") and Tolerance.MISSING_BRACKETS in tolerances:
-        address, space, rest = text.partition(" ")
-        text = f"<{address}>{space}{rest}"
-        used.append(Tolerance.MISSING_BRACKETS)
+    if tolerances and text[:1] != "<":
+        if text[:1] == " " and Tolerance.SPACE_AFTER_COLON in tolerances:
+            text = text.lstrip(" ")
+            used.append(Tolerance.SPACE_AFTER_COLON)
+        if text[:1] not in ("<", " ", "") and Tolerance.MISSING_BRACKETS in tolerances:
+            address, space, rest = text.partition(" ")
+            text = f"<{address}>{space}{rest}"
+            used.append(Tolerance.MISSING_BRACKETS)
     return parse_path(text, null=null, postmaster=postmaster), used
 
 
@@ -202,9 +203,7 @@ def mail(address: Address | None, values: MailParameters, known: Mapping[str, Pa
     return command
 
 
-def rcpt(
-    address: Address, values: RcptParameters, known: Mapping[str, Parameter], *, utf8: bool = False
-) -> Command:
+def rcpt(address: Address, values: RcptParameters, known: Mapping[str, Parameter], *, utf8: bool = False) -> Command:
     """Return the RCPT command (RFC 5321 section 4.1.1.3); ``utf8`` as in `format_parameters`."""
     parameters = format_parameters(known, values, utf8=utf8)
     return Command("RCPT", _line(f"RCPT TO:{format_path(address)}{parameters}"), address=address)

@@ -23,6 +23,8 @@ from mailproto.smtp.rules import Outcome, ServerState
 class IntakeConnection(AnsweringConnection):
     """What `SMTPServerConnection` takes messages in with."""
 
+    __slots__ = ()
+
     # The commands.
 
     def _on_data(self, argument: bytes) -> ServerStep:

@@ -107,7 +107,6 @@ class ReplyError(MailProtoError):
         return self.reply.temporary
 
 
-@functools.lru_cache(maxsize=512)
 def encode_reply(reply: Reply, utf8: bool = False) -> bytes:
     """Return the reply as it goes on the wire: one line of text, one line of reply, long ones wrapped at 512 octets.
 

@@ -49,6 +49,26 @@ class RequestingConnection(ClientConnection[ClientEvent]):
     _speaker = "C"
     _other = "S"
 
+    __slots__ = (
+        "_challenged",
+        "_error",
+        "_mails",
+        "_newlines",
+        "_open_line",
+        "_parser",
+        "_sending",
+        "_stuffer",
+        "_terms",
+        "_transaction",
+        "_unsent",
+        "_waiting",
+        "config",
+        "extensions",
+        "recipient_domains",
+        "server_name",
+        "state",
+    )
+
     def __init__(self, config: SMTPClientConfig | None = None) -> None:
         self.config = config if config is not None else SMTPClientConfig()
         super().__init__(self.config.limits)

@@ -69,6 +69,8 @@ class SMTPServerConnection(IntakeConnection):
             connection to set, by the peer's address and nothing that the peer says.
     """
 
+    __slots__ = ("_verbs",)
+
     def __init__(self, config: SMTPServerConfig | None = None) -> None:
         super().__init__(config)
         self._verbs = LMTP_VERBS if self.config.lmtp else SMTP_VERBS

@@ -144,11 +144,13 @@ class HopCounter:
         offset = len(self._tail)
         end = text.find(b"\r\n\r\n")
         header = (text if end < 0 else text[: end + 2]).lower()
-        found = header.find(_FIELD)
-        while found >= 0:
-            self.hops += 1
-            if self.hops > self._limit:
-                return found + len(_FIELD) - offset
-            found = header.find(_FIELD, found + len(_FIELD))
+        room = self._limit - self.hops
+        found = header.count(_FIELD)
+        self.hops += found
+        if found > room:
+            passed = 0
+            for _ in range(room + 1):
+                passed = header.index(_FIELD, passed) + len(_FIELD)
+            return passed - offset
         self._tail = None if end >= 0 else text[-(len(_FIELD) - 1) :]
         return None

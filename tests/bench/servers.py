@@ -176,8 +176,9 @@ SYNC_SERVERS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
 
 async def _serve(make: Callable[[], AbstractAsyncContextManager[Any]]) -> None:
     async with make() as server:
+        end_of_input = asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
         began = _announce(server)
-        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+        await end_of_input
         print(time.process_time() - began, flush=True)
 
 

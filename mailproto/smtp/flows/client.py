@@ -8,11 +8,11 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 
-from mailproto._core.events import ConnectionClosed
+from mailproto._core.events import ConnectionClosed, StartTLS
 from mailproto._core.flow import Flow, Want
 from mailproto._core.policy import TLSPolicy, check_policy
 from mailproto._flows.login import Attempt, LoginOptions, choose_login, get_credentials
-from mailproto._flows.reading import read_event
+from mailproto._flows.reading import go_on, read_event
 from mailproto.errors import (
     AuthenticationError,
     ConnectionClosedError,
@@ -125,8 +125,10 @@ def wait_reply(conn: SMTPClientConnection, command: Command) -> Flow[Reply | Non
     """
     # Both may have been told before the reply to another one was.
     while command.reply is None and not command.skipped:
-        event = yield from read_event(conn)
-        if isinstance(event, ConnectionClosed):
+        event = conn.next_event()
+        if event is None or isinstance(event, StartTLS):
+            yield from go_on(conn, event)
+        elif isinstance(event, ConnectionClosed):
             raise ConnectionClosedError(event.reason or "the connection is closed")
     return command.reply
 

@@ -12,13 +12,13 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from mailproto._core.events import ConnectionClosed, MessageChunk
+from mailproto._core.events import ConnectionClosed, MessageChunk, StartTLS
 from mailproto._core.flow import Flow, Sleep, Want
 from mailproto._core.spool import Spool
 from mailproto._flows.auth import authenticate
 from mailproto._flows.beginning import Admit, admit_all, begin_session
 from mailproto._flows.hooks import INTERNAL_ERROR, answer, call_hook, forget
-from mailproto._flows.reading import read_event
+from mailproto._flows.reading import go_on
 from mailproto._flows.session import Session
 from mailproto.address import Address
 from mailproto.errors import ConnectionClosedError, ConnectionTimeoutError, LocalProtocolError, Reject
@@ -55,8 +55,6 @@ NO_ROOM = Reject(452, "Insufficient system storage", "4.3.1")
 """What the client is told when the temporary file of a message cannot be written."""
 
 _ASKING: dict[type, str] = {
-    Connected: "on_connect",
-    Hello: "on_hello",
     Mail: "on_mail",
     Rcpt: "on_rcpt",
     Data: "on_data",
@@ -67,6 +65,8 @@ _ASKING: dict[type, str] = {
 }
 
 HOOKS = (
+    "on_connect",
+    "on_hello",
     *_ASKING.values(),
     *AUTH_HOOKS,
     "on_chunk",
@@ -194,16 +194,29 @@ class _Service:
 
     def converse(self) -> Flow[None]:
         """Take events until the connection is over."""
-        conn = self._conn
+        conn, hooks = self._conn, self._hooks
         while True:
-            event = yield from read_event(conn)
+            event = conn.next_event()
             name = _ASKING.get(type(event))
             if name is not None:
-                yield from self._ask(name, event)
+                if hooks[name] is None:
+                    conn.answer_default()
+                else:
+                    yield from self._consult(name, event)
             elif isinstance(event, MessageChunk):
-                yield from self._chunk(event.data)
+                if hooks["on_chunk"] is None:
+                    self._keep(event.data)
+                else:
+                    yield from self._hand_on(event.data)
             elif isinstance(event, MessageEnd):
                 yield from self._message(event.envelope)
+            elif event is None or isinstance(event, StartTLS):
+                yield from go_on(conn, event)
+            elif isinstance(event, Connected):
+                yield from self._consult("on_connect")
+            elif isinstance(event, Hello):
+                self._session.hello = event.domain
+                yield from self._consult("on_hello", event)
             elif isinstance(event, Delivery):
                 yield from self._deliver(event)
             elif isinstance(event, Burl):
@@ -223,12 +236,6 @@ class _Service:
         with suppress(ConnectionTimeoutError):
             yield Want.FLUSH  # so that it is known what of the last answers has left
         yield from self._tell("on_close")
-
-    def _ask(self, name: str, event: Any) -> Flow[None]:
-        """Ask the hook of an event, if there is one, and answer as it says."""
-        if name == "on_hello":
-            self._session.hello = event.domain
-        yield from self._consult(name, *(() if name == "on_connect" else (event,)))
 
     def _consult(self, name: str, *arguments: object) -> Flow[None]:
         """Answer the pending event as the hook ``name`` says, or as is safe if there is none."""
@@ -267,21 +274,21 @@ class _Service:
         else:
             session.peer, session.local, session.attributes = before
 
-    def _chunk(self, data: bytes) -> Flow[None]:
-        """Hand a piece of the message on, or keep it. A refusal is said at the message's end."""
-        hook = self._hooks["on_chunk"]
-        if hook is None:
-            if self._spool is None:
-                self._spool = Spool(self._threshold)
-            try:
-                self._spool.write(data)
-            except OSError:
-                logger.exception("%s: a message cannot be kept", self._session.peer)
-                self._drop()
-                answer(self._conn, NO_ROOM)
-            return
+    def _keep(self, data: bytes) -> None:
+        """Keep a piece of the message for ``on_message``."""
+        if self._spool is None:
+            self._spool = Spool(self._threshold)
         try:
-            yield from call_hook(hook, self._session, data)
+            self._spool.write(data)
+        except OSError:
+            logger.exception("%s: a message cannot be kept", self._session.peer)
+            self._drop()
+            answer(self._conn, NO_ROOM)
+
+    def _hand_on(self, data: bytes) -> Flow[None]:
+        """Hand a piece of the message on. A refusal is said at the message's end."""
+        try:
+            yield from call_hook(self._hooks["on_chunk"], self._session, data)
         except Reject as refusal:
             answer(self._conn, refusal)
 
