@@ -52,14 +52,14 @@ class Unstuffer:
         return content, len(data) - (len(joined) - used)
 
     def _unstuff(self, text: bytes, start: int) -> tuple[bytes, int]:
-        stuffed = has_line_dot(text, start)
-        end = text.find(_END, start) if stuffed else -1
+        dot = text.find(b"\r\n.", start) if has_line_dot(text, start) else -1
+        end = text.find(_END, dot) if dot >= 0 else -1
         if end >= 0:
             self.done = True
             used, content = end + len(_END), text[start : end + 2]
         else:
             used, content = len(text), self._keep_beginning(text, start)
-        if stuffed:
+        if dot != end:  # the first line with a dot is not the end: it was stuffed
             content = content.replace(b"\r\n.", b"\r\n")
         if self._virtual and content:
             content, self._virtual = content[2:], False
