@@ -6,8 +6,9 @@ import asyncio
 import contextvars
 import gc
 import socket
+import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -535,6 +536,96 @@ def test_nobody_listens() -> None:
             await open_link(toy.ToyClient(), "127.0.0.1", port)
 
     asyncio.run(main())
+
+
+def test_cancelled_anywhere_connecting_leaves_no_socket_open(recwarn: pytest.WarningsRecorder) -> None:
+    """Cancel after each step of the loop in turn, until there is a connection before."""
+    warnings.simplefilter("always")
+
+    async def main() -> None:
+        async with serving(Echo()) as server:
+            steps, connected = 0, False
+            while not connected:
+                task = asyncio.ensure_future(open_link(toy.ToyClient(), "127.0.0.1", server.listener.port))
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                connected = task.done()
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    link = await task
+                del task
+                await settle(3)
+                gc.collect()
+                assert not [str(warning.message) for warning in recwarn], f"after {steps} steps"
+                steps += 1
+            await link.close()
+            assert steps > 3
+
+    asyncio.run(main())
+
+
+def resolving(monkeypatch: pytest.MonkeyPatch, *addresses: tuple[str, int]) -> None:
+    """Have every name stand for these addresses."""
+
+    async def getaddrinfo(*_: object, **__: object) -> list[Any]:
+        families = (socket.AF_INET6 if ":" in host else socket.AF_INET for host, _ in addresses)
+        return [(family, socket.SOCK_STREAM, 0, "", each) for family, each in zip(families, addresses, strict=True)]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+
+
+def test_one_address_after_the_other_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as sock:
+            closed = sock.getsockname()
+        async with serving(Echo()) as server:
+            resolving(monkeypatch, closed, ("127.0.0.1", server.listener.port))
+            link = await open_link(toy.ToyClient(), "mail.example.org", 25)
+            assert link.peer == ("127.0.0.1", server.listener.port)
+            await link.close()
+        resolving(monkeypatch, closed, closed)
+        with pytest.raises(ConnectionRefusedError):
+            await open_link(toy.ToyClient(), "mail.example.org", 25)
+        resolving(monkeypatch)
+        with pytest.raises(OSError, match=r"mail\.example\.org has no address"):
+            await open_link(toy.ToyClient(), "mail.example.org", 25)
+
+    asyncio.run(main())
+
+
+def test_an_address_that_does_not_answer_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with serving(Echo()) as server:
+            with socket.create_server(("127.0.0.1", 0), backlog=0) as full, ExitStack() as fillers:
+                for _ in range(3):
+                    filler = fillers.enter_context(socket.socket())
+                    filler.setblocking(False)
+                    with suppress(BlockingIOError):
+                        filler.connect(full.getsockname())
+                resolving(monkeypatch, full.getsockname(), ("127.0.0.1", server.listener.port))
+                link = await open_link(toy.ToyClient(), "mail.example.org", 25)
+                assert link.peer == ("127.0.0.1", server.listener.port)
+                await link.close()
+
+    asyncio.run(main())
+
+
+def test_the_families_of_a_host_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """RFC 8305 section 4: one family that leads nowhere is not tried to its end first."""
+    tried = []
+
+    async def refuse(_: socket.socket, address: tuple[Any, ...]) -> None:
+        tried.append(address[0])
+        raise ConnectionRefusedError
+
+    async def main() -> None:
+        resolving(monkeypatch, ("::1", 25), ("::2", 25), ("127.0.0.1", 25))
+        monkeypatch.setattr(asyncio.get_running_loop(), "sock_connect", refuse)
+        with pytest.raises(ConnectionRefusedError):
+            await open_link(toy.ToyClient(), "mail.example.org", 25)
+
+    asyncio.run(main())
+    assert tried == ["::1", "127.0.0.1", "::2"]
 
 
 def test_the_source_address_can_be_chosen() -> None:
