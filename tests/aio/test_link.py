@@ -6,8 +6,11 @@ import asyncio
 import contextvars
 import gc
 import socket
+import threading
+import time
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, suppress
 from typing import Any
 
@@ -644,8 +647,6 @@ def test_the_source_address_can_be_chosen() -> None:
 
 
 def test_hooks_can_run_in_threads() -> None:
-    import threading
-
     request: contextvars.ContextVar[str] = contextvars.ContextVar("request")
     seen = []
 
@@ -674,3 +675,94 @@ def test_hooks_can_run_in_threads() -> None:
 
     asyncio.run(main())
     assert seen == [(False, "mine"), (True, "")]
+
+
+class Resource:
+    """What a hook returns, and somebody has to close."""
+
+    closed = 0
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def test_what_a_thread_returns_too_late_is_closed() -> None:
+    """Cancel after each step of the loop in turn: either there is a result, or it is closed, in whatever thread."""
+
+    async def try_after(steps: int, *, wait: bool) -> bool:
+        resource, begun, may_return = Resource(), threading.Event(), threading.Event()
+
+        class Blocking:
+            def on_line(self) -> Resource:
+                begun.set()
+                assert may_return.wait(PATIENCE)
+                return resource
+
+        task = asyncio.ensure_future(InThreads(Blocking(), "on_line").on_line())
+        await asyncio.sleep(0)
+        assert begun.wait(PATIENCE)  # a thread that has not begun never does
+        if wait:
+            may_return.set()
+            await asyncio.get_running_loop().run_in_executor(None, time.sleep, 0.01)
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            assert await task is resource
+            assert not resource.closed
+            return True
+        may_return.set()
+        while not resource.closed:
+            await asyncio.sleep(0.001)
+        return False
+
+    async def main() -> None:
+        async with asyncio.timeout(PATIENCE):
+            for steps in range(4):
+                assert not await try_after(steps, wait=False)
+            steps = 0
+            while not await try_after(steps, wait=True):
+                steps += 1
+
+    asyncio.run(main())
+
+
+def test_a_result_is_there_and_not_taken_yet_when_the_hook_is_cancelled() -> None:
+    resource = Resource()
+
+    class Blocking:
+        def on_line(self) -> Resource:
+            return resource
+
+    async def main() -> None:
+        with ThreadPoolExecutor(1) as executor:
+            task = asyncio.ensure_future(InThreads(Blocking(), "on_line", executor=executor).on_line())
+            await asyncio.sleep(0)
+        # The thread has ended, and the loop has not heard of it.
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert resource.closed == 1
+
+    asyncio.run(main())
+
+
+def test_what_cannot_be_closed_in_a_thread_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    class Awaited:
+        async def close(self) -> None:
+            raise AssertionError
+
+    class Blocking:
+        def on_line(self) -> Awaited:
+            return Awaited()
+
+    async def main() -> None:
+        with ThreadPoolExecutor(1) as executor:
+            task = asyncio.ensure_future(InThreads(Blocking(), "on_line", executor=executor).on_line())
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert "too late could not be closed" in caplog.text
