@@ -348,6 +348,8 @@ class Engine:
             return ConnectionTimeoutError("the TLS handshake took too long")
         if self.wish is READ:
             self.conn.receive_timeout()
+            if self.conn.closing and not self.conn.queued:  # without a word that the peer should have time to take
+                self._hear(b"")
             return None
         self.lose(partly=True)
         return ConnectionTimeoutError("the peer took too long to take what was sent")
