@@ -49,6 +49,14 @@ def test_a_domain_without_a_form_in_idna_2003_is_still_itself() -> None:
     assert not takes(host, "ada@fass.example")
 
 
+def test_without_users_a_host_still_has_its_domains() -> None:
+    host = MailHost(lambda _: MemoryMaildrop(), domains=["example.org"])
+    assert takes(host, "ada@example.org")
+    assert takes(host, "anybody@EXAMPLE.ORG")
+    assert not takes(host, "ada@example.net")
+    assert takes(MailHost(lambda _: MemoryMaildrop()), "ada@example.net"), "without domains every one is local"
+
+
 def test_what_is_no_domain_is_none() -> None:
     with pytest.raises(GrammarError):
         MailHost(lambda _: MemoryMaildrop(), {"ada": "pw"}, ["example..org"])
