@@ -50,9 +50,9 @@ class MailHost:
     Args:
         open_drop: returns the maildrop of a user; called once for each.
         users: user name to password, or to a key made of it for SCRAM-SHA-256; with keys among them ``on_auth``
-            takes some milliseconds, and wants to be in a thread under asyncio. Without any, every recipient is local,
-            all mail lands in the one drop ``open_drop("")``, and anybody on the loopback may fetch it, whatever the
-            name and password: the host of somebody who tries out a program.
+            takes some milliseconds, and wants to be in a thread under asyncio. Without any, all mail to a local
+            domain lands in the one drop ``open_drop("")``, whoever in it is meant, and anybody on the loopback may
+            fetch it, whatever the name and password: the host of somebody who tries out a program.
         domains: the local domains; without any, every domain is.
         delivered: called with each message that was stored, as it came, and the user it was stored for.
         login_delay: seconds from one POP3 login of a user to the next; `POP3ServerConfig` has one to announce it.

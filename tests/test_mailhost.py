@@ -6,6 +6,7 @@ import asyncio
 import re
 import socket
 import threading
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from mailproto.smtp.server import SMTPServerConnection
 
 SESSION = SMTPSession(SMTPServerConnection())
 IN_CLEAR: dict[str, Any] = {"tls": TLSPolicy.NONE}
+PATIENCE = 10.0
 
 
 def takes(host: MailHost, address: str) -> bool:
@@ -45,6 +47,14 @@ def test_a_domain_without_a_form_in_idna_2003_is_still_itself() -> None:
     host = MailHost(lambda _: MemoryMaildrop(), {"ada": "pw"}, ["fa\u00df.example"])
     assert takes(host, "ada@fa\u00df.example")
     assert not takes(host, "ada@fass.example")
+
+
+def test_without_users_a_host_still_has_its_domains() -> None:
+    host = MailHost(lambda _: MemoryMaildrop(), domains=["example.org"])
+    assert takes(host, "ada@example.org")
+    assert takes(host, "anybody@EXAMPLE.ORG")
+    assert not takes(host, "ada@example.net")
+    assert takes(MailHost(lambda _: MemoryMaildrop()), "ada@example.net"), "without domains every one is local"
 
 
 def test_what_is_no_domain_is_none() -> None:
@@ -194,6 +204,78 @@ def test_nobody_waits_in_the_loop(lmtp: bool) -> None:
     assert drop.waited.keys() == {"deliver", "open", "retrieve", "commit"}
     assert threading.main_thread() not in drop.waited.values()
     assert not drop.open().messages
+
+
+class Held:
+    """A gate in a maildrop's way: whoever comes there says so, and waits until it is opened."""
+
+    def __init__(self) -> None:
+        self.reached, self.open = threading.Event(), threading.Event()
+
+    def pass_through(self) -> None:
+        self.reached.set()
+        assert self.open.wait(PATIENCE)
+
+
+def test_a_maildrop_that_is_opened_too_late_is_not_kept_locked() -> None:
+    """Its server has given up on the session; nobody else would ever close it."""
+    gate = Held()
+
+    class Late(MemoryMaildrop):
+        def open(self) -> Any:
+            gate.pass_through()
+            return super().open()
+
+    drop = Late()
+    host = MailHost(lambda _: drop, {"ada": "secret"})
+
+    async def run() -> None:
+        handler = aio.InThreads(host, *BLOCKING_HOOKS)
+        server = aio.POP3Server(handler, port=0, config=POP3ServerConfig(allow_plaintext_auth=True))
+        await server.start()
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"USER ada\r\nPASS secret\r\n")
+        assert await asyncio.to_thread(gate.reached.wait, PATIENCE)
+        await server.close(grace=0)
+        assert not server.connections
+        gate.open.set()
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+        reader.feed_eof()
+
+    asyncio.run(run())
+    drop.open().close()
+
+
+def test_a_message_is_not_stored_empty_when_its_server_has_given_up() -> None:
+    """The session is over and its message thrown away, while the thread comes to its second recipient."""
+    gate = Held()
+
+    class Late(MemoryMaildrop):
+        def deliver(self, content: Any) -> str:
+            gate.pass_through()
+            return super().deliver(content)
+
+    drops = {"ada": Late(), "bob": MemoryMaildrop()}
+    host = MailHost(drops.__getitem__, {"ada": "x", "bob": "y"})
+
+    async def run() -> None:
+        server = aio.SMTPServer(aio.InThreads(host, *BLOCKING_HOOKS), port=0)
+        await server.start()
+        client = aio.SMTPClient("127.0.0.1", server.port, **IN_CLEAR)
+        await client.connect()
+        sending = asyncio.create_task(client.send_message(b"x\r\n", "", BOTH))
+        assert await asyncio.to_thread(gate.reached.wait, PATIENCE)
+        await server.close(grace=0)
+        result = await sending
+        assert [recipient.outcome for recipient in result.recipients] == [Outcome.UNKNOWN] * 2
+        gate.open.set()
+        await client.close()
+
+    asyncio.run(run())
+    for drop in drops.values():
+        assert [message.size for message in drop.open().messages] in ([], [3])
 
 
 def stored(drop: MemoryMaildrop) -> bytes:

@@ -22,6 +22,7 @@ class Spool:
         self._pieces: list[bytes] = []
         self._size = 0
         self._file: IO[bytes] | None = None
+        self._closed = False
 
     def write(self, data: bytes) -> None:
         """Add ``data`` at the end."""
@@ -37,7 +38,13 @@ class Spool:
         return self._size
 
     def __iter__(self) -> Iterator[bytes]:
-        """Iterate over the message in pieces, from its beginning."""
+        """Iterate over the message in pieces, from its beginning.
+
+        Raises:
+            ValueError: it was thrown away. An empty message in its place would be stored by a hook that is late.
+        """
+        if self._closed:
+            raise ValueError("the message was closed, and so thrown away")
         if self._file is None:
             return iter(tuple(self._pieces))
         return self._read(self._file)
@@ -47,6 +54,7 @@ class Spool:
 
     def close(self) -> None:
         """Throw the message away, and its file."""
+        self._closed = True
         self._pieces.clear()
         if self._file is not None:
             _discard(self._file)

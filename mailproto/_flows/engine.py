@@ -66,7 +66,7 @@ class Engine:
         self._open_tls = open_tls
         self._tls: TLSSession | None = None
         self._secure = False
-        self._clear = b""  # said in clear before the handshake, and not on its way yet
+        self._clear = False  # what was said before the handshake is not on its way yet
         self._ended = False
         self._end_was_told = False
         self._lost = False
@@ -278,8 +278,9 @@ class Engine:
                 self._tls.write(said)
             data = self._tls.output()
         else:
-            data = self._clear + self._tls.output()
-            self._clear = b""
+            data = self.conn.data_to_send() if self._clear else b""
+            data += self._tls.output()
+            self._clear = False
         return b"" if self._lost else data
 
     # TLS.
@@ -294,7 +295,7 @@ class Engine:
         """
         if self._open_tls is None:
             raise LocalProtocolError("there is no TLS context for a handshake")
-        self._clear = self.conn.data_to_send()
+        self._clear = True
         self._tls = tls = self._open_tls()
         if self.conn.trailing_data:
             tls.receive(self.conn.trailing_data)
@@ -348,6 +349,8 @@ class Engine:
             return ConnectionTimeoutError("the TLS handshake took too long")
         if self.wish is READ:
             self.conn.receive_timeout()
+            if self.conn.closing and not self.conn.queued:  # without a word that the peer should have time to take
+                self._hear(b"")
             return None
         self.lose(partly=True)
         return ConnectionTimeoutError("the peer took too long to take what was sent")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from mailproto._core.events import TLSInfo
 from mailproto._core.flow import Flow
 from mailproto._core.policy import TLSPolicy
-from mailproto._flows.endpoints import credentials_for, literal_of
+from mailproto._flows.endpoints import ask, credentials_for, literal_of
 from mailproto._net.client import ClientBase, PathLike
 from mailproto.sasl.base import ClientMechanisms, CredentialsSource
 from mailproto.sasl.binding import ChannelBinding
@@ -18,7 +18,8 @@ from mailproto.sasl.choice import CLIENT_MECHANISMS
 from mailproto.smtp.client import SMTPClientConnection
 from mailproto.smtp.config import SMTPClientConfig
 from mailproto.smtp.extensions import ServerLimits
-from mailproto.smtp.flows.client import SessionOptions, default_endpoint, open_session, quit_session
+from mailproto.smtp.flows.client import SessionOptions, default_endpoint, open_session, quit_session, request
+from mailproto.smtp.reply import Reply
 from mailproto.tunnels import Proxy
 
 
@@ -115,8 +116,14 @@ class SMTPClientBase(ClientBase):
         )
 
     def _open(self) -> Flow[None]:
-        name = self._local_name if self._local_name is not None else literal_of(self._local)
-        return open_session(self.conn, replace(self._options, local_name=name))
+        return open_session(self.conn, replace(self._options, local_name=self._own_name()))
+
+    def _hello(self) -> Flow[Reply]:
+        conn = self.conn
+        return ask(conn, request, conn.lhlo if conn.config.lmtp else conn.ehlo, self._own_name())
+
+    def _own_name(self) -> str:
+        return self._local_name if self._local_name is not None else literal_of(self._local)
 
     def _quit(self) -> Flow[None]:
         return quit_session(self.conn)

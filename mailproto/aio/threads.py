@@ -5,15 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+import logging
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from typing import Any
+
+logger = logging.getLogger("mailproto")
 
 
 class InThreads:
     """Runs some hooks of ``handler``, plain functions that may block, in threads, so that the loop goes on::
 
         SMTPServer(InThreads(Inbox(), "on_message"))
+
+    A thread cannot be stopped: when a hook is cancelled, as a server that closes does in the end, its thread goes on.
+    What it returns then is nobody's any more and is closed, if it has a ``close``: a maildrop keeps no lock.
 
     Args:
         handler: an object with hooks.
@@ -30,13 +36,31 @@ class InThreads:
         hook = getattr(self._handler, name)
         return self._in_thread(hook) if name in self._hooks else hook
 
-    def _in_thread(self, hook: Callable[..., Any]) -> Callable[..., asyncio.Future[Any]]:
-        def run(*arguments: Any) -> asyncio.Future[Any]:
+    def _in_thread(self, hook: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+        async def run(*arguments: Any) -> Any:
             context = contextvars.copy_context()
-            loop = asyncio.get_running_loop()
-            return loop.run_in_executor(self._executor, context.run, hook, *arguments)
+            returned: Future[Any] = Future()
+
+            def work() -> Any:
+                result = context.run(hook, *arguments)
+                returned.set_result(result)
+                return result
+
+            try:
+                return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+            except asyncio.CancelledError:
+                returned.add_done_callback(_close_late)  # at once if it is there, but was not taken yet
+                raise
 
         return run
+
+
+def _close_late(returned: Future[Any]) -> None:
+    """Close what a hook has returned to nobody."""
+    close = getattr(returned.result(), "close", None)
+    if close is not None and inspect.iscoroutine(closing := close()):
+        closing.close()
+        logger.error("what a hook returned too late could not be closed")
 
 
 def beside(function: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:

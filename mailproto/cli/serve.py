@@ -72,7 +72,8 @@ def add_parser(commands: Any) -> None:
         default=[],
         type=user,
         metavar="NAME:PASSWORD",
-        help="a user; repeatable. The command line can be read by all of the machine, a file of --users need not",
+        help="a user; repeatable. The command line can be read by all of the machine, a file of --users need not. "
+        "Without users all local mail is kept together, and anybody on this machine may fetch it",
     )
     parser.add_argument(
         "--users",
@@ -93,6 +94,13 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument(
         "--login-delay", type=_seconds, metavar="SECONDS", help="how long after a POP3 login the user may do so again"
+    )
+    parser.add_argument(
+        "--no-pop3-utf8",
+        action="store_false",
+        dest="pop3_utf8",
+        help="give mail with UTF-8 in its header to every POP3 client as it is, and not only to one that says UTF8 "
+        "(RFC 6856), as fetchmail and mpop do not: it might misread it",
     )
     parser.add_argument(
         "--max-size", type=int, default=32 << 20, metavar="BYTES", help="the largest message taken; 0 takes any"
@@ -181,7 +189,9 @@ def _make_server(role: Role, place: Place, shared: _Shared, options: argparse.Na
     in_clear = options.allow_plaintext_auth or not options.user
     config: SMTPServerConfig | POP3ServerConfig
     if role.pop3:
-        config = POP3ServerConfig(allow_plaintext_auth=in_clear, login_delay=options.login_delay)
+        config = POP3ServerConfig(
+            allow_plaintext_auth=in_clear, login_delay=options.login_delay, utf8=options.pop3_utf8
+        )
         make: Callable[..., Any] = aio.POP3Server
     else:
         config = SMTPServerConfig(

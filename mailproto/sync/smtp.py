@@ -92,6 +92,14 @@ class SMTPClient(SMTPClientBase, Client):
         known = need_credentials(user, password, credentials)
         self.run(log_in(self.conn, known, self._options))
 
+    def hello(self) -> Reply:
+        """Say EHLO again, so that ``extensions`` are what the server offers now: to who has logged in it may be more.
+
+        Nothing else needs it (RFC 4954 section 4 wants it behind a security layer, RFC 4468 section 3.1 has a use for
+        it), and it costs a round trip, so that it is left to you.
+        """
+        return self.run(self._hello())
+
     def verify(self, text: str, *, smtputf8: bool = False) -> Reply:
         """Ask about an address with VRFY; most servers do not tell. ``smtputf8`` lets the reply be UTF-8."""
         return self.run(ask(self.conn, request, partial(self.conn.vrfy, text, smtputf8=smtputf8)))

@@ -11,6 +11,9 @@ from mailproto._core.flow import Call, Flow, Want
 from mailproto._core.limits import Limits
 from mailproto._flows.engine import HIGH_WATER, Engine
 from mailproto.errors import ConnectionClosedError, ConnectionTimeoutError, LocalProtocolError
+from mailproto.smtp import SMTPServerConfig, SMTPServerConnection
+from mailproto.smtp.flows.server import SMTPSession
+from mailproto.smtp.flows.server import serve as smtp_serve
 from tests.adapters import toy
 
 
@@ -257,6 +260,53 @@ def test_the_go_ahead_leaves_in_clear_and_nothing_else_does() -> None:
     assert drain(engine) == turn(b"+ok\r\n")
     engine.close_tls()
     assert drain(engine) == b"."
+
+
+def behind_a_message() -> tuple[Engine, SMTPServerConnection]:
+    """Return a server that has accepted a message and a STARTTLS, and said nothing of it yet."""
+
+    class TakesAll:
+        def on_rcpt(self, *_: object) -> None: ...
+
+        def on_message(self, *_: object) -> None: ...
+
+    conn = SMTPServerConnection(SMTPServerConfig(starttls=True))
+    engine = Engine(conn, Rot13)
+    engine.begin(smtp_serve(SMTPSession(conn), TakesAll()), part=True)
+    engine.receive(b"EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nx\r\n.\r\nSTARTTLS\r\n")
+    value = None
+    while isinstance(wish := engine.step(value), Call):
+        value = wish.function(*wish.arguments)
+    assert wish is Want.READ
+    return engine, conn
+
+
+def test_an_answer_before_the_go_ahead_that_does_not_leave_is_lost() -> None:
+    engine, conn = behind_a_message()
+    engine.lose()
+    assert len(conn.replies_lost) == 1
+
+
+def test_an_answer_before_the_go_ahead_that_leaves_is_not_lost() -> None:
+    engine, conn = behind_a_message()
+    said = drain(engine)
+    assert b"\r\n250 2.0.0 " in said
+    assert said.endswith(b"\r\nH")
+    engine.lose()
+    assert not conn.replies_lost
+
+
+@pytest.mark.parametrize("heard", [b"", b"no"])
+@pytest.mark.parametrize("leaves", [True, False])
+def test_an_answer_before_the_go_ahead_survives_a_handshake_that_fails(heard: bytes, leaves: bool) -> None:
+    engine, conn = behind_a_message()
+    engine.receive(heard)
+    assert engine.step() is Want.FLUSH
+    if leaves:
+        assert b"\r\n250 2.0.0 " in drain(engine)
+    engine.lose()
+    assert engine.step() is None
+    assert len(conn.replies_lost) == (not leaves)
 
 
 def test_a_handshake_that_fails_leaves_the_connection_deaf() -> None:

@@ -292,6 +292,27 @@ def test_a_server_that_says_nothing(adapter: Adapter) -> None:
             client.run(toy.ask(client.conn, "hello"))
 
 
+def test_a_server_that_says_nothing_is_not_waited_for_any_longer(
+    adapter: Adapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no last word of ours that it should be given the time to take."""
+    for module in ("aio", "sync"):
+        monkeypatch.setattr(f"mailproto.{module}.link.LINGER", 2 * PATIENCE)
+
+    def script(wire: Wire) -> None:
+        over.wait(PATIENCE)
+
+    over = threading.Event()
+    with scripted(script) as port:
+        begun = time.monotonic()
+        client = adapter.connect(port, Limits(command_timeout=0.1))
+        with pytest.raises(ConnectionTimeoutError):
+            client.run(toy.ask(client.conn, "hello"))
+        client.close()
+        over.set()
+        assert time.monotonic() - begun < PATIENCE
+
+
 def test_a_client_that_says_nothing_is_told_so(adapter: Adapter) -> None:
     server = adapter.serve(Echo(), limits=Limits(command_timeout=0.1))
     with Wire.to(server.port) as wire:

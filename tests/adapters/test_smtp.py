@@ -26,6 +26,7 @@ from mailproto.errors import (
     TLSRequiredError,
 )
 from mailproto.smtp import Outcome, SMTPServerConfig, make_submission
+from mailproto.smtp.extensions import BURL
 from tests.adapters.facades import AioFront, SyncFront
 from tests.adapters.harness import PATIENCE, Wire, scripted, server_context
 from tests.data import CA, MAIL
@@ -151,6 +152,21 @@ def test_the_smaller_questions(front: Front) -> None:
         assert "PIPELINING" in client.extensions
         assert client.max_message_size == 32 << 20
         assert client.tls is None
+
+
+@pytest.mark.parametrize("lmtp", [False, True])
+def test_what_is_offered_to_who_has_logged_in_can_be_asked_for(front: Front, lmtp: bool) -> None:
+    config = smtp.with_extensions(SMTPServerConfig(allow_plaintext_auth=True, lmtp=lmtp), BURL)
+    login: dict[str, Any] = {"user": "ada", "password": "lovelace", "allow_plaintext_auth": True}
+    where: dict[str, Any] = {"tls": TLSPolicy.NONE, "config": smtp.SMTPClientConfig(lmtp=lmtp)}
+    with (
+        front.SMTPServer(Guarded(), port=0, config=config) as server,
+        front.SMTPClient("127.0.0.1", server.port, **login, **where) as client,
+    ):
+        assert client.extensions["BURL"] == ""
+        assert client.hello().ok
+        assert client.extensions["BURL"] == "imap"
+        assert client.send_message(MESSAGE, "ada@example.org", "bob@example.org").ok, "ada is still logged in"
 
 
 def test_bad_input_leaves_the_client_usable(front: Front) -> None:

@@ -6,8 +6,12 @@ import asyncio
 import contextvars
 import gc
 import socket
+import threading
+import time
+import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -537,6 +541,96 @@ def test_nobody_listens() -> None:
     asyncio.run(main())
 
 
+def test_cancelled_anywhere_connecting_leaves_no_socket_open(recwarn: pytest.WarningsRecorder) -> None:
+    """Cancel after each step of the loop in turn, until there is a connection before."""
+    warnings.simplefilter("always")
+
+    async def main() -> None:
+        async with serving(Echo()) as server:
+            steps, connected = 0, False
+            while not connected:
+                task = asyncio.ensure_future(open_link(toy.ToyClient(), "127.0.0.1", server.listener.port))
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                connected = task.done()
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    link = await task
+                del task
+                await settle(3)
+                gc.collect()
+                assert not [str(warning.message) for warning in recwarn], f"after {steps} steps"
+                steps += 1
+            await link.close()
+            assert steps > 3
+
+    asyncio.run(main())
+
+
+def resolving(monkeypatch: pytest.MonkeyPatch, *addresses: tuple[str, int]) -> None:
+    """Have every name stand for these addresses."""
+
+    async def getaddrinfo(*_: object, **__: object) -> list[Any]:
+        families = (socket.AF_INET6 if ":" in host else socket.AF_INET for host, _ in addresses)
+        return [(family, socket.SOCK_STREAM, 0, "", each) for family, each in zip(families, addresses, strict=True)]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+
+
+def test_one_address_after_the_other_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as sock:
+            closed = sock.getsockname()
+        async with serving(Echo()) as server:
+            resolving(monkeypatch, closed, ("127.0.0.1", server.listener.port))
+            link = await open_link(toy.ToyClient(), "mail.example.org", 25)
+            assert link.peer == ("127.0.0.1", server.listener.port)
+            await link.close()
+        resolving(monkeypatch, closed, closed)
+        with pytest.raises(ConnectionRefusedError):
+            await open_link(toy.ToyClient(), "mail.example.org", 25)
+        resolving(monkeypatch)
+        with pytest.raises(OSError, match=r"mail\.example\.org has no address"):
+            await open_link(toy.ToyClient(), "mail.example.org", 25)
+
+    asyncio.run(main())
+
+
+def test_an_address_that_does_not_answer_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with serving(Echo()) as server:
+            with socket.create_server(("127.0.0.1", 0), backlog=0) as full, ExitStack() as fillers:
+                for _ in range(3):
+                    filler = fillers.enter_context(socket.socket())
+                    filler.setblocking(False)
+                    with suppress(BlockingIOError):
+                        filler.connect(full.getsockname())
+                resolving(monkeypatch, full.getsockname(), ("127.0.0.1", server.listener.port))
+                link = await open_link(toy.ToyClient(), "mail.example.org", 25)
+                assert link.peer == ("127.0.0.1", server.listener.port)
+                await link.close()
+
+    asyncio.run(main())
+
+
+def test_the_families_of_a_host_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """RFC 8305 section 4: one family that leads nowhere is not tried to its end first."""
+    tried = []
+
+    async def refuse(_: socket.socket, address: tuple[Any, ...]) -> None:
+        tried.append(address[0])
+        raise ConnectionRefusedError
+
+    async def main() -> None:
+        resolving(monkeypatch, ("::1", 25), ("::2", 25), ("127.0.0.1", 25))
+        monkeypatch.setattr(asyncio.get_running_loop(), "sock_connect", refuse)
+        with pytest.raises(ConnectionRefusedError):
+            await open_link(toy.ToyClient(), "mail.example.org", 25)
+
+    asyncio.run(main())
+    assert tried == ["::1", "127.0.0.1", "::2"]
+
+
 def test_the_source_address_can_be_chosen() -> None:
     async def main() -> None:
         async with serving(Echo()) as server:
@@ -553,8 +647,6 @@ def test_the_source_address_can_be_chosen() -> None:
 
 
 def test_hooks_can_run_in_threads() -> None:
-    import threading
-
     request: contextvars.ContextVar[str] = contextvars.ContextVar("request")
     seen = []
 
@@ -583,3 +675,94 @@ def test_hooks_can_run_in_threads() -> None:
 
     asyncio.run(main())
     assert seen == [(False, "mine"), (True, "")]
+
+
+class Resource:
+    """What a hook returns, and somebody has to close."""
+
+    closed = 0
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def test_what_a_thread_returns_too_late_is_closed() -> None:
+    """Cancel after each step of the loop in turn: either there is a result, or it is closed, in whatever thread."""
+
+    async def try_after(steps: int, *, wait: bool) -> bool:
+        resource, begun, may_return = Resource(), threading.Event(), threading.Event()
+
+        class Blocking:
+            def on_line(self) -> Resource:
+                begun.set()
+                assert may_return.wait(PATIENCE)
+                return resource
+
+        task = asyncio.ensure_future(InThreads(Blocking(), "on_line").on_line())
+        await asyncio.sleep(0)
+        assert begun.wait(PATIENCE)  # a thread that has not begun never does
+        if wait:
+            may_return.set()
+            await asyncio.get_running_loop().run_in_executor(None, time.sleep, 0.01)
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            assert await task is resource
+            assert not resource.closed
+            return True
+        may_return.set()
+        while not resource.closed:
+            await asyncio.sleep(0.001)
+        return False
+
+    async def main() -> None:
+        async with asyncio.timeout(PATIENCE):
+            for steps in range(4):
+                assert not await try_after(steps, wait=False)
+            steps = 0
+            while not await try_after(steps, wait=True):
+                steps += 1
+
+    asyncio.run(main())
+
+
+def test_a_result_is_there_and_not_taken_yet_when_the_hook_is_cancelled() -> None:
+    resource = Resource()
+
+    class Blocking:
+        def on_line(self) -> Resource:
+            return resource
+
+    async def main() -> None:
+        with ThreadPoolExecutor(1) as executor:
+            task = asyncio.ensure_future(InThreads(Blocking(), "on_line", executor=executor).on_line())
+            await asyncio.sleep(0)
+        # The thread has ended, and the loop has not heard of it.
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert resource.closed == 1
+
+    asyncio.run(main())
+
+
+def test_what_cannot_be_closed_in_a_thread_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    class Awaited:
+        async def close(self) -> None:
+            raise AssertionError
+
+    class Blocking:
+        def on_line(self) -> Awaited:
+            return Awaited()
+
+    async def main() -> None:
+        with ThreadPoolExecutor(1) as executor:
+            task = asyncio.ensure_future(InThreads(Blocking(), "on_line", executor=executor).on_line())
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert "too late could not be closed" in caplog.text

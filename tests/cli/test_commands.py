@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import poplib
 import signal
 import smtplib
 import socket
@@ -407,6 +408,24 @@ def test_the_postmaster_needs_no_domain(message_file: Path, capsys: pytest.Captu
             capsys, "send", "--server", place, "--from", "", "--to", "Postmaster", str(message_file)
         )
     assert (status, result["accepted"]) == (0, ["postmaster"])
+
+
+@pytest.mark.parametrize("without", [False, True])
+def test_mail_in_utf8_is_for_clients_of_utf8_unless_told_otherwise(without: bool) -> None:
+    """RFC 6856 section 2.1 has it refused to all others, among them many a program that fetches mail."""
+    with serving(*["--no-pop3-utf8"] * without) as server:
+        with smtplib.SMTP("127.0.0.1", server.ports["smtp"]) as client:
+            client.sendmail("", "a@b.example", "Subject: gr\u00fc\u00dfe\r\n\r\nx\r\n".encode())
+        pop = poplib.POP3("127.0.0.1", server.ports["pop3"])
+        assert ("UTF8" in pop.capa()) is not without
+        pop.user("any")
+        pop.pass_("one")
+        if without:
+            assert pop.retr(1)[1] == ["Subject: gr\u00fc\u00dfe".encode(), b"", b"x"]
+        else:
+            with pytest.raises(poplib.error_proto, match=r"-ERR \[UTF8\]"):
+                pop.retr(1)
+        pop.quit()
 
 
 @pytest.mark.parametrize("json_line", [True, False])
