@@ -6,6 +6,7 @@ An `email.message.EmailMessage` brings its envelope along. How a message is writ
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from email.headerregistry import HeaderRegistry
@@ -31,6 +32,8 @@ Progress: TypeAlias = "Callable[[int, int | None], object]"
 that is not known. What it raises breaks the sending off, and closes the connection."""
 
 _HEADERS = HeaderRegistry()
+_LOST = "\ufffd"  # what the standard library puts where it could not decode
+_LINE_END = re.compile(r"\r\n|\r|\n")
 _UNREADABLE = ("invalid address", "invalid mailbox")  # how the defects begin behind which an address may be lost
 
 
@@ -163,13 +166,21 @@ def _header_addresses(message: Message[Any, Any], name: str) -> list[Address]:
     try:
         values = message.get_all(name, ())
         headers: list[Any] = [
-            value if hasattr(value, "addresses") else _HEADERS(name, str(value)) for value in values
+            value if hasattr(value, "addresses") else _HEADERS(name, _unfolded(str(value))) for value in values
         ]
     except Exception as error:  # the parser of the standard library falls over in many ways
         raise GrammarError(f"the field {name} cannot be read") from error
     if any(str(defect).startswith(_UNREADABLE) for header in headers for defect in header.defects):
         raise GrammarError(f"the field {name} has something else between its addresses")
-    return [Address.parse(mailbox.addr_spec) for header in headers for mailbox in header.addresses]
+    found = [mailbox.addr_spec for header in headers for mailbox in header.addresses]
+    if any(_LOST in address for address in found):
+        raise GrammarError(f"the field {name} has octets in an address that the message cannot tell as text")
+    return list(map(Address.parse, found))
+
+
+def _unfolded(value: str) -> str:
+    """Return the value of a field on one line (RFC 5322 section 2.2.3); not every policy of ``email`` gives it so."""
+    return _LINE_END.sub("", value)
 
 
 def _reverse_path(sender: str | Address) -> Address | None:
