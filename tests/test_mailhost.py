@@ -52,9 +52,11 @@ def test_what_is_no_domain_is_none() -> None:
         MailHost(lambda _: MemoryMaildrop(), {"ada": "pw"}, ["example..org"])
 
 
+@pytest.mark.parametrize("user", ["j\u00f6rg", "jo\u0308rg"])
 @pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "SCRAM-SHA-256"])
-def test_names_and_passwords_beyond_ascii(mechanism: str) -> None:
-    login: dict[str, Any] = {"user": "j\u00f6rg", "password": "p\u00e4ssw\u00f6rd \u2709", "mechanisms": (mechanism,)}
+def test_names_and_passwords_beyond_ascii(mechanism: str, user: str) -> None:
+    """RFC 4616 section 2, RFC 5802 section 5.1: both sides prepare a name, whichever way somebody has typed it."""
+    login: dict[str, Any] = {"user": user, "password": "p\u00e4ssw\u00f6rd \u2709", "mechanisms": (mechanism,)}
     where: dict[str, Any] = {"tls": TLSPolicy.NONE, "allow_plaintext_auth": True}
     host = MailHost(lambda _: MemoryMaildrop(), {login["user"]: login["password"]})
     smtp = sync.SMTPServer(host, port=0, config=SMTPServerConfig(allow_plaintext_auth=True, require_auth=True))
@@ -66,6 +68,11 @@ def test_names_and_passwords_beyond_ascii(mechanism: str) -> None:
             assert pop.status() == (1, 3)
         with sync.POP3Client("127.0.0.1", pop3.port, **{**login, "mechanisms": None}, **where) as pop:
             assert pop.status() == (1, 3)
+
+
+def test_two_users_whom_no_login_could_tell_apart() -> None:
+    with pytest.raises(GrammarError):
+        MailHost(lambda _: MemoryMaildrop(), {"j\u00f6rg": "one", "jo\u0308rg": "two"})
 
 
 ALONE = ["ada@x.example"]
