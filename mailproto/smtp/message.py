@@ -139,15 +139,21 @@ def recipients_of(message: Message[Any, Any]) -> list[Address]:
 
 def has_utf8_addresses(message: Message[Any, Any]) -> bool:
     """Say whether a header field has an address that is not ASCII; of `EmailMessage`, for others do not tell."""
-    return any(_has_utf8_address(message, name, raw) for name, raw in message.raw_items() if not str(raw).isascii())
+    values = (parsed_field(message, name, raw) for name, raw in message.raw_items())
+    return any(not mailbox.addr_spec.isascii() for value in values for mailbox in getattr(value, "addresses", ()))
 
 
-def _has_utf8_address(message: Message[Any, Any], name: str, raw: Any) -> bool:
+def parsed_field(message: Message[Any, Any], name: str, raw: Any) -> Any:
+    """Return a field as the policy of ``message`` has it, if it is not ASCII; else as it is.
+
+    So is one that the standard library cannot parse, which names nobody.
+    """
+    if str(raw).isascii():
+        return raw
     try:
-        value = message.policy.header_fetch_parse(name, raw)
-        return any(not mailbox.addr_spec.isascii() for mailbox in getattr(value, "addresses", ()))
-    except Exception:  # what the standard library cannot parse names nobody
-        return False
+        return message.policy.header_fetch_parse(name, raw)
+    except Exception:  # the parser of the standard library falls over in many ways
+        return raw
 
 
 def _resent_prefix(message: Message[Any, Any]) -> str:

@@ -295,6 +295,20 @@ def test_a_message_fits_a_server_of_seven_bits() -> None:
     assert b">From" not in data
 
 
+@pytest.mark.parametrize("policy", [email.policy.default, email.policy.SMTPUTF8, email.policy.compat32])
+def test_octets_that_a_message_was_made_of_can_be_sent_again(policy: Any) -> None:
+    """A message without MIME fields, its header and its text in UTF-8, as many a program writes them."""
+    subject = "Grüße " + "x" * 100
+    fields = f"From: a@b\r\nTo: c@d\r\nSubject: {subject}\r\n\r\n"
+    made = email.message_from_bytes((fields + "naïve\r\n").encode(), policy=policy)
+    assert written(make_submission(made)) == (fields + "naïve\r\n").encode()
+    data = written(make_submission(made), eight_bit=False)
+    assert data.isascii()
+    read = email.message_from_bytes(data, policy=email.policy.default)
+    assert read["Subject"] == subject
+    assert read.get_payload(decode=True) == "naïve\r\n".encode()
+
+
 def test_header_fields_in_utf8_only_with_smtputf8() -> None:
     """RFC 6532."""
     made = message(Subject="Grüße", To="ödön@example.org")
