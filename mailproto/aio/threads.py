@@ -15,6 +15,8 @@ class InThreads:
 
         SMTPServer(InThreads(Inbox(), "on_message"))
 
+    What a hook returns to be awaited, as one does that is a coroutine after all, is awaited in the loop.
+
     Args:
         handler: an object with hooks.
         hooks: the names of those that block.
@@ -28,22 +30,16 @@ class InThreads:
 
     def __getattr__(self, name: str) -> Any:
         hook = getattr(self._handler, name)
-        return self._in_thread(hook) if name in self._hooks else hook
-
-    def _in_thread(self, hook: Callable[..., Any]) -> Callable[..., asyncio.Future[Any]]:
-        def run(*arguments: Any) -> asyncio.Future[Any]:
-            context = contextvars.copy_context()
-            loop = asyncio.get_running_loop()
-            return loop.run_in_executor(self._executor, context.run, hook, *arguments)
-
-        return run
+        return beside(hook, self._executor) if name in self._hooks else hook
 
 
-def beside(function: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+def beside(function: Callable[..., Any], executor: Executor | None = None) -> Callable[..., Awaitable[Any]]:
     """Return ``function`` as one that runs in a thread; what it returns is awaited in the loop, if it is to be."""
 
     async def run(*arguments: Any) -> Any:
-        result = await asyncio.to_thread(function, *arguments)
+        context = contextvars.copy_context()
+        loop = asyncio.get_running_loop()
+        result = await loop.run_in_executor(executor, context.run, function, *arguments)
         return await result if inspect.isawaitable(result) else result
 
     return run
