@@ -26,6 +26,7 @@ from mailproto.sasl.cram_md5 import CramMD5Check
 from mailproto.sasl.identity import PasswordCheck
 from mailproto.sasl.scram_key import ScramKey, ScramPassword, decoy_scram_key
 from mailproto.sasl.scram_server import ScramKeyRequest
+from mailproto.sasl.text import comparable
 from mailproto.smtp.alabels import encode_domain
 from mailproto.smtp.events import Envelope, Rcpt
 from mailproto.smtp.flows.server import SMTPSession
@@ -60,7 +61,7 @@ class MailHost:
             came with, as RFC 5321 section 4.4 wants of final delivery. Without it every octet comes back as it came.
 
     Raises:
-        GrammarError: a domain is none.
+        GrammarError: a domain is none, or two users have names that no login can tell apart.
     """
 
     def __init__(
@@ -74,6 +75,9 @@ class MailHost:
         trace: bool = False,
     ) -> None:
         self._secrets = dict(users or {})
+        self._names = {comparable(name): name for name in self._secrets}  # which is how a login says it (RFC 4013)
+        if len(self._names) < len(self._secrets):
+            raise GrammarError("two users with names that SASLprep makes the same")
         for domain in domains:
             check_domain(domain)
         self._domains = frozenset(map(_domain_key, domains))
@@ -89,7 +93,7 @@ class MailHost:
 
     def drop_of(self, user: str) -> Maildrop:
         """Return the maildrop of a user; `KeyError` if there is no such user."""
-        return self._drops[user if self._secrets else ""]
+        return self._drops[self._names.get(user, user) if self._secrets else ""]
 
     # SMTP.
 
@@ -147,7 +151,7 @@ class MailHost:
             return is_loopback(session.peer)
         if not isinstance(check, PasswordCheck | CramMD5Check):
             return False
-        secret = self._secrets.get(check.username)
+        secret = self._secret_of(check.username)
         right = check.matches(secret if isinstance(secret, str) else None)
         if self._decoy is not None and isinstance(check, PasswordCheck):
             key = secret if isinstance(secret, ScramKey) else self._decoy
@@ -156,8 +160,12 @@ class MailHost:
 
     def _scram_secret(self, _: Session[Any], request: ScramKeyRequest) -> ScramKey | ScramPassword:
         """Return the key of a user, or the password that SCRAM makes one of."""
-        secret = self._secrets.get(request.username)
+        secret = self._secret_of(request.username)
         return secret if isinstance(secret, ScramKey) else ScramPassword(secret)
+
+    def _secret_of(self, username: str) -> Secret | None:
+        """Return what is kept for the user of this name, as a login says it; None for nobody."""
+        return self._secrets.get(self._names.get(username, username))
 
     def _user_of(self, address: Address) -> str | None:
         """Return whose mail this is, None if nobody's here."""

@@ -62,9 +62,11 @@ def test_what_is_no_domain_is_none() -> None:
         MailHost(lambda _: MemoryMaildrop(), {"ada": "pw"}, ["example..org"])
 
 
+@pytest.mark.parametrize("user", ["j\u00f6rg", "jo\u0308rg"])
 @pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "SCRAM-SHA-256"])
-def test_names_and_passwords_beyond_ascii(mechanism: str) -> None:
-    login: dict[str, Any] = {"user": "j\u00f6rg", "password": "p\u00e4ssw\u00f6rd \u2709", "mechanisms": (mechanism,)}
+def test_names_and_passwords_beyond_ascii(mechanism: str, user: str) -> None:
+    """RFC 4616 section 2, RFC 5802 section 5.1: both sides prepare a name, whichever way somebody has typed it."""
+    login: dict[str, Any] = {"user": user, "password": "p\u00e4ssw\u00f6rd \u2709", "mechanisms": (mechanism,)}
     where: dict[str, Any] = {"tls": TLSPolicy.NONE, "allow_plaintext_auth": True}
     host = MailHost(lambda _: MemoryMaildrop(), {login["user"]: login["password"]})
     smtp = sync.SMTPServer(host, port=0, config=SMTPServerConfig(allow_plaintext_auth=True, require_auth=True))
@@ -76,6 +78,11 @@ def test_names_and_passwords_beyond_ascii(mechanism: str) -> None:
             assert pop.status() == (1, 3)
         with sync.POP3Client("127.0.0.1", pop3.port, **{**login, "mechanisms": None}, **where) as pop:
             assert pop.status() == (1, 3)
+
+
+def test_two_users_whom_no_login_could_tell_apart() -> None:
+    with pytest.raises(GrammarError):
+        MailHost(lambda _: MemoryMaildrop(), {"j\u00f6rg": "one", "jo\u0308rg": "two"})
 
 
 ALONE = ["ada@x.example"]
@@ -276,6 +283,59 @@ def test_a_message_is_not_stored_empty_when_its_server_has_given_up() -> None:
     asyncio.run(run())
     for drop in drops.values():
         assert [message.size for message in drop.open().messages] in ([], [3])
+
+
+class Later(MemoryMaildrop):
+    """A maildrop whose sessions have to be waited for, as the snapshot of a store of one's own may."""
+
+    def open(self) -> Any:
+        return LaterSnapshot(super().open())
+
+
+class LaterSnapshot:
+    def __init__(self, snapshot: Any) -> None:
+        self._snapshot = snapshot
+        self.messages, self.close = snapshot.messages, snapshot.close
+
+    async def retrieve(self, number: int) -> Any:
+        return self._snapshot.retrieve(number)
+
+    async def commit(self, deleted: Any) -> None:
+        await asyncio.sleep(0)
+        self._snapshot.commit(deleted)
+
+
+class Picky(MailHost):
+    def on_message(self, session: Any, envelope: Any) -> Any:
+        return self._store(session, envelope)
+
+    async def _store(self, session: Any, envelope: Any) -> None:
+        await asyncio.sleep(0)
+        if bytes(envelope) == b"no\r\n":
+            raise Reject(550, "not that one", "5.6.0")
+        super().on_message(session, envelope)
+
+
+def test_what_is_to_be_awaited_is_awaited_though_it_was_begun_in_a_thread() -> None:
+    """S17: a coroutine that nobody runs stores nothing, and refuses nothing, and all the same it was a yes."""
+    drop = Later()
+    host = Picky(lambda _: drop, {"ada": "secret"})
+
+    async def run() -> None:
+        handler = aio.InThreads(host, *BLOCKING_HOOKS)
+        smtp = aio.SMTPServer(handler, port=0)
+        pop3 = aio.POP3Server(handler, port=0, config=POP3ServerConfig(allow_plaintext_auth=True))
+        async with smtp, pop3:
+            async with aio.SMTPClient("127.0.0.1", smtp.port, **IN_CLEAR) as client:
+                assert (await client.send_message(b"no\r\n", "", ALONE)).refused
+                assert (await client.send_message(b"yes\r\n", "", ALONE)).ok
+            where = {"user": "ada", "password": "secret", "allow_plaintext_auth": True, **IN_CLEAR}
+            async with aio.POP3Client("127.0.0.1", pop3.port, **where) as pop:
+                assert await pop.retrieve(1) == b"yes\r\n"
+                await pop.delete(1)
+
+    asyncio.run(run())
+    assert not drop.open().messages
 
 
 def stored(drop: MemoryMaildrop) -> bytes:

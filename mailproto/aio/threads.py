@@ -18,6 +18,8 @@ class InThreads:
 
         SMTPServer(InThreads(Inbox(), "on_message"))
 
+    What a hook returns to be awaited, as one does that is a coroutine after all, is awaited in the loop.
+
     A thread cannot be stopped: when a hook is cancelled, as a server that closes does in the end, its thread goes on.
     What it returns then is nobody's any more and is closed, if it has a ``close``: a maildrop keeps no lock.
 
@@ -34,43 +36,37 @@ class InThreads:
 
     def __getattr__(self, name: str) -> Any:
         hook = getattr(self._handler, name)
-        return self._in_thread(hook) if name in self._hooks else hook
+        return beside(hook, self._executor) if name in self._hooks else hook
 
-    def _in_thread(self, hook: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
-        async def run(*arguments: Any) -> Any:
-            context = contextvars.copy_context()
-            returned: Future[Any] = Future()
 
-            def work() -> Any:
-                result = context.run(hook, *arguments)
-                returned.set_result(result)
-                return result
+def beside(function: Callable[..., Any], executor: Executor | None = None) -> Callable[..., Awaitable[Any]]:
+    """Return ``function`` as one that runs in a thread; what it returns is awaited in the loop, if it is to be."""
 
-            try:
-                return await asyncio.get_running_loop().run_in_executor(self._executor, work)
-            except asyncio.CancelledError:
-                returned.add_done_callback(_close_late)  # at once if it is there, but was not taken yet
-                raise
+    async def run(*arguments: Any) -> Any:
+        context = contextvars.copy_context()
+        returned: Future[Any] = Future()
 
-        return run
+        def work() -> Any:
+            result = context.run(function, *arguments)
+            returned.set_result(result)
+            return result
+
+        try:
+            result = await asyncio.get_running_loop().run_in_executor(executor, work)
+        except asyncio.CancelledError:
+            returned.add_done_callback(_close_late)  # at once if it is there, but was not taken yet
+            raise
+        return await result if inspect.isawaitable(result) else result
+
+    return run
 
 
 def _close_late(returned: Future[Any]) -> None:
-    """Close what a hook has returned to nobody."""
+    """Close what was returned to nobody."""
     close = getattr(returned.result(), "close", None)
     if close is not None and inspect.iscoroutine(closing := close()):
         closing.close()
         logger.error("what a hook returned too late could not be closed")
-
-
-def beside(function: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
-    """Return ``function`` as one that runs in a thread; what it returns is awaited in the loop, if it is to be."""
-
-    async def run(*arguments: Any) -> Any:
-        result = await asyncio.to_thread(function, *arguments)
-        return await result if inspect.isawaitable(result) else result
-
-    return run
 
 
 class Beside:

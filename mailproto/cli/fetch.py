@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import math
 import sqlite3
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -35,16 +36,33 @@ def add_parser(commands: Any) -> None:
     )
     kept = parser.add_argument_group("fetch only what is new (with --maildir)")
     kept.add_argument("--ledger", metavar="FILE", help="remember in this file what was fetched")
-    kept.add_argument("--delete-after", type=float, metavar="DAYS", help="delete what was fetched so long ago")
-    kept.add_argument("--delete-over", type=int, metavar="BYTES", help="delete what is larger once it was fetched")
-    kept.add_argument("--max-size", type=int, metavar="BYTES", help="leave larger messages on the server")
-    kept.add_argument("--limit", type=int, metavar="N", help="fetch so many messages at most")
+    kept.add_argument("--delete-after", type=_days, metavar="DAYS", help="delete what was fetched so long ago")
+    kept.add_argument("--delete-over", type=_count, metavar="BYTES", help="delete what is larger once it was fetched")
+    kept.add_argument("--max-size", type=_count, metavar="BYTES", help="leave larger messages on the server")
+    kept.add_argument("--limit", type=_count, metavar="N", help="fetch so many messages at most")
     kept.add_argument(
         "--no-unique-ids",
         action="store_true",
         help="tell messages by their content, which takes fetching all of them: for a server whose ids are no good",
     )
     parser.set_defaults(run=run)
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"not a whole number from 0: {text}")
+    return int(text)
+
+
+def _days(text: str) -> float:
+    """Return a number of days. Less than none would be to delete at once, and so would many a slip of the pen."""
+    try:
+        days = float(text)
+    except ValueError:
+        days = math.nan
+    if not 0 <= days < math.inf:
+        raise argparse.ArgumentTypeError(f"not a number of days: {text}")
+    return days
 
 
 def run(options: argparse.Namespace) -> int:

@@ -61,12 +61,20 @@ class MaildirSnapshot(LockedSnapshot):
             yield b""
             sent = 0
             for piece in canonical(_blocks(file)):
+                if sent <= announced < sent + len(piece):  # behind which nobody reads on
+                    self._correct(base)
                 sent += len(piece)
                 yield piece
-            if sent != announced:
-                # The name told it wrong: other programs that write W= do not count a bare CR as a line end.
-                self._sizes.record(base, os.fstat(file.fileno()), sent)
-                self._sizes.save(self._files)
+            if sent < announced:
+                self._correct(base)
+
+    def _correct(self, base: str) -> None:
+        """Remember the size of a message whose name tells it wrong, for the next session.
+
+        Other programs that write W= do not count a bare CR as a line end.
+        """
+        self._count(base)
+        self._sizes.save(self._files)
 
     def _measure_all(self) -> dict[str, int]:
         """Return the sizes as sent by base, in the order of delivery. What was counted is kept if one fails."""
@@ -83,8 +91,9 @@ class MaildirSnapshot(LockedSnapshot):
         """Return the size of a message as sent: as remembered, or else as its name tells it, or else counted."""
         remembered = base in self._sizes
         size = self._sizes.get(base, self._files.status(base)) if remembered else size_as_sent(base)
-        if size is not None:
-            return size
+        return size if size is not None else self._count(base)
+
+    def _count(self, base: str) -> int:
         with self._files.open(base) as file:
             size = count_octets(_blocks(file))
             self._sizes.record(base, os.fstat(file.fileno()), size)

@@ -157,7 +157,9 @@ def examine(box: LockedMbox, region: Region) -> StoredMessage | None:
     if kept is None:
         kept = KeptUniqueId(_hash(_pieces(box, beginning, start, (start, end)), added), False, header)
     text = (start + kept.end, end - kept.lacks_end)
-    size = _size_as_sent(box, beginning, start, text) + 2 * len(added)
+    size = _size_as_sent(box, beginning, start, text)
+    if added and not last.endswith(b"\r"):  # which counts as a line end already
+        size += 2
     return StoredMessage(kept.uid, size, text, start + header, kept.lacks_end, added)
 
 

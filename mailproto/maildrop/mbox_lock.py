@@ -63,8 +63,12 @@ class LockedMbox:
         return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
     def check_format(self) -> None:
-        """Raise `MboxFormatError` unless the file is empty or begins with a message."""
-        if self.size and not is_separator(self.read(0, 2 * MAX_SEPARATOR).lstrip(b"\r\n")):
+        """Raise `MboxFormatError` unless the file is empty or begins with a message, behind empty lines if need be.
+
+        Those are left when all messages behind them are removed.
+        """
+        beginning = self.read(0, 2 * MAX_SEPARATOR).lstrip(b"\r\n")
+        if (beginning or self.size > 2 * MAX_SEPARATOR) and not is_separator(beginning):
             raise MboxFormatError(f"{self.path} is not an mbox")
 
     def write(self, start: int, pieces: Iterable[bytes]) -> None:

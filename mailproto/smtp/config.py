@@ -14,6 +14,9 @@ from mailproto.errors import GrammarError
 from mailproto.smtp.alabels import idna_2003
 from mailproto.smtp.extensions import ALL_EXTENSIONS, DEFAULT_EXTENSIONS, Extension
 
+_NEEDS = {"SMTPUTF8": "8BITMIME", "BINARYMIME": "CHUNKING", "BURL": "8BITMIME"}
+"""What a server has to offer with an extension: RFC 6531 section 3.1, RFC 3030 section 3, RFC 4468 section 4."""
+
 
 class BareNewlines(enum.Enum):
     """What a server does with a message that has a CR or LF outside of a CRLF. None of them ends the message."""
@@ -95,6 +98,10 @@ class SMTPServerConfig:
         check_domain(self.hostname)
         if not self.hostname.isascii():
             raise GrammarError("the hostname is said before UTF-8 is agreed on: give it in A-labels")
+        keywords = {extension.keyword for extension in self.extensions}
+        for keyword in keywords & _NEEDS.keys():
+            if _NEEDS[keyword] not in keywords:
+                raise GrammarError(f"{keyword} may not be offered without {_NEEDS[keyword]}")
         check_networks((*self.proxies, *self.trusted_peers))
 
 

@@ -21,7 +21,7 @@ from mailproto._core.spool import Spool
 from mailproto.errors import GrammarError, NotSupportedError
 from mailproto.smtp.alabels import encode_domain, idna_2003
 from mailproto.smtp.downgrade import downgrade
-from mailproto.smtp.message import MessageSource, Octets, Submission, has_utf8_addresses
+from mailproto.smtp.message import MessageSource, Octets, Submission, has_utf8_addresses, parsed_field
 from mailproto.smtp.parameters import Body
 
 _PIECE = 256 << 10
@@ -147,7 +147,12 @@ def _downgraded(message: Octets) -> Octets:
 def _flatten(
     message: Message[Any, Any], *, utf8: bool, eight_bit: bool, idna_encode: Callable[[str], str]
 ) -> bytes:
-    """Write the message without its Bcc, in 7 bits if it has to be."""
+    """Write the message without its Bcc, in 7 bits if it has to be.
+
+    Raises:
+        GrammarError: it cannot be written at all.
+        NotSupportedError: it cannot be written without SMTPUTF8, or in 7 bits.
+    """
     visible = copy.copy(message)
     del visible["Bcc"], visible["Resent-Bcc"]
     if not utf8 and has_utf8_addresses(visible):
@@ -155,9 +160,26 @@ def _flatten(
     settings: dict[str, Any] = {"linesep": "\r\n", "cte_type": "8bit" if eight_bit else "7bit"}
     if hasattr(message.policy, "utf8"):
         settings["utf8"] = utf8
+    try:
+        return _write(visible, settings)
+    except Exception:  # the standard library cannot fold every field that it has read, nor encode every text
+        if hasattr(message.policy, "refold_source"):
+            settings["refold_source"] = "none"
+        data = _write_as_it_is(visible, settings)
+    return data if eight_bit else downgrade(data)
+
+
+def _write(message: Message[Any, Any], settings: dict[str, Any]) -> bytes:
     out = io.BytesIO()
-    BytesGenerator(out, mangle_from_=False, policy=message.policy.clone(**settings)).flatten(visible)
+    BytesGenerator(out, mangle_from_=False, policy=message.policy.clone(**settings)).flatten(message)
     return out.getvalue()
+
+
+def _write_as_it_is(message: Message[Any, Any], settings: dict[str, Any]) -> bytes:
+    try:
+        return _write(message, {**settings, "cte_type": "8bit"})
+    except Exception as error:
+        raise GrammarError("the message cannot be written") from error
 
 
 def _use_a_labels(message: Message[Any, Any], idna_encode: Callable[[str], str]) -> None:
@@ -176,8 +198,7 @@ def _use_a_labels(message: Message[Any, Any], idna_encode: Callable[[str], str])
     for name in {name.lower() for name, _ in fields}:
         del message[name]
     for name, raw in fields:
-        value = raw if str(raw).isascii() else message.policy.header_fetch_parse(name, raw)
-        groups = getattr(value, "groups", None)
+        groups = getattr(parsed_field(message, name, raw), "groups", None)
         if groups is None:
             message.set_raw(name, raw)
         else:

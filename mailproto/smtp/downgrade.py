@@ -5,11 +5,14 @@ from __future__ import annotations
 import binascii
 import email
 import email.policy
+import re
 from email.message import EmailMessage
+from typing import Any
 
 from mailproto.errors import NotSupportedError
 
 _LINE = 57  # octets that make a line of 76 in base64
+_LINE_END = re.compile(r"\r\n|\r|\n")
 
 
 def downgrade(data: bytes) -> bytes:
@@ -18,13 +21,46 @@ def downgrade(data: bytes) -> bytes:
     Raises:
         NotSupportedError: there is something in it that no encoding can be given to.
     """
-    message = email.message_from_bytes(data, policy=email.policy.SMTP.clone(cte_type="7bit"))
-    for part in message.walk():
-        _encode_part(part)
-    written = message.as_bytes()
+    try:
+        written = _rewritten(data)
+    except NotSupportedError:
+        raise
+    except Exception as error:  # the parser of the standard library falls over in many ways
+        raise NotSupportedError("a header field cannot be read well enough to be rewritten") from error
     if not written.isascii():
         raise NotSupportedError("the message cannot be written in 7 bits")
     return written
+
+
+def _rewritten(data: bytes) -> bytes:
+    message = email.message_from_bytes(data, policy=email.policy.SMTP.clone(cte_type="7bit"))
+    for part in message.walk():
+        _encode_fields(part)
+        _encode_part(part)
+    return message.as_bytes()
+
+
+def _encode_fields(part: EmailMessage) -> None:
+    """Have the header fields that are UTF-8 (RFC 6532) written as encoded words of that charset."""
+    fields = list(part.raw_items())
+    if all(raw.isascii() for _, raw in fields):
+        return
+    for name, _ in fields:
+        del part[name]
+    for name, raw in fields:
+        part.set_raw(name, raw if raw.isascii() else _decoded(part, name, raw))
+
+
+def _decoded(part: EmailMessage, name: str, raw: str) -> Any:
+    """Return an 8-bit field as what it says; as it is if it is in another charset, of which nothing is known."""
+    try:
+        text = raw.encode("ascii", "surrogateescape").decode("utf-8")
+    except UnicodeDecodeError:
+        return raw
+    _, value = part.policy.header_store_parse(name, _LINE_END.sub("", text))
+    if any(not mailbox.addr_spec.isascii() for mailbox in getattr(value, "addresses", ())):
+        raise NotSupportedError(f"an address in the field {name} needs SMTPUTF8")
+    return value
 
 
 def _encode_part(part: EmailMessage) -> None:

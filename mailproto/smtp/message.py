@@ -6,6 +6,7 @@ An `email.message.EmailMessage` brings its envelope along. How a message is writ
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from email.headerregistry import HeaderRegistry
@@ -31,6 +32,8 @@ Progress: TypeAlias = "Callable[[int, int | None], object]"
 that is not known. What it raises breaks the sending off, and closes the connection."""
 
 _HEADERS = HeaderRegistry()
+_LOST = "\ufffd"  # what the standard library puts where it could not decode
+_LINE_END = re.compile(r"\r\n|\r|\n")
 _UNREADABLE = ("invalid address", "invalid mailbox")  # how the defects begin behind which an address may be lost
 
 
@@ -136,15 +139,21 @@ def recipients_of(message: Message[Any, Any]) -> list[Address]:
 
 def has_utf8_addresses(message: Message[Any, Any]) -> bool:
     """Say whether a header field has an address that is not ASCII; of `EmailMessage`, for others do not tell."""
-    return any(_has_utf8_address(message, name, raw) for name, raw in message.raw_items() if not str(raw).isascii())
+    values = (parsed_field(message, name, raw) for name, raw in message.raw_items())
+    return any(not mailbox.addr_spec.isascii() for value in values for mailbox in getattr(value, "addresses", ()))
 
 
-def _has_utf8_address(message: Message[Any, Any], name: str, raw: Any) -> bool:
+def parsed_field(message: Message[Any, Any], name: str, raw: Any) -> Any:
+    """Return a field as the policy of ``message`` has it, if it is not ASCII; else as it is.
+
+    So is one that the standard library cannot parse, which names nobody.
+    """
+    if str(raw).isascii():
+        return raw
     try:
-        value = message.policy.header_fetch_parse(name, raw)
-        return any(not mailbox.addr_spec.isascii() for mailbox in getattr(value, "addresses", ()))
-    except Exception:  # what the standard library cannot parse names nobody
-        return False
+        return message.policy.header_fetch_parse(name, raw)
+    except Exception:  # the parser of the standard library falls over in many ways
+        return raw
 
 
 def _resent_prefix(message: Message[Any, Any]) -> str:
@@ -163,13 +172,21 @@ def _header_addresses(message: Message[Any, Any], name: str) -> list[Address]:
     try:
         values = message.get_all(name, ())
         headers: list[Any] = [
-            value if hasattr(value, "addresses") else _HEADERS(name, str(value)) for value in values
+            value if hasattr(value, "addresses") else _HEADERS(name, _unfolded(str(value))) for value in values
         ]
     except Exception as error:  # the parser of the standard library falls over in many ways
         raise GrammarError(f"the field {name} cannot be read") from error
     if any(str(defect).startswith(_UNREADABLE) for header in headers for defect in header.defects):
         raise GrammarError(f"the field {name} has something else between its addresses")
-    return [Address.parse(mailbox.addr_spec) for header in headers for mailbox in header.addresses]
+    found = [mailbox.addr_spec for header in headers for mailbox in header.addresses]
+    if any(_LOST in address for address in found):
+        raise GrammarError(f"the field {name} has octets in an address that the message cannot tell as text")
+    return list(map(Address.parse, found))
+
+
+def _unfolded(value: str) -> str:
+    """Return the value of a field on one line (RFC 5322 section 2.2.3); not every policy of ``email`` gives it so."""
+    return _LINE_END.sub("", value)
 
 
 def _reverse_path(sender: str | Address) -> Address | None:

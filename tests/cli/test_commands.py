@@ -312,6 +312,16 @@ def test_wrong_usage_ends_at_once(arguments: list[str], capsys: pytest.CaptureFi
     assert caught.value.code != 0
 
 
+@pytest.mark.parametrize("option", ["--limit", "--max-size", "--delete-over", "--delete-after"])
+@pytest.mark.parametrize("number", ["-1", "nan", "inf", "x", ""])
+def test_what_would_delete_at_once_or_never_by_a_slip_of_the_pen(
+    option: str, number: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["fetch", "--server", "x", "--user", "ada", "--ledger", "file", f"{option}={number}"])
+    assert f"argument {option}: not a " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [

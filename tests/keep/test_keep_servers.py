@@ -39,6 +39,19 @@ def test_a_limit_asks_for_no_more_than_it_stores(ledger: SQLiteLedger) -> None:
     assert shelf.stored == [str(number) for number in range(7)]
 
 
+@pytest.mark.parametrize("refused", [True, False], ids=["refused", "longer than listed"])
+def test_what_cannot_be_had_stands_in_nobodys_way(ledger: SQLiteLedger, refused: bool) -> None:
+    """It would be tried first the next time, too, and the limit be used up by it again."""
+    odd = [mail(str(number), length=0 if refused else 900)._replace(listed=20) for number in range(3)]
+    server, shelf = Server([*odd, *(mail(str(number)) for number in range(3, 8))]), Shelf()
+    if refused:
+        server.refused = frozenset({b"RETR 1", b"RETR 2", b"RETR 3"})
+    for expected in (["3", "4"], ["3", "4", "5", "6"], ["3", "4", "5", "6", "7"]):
+        report = fetch(server, ledger, shelf, KeepPolicy(limit=2, max_size=500))
+        assert shelf.stored == expected
+        assert len(report.refused if refused else report.too_big) == 3
+
+
 def test_without_unique_ids_what_is_gone_is_forgotten_once_all_was_seen(ledger: SQLiteLedger) -> None:
     server, shelf = Server([mail("one"), mail("two"), mail("three")], uidl=False), Shelf()
     fetch(server, ledger, shelf)

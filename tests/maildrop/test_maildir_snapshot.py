@@ -235,6 +235,23 @@ def test_a_name_that_lies_is_found_out_and_not_believed_again(path: Path, maildi
     assert snapshot.messages[0].size == len(read(snapshot, 1)) == 10
 
 
+@pytest.mark.parametrize("length", [4, 200_000])
+def test_a_name_that_lies_is_found_out_though_nobody_reads_beyond_what_it_says(
+    path: Path, maildir: Maildir, length: int
+) -> None:
+    """A POP3 session ends where a message is longer than listed, and so would each one after it."""
+    text = b"x" * length + b"\ry\n"
+    (path / "cur" / f"1.a,S={len(text)},W={len(text) + 1}:2,S").write_bytes(text)
+    snapshot = maildir.open()
+    announced, got = snapshot.messages[0].size, 0
+    pieces = snapshot.retrieve(1)
+    while got <= announced:
+        got += len(next(pieces))
+    del pieces
+    snapshot = reopen(maildir, snapshot)
+    assert snapshot.messages[0].size == len(read(snapshot, 1)) == len(text) + 2
+
+
 def test_what_was_counted_before_a_failure_is_kept(
     path: Path, maildir: Maildir, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -120,6 +120,26 @@ def test_a_bare_cr_in_the_file_is_a_line_end_and_counts_as_one(tmp_path: Path) -
     assert now_in(mbox) == [b"Subject: x\r\n\r\na\r\nb\r\nc\r\n"]
 
 
+@pytest.mark.parametrize("text", [b"Subject: x\n\nlast\r", b"Subject: x\r\n\r\nlast\r"])
+def test_a_file_cut_off_in_the_middle_of_a_line_end_tells_the_right_size(tmp_path: Path, text: bytes) -> None:
+    """A message of another size than the listing says could never be fetched."""
+    mbox = mbox_of(tmp_path / "mbox", SEPARATOR + text)
+    content = b"Subject: x\r\n\r\nlast\r\n"
+    assert now_in(mbox) == [content]
+    snapshot = mbox.open()
+    assert [message.size for message in snapshot.messages] == [len(content)]
+    snapshot.close()
+
+
+@pytest.mark.parametrize("before", [b"\n", b"\r\n\r\n"])
+def test_what_stood_before_the_first_message_may_be_all_that_is_left(tmp_path: Path, before: bytes) -> None:
+    mbox = mbox_of(tmp_path / "mbox", before, FOREIGN)
+    delete(mbox, 1)
+    assert now_in(mbox) == []
+    mbox.deliver([b"new\r\n"])
+    assert now_in(mbox) == [b"new\r\n"]
+
+
 # Unique-ids.
 
 

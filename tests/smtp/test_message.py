@@ -168,6 +168,24 @@ def test_what_is_no_address_is_taken_for_none(to: bytes, policy: Any) -> None:
         assert to == b"bob@x;"
 
 
+@pytest.mark.parametrize("policy", [email.policy.default, email.policy.compat32])
+@pytest.mark.parametrize("end", [b"\r\n", b"\n"])
+def test_a_field_on_several_lines_is_one(policy: Any, end: bytes) -> None:
+    """RFC 5322 section 2.2.3; ``email.message_from_bytes`` keeps the lines unless it is told of another policy."""
+    fields = b'From: Ada\r\n <ada@example.org>\r\nTo: b@x,\r\n c@x,\r\n\t"D,\r\n D" <d@x>\r\n\r\ntext\r\n'
+    made = email.message_from_bytes(fields.replace(b"\r\n", end), policy=policy)
+    assert envelope(made) == ("ada@example.org", ["b@x", "c@x", "d@x"])
+    assert b"To: b@x,\r\n c@x,\r\n" in written(make_submission(made))
+
+
+@pytest.mark.parametrize("policy", [email.policy.default, email.policy.compat32])
+def test_an_address_in_octets_is_not_guessed(policy: Any) -> None:
+    """S12: what the standard library could not decode is no address, and mail for it would go to another one."""
+    made = email.message_from_bytes("From: ada@example.org\nTo: é@ü.example\n\n".encode(), policy=policy)
+    with pytest.raises(GrammarError):
+        make_submission(made)
+
+
 def test_a_message_resent_twice_does_not_tell() -> None:
     made = message(Resent_Date="Thu, 01 Jan 1970 00:00:00 +0000", Resent_To="a@b", Resent_From="c@d")
     made["Resent-Date"] = "Fri, 02 Jan 1970 00:00:00 +0000"
@@ -275,6 +293,20 @@ def test_a_message_fits_a_server_of_seven_bits() -> None:
     assert read["Subject"] == "Grüße"
     assert read.get_content() == "naïve\n.\nFrom here\n" + "x" * 1200 + "\n"
     assert b">From" not in data
+
+
+@pytest.mark.parametrize("policy", [email.policy.default, email.policy.SMTPUTF8, email.policy.compat32])
+def test_octets_that_a_message_was_made_of_can_be_sent_again(policy: Any) -> None:
+    """A message without MIME fields, its header and its text in UTF-8, as many a program writes them."""
+    subject = "Grüße " + "x" * 100
+    fields = f"From: a@b\r\nTo: c@d\r\nSubject: {subject}\r\n\r\n"
+    made = email.message_from_bytes((fields + "naïve\r\n").encode(), policy=policy)
+    assert written(make_submission(made)) == (fields + "naïve\r\n").encode()
+    data = written(make_submission(made), eight_bit=False)
+    assert data.isascii()
+    read = email.message_from_bytes(data, policy=email.policy.default)
+    assert read["Subject"] == subject
+    assert read.get_payload(decode=True) == "naïve\r\n".encode()
 
 
 def test_header_fields_in_utf8_only_with_smtputf8() -> None:

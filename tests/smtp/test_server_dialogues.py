@@ -517,6 +517,7 @@ E: Hello 'bar.com' extended
 ! accept()
 S: 250-mx.example.org
 S: 250-SIZE 33554432
+S: 250-8BITMIME
 S: 250 SMTPUTF8
 # EHLO took the transaction back.
 E: Reset
@@ -591,7 +592,9 @@ E: ConnectionClosed 'the peer closed the connection'
             id="4954-4.4",
         ),
         pytest.param(lambda: server("mx.example.org"), REFUSED, id="5321-3.1"),
-        pytest.param(lambda: server("mx.example.org", SIZE, SMTPUTF8), FALLBACK, id="5321-3.2-and-6531"),
+        pytest.param(
+            lambda: server("mx.example.org", SIZE, EIGHT_BIT_MIME, SMTPUTF8), FALLBACK, id="5321-3.2-and-6531"
+        ),
     ],
 )
 def test_dialogue(make: Any, script: str) -> None:

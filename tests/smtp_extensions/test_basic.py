@@ -6,7 +6,7 @@ import pytest
 
 from mailproto.errors import GrammarError, NotSupportedError
 from mailproto.smtp import Body, Extension, MailParameters, SMTPServerConfig
-from mailproto.smtp.extensions import BINARYMIME, EIGHT_BIT_MIME, SIZE, SMTPUTF8
+from mailproto.smtp.extensions import BINARYMIME, BURL, CHUNKING, EIGHT_BIT_MIME, SIZE, SMTPUTF8
 from tests.smtp import ADA, client
 from tests.smtp_extensions import (
     converse,
@@ -69,11 +69,21 @@ def test_a_message_that_is_too_big_is_refused_before_it_comes() -> None:
     assert converse(offering(max_message_size=0), "MAIL FROM:<a@b> SIZE=9999999999").replies == [b"250"]
 
 
+@pytest.mark.parametrize(
+    ("extension", "needed"), [(SMTPUTF8, EIGHT_BIT_MIME), (BINARYMIME, CHUNKING), (BURL, EIGHT_BIT_MIME)]
+)
+def test_what_may_not_be_offered_alone(extension: Extension, needed: Extension) -> None:
+    """RFC 6531 section 3.1, RFC 3030 section 3, RFC 4468 section 4."""
+    with pytest.raises(GrammarError, match=needed.keyword):
+        SMTPServerConfig(extensions=(extension,))
+    SMTPServerConfig(extensions=(extension, needed))
+
+
 def test_a_binary_message_needs_a_server_that_offers_it() -> None:
     line = "MAIL FROM:<a@b> BODY=BINARYMIME"
     assert converse(offering(), line).replies == [b"501"]
     assert converse(offering(BINARYMIME), line).replies == [b"250"]
-    assert converse(SMTPServerConfig(extensions=(BINARYMIME, EIGHT_BIT_MIME)), line).replies == [b"250"]
+    assert converse(SMTPServerConfig(extensions=(BINARYMIME, EIGHT_BIT_MIME, CHUNKING)), line).replies == [b"250"]
     values = MailParameters(body=Body.BINARY_MIME)
     with pytest.raises(NotSupportedError, match="BINARYMIME"):
         client("8BITMIME", "CHUNKING").mail(ADA, values)

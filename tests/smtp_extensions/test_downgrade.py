@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from typing import Any
@@ -123,6 +124,40 @@ def test_a_header_field_becomes_encoded_words() -> None:
     assert rewritten.isascii()
     assert rewritten.startswith(b"Subject: =?")
     assert rewritten.endswith(b"\r\nTo: bob@example.org\r\n\r\nx\r\n")
+
+
+@pytest.mark.parametrize("subject", ["Grüße", "Grüße " + "x" * 100, "Grüße \u263a" * 30, "Grüße\r\n und mehr"])
+def test_a_header_field_in_utf8_is_taken_for_what_it_is(subject: str) -> None:
+    """RFC 6532: other charsets are nobody's business, but what UTF-8 says can be said in encoded words."""
+    rewritten = downgrade(f"Subject: {subject}\r\nX: y\r\nSubject: ü\r\n\r\nx\r\n".encode())
+    assert rewritten.isascii() and b"unknown-8bit" not in rewritten
+    read = message_from_bytes(rewritten, policy=policy.SMTP)
+    assert read.get_all("Subject") == [subject.replace("\r\n", ""), "ü"]
+    assert read.keys() == ["Subject", "X", "Subject"]
+
+
+def test_an_address_has_no_encoding() -> None:
+    """RFC 2047 section 5: an encoded word must not appear in any portion of an addr-spec."""
+    with pytest.raises(NotSupportedError, match="SMTPUTF8"):
+        downgrade("To: jürgen@example.org\r\n\r\nx\r\n".encode())
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        b"Subject: \xe9 " + b"x" * 100,
+        b"Sender: " + b"x" * 80 + b"@",
+        b"Message-ID: <\t;" + b"x" * 80 + b"[) ",
+        b"To: .",
+        b"Reply-To: .:;\xe9",
+        b"Cc: a; name=" + b"x" * 80 + b"()",
+        b"Content-Type: text/plain; charset=no-such",
+    ],
+)
+def test_a_field_that_the_standard_library_falls_over_is_no_reason_to_fall(field: bytes) -> None:
+    """S86: whoever is sent such a message does not have to answer for it."""
+    with suppress(NotSupportedError):
+        assert downgrade(field + b"\r\n\r\nGr\xfc\xdfe\r\n").isascii()
 
 
 def test_octets_that_belong_to_no_part_have_no_encoding() -> None:

@@ -197,7 +197,12 @@ class _Job:
             yield Call(self._ledger.forget, (gone,))
 
     def _fetch(self, known: Iterable[MessageListing]) -> Flow[None]:
-        fetch = Fetch(self._conn, self._wanted(known))
+        wanted = self._wanted(known)
+        while not self._is_full() and (batch := self._take_batch(wanted)):
+            yield from self._fetch_batch(batch)
+
+    def _fetch_batch(self, batch: Sequence[MessageListing]) -> Flow[None]:
+        fetch = Fetch(self._conn, batch)
         while not self._is_full():
             try:
                 message = yield from fetch.next_message()
@@ -214,18 +219,29 @@ class _Job:
 
     def _wanted(self, listed: Iterable[MessageListing]) -> Iterator[MessageListing]:
         """Yield the messages to fetch: those that are new, as far as that is known before."""
-        count = 0
         for message in listed:
             if message in self._safe:
                 continue
             if self._policy.max_size is not None and message.size > self._policy.max_size:
                 self.report.too_big.append(message)
-                continue
-            if self._policy.limit is not None and count >= self._policy.limit:
-                return
+            else:
+                yield message
+
+    def _take_batch(self, wanted: Iterator[MessageListing]) -> list[MessageListing]:
+        """Take of the messages as many as there is room for, should all of them be given, and be new.
+
+        Some may not be, today or ever; the next batch then goes on behind them, or they would stand in the way of
+        the others for good.
+        """
+        if self._policy.limit is None:
+            return list(wanted)
+        room = self._policy.limit - len(self.report.fetched)
+        batch: list[MessageListing] = []
+        while room > 0 and (message := next(wanted, None)) is not None:
             note = self._notes.get(message.uid or "")
-            count += message.uid is not None and (note is None or not note.stored)
-            yield message
+            room -= message.uid is not None and (note is None or not note.stored)
+            batch.append(message)
+        return batch
 
     def _keep(self, fetch: Fetch, message: MessageListing) -> Flow[None]:
         """Fetch one message whole, and only then store it; what is cut off is nothing."""
