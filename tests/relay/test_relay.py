@@ -6,7 +6,6 @@ import asyncio
 import ssl
 import threading
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,25 +35,13 @@ from tests.relay import (
     Host,
     World,
     read_notice,
+    run,
     table,
 )
 
 NO_SUCH_USER = Reply.build(550, "No such user", "5.1.1")
 LATER = Reply.build(451, "Not so fast", "4.7.1")
 Test = Callable[[World], Awaitable[None]]
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
-
-
-def run(test: Test, world: World) -> None:
-    async def in_time() -> None:
-        async with asyncio.timeout(20):
-            await test(world)
-
-    asyncio.run(in_time())
 
 
 def in_loop(test: Test) -> Callable[[World], None]:
