@@ -171,6 +171,7 @@ class Lane:
             elif (progress and client.conn.over) or _were_too_many(job, before):
                 again.remove(job)
                 self.jobs.appendleft(job)  # other messages, or recipients, have used up what this one now has
+                progress = True
         return progress
 
     async def _send(self, client: SMTPClient, target: Target, job: Job) -> None:
