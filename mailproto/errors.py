@@ -11,6 +11,7 @@
     ├── TLSRequiredError         the TLS policy forbids to go on in clear
     ├── AuthenticationError      the peer refused the credentials, or cannot be given them safely
     ├── Reject                   raised by a server's hooks to refuse what was asked
+    ├── relay.UnreadableError    what is in a queue cannot be read before somebody has seen to it
     ├── ledger.LedgerInUseError  another run has the ledger of this account
     ├── smtp.ReplyError          an SMTP reply of class 4 or 5 ended the job
     └── pop3.ResponseError       a POP3 ``-ERR`` ended the job

@@ -10,9 +10,10 @@ from typing import Any, Self
 
 from mailproto.aio.smtp import SMTPClient
 from mailproto.errors import MailProtoError
+from mailproto.smtp.flows.errand import Errand
 from mailproto.smtp.flows.sending import send_message
-from mailproto.smtp.flows.shelf import Lent, PoolOptions, Shelf, is_stale, resendable
-from mailproto.smtp.message import Submission, make_submission
+from mailproto.smtp.flows.shelf import Lent, PoolOptions, Shelf
+from mailproto.smtp.message import make_submission
 from mailproto.smtp.result import SendResult
 
 
@@ -23,7 +24,8 @@ class SMTPPool:
             result = await pool.send_message(message)
 
     A connection that the server has closed meanwhile is noticed, and the message sent over another, once, and only
-    if nothing of it had been sent.
+    if nothing of it had been sent. Recipients for whom a connection has no room, on a server that says how much it
+    takes on each (RFC 9422), go over others, one after the other.
 
     Args:
         make_client: returns a new client, not connected yet.
@@ -38,33 +40,36 @@ class SMTPPool:
 
     async def send_message(self, *arguments: Any, **keywords: Any) -> SendResult:
         """Send one message; the arguments, the result and what is raised are those of `SMTPClient.send_message`."""
-        submission = resendable(make_submission(*arguments, **keywords))
+        errand = Errand(make_submission(*arguments, **keywords))
         async with self._free:
             await self._close_expired()
             await asyncio.sleep(self._shelf.reserve(self._now()))
             lent = self._shelf.take()
             if lent is not None:
-                result = await self._send_over(lent, submission)
-                if not is_stale(result):
-                    return result
-            return await self._send_over(await self._open(), submission)
+                await self._send_over(lent, errand)
+            if not errand.begun:
+                await self._send_over(await self._open(), errand)
+            with suppress(MailProtoError, OSError):  # who gets no other connection stays deferred
+                while errand.rest is not None:
+                    await self._send_over(await self._open(), errand)
+            return errand.result
 
     async def _open(self) -> Lent[SMTPClient]:
         client = self._make_client()
         await client.connect()
         return Lent(client)
 
-    async def _send_over(self, lent: Lent[SMTPClient], submission: Submission) -> SendResult:
+    async def _send_over(self, lent: Lent[SMTPClient], errand: Errand) -> None:
         """Send over this connection, and keep it if it is still good."""
         conn = lent.client.conn
-        result: SendResult | None = None
+        good = True
         try:
-            result = await lent.client.run(send_message(conn, submission))
-            return result
+            result = await lent.client.run(send_message(conn, errand.begin(conn)))
+            good = errand.note(result, fresh=not lent.messages)
         finally:
             if conn.over or not conn.idle:
                 await lent.client.close()
-            elif conn.exhausted or (result and is_stale(result)) or not self._shelf.put(lent, self._now()):
+            elif conn.exhausted or not good or not self._shelf.put(lent, self._now()):
                 await _quit(lent.client)
 
     async def _close_expired(self) -> None:

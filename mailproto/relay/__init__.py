@@ -7,7 +7,7 @@
     Schedule         when it tries again, and for how long
 
 Everything is asyncio, but for the queue, which any process may fill. `Entry` and `Pending` are for who looks into it
-or puts mail in without a server.
+or puts mail in without a server, and `UnreadableError` says that what is there cannot be read.
 """
 
 from mailproto.relay.config import RelayConfig
@@ -16,5 +16,16 @@ from mailproto.relay.handler import RelayHandler
 from mailproto.relay.queue import Queue, new_name
 from mailproto.relay.relay import Relay
 from mailproto.relay.schedule import Schedule
+from mailproto.relay.unreadable import UnreadableError
 
-__all__ = ["Entry", "Pending", "Queue", "Relay", "RelayConfig", "RelayHandler", "Schedule", "new_name"]
+__all__ = [
+    "Entry",
+    "Pending",
+    "Queue",
+    "Relay",
+    "RelayConfig",
+    "RelayHandler",
+    "Schedule",
+    "UnreadableError",
+    "new_name",
+]

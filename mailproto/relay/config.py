@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import random
 import ssl
 import time
@@ -12,12 +13,14 @@ from dataclasses import dataclass, field
 from mailproto._core.policy import TLSPolicy
 from mailproto.address import check_domain
 from mailproto.aio.smtp import SMTPClient
-from mailproto.errors import GrammarError
+from mailproto.errors import ConnectionClosedError, GrammarError
 from mailproto.relay.schedule import Schedule
 from mailproto.smtp.alabels import idna_2003
 from mailproto.smtp.config import SMTPClientConfig
 from mailproto.smtp.flows.client import RELAY_PORT
 from mailproto.smtp.routing import Resolver
+
+logger = logging.getLogger("mailproto")
 
 MakeClient = Callable[[str, str], SMTPClient]
 
@@ -32,9 +35,9 @@ class RelayConfig:
     """Who asks the DNS."""
     make_client: MakeClient | None = None
     """Makes the client for a host, from its name and its address, for a relay that hands all mail to one host, say:
-    with its port, with credentials, with TLS that is verified. By default it is port 25, and TLS where that works,
-    whatever the certificate (RFC 7435): nothing says which one a mail host should have, and without TLS anybody could
-    listen."""
+    with its port, with credentials, with TLS that is verified. What it requires is kept to. By default it is port 25,
+    and TLS where that works, whatever the certificate (RFC 7435): nothing says which one a mail host should have, and
+    without TLS anybody could listen."""
     schedule: Schedule = field(default_factory=Schedule)
     max_connections: int = 20
     """Connections at a time; never more than one to the hosts of a domain."""
@@ -53,18 +56,28 @@ class RelayConfig:
             raise GrammarError("the name of a relay is said before UTF-8 is agreed on: give it in A-labels")
 
     async def connect(self, host: str, address: str) -> SMTPClient:
-        """Return a client that is connected to this host; raise what `SMTPClient.connect` raises."""
+        """Return a client that is connected to this host; raise what `SMTPClient.connect` raises.
+
+        A host of the default kind that offers STARTTLS, and with which no session comes of it, since it hangs up,
+        makes no sense or falls silent, is tried once more in clear (RFC 7435 section 3), with a line in the log.
+        """
         if self.make_client is not None:
             client = self.make_client(host, address)
             await client.connect()
             return client
+        client = self._client(host, address, TLSPolicy.OPPORTUNISTIC)
         try:
-            return await self._connect(host, address, TLSPolicy.OPPORTUNISTIC)
-        except ssl.SSLError:
-            return await self._connect(host, address, TLSPolicy.NONE)
+            await client.connect()
+        except (ConnectionClosedError, OSError) as error:
+            if client.tls is None and "STARTTLS" not in client.extensions:  # it never came to that
+                raise
+            logger.warning("%s: no session under TLS, so that mail goes in clear: %s", host, error)
+            client = self._client(host, address, TLSPolicy.NONE)
+            await client.connect()
+        return client
 
-    async def _connect(self, host: str, address: str, tls: TLSPolicy) -> SMTPClient:
-        client = SMTPClient(
+    def _client(self, host: str, address: str, tls: TLSPolicy) -> SMTPClient:
+        return SMTPClient(
             address,
             RELAY_PORT,
             tls=tls,
@@ -73,8 +86,6 @@ class RelayConfig:
             local_name=self.hostname,
             config=SMTPClientConfig(idna_encode=self.idna_encode),
         )
-        await client.connect()
-        return client
 
 
 @functools.cache

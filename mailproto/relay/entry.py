@@ -62,6 +62,7 @@ class Entry:
         parameters: what the sender said in MAIL.
         late: whether the sender was told that it is late.
         notices: how many notices there were about it.
+        size: the octets of its message, which the queue counts; None if it has not.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Entry:
     parameters: MailParameters = NO_MAIL_PARAMETERS
     late: bool = False
     notices: int = 0
+    size: int | None = None
 
     @property
     def waiting(self) -> tuple[Pending, ...]:
@@ -97,6 +99,7 @@ def encode_entry(entry: Entry) -> bytes:
             "due": entry.due,
             "late": entry.late,
             "notices": entry.notices,
+            "size": entry.size,
             "recipients": [_encode_pending(recipient) for recipient in entry.recipients],
         },
         indent=1,
@@ -121,8 +124,9 @@ def decode_entry(name: str, data: bytes) -> Entry:
             MailParameters(**_decode_parameters(_MAIL, path.rest)),
             bool(read["late"]),
             int(read["notices"]),
+            int(read["size"]) if read.get("size") is not None else None,
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise GrammarError(f"not an entry of a queue: {name}") from error
 
 

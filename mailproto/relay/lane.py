@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -19,6 +20,7 @@ from mailproto.relay.config import RelayConfig
 from mailproto.relay.entry import Entry, Pending
 from mailproto.relay.queue import Queue
 from mailproto.relay.transfer import Changes, Message, transfer, with_reply
+from mailproto.relay.unreadable import UnreadableError
 from mailproto.smtp.reply import Reply, ReplyError
 from mailproto.smtp.routing import UNROUTABLE, RoutingError, hosts_for, literal_host, lookup_name
 
@@ -41,12 +43,14 @@ class Job:
         entry: the message.
         recipients: those to whom it is still to be sent in this attempt.
         done: set when the attempt is over.
+        unreadable: why the message cannot be read, if it cannot.
     """
 
     def __init__(self, entry: Entry, recipients: list[Pending], record: Callable[[Changes], Awaitable[None]]) -> None:
         self.entry = entry
         self.recipients = {recipient.address: recipient for recipient in recipients}
         self.done = asyncio.Event()
+        self.unreadable: UnreadableError | None = None
         self._record = record
 
     async def note(self, changes: Changes) -> None:
@@ -167,29 +171,33 @@ class Lane:
             elif (progress and client.conn.over) or _were_too_many(job, before):
                 again.remove(job)
                 self.jobs.appendleft(job)  # other messages, or recipients, have used up what this one now has
+                progress = True
         return progress
 
     async def _send(self, client: SMTPClient, target: Target, job: Job) -> None:
         try:
-            message = await asyncio.to_thread(self._open, job.entry.name)
-        except OSError as error:
-            logger.error("a message of the queue cannot be read: %s", error)
+            message = await asyncio.to_thread(self._open, job.entry)
+            try:
+                done = await transfer(client, target.host, job.entry, job.recipients, message)
+            finally:
+                if not isinstance(message.content, bytes):
+                    message.content.close()
+        except UnreadableError as error:
+            job.unreadable = error
             job.recipients.clear()
             return
-        try:
-            done = await transfer(client, target.host, job.entry, job.recipients, message)
-        finally:
-            if not isinstance(message.content, bytes):
-                message.content.close()
+        except OSError as error:  # of opening it, for the network's stand in the result
+            logger.error("%s cannot be read now: %s", job.entry.name, error)
+            job.recipients.clear()
+            return
         await job.note(done.changes)
         for address in done.unknown:
             del job.recipients[address]
 
-    def _open(self, name: str) -> Message:
+    def _open(self, entry: Entry) -> Message:
         """Return a message, in memory if it is small."""
-        file = self._queue.open(name)
-        size = file.seek(0, 2)
-        file.seek(0)
+        file = self._queue.open(entry.name, entry.size)
+        size = os.fstat(file.fileno()).st_size
         if size > _IN_MEMORY:
             return Message(file, size)
         with file:

@@ -3,6 +3,9 @@
 Two files make an entry, the message in ``messages`` and what is to be done with it in ``entries``. Each is written
 elsewhere and put into its place whole. An entry is there from the moment its second file is, the one in ``entries``,
 until that is removed; what a crash leaves without it is nobody's, and swept away.
+
+What cannot be read is moved from ``entries`` to ``unreadable`` and tried no more, until somebody has mended it and
+moves it back. Its message, or what there is of it, stays in ``messages``.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import secrets
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,6 +25,7 @@ from mailproto.errors import GrammarError
 from mailproto.maildrop.durable import fsync_directory, make_directory, write_durably
 from mailproto.maildrop.lock import SessionLock
 from mailproto.relay.entry import Entry, decode_entry, encode_entry
+from mailproto.relay.unreadable import UnreadableError, open_whole, reading
 
 logger = logging.getLogger("mailproto")
 
@@ -38,7 +43,7 @@ class Queue:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Use the queue at ``path``; what is missing of it is created with mode 0700."""
         self.path = Path(path)
-        for folder in ("tmp", "messages", "entries"):
+        for folder in ("tmp", "messages", "entries", "unreadable"):
             make_directory(self.path / folder)
 
     def __repr__(self) -> str:
@@ -51,9 +56,9 @@ class Queue:
             OSError: nothing was taken.
             GrammarError, NotSupportedError: the entry has parameters that a relay has no way to honour.
         """
-        data = encode_entry(entry)
-        self._place("messages", entry.name, content)
-        self._place("entries", entry.name, (data,))
+        encode_entry(entry)  # so that it raises before anything is written
+        size = self._place("messages", entry.name, content)
+        self._place("entries", entry.name, (encode_entry(replace(entry, size=size)),))
 
     def save(self, entry: Entry) -> None:
         """Note what has become of an entry: it is changed on disk, or gone if nothing is left to be done."""
@@ -69,18 +74,33 @@ class Queue:
         return sorted(path.name for path in (self.path / "entries").iterdir())
 
     def load(self, name: str) -> Entry | None:
-        """Return an entry; None if it is gone, or, with a line in the log, if it cannot be read."""
-        try:
-            return decode_entry(name, (self.path / "entries" / name).read_bytes())
-        except FileNotFoundError:
-            return None
-        except (GrammarError, OSError) as error:
-            logger.error("an entry of the queue cannot be read: %s", error)
-            return None
+        """Return an entry; None if it is gone.
 
-    def open(self, name: str) -> BinaryIO:
-        """Open the message of an entry to read."""
-        return (self.path / "messages" / name).open("rb")
+        Raises:
+            UnreadableError: it cannot be read, or is none.
+        """
+        path = self.path / "entries" / name
+        try:
+            with reading(path), contextlib.suppress(FileNotFoundError):
+                return decode_entry(name, path.read_bytes())
+        except GrammarError as error:
+            raise UnreadableError(str(error)) from error
+        return None
+
+    def open(self, name: str, size: int | None = None) -> BinaryIO:
+        """Open the message of an entry to read. The ``size`` is the entry's.
+
+        Raises:
+            UnreadableError: it cannot be read, or has another size; what is read of it later raises this, too.
+        """
+        return open_whole(self.path / "messages" / name, size)
+
+    def set_aside(self, name: str, reason: UnreadableError) -> None:
+        """Take an entry out of the queue that cannot be read, with a line in the log, which is the only one."""
+        (self.path / "entries" / name).rename(self.path / "unreadable" / name)
+        for folder in ("unreadable", "entries"):
+            fsync_directory(self.path / folder)
+        logger.error("%s was set aside in %s until somebody sees to it: %s", name, self.path / "unreadable", reason)
 
     @contextmanager
     def reserved(self) -> Iterator[None]:
@@ -96,18 +116,20 @@ class Queue:
         finally:
             lock.release()
 
-    def _place(self, folder: str, name: str, content: Iterable[bytes]) -> None:
-        """Put a file into its place, whole, in place of an older one."""
+    def _place(self, folder: str, name: str, content: Iterable[bytes]) -> int:
+        """Put a file into its place, whole, in place of an older one; return its size in octets."""
         draft = self.path / "tmp" / f"{folder}-{name}"
         with write_durably(draft, replace=True) as file:
-            file.writelines(content)
+            size = sum(map(file.write, content))
         draft.rename(self.path / folder / name)
         fsync_directory(self.path / folder)
+        return size
 
     def _sweep(self) -> None:
         """Remove what belongs to no entry, unless it is of one that is still coming."""
         oldest = time.time() - _STALE_AFTER
-        known = {self.path / "messages" / name for name in self.names()}
+        aside = (path.name for path in (self.path / "unreadable").iterdir())
+        known = {self.path / "messages" / name for name in (*self.names(), *aside)}
         for path in (*self.path.glob("tmp/*"), *self.path.glob("messages/*")):
             with contextlib.suppress(OSError):
                 if path not in known and path.stat().st_mtime < oldest:

@@ -20,6 +20,7 @@ from mailproto.relay.lane import Job, Lane
 from mailproto.relay.queue import Queue
 from mailproto.relay.schedule import conclude
 from mailproto.relay.transfer import Changes
+from mailproto.relay.unreadable import UnreadableError
 from mailproto.smtp.notices import Action, Report, make_notice
 
 logger = logging.getLogger("mailproto")
@@ -129,8 +130,12 @@ class Relay:
 
     async def _attempt(self, name: str) -> None:
         """Try one entry, and put it on the agenda again if something is left to be done."""
+        due: float | None = None
         try:
-            due = await self._try(name)
+            try:
+                due = await self._try(name)
+            except UnreadableError as error:
+                await self._on_disk(self._queue.set_aside, name, error)
         except Exception:
             logger.exception("an attempt failed")
             due = self._config.clock() + self._config.schedule.first_hour
@@ -141,7 +146,11 @@ class Relay:
         self._changed.set()
 
     async def _try(self, name: str) -> float | None:
-        """Try an entry if it is due, and return when it is due next, None if it is gone."""
+        """Try an entry if it is due, and return when it is due next, None if it is gone.
+
+        Raises:
+            UnreadableError: there is something of it that cannot be read.
+        """
         entry = await self._on_disk(self._queue.load, name)
         if entry is None or self._stopping:
             return None
@@ -156,6 +165,9 @@ class Relay:
             self._lane(domain).jobs.append(job)
         for job in jobs:
             await job.done.wait()
+        for job in jobs:
+            if job.unreadable is not None:
+                raise job.unreadable
         if self._stopping:
             return None  # perhaps nothing was tried; what was done is on disk, and concluded by the next run
         return await self._conclude(self._active[name] or entry)
@@ -207,7 +219,7 @@ class Relay:
         name = f"{entry.name}.{entry.notices}"
         while name in self._active:  # from before a crash, and on its way: what it does not tell needs another one
             name += ".0"
-        with self._queue.open(entry.name) as message:
+        with self._queue.open(entry.name, entry.size) as message:
             notice = make_notice(
                 reports,
                 reverse_path=entry.reverse_path,

@@ -8,7 +8,7 @@ from typing import BinaryIO, NamedTuple
 
 from mailproto.address import Address
 from mailproto.aio.smtp import SMTPClient
-from mailproto.errors import GrammarError, NotSupportedError
+from mailproto.errors import ConnectionExhaustedError, GrammarError, NotSupportedError
 from mailproto.relay.entry import Entry, Pending
 from mailproto.smtp.extensions import Notify
 from mailproto.smtp.message import RecipientLike
@@ -20,6 +20,7 @@ from mailproto.smtp.result import Outcome, RecipientResult
 _TOO_BIG = Reply.build(552, "The next host takes no message of this size", "5.3.4")
 _NEEDS_UTF8 = Reply.build(550, "The message needs SMTPUTF8, which the next host does not offer", "5.6.7")
 _BROKEN = Reply.build(451, "The connection broke before the next host had answered for the message", "4.4.2")
+_FULL = Reply.build(452, "The next host takes no more on one connection", "4.5.3")
 
 Changes = Mapping[Address, Pending | None]
 """What is left to be done for some recipients; None: nothing."""
@@ -93,7 +94,8 @@ def _judge(recipient: Pending, result: RecipientResult, host: str, dsn: bool) ->
         own = Reply.build(550, str(result.error), "5.6.7")
         return replace(recipient, action=Action.FAILED, reply=reply or own, remote_mta=host if reply else None)
     if reply is None:
-        return replace(recipient, reply=_BROKEN, remote_mta=None)
+        full = isinstance(result.error, ConnectionExhaustedError)
+        return replace(recipient, reply=_FULL if full else _BROKEN, remote_mta=None)
     if reply.permanent:  # 552 to RCPT, which means too many recipients (RFC 5321 section 4.5.3.1.10)
         reply = Reply(452, reply.text, EnhancedStatus(4, 5, 3))
     return replace(recipient, reply=reply, remote_mta=host)

@@ -52,7 +52,6 @@ class SMTPClientConnection(RequestingConnection):
         state: where the connection stands.
         extensions: the server's EHLO keywords, in upper case, and what stood behind them.
         server_name: what the server calls itself in its reply to EHLO.
-        recipient_domains: the domains of recipients so far, on a server that limits their number (RFC 9422).
     """
 
     __slots__ = ()
@@ -273,6 +272,8 @@ class SMTPClientConnection(RequestingConnection):
         for command in self._unsent:
             if command.transaction is transaction and command.verb in verbs:
                 command.skipped = True
+                if command.address is not None:
+                    self._take_back_domain(command.address)
                 self._events.append(CommandSkipped(command))
                 transaction.data = transaction.data and command.verb != "DATA"
             else:

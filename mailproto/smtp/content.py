@@ -82,7 +82,7 @@ def repeatable(message: MessageSource) -> MessageSource:
 
     What is large is kept in a temporary file.
     """
-    if isinstance(message, Message | bytes | bytearray | memoryview):
+    if isinstance(message, Message | bytes | bytearray | memoryview | _Repeatable | _AsyncRepeatable):
         return message
     pieces = pieces_of(message)
     return _AsyncRepeatable(pieces) if isinstance(pieces, AsyncIterable) else _Repeatable(pieces)

@@ -7,7 +7,7 @@ client has to wait (RFC 2920 section 3.1), without it one by one. The caller's c
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 
 from mailproto._core.client import ClientConnection
 from mailproto._core.codec import encode_base64, parse_uint
@@ -79,7 +79,7 @@ class RequestingConnection(ClientConnection[ClientEvent]):
         self._parser = ReplyParser(limits.max_reply_lines, limits.max_reply_lines * limits.max_reply_line)
         self._unsent: deque[Command] = deque()
         self._waiting: deque[Command] = deque((Command("greeting", b""),))
-        self.recipient_domains: set[str] = set()
+        self._domains: Counter[str] = Counter()  # of recipients, on a server that limits their number
         self._terms = Terms()
         self._mails = 0
         self._transaction: Transaction | None = None  # the one that commands are queued for
@@ -165,8 +165,15 @@ class RequestingConnection(ClientConnection[ClientEvent]):
         command.transaction = transaction
         transaction.waiting += 1
         if command.address is not None and self._terms.limits.rcpt_domain_max is not None:
-            self.recipient_domains.add(command.address.canonical.domain)
+            self._domains[command.address.canonical.domain] += 1
         return command
+
+    def _take_back_domain(self, address: Address) -> None:
+        """Count the domain of a recipient no more who was not named to the server after all."""
+        domain = address.canonical.domain
+        self._domains[domain] -= 1
+        if self._domains[domain] <= 0:
+            del self._domains[domain]
 
     def check_rcpt(
         self, address: Address, parameters: RcptParameters | None = None, *, smtputf8: bool = False
@@ -395,6 +402,11 @@ class RequestingConnection(ClientConnection[ClientEvent]):
     def server_limits(self) -> ServerLimits:
         """How much the server has said it takes (RFC 9422). Nothing here is enforced; `send_messages` keeps to it."""
         return self._terms.limits
+
+    @property
+    def recipient_domains(self) -> set[str]:
+        """The domains of recipients so far, on a server that limits their number (RFC 9422)."""
+        return set(self._domains)
 
     @property
     def exhausted(self) -> bool:

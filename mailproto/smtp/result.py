@@ -29,8 +29,8 @@ class RecipientResult:
 
     ``phase`` is the command whose reply decided: ``MAIL``, ``RCPT``, ``DATA``, ``BDAT``, or ``"."`` for the end of
     a message; without a reply it is ``connection`` (it broke), or ``message`` (it could not be sent to this server).
-    ``recipient_reply`` is the reply to the RCPT, whatever came after. ``error`` says why this recipient, and not the
-    whole message, was never named to the server.
+    ``recipient_reply`` is the reply to the RCPT, whatever came after. ``error`` says why this recipient was
+    never named to a server that would have taken others.
     """
 
     address: Address

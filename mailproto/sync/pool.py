@@ -10,9 +10,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from mailproto.errors import MailProtoError
+from mailproto.smtp.flows.errand import Errand
 from mailproto.smtp.flows.sending import send_message
-from mailproto.smtp.flows.shelf import Lent, PoolOptions, Shelf, is_stale, resendable
-from mailproto.smtp.message import Submission, make_submission
+from mailproto.smtp.flows.shelf import Lent, PoolOptions, Shelf
+from mailproto.smtp.message import make_submission
 from mailproto.smtp.result import SendResult
 from mailproto.sync.smtp import SMTPClient
 
@@ -24,7 +25,8 @@ class SMTPPool:
             result = pool.send_message(message)
 
     A connection that the server has closed meanwhile is noticed, and the message sent over another, once, and only
-    if nothing of it had been sent.
+    if nothing of it had been sent. Recipients for whom a connection has no room, on a server that says how much it
+    takes on each (RFC 9422), go over others, one after the other.
 
     Args:
         make_client: returns a new client, not connected yet.
@@ -40,34 +42,37 @@ class SMTPPool:
 
     def send_message(self, *arguments: Any, **keywords: Any) -> SendResult:
         """Send one message; the arguments, the result and what is raised are those of `SMTPClient.send_message`."""
-        submission = resendable(make_submission(*arguments, **keywords))
+        errand = Errand(make_submission(*arguments, **keywords))
         with self._free:
             self._close_expired()
             self._wait_for_turn()
             with self._lock:
                 lent = self._shelf.take()
             if lent is not None:
-                result = self._send_over(lent, submission)
-                if not is_stale(result):
-                    return result
-            return self._send_over(self._open(), submission)
+                self._send_over(lent, errand)
+            if not errand.begun:
+                self._send_over(self._open(), errand)
+            with suppress(MailProtoError, OSError):  # who gets no other connection stays deferred
+                while errand.rest is not None:
+                    self._send_over(self._open(), errand)
+            return errand.result
 
     def _open(self) -> Lent[SMTPClient]:
         client = self._make_client()
         client.connect()
         return Lent(client)
 
-    def _send_over(self, lent: Lent[SMTPClient], submission: Submission) -> SendResult:
+    def _send_over(self, lent: Lent[SMTPClient], errand: Errand) -> None:
         """Send over this connection, and keep it if it is still good."""
         conn = lent.client.conn
-        result: SendResult | None = None
+        good = True
         try:
-            result = lent.client.run(send_message(conn, submission))
-            return result
+            result = lent.client.run(send_message(conn, errand.begin(conn)))
+            good = errand.note(result, fresh=not lent.messages)
         finally:
             if conn.over or not conn.idle:
                 lent.client.close()
-            elif conn.exhausted or (result and is_stale(result)) or not self._put_back(lent):
+            elif conn.exhausted or not good or not self._put_back(lent):
                 _quit(lent.client)
 
     def _put_back(self, lent: Lent[SMTPClient]) -> bool:

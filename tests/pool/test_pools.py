@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from mailproto import NotSupportedError, Reject, aio, sync
-from mailproto.smtp import Envelope, Limits, Mail, Rcpt, Reply, SendResult, SMTPServerConfig
+from mailproto.errors import ConnectionExhaustedError
+from mailproto.smtp import Envelope, Limits, Mail, Outcome, Rcpt, Reply, SendResult, SMTPServerConfig
 from mailproto.smtp.extensions import LIMITS, PIPELINING
 from mailproto.smtp.flows.server import SMTPSession
 from mailproto.smtp.flows.shelf import Lent, PoolOptions, Shelf
@@ -217,6 +218,84 @@ def test_a_connection_that_takes_no_more_domains_makes_room(use: Callable[..., A
         use(server.port, PoolOptions(max_connections=2), job)
     assert inbox.messages == [1, 2, 3, 4]
     assert inbox.most_at_once <= 2
+
+
+def limited(inbox: Inbox, **limits: int) -> sync.SMTPServer:
+    """Return a server that keeps to these limits, and says so beforehand."""
+    return sync.SMTPServer(inbox, port=0, config=SMTPServerConfig(limits=Limits(**limits)))
+
+
+def at(*domains: str) -> list[str]:
+    return [f"b@{domain}.example" for domain in domains]
+
+
+@pytest.mark.parametrize("kind", [bytes, io.BytesIO, lambda octets: iter([octets])])
+@pytest.mark.parametrize(
+    ("limits", "messages", "expected"),
+    [
+        # What the messages before have used up of a connection is there on a fresh one,
+        (
+            {"max_recipient_domains": 2},
+            [at("one", "two"), at("one", "three", "two")],
+            ["1 one,two", "1 one,two", "2 three"],
+        ),
+        # and what no connection has room for goes over several.
+        ({"max_recipient_domains": 1}, [at("one", "two", "one", "three")], ["1 one,one", "2 two", "3 three"]),
+        (
+            {"max_transactions": 2, "max_recipients": 2},
+            [at("one"), at("one", "two", "three", "four", "five", "six", "seven")],
+            ["1 one", "1 one,two", "2 three,four", "2 five,six", "3 seven"],
+        ),
+    ],
+)
+def test_those_for_whom_a_connection_has_no_room_go_over_another(
+    use: Callable[..., Any],
+    inbox: Inbox,
+    kind: Callable[[bytes], Any],
+    limits: dict[str, int],
+    messages: list[list[str]],
+    expected: list[str],
+) -> None:
+    """RFC 9422: two of the limits are for a session, so that nobody has to wait for another attempt."""
+    taken: list[str] = []
+
+    class Noting(Inbox):
+        def on_message(self, session: SMTPSession, envelope: Envelope) -> None:
+            names = ",".join(path.domain.partition(".")[0] for path in envelope.forward_paths)
+            taken.append(f"{session.state['number']} {names}")
+            assert bytes(envelope) == MESSAGE
+
+    def job(send: Callable[..., SendResult]) -> None:
+        for recipients in messages:
+            result = send(kind(MESSAGE), "a@example.org", recipients)
+            result.raise_for_refused()
+            assert result.error is None
+            assert result.reply is not None
+            assert [str(each.address) for each in result.recipients] == recipients
+
+    noting = Noting()
+    with limited(noting, **limits) as server:
+        use(server.port, PoolOptions(max_connections=1), job)
+    assert taken == expected
+    assert noting.most_at_once == 1
+
+
+def test_what_became_of_the_others_is_told_when_there_is_no_other_connection(
+    use: Callable[..., Any], inbox: Inbox
+) -> None:
+    class Once(Inbox):
+        def on_connect(self, session: SMTPSession) -> None:
+            super().on_connect(session)
+            if self.connections > 1:
+                raise Reject(421, "Once is enough")
+
+    def job(send: Callable[..., SendResult]) -> None:
+        result = send(MESSAGE, "a@example.org", [*at("one", "two"), "nobody@one.example"])
+        assert [each.outcome for each in result.recipients] == [Outcome.ACCEPTED, Outcome.DEFERRED, Outcome.REFUSED]
+        assert isinstance(result.error, ConnectionExhaustedError)
+
+    with limited(Once(), max_recipient_domains=1) as server:
+        use(server.port, PoolOptions(), job)
 
 
 def test_who_is_cancelled_while_he_closes_connections_loses_none(port: int, inbox: Inbox) -> None:

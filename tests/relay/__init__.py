@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import email
 import email.policy
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,16 @@ class World:
     def entries(self) -> list[Entry]:
         """Return what is in the queue."""
         return [entry for name in self.queue.names() if (entry := self.queue.load(name)) is not None]
+
+
+def run(test: Callable[[World], Awaitable[None]], world: World) -> None:
+    """Run a test that is a coroutine function, not for ever."""
+
+    async def in_time() -> None:
+        async with asyncio.timeout(20):
+            await test(world)
+
+    asyncio.run(in_time())
 
 
 def content_of(queue: Queue, name: str) -> bytes:

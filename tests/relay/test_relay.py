@@ -6,7 +6,6 @@ import asyncio
 import ssl
 import threading
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +16,18 @@ from mailproto.errors import Reject
 from mailproto.maildrop import MaildropBusyError
 from mailproto.relay import Entry, Pending, Queue, Relay, RelayHandler, Schedule
 from mailproto.relay.lane import Lane
-from mailproto.smtp import Body, Envelope, MailParameters, Notify, OriginalRecipient, Rcpt, RcptParameters, Reply, Ret
+from mailproto.smtp import (
+    Body,
+    Envelope,
+    Limits,
+    MailParameters,
+    Notify,
+    OriginalRecipient,
+    Rcpt,
+    RcptParameters,
+    Reply,
+    Ret,
+)
 from mailproto.smtp.alabels import idna_2003
 from mailproto.smtp.extensions import DSN, PIPELINING, SIZE
 from mailproto.smtp.routing import LOOKUP_FAILED, MX, NO_SUCH_DOMAIN, RoutingError, StaticResolver
@@ -36,25 +46,13 @@ from tests.relay import (
     Host,
     World,
     read_notice,
+    run,
     table,
 )
 
 NO_SUCH_USER = Reply.build(550, "No such user", "5.1.1")
 LATER = Reply.build(451, "Not so fast", "4.7.1")
 Test = Callable[[World], Awaitable[None]]
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
-
-
-def run(test: Test, world: World) -> None:
-    async def in_time() -> None:
-        async with asyncio.timeout(20):
-            await test(world)
-
-    asyncio.run(in_time())
 
 
 def in_loop(test: Test) -> Callable[[World], None]:
@@ -129,6 +127,19 @@ def test_recipients_of_whom_there_are_too_many(world: World, reply: Reply) -> No
         assert world.queue.names() == []
 
     run(test, world)
+
+
+@in_loop
+async def test_a_host_that_says_how_much_it_takes_on_a_connection_gets_the_rest_on_another(world: World) -> None:
+    """RFC 9422 sections 4.1 and 4.2, at once: they have not to wait for the next attempt."""
+    host = Host()
+    async with world.host("mx.example.net", host, limits=Limits(max_transactions=2, max_recipients=2)):
+        world.put(*(Address(f"user{number}", "example.net") for number in range(9)))
+        world.put(BOB)
+        await world.relay(table(**MX_NET)).attempt_due()
+    assert sorted(len(envelope.recipients) for envelope in host.envelopes) == [1, 1, 2, 2, 2, 2]
+    assert host.connections == 3
+    assert world.queue.names() == []
 
 
 @in_loop

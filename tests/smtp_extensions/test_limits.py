@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mailproto import errors
+from mailproto.address import Address
 from mailproto.smtp import Limits, ServerLimits, SMTPClientConfig, SMTPClientConnection, SMTPServerConfig
 from mailproto.smtp.extensions import DEFAULT_EXTENSIONS, LIMITS
 from mailproto.smtp.extensions.limits import parse_limits
@@ -102,6 +103,28 @@ def test_a_client_counts_the_domains_of_recipients_where_they_are_limited() -> N
     free.mail(ADA)
     free.rcpt(BOB)
     assert free.recipient_domains == set()
+
+
+def test_a_domain_that_was_never_named_is_not_counted() -> None:
+    """The sender is refused before the recipients have left."""
+    conn = client("LIMITS RCPTDOMAINMAX=2")
+    for sender, recipients in ((ADA, (BOB,)), (EVE, (BOB, Address("carol", "example.net")))):
+        conn.mail(sender)
+        for recipient in recipients:
+            conn.rcpt(recipient)
+        conn.data_to_send()
+        conn.receive_data(b"550 not you\r\n" if sender == EVE else b"250 well\r\n")
+        while conn.next_event() is not None:
+            pass
+        if sender == ADA:
+            conn.data_to_send()
+            conn.receive_data(b"250 well\r\n")
+            conn.next_event()
+            conn.rset()
+            conn.data_to_send()
+            conn.receive_data(b"250 well\r\n")
+            conn.next_event()
+    assert conn.recipient_domains == {"example.org"}
 
 
 def test_a_server_announces_what_it_keeps() -> None:

@@ -290,7 +290,8 @@ class _Sending:
         if isinstance(self._error, NotSupportedError | GrammarError):
             return RecipientResult(address, Outcome.REFUSED, "message", None, own)
         if self._end is None or not self._end.sent:
-            return RecipientResult(address, Outcome.DEFERRED, "connection", None, own)
+            full = self._error if isinstance(self._error, ConnectionExhaustedError) else None
+            return RecipientResult(address, Outcome.DEFERRED, "connection", None, own, full)
         if final is None:
             return RecipientResult(address, Outcome.UNKNOWN, self._end.verb, None, own)
         return RecipientResult(address, _outcome(final, self._end.verb), self._end.verb, final, own)

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Generic, TypeVar
-
-from mailproto.errors import ConnectionClosedError
-from mailproto.smtp.content import repeatable
-from mailproto.smtp.message import Submission
-from mailproto.smtp.result import Outcome, RecipientResult, SendResult
 
 ClientT = TypeVar("ClientT")
 
@@ -76,25 +71,3 @@ class Shelf(Generic[ClientT]):
         start = max(now, self._next_start)
         self._next_start = start + 1 / self._options.messages_per_second
         return start - now
-
-
-def resendable(submission: Submission) -> Submission:
-    """Return the submission such that it can be sent over another connection when one is stale.
-
-    A file or an iterable is not read before the server waits for it, unless it may have to be rewritten.
-    """
-    return replace(submission, message=repeatable(submission.message)) if submission.downgrade else submission
-
-
-def is_stale(result: SendResult) -> bool:
-    """Say whether a message failed because the connection was gone already, so that it may be sent over another.
-
-    It may only if the server had nothing to say to it, or good-bye: then nothing of the message has been sent.
-    """
-    return isinstance(result.error, ConnectionClosedError) and all(map(_is_untouched, result.recipients))
-
-
-def _is_untouched(recipient: RecipientResult) -> bool:
-    farewell = recipient.reply is not None and recipient.reply.code == 421 and recipient.phase == "MAIL"
-    silence = recipient.outcome is Outcome.DEFERRED and recipient.phase == "connection"
-    return (farewell or silence) and recipient.recipient_reply is None

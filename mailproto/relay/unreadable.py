@@ -1,0 +1,71 @@
+"""What cannot be read of a queue, and will not be by waiting: a file that is gone, cut short, or forbidden.
+
+Waiting helps where the machine is short of something, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from mailproto.errors import MailProtoError
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+_PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # too many open files, or no memory
+
+
+class UnreadableError(MailProtoError):
+    """An entry of a queue, or its message, cannot be read before somebody has seen to it."""
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Read from this file in a ``with`` block.
+
+    Raises:
+        UnreadableError: in place of an `OSError` that is the file's own fault.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _PASSING:
+            raise
+        raise UnreadableError(f"{path}: {error.strerror or error}") from error
+
+
+def open_whole(path: Path, size: int | None) -> BinaryIO:
+    """Open a file to read that has, unless that is None, so many octets.
+
+    Raises:
+        UnreadableError: it is not there, or not whole; later, it has become unreadable.
+    """
+    file = _File(path)
+    found = os.fstat(file.fileno()).st_size
+    if size is not None and found != size:
+        file.close()
+        raise UnreadableError(f"{path}: {found} octets of {size}")
+    return io.BufferedReader(file)
+
+
+class _File(io.FileIO):
+    """A file whose every reading is `reading`: a disk may fail at any octet."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with reading(path):
+            super().__init__(path)
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int | None:
+        with reading(self._path):
+            return super().readinto(buffer)
+
+    def readall(self) -> bytes:
+        with reading(self._path):
+            return super().readall()

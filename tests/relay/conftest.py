@@ -1,0 +1,15 @@
+"""A world for every test of the relay."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.relay import World
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """Return a new world."""
+    return World(tmp_path)
