@@ -51,6 +51,7 @@ class RequestingConnection(ClientConnection[ClientEvent]):
 
     __slots__ = (
         "_challenged",
+        "_domains",
         "_error",
         "_mails",
         "_newlines",
@@ -64,7 +65,6 @@ class RequestingConnection(ClientConnection[ClientEvent]):
         "_waiting",
         "config",
         "extensions",
-        "recipient_domains",
         "server_name",
         "state",
     )
