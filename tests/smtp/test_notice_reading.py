@@ -581,6 +581,22 @@ def expected(told: Report) -> ReportedRecipient:
     )
 
 
+def test_a_long_address_is_not_broken() -> None:
+    """A line end in it would be a space to whoever reads it (RFC 5322 section 2.2.3)."""
+    address = Address("a" * 60, ".".join(["b" * 60] * 3))
+    made = make_notice(
+        [Report(address, Action.FAILED, Reply(550, "no"), parameters=RcptParameters(orcpt=rfc822("x" * 480)))],
+        reverse_path=Address("ada", "example.org"),
+        message=[MESSAGE],
+        hostname="mx.example.org",
+        when=datetime(2026, 1, 1, tzinfo=UTC),
+        notice_id="4711",
+    )
+    assert made is not None
+    (recipient,) = parse_notice(made.content).recipients
+    assert (recipient.original_recipient, recipient.final_recipient) == (rfc822("x" * 480), rfc822(str(address)))
+
+
 @PROPERTY
 @given(octets=st.binary(max_size=300))
 def test_any_octets(octets: bytes) -> None:
