@@ -86,7 +86,8 @@ def take_apart(message: bytes | bytearray | memoryview | Message[Any, Any]) -> R
 
 def _flatten(message: Message[Any, Any]) -> bytes:
     """Return the octets of a message, with its header fields as they are."""
-    kept: dict[str, Any] = {"refold_source": "none"} if isinstance(message.policy, EmailPolicy) else {}
+    # Without utf8 it would encode what is beyond ASCII.
+    kept: dict[str, Any] = {"refold_source": "none", "utf8": True} if isinstance(message.policy, EmailPolicy) else {}
     policy = message.policy.clone(max_line_length=None, cte_type="8bit", linesep="\r\n", **kept)
     out = io.BytesIO()
     try:
