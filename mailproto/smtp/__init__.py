@@ -83,6 +83,8 @@ from mailproto.smtp.extensions import (
     Tracking,
 )
 from mailproto.smtp.message import MessageSource, Recipient, Submission, make_submission
+from mailproto.smtp.notice_reading import ReceivedNotice, ReportedRecipient, Typed, parse_notice
+from mailproto.smtp.notices import Action
 from mailproto.smtp.parameters import Body, MailParameters, Parameter, RcptParameters, Submitter
 from mailproto.smtp.reply import EnhancedStatus, Reply, ReplyError
 from mailproto.smtp.result import DeliveryError, Outcome, RecipientResult, SendResult
@@ -93,6 +95,7 @@ from mailproto.smtp.unsaid import ReplyLost
 
 __all__ = [
     "ALL_EXTENSIONS",
+    "Action",
     "Auth",
     "AuthChallenge",
     "AuthResponse",
@@ -137,12 +140,14 @@ __all__ = [
     "Rcpt",
     "RcptParameters",
     "ReadyForData",
+    "ReceivedNotice",
     "Recipient",
     "RecipientResult",
     "Reply",
     "ReplyError",
     "ReplyLost",
     "ReplyReceived",
+    "ReportedRecipient",
     "RequireRecipientValidSince",
     "Reset",
     "Ret",
@@ -162,11 +167,13 @@ __all__ = [
     "Tolerance",
     "ToleranceUsed",
     "Tracking",
+    "Typed",
     "UnknownParameters",
     "Vrfy",
     "XClient",
     "XForward",
     "describe",
     "make_submission",
+    "parse_notice",
     "with_extensions",
 ]

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from mailproto._core.codec import TURNING, UNSAFE
 
 _TEXT_WIDTH, _FIELD_WIDTH = 78, 220  # characters; of up to four octets each, and a line has 998 (RFC 5322 2.1.1)
+_WORD_WIDTH = 900  # octets; no word of a shorter line is broken, since whoever unfolds it finds a space there
 
 _UNPRINTABLE = re.compile(r"[^ -~]")
 _UNPRINTABLE_UTF8 = re.compile(f"[{UNSAFE}{TURNING}]")
@@ -75,4 +76,5 @@ class ReportWriter:
         """Return a line as lines of this width, with a question mark for whatever may not stand in them."""
         clean = (_UNPRINTABLE_UTF8 if self._utf8 else _UNPRINTABLE).sub("?", line)
         indent = clean[: len(clean) - len(clean.lstrip(" "))]
-        return textwrap.wrap(clean, width, subsequent_indent=indent, break_on_hyphens=False)
+        breaks = len(clean.encode()) > _WORD_WIDTH
+        return textwrap.wrap(clean, width, subsequent_indent=indent, break_on_hyphens=False, break_long_words=breaks)

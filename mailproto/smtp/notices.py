@@ -4,7 +4,7 @@ A notice is for what was accepted and then could not be delivered. What a server
 does: senders are easily forged, and their owners want no news of mail that they never wrote.
 
 This module knows who is told what, and when nobody is; how a notice is written is the business of
-`mailproto.smtp.multireport`.
+`mailproto.smtp.multireport`, and what one that came says is that of `mailproto.smtp.notice_reading`.
 """
 
 from __future__ import annotations

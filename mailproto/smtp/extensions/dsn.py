@@ -149,7 +149,7 @@ def _parse_orcpt(text: str | None) -> OriginalRecipient:
     if not semicolon:
         raise GrammarError("ORCPT without an address type")
     utf8 = address_type.lower() == "utf-8"
-    return OriginalRecipient(address_type, _decode_unitext(address) if utf8 else _decode(address))
+    return OriginalRecipient(address_type, decode_unitext(address) if utf8 else _decode(address))
 
 
 def _format_orcpt(original: OriginalRecipient) -> str:
@@ -168,14 +168,18 @@ def _format_typed(original: OriginalRecipient, special: re.Pattern[str]) -> str:
 
 
 def _encode_unitext(address: str, special: re.Pattern[str]) -> str:
-    received = _as_it_came(address, _decode_unitext)
+    received = _as_it_came(address, decode_unitext)
     if received is not None and (special is _SPECIAL or received.isascii()):
         return received
     return special.sub(lambda match: rf"\x{{{ord(match[0]):02X}}}", address)
 
 
-def _decode_unitext(text: str) -> str:
-    """Return what any of the three forms of RFC 6533 section 3 stands for."""
+def decode_unitext(text: str) -> str:
+    """Return the address that any of the three forms of RFC 6533 section 3 stands for.
+
+    Raises:
+        GrammarError: it is none of them.
+    """
     if not _UNITEXT.fullmatch(text):
         raise GrammarError("not an address of the type utf-8")
     return AsReceived(_HEXPOINT.sub(lambda match: chr(int(match[1], 16)), text), text)
