@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import copy
 import io
+import re
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from email.generator import BytesGenerator
 from email.headerregistry import Address as Mailbox
@@ -25,6 +27,7 @@ from mailproto.smtp.message import MessageSource, Octets, Submission, has_utf8_a
 from mailproto.smtp.parameters import Body
 
 _PIECE = 256 << 10
+_OCTET = re.compile(r"[\udc80-\udcff]")  # how the standard library keeps one that is not ASCII
 _HEADERS = HeaderRegistry()
 
 
@@ -160,13 +163,20 @@ def _flatten(
     settings: dict[str, Any] = {"linesep": "\r\n", "cte_type": "8bit" if eight_bit else "7bit"}
     if hasattr(message.policy, "utf8"):
         settings["utf8"] = utf8
-    try:
-        return _write(visible, settings)
-    except Exception:  # the standard library cannot fold every field that it has read, nor encode every text
-        if hasattr(message.policy, "refold_source"):
-            settings["refold_source"] = "none"
-        data = _write_as_it_is(visible, settings)
+    if _has_octets_in_fields(visible):
+        if "utf8" in settings:
+            settings["utf8"] = True  # else they would be made encoded words, of no charset
+    else:
+        with suppress(Exception):  # the standard library cannot encode every text that it has read
+            return _write(visible, settings)
+    data = _write_as_it_is(visible, settings)
     return data if eight_bit else downgrade(data)
+
+
+def _has_octets_in_fields(message: Message[Any, Any]) -> bool:
+    """Say whether a header field has 8-bit octets in it, which the standard library knows no charset for."""
+    fields = (raw for part in message.walk() for _, raw in part.raw_items())
+    return any(_OCTET.search(raw) for raw in fields if isinstance(raw, str) and not raw.isascii())
 
 
 def _write(message: Message[Any, Any], settings: dict[str, Any]) -> bytes:
@@ -176,8 +186,10 @@ def _write(message: Message[Any, Any], settings: dict[str, Any]) -> bytes:
 
 
 def _write_as_it_is(message: Message[Any, Any], settings: dict[str, Any]) -> bytes:
+    """Write what the message was made of, in 8 bits, and no field in other words than it came in."""
+    refold = {"refold_source": "none"} if hasattr(message.policy, "refold_source") else {}
     try:
-        return _write(message, {**settings, "cte_type": "8bit"})
+        return _write(message, {**settings, **refold, "cte_type": "8bit"})
     except Exception as error:
         raise GrammarError("the message cannot be written") from error
 

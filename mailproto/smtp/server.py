@@ -301,7 +301,7 @@ class SMTPServerConnection(IntakeConnection):
         return self._ask(XForward(parse_attributes(text_argument(argument), XFORWARD_NAMES)))
 
     def _on_help(self, _: bytes) -> ServerStep:
-        self._say(replies.HELP)
+        self._say(replies.LMTP_HELP if self.config.lmtp else replies.HELP)
         return AGAIN
 
     def _on_noop(self, _: bytes) -> ServerStep:

@@ -78,6 +78,8 @@ class Link:
         engine = self._engine
         engine.begin(flow, part=part)
         try:
+            if self.conn.progress and self.conn.idle:
+                self._receive()  # that the peer has hung up meanwhile, or why, is no news to wait for
             self._drive()
         except BaseException:
             if engine.busy:

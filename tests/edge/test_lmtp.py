@@ -186,6 +186,11 @@ def test_the_greetings_of_smtp_are_unknown(verb: bytes) -> None:
     assert talk(server(), [b"LHLO x\r\n"]).replies == [b"220", b"500"]
 
 
+def test_help_names_the_greeting_that_there_is() -> None:
+    verbs = talk(greeted(), [b"HELP\r\n"]).output.split()
+    assert b"LHLO" in verbs and not {b"EHLO", b"HELO"} & set(verbs)
+
+
 def test_without_recipients_there_is_no_message() -> None:
     """Section 4.2 and 4.3: DATA is refused with 503, and a last chunk gets no reply at all."""
     for pieces in every_cut(MAIL + b"DATA\r\nBDAT 4 LAST\r\nQUITBDAT 1\r\nxNOOP\r\n"):

@@ -6,6 +6,7 @@ import asyncio
 import io
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -133,8 +134,12 @@ def test_a_refusal_leaves_the_connection_good(use: Callable[..., Any], port: int
     assert inbox.connections == 1
 
 
+Script = list[tuple[bytes, bytes]]
+"""What a server waits for, and what it says before that."""
+
+
 @contextmanager
-def fickle_server(farewell: bytes) -> Iterator[tuple[int, list[bytes]]]:
+def fickle_server(farewell: bytes, script: Script | None = None) -> Iterator[tuple[int, list[bytes]]]:
     """Run a server that takes one message a connection, says ``farewell`` and hangs up; and what it heard."""
     listening = socket.create_server(("127.0.0.1", 0))
     heard: list[bytes] = []
@@ -147,7 +152,7 @@ def fickle_server(farewell: bytes) -> Iterator[tuple[int, list[bytes]]]:
                 return
             with sock, sock.makefile("rb") as lines:
                 said = b""
-                for line, answer in _SCRIPT:
+                for line, answer in script or _SCRIPT:
                     sock.sendall(answer)
                     while not said.endswith(line):
                         said += lines.readline() or b"<it hung up>" + line
@@ -174,6 +179,11 @@ _SCRIPT = [
     (b"DATA\r\n", b"250 recipient\r\n"),
     (b".\r\n", b"354 go ahead\r\n"),
 ]
+_ONE_FLIGHT = [
+    (b"EHLO [127.0.0.1]\r\n", b"220 fickle\r\n"),
+    (MESSAGE, b"250-fickle\r\n250-PIPELINING\r\n250 CHUNKING\r\n"),
+    (b"", b"250 sender\r\n250 recipient\r\n"),
+]
 
 
 @pytest.mark.parametrize("farewell", [b"", b"421 good-bye\r\n"])
@@ -182,6 +192,25 @@ def test_a_stale_connection_is_noticed_and_the_message_sent_over_another(
 ) -> None:
     with fickle_server(farewell) as (port, heard):
         results = use(port, PoolOptions(), lambda send: [send(MESSAGE, *PARTIES) for _ in range(3)])
+    assert [result.ok for result in results] == [True] * 3
+    assert [said.count(MESSAGE) for said in heard] == [1, 1, 1], "each exactly once"
+
+
+@pytest.mark.parametrize("farewell", [b"", b"421 good-bye\r\n"])
+def test_a_stale_connection_is_noticed_before_a_whole_message_is_lost_on_it(
+    use: Callable[..., Any], farewell: bytes
+) -> None:
+    """A message of one flight leaves before any reply could tell, and then nobody knows what became of it."""
+
+    def job(send: Callable[..., SendResult]) -> list[SendResult]:
+        results = []
+        for _ in range(3):
+            results.append(send(MESSAGE, *PARTIES))
+            time.sleep(0.2)  # in which the server's end arrives
+        return results
+
+    with fickle_server(farewell, _ONE_FLIGHT) as (port, heard):
+        results = use(port, PoolOptions(), job)
     assert [result.ok for result in results] == [True] * 3
     assert [said.count(MESSAGE) for said in heard] == [1, 1, 1], "each exactly once"
 

@@ -1,0 +1,148 @@
+"""The common jobs in examples/README.md do what they say, word for word, but that the hosts they name are here."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mailproto import Reject, aio, sync
+from mailproto.maildrop import Maildir, MemoryMaildrop
+from mailproto.mailhost import MailHost
+from mailproto.smtp import Envelope, Outcome, Rcpt, SendResult, SMTPServerConfig
+from tests import data
+
+PAGE = (Path(__file__).parent.parent / "examples" / "README.md").read_text("utf-8")
+JOBS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+CONTENT = b"Subject: x\r\n\r\ntext\r\n"
+SERVER_TLS = aio.server_context(data.SERVER.certificate, data.SERVER.key)
+TRUST: dict[str, Any] = {"cafile": data.CA}
+
+
+def do_job(beginning: str, **names: Any) -> dict[str, Any]:
+    """Do the one job whose code has this in it, and return what it has named."""
+    (code,) = (job for job in JOBS if beginning in job)
+    exec(compile(code, "examples/README.md", "exec"), names)
+    return names
+
+
+class Provider:
+    """A submission server that wants a token, and has no room for eve."""
+
+    def __init__(self) -> None:
+        self.tokens: list[str] = []
+        self.taken: list[bytes] = []
+
+    def on_auth(self, session: Any, check: Any) -> bool:
+        self.tokens.append(check.token)
+        return True
+
+    def on_rcpt(self, session: Any, rcpt: Rcpt) -> None:
+        if rcpt.address.local_part == "eve":
+            raise Reject(452, "Mailbox full", "4.2.2")
+
+    def on_message(self, session: Any, envelope: Envelope) -> None:
+        self.taken.append(bytes(envelope))
+
+
+@contextmanager
+def running(*servers: Any) -> Iterator[None]:
+    with ExitStack() as stack:
+        for server in servers:
+            stack.enter_context(server)
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_there_is_a_test_for_each_job() -> None:
+    assert len(JOBS) == 6
+
+
+def test_an_attachment_and_a_token(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("report.pdf").write_bytes(b"%PDF")
+    provider, real = Provider(), sync.SMTPClient
+    config = SMTPServerConfig(auth_mechanisms=("OAUTHBEARER", "XOAUTH2"), require_auth=True)
+    server = sync.SMTPServer(provider, port=0, config=config, tls=SERVER_TLS)
+    with running(server):
+        monkeypatch.setattr(
+            sync,
+            "SMTPClient",
+            lambda host, **more: real("localhost", server.port, tls=sync.TLSPolicy.REQUIRED, **TRUST, **more),
+        )
+        result: SendResult = do_job("add_attachment", fresh_token=lambda: "fresh")["result"]
+    assert provider.tokens == ["fresh"]
+    assert b'filename="report.pdf"' in provider.taken[0]
+    assert [each.outcome for each in result.recipients] == [Outcome.ACCEPTED, Outcome.DEFERRED]
+    assert do_job("result.deferred", result=result)["try_again"] == [result.recipients[1].address]
+    assert capsys.readouterr().out.endswith("eve@example.net deferred 452 4.2.2 Mailbox full\n")
+
+
+def test_fetch_and_keep(monkeypatch: pytest.MonkeyPatch) -> None:
+    drop, real = MemoryMaildrop(), sync.POP3Client
+    drop.deliver([CONTENT])
+    server = sync.POP3Server(MailHost(lambda _: drop, {"ada": "secret"}), port=0, tls=SERVER_TLS, implicit_tls=True)
+    with running(server):
+        monkeypatch.setattr(
+            sync,
+            "POP3Client",
+            lambda host, **more: real("localhost", server.port, tls=sync.TLSPolicy.IMPLICIT, **TRUST, **more),
+        )
+        for count in (1, 0):
+            assert len(do_job("fetch_new", secret="secret")["report"].fetched) == count
+    assert len(Maildir("inbox").open().messages) == len(drop.open().messages) == 1
+
+
+def test_a_server_with_a_certificate_and_maildirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copy(data.SERVER.certificate, "certificate.pem")
+    shutil.copy(data.SERVER.key, "key.pem")
+    servers: list[Any] = []
+    for kind in (aio.SMTPServer, aio.POP3Server):
+
+        def make(hooks: object, host: None, port: int, kind: Any = kind, **more: Any) -> Any:
+            servers.append(kind(hooks, "127.0.0.1", 0, **more))
+            return servers[-1]
+
+        monkeypatch.setattr(aio, kind.__name__, make)
+
+    async def run() -> None:
+        serving = asyncio.create_task(do_job("async def serve", secret="secret")["serve"]())
+        while len(servers) < 2 or not servers[1].port:
+            await asyncio.sleep(0.01)
+        client = aio.SMTPClient("localhost", servers[0].port, tls=aio.TLSPolicy.REQUIRED, **TRUST)
+        async with client:
+            assert (await client.send_message(CONTENT, "", "ada@example.org")).ok
+        login: dict[str, Any] = {"user": "ada", "password": "secret", "tls": aio.TLSPolicy.IMPLICIT}
+        async with aio.POP3Client("localhost", servers[1].port, **login, **TRUST) as pop:
+            assert (await pop.retrieve(1)).endswith(CONTENT)
+        serving.cancel()
+        await asyncio.wait([serving])
+
+    asyncio.run(run())
+    assert len(Maildir("mail/ada").open().messages) == 1
+
+
+def test_delivery_over_lmtp() -> None:
+    provider = Provider()
+    with running(sync.SMTPServer(provider, path="lmtp.sock", config=SMTPServerConfig(lmtp=True))):
+        result: SendResult = do_job("lmtp.sock", content=CONTENT)["result"]
+    assert provider.taken == [CONTENT]
+    assert [each.outcome for each in result.recipients] == [Outcome.ACCEPTED, Outcome.DEFERRED]
+
+
+def test_a_test_without_a_network() -> None:
+    def invite(client: sync.SMTPClient, whom: str) -> None:
+        client.send_message(b"Subject: You are invited\r\n\r\n", "ada@example.org", whom)
+
+    do_job("Outbox()", invite=invite)["test_invitation"]()
