@@ -18,6 +18,8 @@ class InThreads:
 
         SMTPServer(InThreads(Inbox(), "on_message"))
 
+    What they return is awaited in the loop, if it is to be.
+
     A thread cannot be stopped: when a hook is cancelled, as a server that closes does in the end, its thread goes on.
     What it returns then is nobody's any more and is closed, if it has a ``close``: a maildrop keeps no lock.
 
@@ -47,10 +49,11 @@ class InThreads:
                 return result
 
             try:
-                return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+                result = await asyncio.get_running_loop().run_in_executor(self._executor, work)
             except asyncio.CancelledError:
                 returned.add_done_callback(_close_late)  # at once if it is there, but was not taken yet
                 raise
+            return await result if inspect.isawaitable(result) else result
 
         return run
 

@@ -677,6 +677,26 @@ def test_hooks_can_run_in_threads() -> None:
     assert seen == [(False, "mine"), (True, "")]
 
 
+def test_what_a_hook_in_a_thread_returns_is_awaited() -> None:
+    """A message is not accepted by a coroutine that nobody runs."""
+    stored = []
+
+    class Mixed:
+        async def on_stored(self, event: toy.Stored) -> str:
+            stored.append(event.size)
+            return "stored"
+
+    async def main() -> None:
+        async with serving(InThreads(Mixed(), "on_stored")) as server:
+            conn, link = await server.connect()
+            await link.run(toy.greet(conn))
+            assert await link.run(toy.put(conn, 1, [b"x"])) == "+stored"
+            await link.close()
+
+    asyncio.run(main())
+    assert stored == [1]
+
+
 class Resource:
     """What a hook returns, and somebody has to close."""
 
