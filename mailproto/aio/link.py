@@ -102,7 +102,12 @@ class Link(asyncio.Protocol):
 
     def attend(self, work: Coroutine[Any, Any, None]) -> None:
         """Let ``work``, which runs flows, serve the connection."""
-        self._task = self._loop.create_task(self._attend(work))
+        self._work(self._attend(work))
+
+    def _work(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        if not task.done():  # as an eager one may be
+            self._task = task
 
     async def _attend(self, work: Coroutine[Any, Any, None]) -> None:
         failure: BaseException | None = None
@@ -199,7 +204,7 @@ class Link(asyncio.Protocol):
         if parked is not None:
             parked.set_result((awaitable, failure))
         elif awaitable is not None:
-            self._task = self._loop.create_task(self._pursue(awaitable))
+            self._work(self._pursue(awaitable))
         else:
             self._over(failure)
 

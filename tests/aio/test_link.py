@@ -509,6 +509,35 @@ def test_reading_stops_while_nobody_wants_what_comes() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.skipif(not hasattr(asyncio, "eager_task_factory"), reason="since Python 3.12")
+def test_eager_tasks_leave_no_connection_behind() -> None:
+    """One is over when it is made, if its hook has nothing to wait for, and nobody will hear its end later."""
+
+    class AtOnce(Echo):
+        async def on_line(self, event: toy.Line) -> str:
+            return event.text
+
+    async def leave_at_once(link: Link) -> None: ...
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_task_factory(getattr(asyncio, "eager_task_factory"))  # noqa: B009
+        async with serving(AtOnce()) as server:
+            conn, link = await server.connect()
+            await link.run(toy.greet(conn))
+            assert await link.run(toy.ask(conn, "one", "two")) == ["+one", "+two"]
+            await link.close()
+            while server.listener.connections:
+                await asyncio.sleep(0.001)
+        listener = Listener(toy.ToyServer, lambda link: link.attend(leave_at_once(link)))
+        async with asyncio.timeout(PATIENCE), listener:
+            link = await open_link(toy.ToyClient(), "127.0.0.1", listener.port)
+            await link.close()
+            while listener.connections:
+                await asyncio.sleep(0.001)
+
+    asyncio.run(main())
+
+
 # Opening.
 
 
