@@ -102,7 +102,12 @@ class Link(asyncio.Protocol):
 
     def attend(self, work: Coroutine[Any, Any, None]) -> None:
         """Let ``work``, which runs flows, serve the connection."""
-        self._task = self._loop.create_task(self._attend(work))
+        self._work(self._attend(work))
+
+    def _work(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        if not task.done():  # as an eager one may be
+            self._task = task
 
     async def _attend(self, work: Coroutine[Any, Any, None]) -> None:
         failure: BaseException | None = None
@@ -199,7 +204,7 @@ class Link(asyncio.Protocol):
         if parked is not None:
             parked.set_result((awaitable, failure))
         elif awaitable is not None:
-            self._task = self._loop.create_task(self._pursue(awaitable))
+            self._work(self._pursue(awaitable))
         else:
             self._over(failure)
 
@@ -212,6 +217,7 @@ class Link(asyncio.Protocol):
                     awaitable = await self._grant(awaitable)
                 except asyncio.CancelledError:
                     # To the flow a cancelled hook is one that failed: it goes on, and so to its proper end.
+                    self._cut_short()
                     awaitable = self._advance(error=RuntimeError("the hook was cancelled"))
         except BaseException as raised:
             failure = raised
@@ -221,6 +227,17 @@ class Link(asyncio.Protocol):
         self._task = None
         if not self._engine.busy:
             self._over(failure)
+
+    def _cut_short(self) -> None:
+        """If it was not the hook alone that was cancelled, but its task, have the flow see nothing but the end."""
+        task = asyncio.current_task()
+        if task is None or not task.cancelling():
+            return
+        while task.uncancel():
+            pass
+        self.conn.take_rest()  # it would go to hooks that nobody cancels any more
+        self._engine.lose(partly=self._choked)
+        self._transport.abort()
 
     def _over(self, failure: BaseException | None) -> None:
         """See the connection off after its flow has ended."""

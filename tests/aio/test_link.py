@@ -509,6 +509,92 @@ def test_reading_stops_while_nobody_wants_what_comes() -> None:
     asyncio.run(main())
 
 
+class Stuck:
+    """Never comes to an answer, but for the end, which takes its time."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.ended = 0
+
+    async def on_line(self, event: toy.Line) -> None:
+        self.asked.append(event.text)
+        await asyncio.Event().wait()
+
+    async def on_end(self) -> None:
+        await asyncio.sleep(0.01)
+        self.ended += 1
+
+
+def test_who_is_cut_off_is_not_asked_about_what_else_the_peer_has_said() -> None:
+    """A second hook that hangs would never be cancelled."""
+
+    async def main() -> None:
+        stuck = Stuck()
+        async with serving(stuck) as server:
+            conn, link = await server.connect()
+            await link.run(toy.greet(conn))
+            asking = asyncio.ensure_future(link.run(toy.ask(conn, "one", "two", "three")))
+            while not stuck.asked:
+                await asyncio.sleep(0.001)
+            await server.listener.close(grace=0)
+            assert (stuck.asked, stuck.ended, server.listener.connections) == (["one"], 1, 0)
+            with pytest.raises(ConnectionClosedError):
+                await asking
+
+    asyncio.run(main())
+
+
+def test_a_hook_that_hangs_does_not_keep_the_loop_from_ending() -> None:
+    """At its end `asyncio.run` cancels every task, once, and waits for it."""
+    stuck = Stuck()
+
+    async def main() -> None:
+        server = Server(stuck)
+        await server.listener.start()
+        sock.connect(("127.0.0.1", server.listener.port))
+        sock.sendall(b"one\r\ntwo\r\nthree\r\n")
+        while not stuck.asked:
+            await asyncio.sleep(0.001)
+        for listening in server.listener._servers:
+            listening.close()
+
+    with socket.socket() as sock:
+        thread = threading.Thread(target=lambda: asyncio.run(main()), daemon=True)
+        thread.start()
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+    assert (stuck.asked, stuck.ended) == (["one"], 1)
+
+
+@pytest.mark.skipif(not hasattr(asyncio, "eager_task_factory"), reason="since Python 3.12")
+def test_eager_tasks_leave_no_connection_behind() -> None:
+    """One is over when it is made, if its hook has nothing to wait for, and nobody will hear its end later."""
+
+    class AtOnce(Echo):
+        async def on_line(self, event: toy.Line) -> str:
+            return event.text
+
+    async def leave_at_once(link: Link) -> None: ...
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_task_factory(getattr(asyncio, "eager_task_factory"))  # noqa: B009
+        async with serving(AtOnce()) as server:
+            conn, link = await server.connect()
+            await link.run(toy.greet(conn))
+            assert await link.run(toy.ask(conn, "one", "two")) == ["+one", "+two"]
+            await link.close()
+            while server.listener.connections:
+                await asyncio.sleep(0.001)
+        listener = Listener(toy.ToyServer, lambda link: link.attend(leave_at_once(link)))
+        async with asyncio.timeout(PATIENCE), listener:
+            link = await open_link(toy.ToyClient(), "127.0.0.1", listener.port)
+            await link.close()
+            while listener.connections:
+                await asyncio.sleep(0.001)
+
+    asyncio.run(main())
+
+
 # Opening.
 
 
@@ -675,6 +761,26 @@ def test_hooks_can_run_in_threads() -> None:
 
     asyncio.run(main())
     assert seen == [(False, "mine"), (True, "")]
+
+
+def test_what_a_hook_in_a_thread_returns_is_awaited() -> None:
+    """A message is not accepted by a coroutine that nobody runs."""
+    stored = []
+
+    class Mixed:
+        async def on_stored(self, event: toy.Stored) -> str:
+            stored.append(event.size)
+            return "stored"
+
+    async def main() -> None:
+        async with serving(InThreads(Mixed(), "on_stored")) as server:
+            conn, link = await server.connect()
+            await link.run(toy.greet(conn))
+            assert await link.run(toy.put(conn, 1, [b"x"])) == "+stored"
+            await link.close()
+
+    asyncio.run(main())
+    assert stored == [1]
 
 
 class Resource:
