@@ -19,6 +19,7 @@ from mailproto.address import POSTMASTER, Address, check_domain
 from mailproto.errors import GrammarError, Reject
 from mailproto.logindelay import LoginDelay
 from mailproto.maildrop.base import Maildrop
+from mailproto.pop3.apop import ApopCheck
 from mailproto.pop3.flows.server import POP3Session
 from mailproto.pop3.snapshot import Snapshot
 from mailproto.sasl.base import Question
@@ -149,7 +150,7 @@ class MailHost:
         """Say whether the password is right; an unknown user costs what a known one costs."""
         if not self._secrets:
             return is_loopback(session.peer)
-        if not isinstance(check, PasswordCheck | CramMD5Check):
+        if not isinstance(check, PasswordCheck | CramMD5Check | ApopCheck):
             return False
         secret = self._secret_of(check.username)
         right = check.matches(secret if isinstance(secret, str) else None)

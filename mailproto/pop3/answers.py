@@ -14,7 +14,7 @@ from mailproto._core.connection import Step
 from mailproto._core.events import ConnectionClosed, StartTLS
 from mailproto.errors import LocalProtocolError
 from mailproto.pop3 import responses
-from mailproto.pop3.apop import check_timestamp
+from mailproto.pop3.apop import check_timestamp, make_timestamp
 from mailproto.pop3.command import SECRET
 from mailproto.pop3.config import POP3ServerConfig
 from mailproto.pop3.content import OutgoingMessage, WrongSizeError
@@ -83,6 +83,8 @@ class AnsweringConnection(SpeakingConnection):
         super().__init__(config)
         if timestamp is not None:
             check_timestamp(timestamp)
+        elif self.config.apop:
+            timestamp = make_timestamp()
         self.state = ServerState.CONNECTED
         self.auth_failures = 0
         self._timestamp = timestamp

@@ -23,6 +23,9 @@ class POP3ServerConfig:
     """Offer STLS (RFC 2595 section 4). The adapters set it when they have a certificate."""
     user: bool = True
     """Offer USER and PASS."""
+    apop: bool = False
+    """Offer APOP (RFC 1939 section 7), about which ``on_auth`` is asked with an `ApopCheck`. It takes passwords that
+    are on file as they are, and MD5."""
     auth_mechanisms: tuple[str, ...] = ()
     """The SASL mechanisms offered, best first. None: no AUTH at all."""
     allow_plaintext_auth: bool = False

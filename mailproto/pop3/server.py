@@ -54,8 +54,8 @@ class POP3ServerConnection(AnsweringConnection):
 
         Args:
             config: how to behave.
-            timestamp: offers APOP. A msg-id in angle brackets that no other session ever has: it stands in the
-                greeting, and nothing in here could make one.
+            timestamp: offers APOP with this one, a msg-id in angle brackets that no other session ever has. Where
+                the config offers it one is made here.
 
         Raises:
             GrammarError: ``timestamp`` is no msg-id.

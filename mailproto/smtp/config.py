@@ -78,7 +78,8 @@ class SMTPServerConfig:
     """Addresses and networks of the load balancers that all connections come through. Each has to begin with a PROXY
     header; who comes from elsewhere is sent away."""
     trusted_peers: tuple[str, ...] = ()
-    """Addresses and networks of peers that may speak for other clients, with XCLIENT and XFORWARD."""
+    """Addresses and networks of peers that may speak for other clients, with those of XCLIENT and XFORWARD that
+    ``extensions`` has."""
     greeting_delay: float = 0.0
     """Seconds before the greeting in which a client that speaks is refused with 554: no mail client does, many worms
     do. Whether one is caught depends on time, and everybody else waits."""

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import poplib
+from typing import Any
+
 import pytest
 
+from mailproto import AuthenticationError, Limits, TLSPolicy, aio, sync
 from mailproto.errors import GrammarError
-from mailproto.pop3 import ApopCheck, GreetingReceived, POP3ClientConnection, POP3ServerConnection, apop_digest
+from mailproto.maildrop import MemoryMaildrop
+from mailproto.mailhost import MailHost
+from mailproto.pop3 import (
+    ApopCheck,
+    GreetingReceived,
+    POP3ClientConnection,
+    POP3ServerConfig,
+    POP3ServerConnection,
+    apop_digest,
+)
 from mailproto.pop3.apop import check_timestamp, find_timestamp
 
 TIMESTAMP = "<1896.697170952@dbc.mtview.ca.us>"
@@ -22,6 +36,11 @@ def test_a_check_knows_the_right_secret() -> None:
     assert not check.matches("tanstaaff")
     assert not check.matches("ñ")
     assert not ApopCheck("mrose", TIMESTAMP, "ñ").matches("tanstaaf")
+
+
+@pytest.mark.parametrize("secret", [None, ""])
+def test_nobody_has_a_secret_that_anybody_could_make_a_digest_of(secret: str | None) -> None:
+    assert not ApopCheck("nobody", TIMESTAMP, apop_digest(TIMESTAMP, "")).matches(secret)
 
 
 def test_a_check_does_not_show_the_digest() -> None:
@@ -78,3 +97,39 @@ def test_a_client_does_not_take_the_timestamps_of_an_attacker(octets: bytes) -> 
     event = conn.next_event()
     assert isinstance(event, GreetingReceived)
     assert event.timestamp is None
+
+
+CONFIG = POP3ServerConfig(apop=True, allow_plaintext_auth=True, limits=Limits(auth_failure_delay=0))
+LOGIN: dict[str, Any] = {"tls": TLSPolicy.NONE, "apop": True, "allow_plaintext_auth": True}
+
+
+def host() -> MailHost:
+    return MailHost(lambda _: MemoryMaildrop(), {"ada": "tänstaaf"})
+
+
+def test_a_server_offers_it_if_its_config_says_so() -> None:
+    """RFC 1939 section 7: the timestamp must be different each time. S44: and nobody may foresee it."""
+    timestamps = set()
+    with sync.POP3Server(host(), port=0, config=CONFIG) as server:
+        for _ in range(3):
+            with sync.POP3Client("127.0.0.1", server.port, user="ada", password="tänstaaf", **LOGIN) as pop:
+                assert pop.status() == (0, 0)
+                timestamps.add(pop.conn.timestamp)
+        for user, password in (("ada", "tanstaaf"), ("eve", "tänstaaf")):
+            with pytest.raises(AuthenticationError):
+                sync.POP3Client("127.0.0.1", server.port, user=user, password=password, **LOGIN).connect()
+        stranger = poplib.POP3("127.0.0.1", server.port, timeout=10)
+        stranger.encoding = "utf-8"
+        assert stranger.apop("ada", "tänstaaf").startswith(b"+OK")
+        stranger.quit()
+    assert len(timestamps) == 3
+
+
+def test_a_server_over_asyncio_offers_it_too() -> None:
+    async def run() -> None:
+        server = aio.POP3Server(host(), port=0, config=CONFIG)
+        await server.start()
+        async with server, aio.POP3Client("127.0.0.1", server.port, user="ada", password="tänstaaf", **LOGIN) as pop:
+            assert await pop.status() == (0, 0)
+
+    asyncio.run(run())
