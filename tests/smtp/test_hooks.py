@@ -157,6 +157,30 @@ def test_a_mechanism_that_fails_ends_the_session_with_a_word() -> None:
     assert inbox.calls == ["connect", "hello", "close"]
 
 
+@pytest.mark.parametrize("said", [False, "550 no", "451-later", "550"])
+@pytest.mark.parametrize(
+    ("hook", "expected"),
+    [
+        ("connect", [b"451"]),
+        ("rcpt", [b"220", b"250", b"250", b"451"]),
+        ("message", [b"220", b"250", b"250", b"250", b"354", b"451"]),
+    ],
+)
+def test_a_no_that_is_returned_is_no_yes(
+    hook: str, expected: list[bytes], said: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By the habits of other libraries; an acceptance would be an open relay, or mail lost."""
+    output, _ = serve_lines(Inbox(**{hook: said}), EHLO, ENVELOPE, BODY)
+    assert codes(output)[: len(expected)] == expected
+    assert "a hook refused by returning" in caplog.text
+
+
+@pytest.mark.parametrize("said", ["4711", "5000 octets", "250 yes", True, 0, 550])
+def test_what_else_is_returned_is_yes(said: object) -> None:
+    output, _ = serve_lines(Inbox(message=said), EHLO, ENVELOPE, BODY)
+    assert codes(output)[-1] == b"250"
+
+
 HOOKS = ["connect", "hello", "mail", "rcpt", "data", "message", "reset", "close"]
 
 

@@ -2,12 +2,14 @@
 
 A handler is an object with any of the methods named in `HOOKS`, each called with the session first. Returning
 accepts (a text, or a `Reply`, says it in other words), raising `Reject` refuses, and any other exception is logged
-and answered with 451. What the handler has no hook for is answered as is safe: no recipient, no login, no message.
+and answered with 451; so are ``False`` and a text such as ``550 no``, by which nobody can have meant yes. What the
+handler has no hook for is answered as is safe: no recipient, no login, no message.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
@@ -53,6 +55,8 @@ logger = logging.getLogger("mailproto")
 
 NO_ROOM = Reject(452, "Insufficient system storage", "4.3.1")
 """What the client is told when the temporary file of a message cannot be written."""
+
+_REFUSAL = re.compile(r"[45][0-9]{2}(?![0-9])")
 
 _ASKING: dict[type, str] = {
     Mail: "on_mail",
@@ -244,11 +248,22 @@ class _Service:
             self._conn.answer_default()
             return
         try:
-            said = yield from call_hook(hook, self._session, *arguments)
+            said = yield from self._call(hook, *arguments)
         except Reject as refusal:
             answer(self._conn, refusal)
         else:
             self._accept(said)
+
+    def _call(self, hook: Any, *arguments: object) -> Flow[Any]:
+        """Return the yes of a hook; raise `Reject` as it does, or for what it returns that can be none.
+
+        Other libraries have their hooks return replies as texts.
+        """
+        said = yield from call_hook(hook, self._session, *arguments)
+        if said is False or (isinstance(said, str) and _REFUSAL.match(said)):
+            logger.error("a hook refused by returning %.100r, which is for Reject, or a Reply", said)
+            raise INTERNAL_ERROR
+        return said
 
     def _accept(self, said: object) -> None:
         """Accept the pending event, in the words of the hook if it has any."""
@@ -302,7 +317,7 @@ class _Service:
             self._conn.answer_default()
             return
         try:
-            said = (yield from call_hook(hook, self._session, envelope)) if hook is not None else None
+            said = (yield from self._call(hook, envelope)) if hook is not None else None
         except Reject as refusal:
             envelope.content.close()
             answer(self._conn, refusal)
