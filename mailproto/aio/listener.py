@@ -16,6 +16,9 @@ logger = logging.getLogger("mailproto")
 _MOMENT = 1.0
 """Seconds for what was cut off to tidy up."""
 
+_ACCEPTING = 2
+"""Steps of the loop from a connection that was accepted to its protocol that knows of it."""
+
 
 class Listener(ListenerBase):
     __doc__ = ListenerBase.__doc__
@@ -52,11 +55,8 @@ class Listener(ListenerBase):
         """
         self._closing = True
         self._stopped.set()
-        for server in self._servers:
-            server.close()
-        if self._sockets is not None:
-            self._sockets.close()
         try:
+            await self._stop_listening()
             for link in tuple(self._links):
                 link.shut_down()
             await self._wait_until_empty(self.options.grace if grace is None else grace)
@@ -75,6 +75,21 @@ class Listener(ListenerBase):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.close()
+
+    async def _stop_listening(self) -> None:
+        """Let in nobody any more, but see who has been accepted already, lest asyncio leaves him open."""
+        sockets = self._sockets.sockets if self._sockets is not None else ()
+        try:
+            for sock in sockets:
+                with suppress(NotImplementedError, ValueError):  # a loop without readers, or closed before
+                    asyncio.get_running_loop().remove_reader(sock)
+            for _ in range(_ACCEPTING):
+                await asyncio.sleep(0)
+        finally:
+            for server in self._servers:
+                server.close()
+            if self._sockets is not None:
+                self._sockets.close()
 
     async def _wait_until_empty(self, seconds: float) -> None:
         self._empty.clear()

@@ -78,8 +78,11 @@ class SMTPPool:
 
     async def close(self) -> None:
         """Close the connections that nobody uses."""
-        for client in self._shelf.take_all():
-            await _quit(client)
+        try:
+            for client in self._shelf.take_all():
+                await _quit(client)
+        finally:  # those whose turn did not come
+            await asyncio.gather(*(client.close() for client in self._shelf.take_all()))
 
     async def __aenter__(self) -> Self:
         return self

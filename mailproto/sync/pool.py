@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
@@ -82,15 +82,13 @@ class SMTPPool:
     def _close_expired(self) -> None:
         with self._lock:
             expired = list(self._shelf.take_expired(time.monotonic()))
-        for client in expired:
-            _quit(client)
+        _quit_all(expired)
 
     def close(self) -> None:
         """Close the connections that nobody uses."""
         with self._lock:
             idle = list(self._shelf.take_all())
-        for client in idle:
-            _quit(client)
+        _quit_all(idle)
 
     def __enter__(self) -> Self:
         return self
@@ -104,6 +102,15 @@ class SMTPPool:
         with self._lock:
             seconds = self._shelf.reserve(time.monotonic())
         time.sleep(seconds)
+
+
+def _quit_all(clients: Sequence[SMTPClient]) -> None:
+    try:
+        for client in clients:
+            _quit(client)
+    finally:
+        for client in clients:
+            client.close()  # those whose turn did not come
 
 
 def _quit(client: SMTPClient) -> None:

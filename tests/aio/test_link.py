@@ -595,6 +595,36 @@ def test_eager_tasks_leave_no_connection_behind() -> None:
     asyncio.run(main())
 
 
+def test_a_connection_that_comes_as_the_server_closes_is_not_left_open(recwarn: pytest.WarningsRecorder) -> None:
+    """Close after each step of the loop in turn, until there is a connection before."""
+    warnings.simplefilter("always")
+    problems: list[dict[str, Any]] = []
+
+    async def close_after(steps: int) -> bool:
+        server = Server(Echo())
+        await server.listener.start()
+        with socket.create_connection(("127.0.0.1", server.listener.port)):
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            served = bool(server.links)
+            await server.listener.close(grace=0)
+            assert not server.listener.connections
+        return served
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: problems.append(context))
+        steps = 0
+        while not await close_after(steps):
+            steps += 1
+            await settle(3)
+        assert steps > 2
+
+    asyncio.run(main())
+    gc.collect()
+    assert not problems
+    assert not [str(warning.message) for warning in recwarn]
+
+
 # Opening.
 
 
