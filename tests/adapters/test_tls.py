@@ -211,6 +211,24 @@ def test_a_server_fails_a_client_that_goes_on_in_clear_right_behind(adapter: Ada
             raise ConnectionResetError
     assert server.conns[0].lines == []
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_server_is_told_why_it_is_not_trusted(adapter: Adapter, version: ssl.TLSVersion) -> None:
+    """The handshake ends with an alert (RFC 8446 section 6.2), which the operator of the server finds in its log."""
+    heard: list[str] = []
+
+    def script(wire: Wire) -> None:
+        with pytest.raises(ssl.SSLError) as caught:
+            context_of(EXPIRED).wrap_socket(wire.sock, server_side=True).recv(1)
+        heard.append(caught.value.reason)
+
+    with scripted(script) as port:
+        client = adapter.connect(port, open_tls=trusting(maximum_version=version))
+        with pytest.raises(ssl.SSLCertVerificationError):
+            client.run(toy.greet(client.conn, tls=True))
+    assert len(heard) == 1
+    assert "CERTIFICATE_EXPIRED" in heard[0]
+
+
 
 def test_a_server_fails_early_bytes_that_come_while_a_hook_decides(adapter: Adapter) -> None:
     gate = Gate(adapter)
