@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import signal
 import ssl
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -232,11 +233,16 @@ def _seconds(text: str) -> int:
     return int(text)
 
 
+_PRINTING = threading.Lock()
+"""One message at a time: they are delivered in threads."""
+
+
 def _print_message(user: str, envelope: Envelope) -> None:
     """Print a message. It is stored already: the client must not send it again because it cannot be shown."""
-    if say(f"---------- MESSAGE FOLLOWS ---------- (for {user or 'everybody'})"):
-        try:
-            write(envelope)
-        except OSError as error:
-            complain(f"messages are printed no more: {error}")
-        say("------------ END MESSAGE ------------")
+    with _PRINTING:
+        if say(f"---------- MESSAGE FOLLOWS ---------- (for {user or 'everybody'})"):
+            try:
+                write(envelope)
+            except OSError as error:
+                complain(f"messages are printed no more: {error}")
+            say("------------ END MESSAGE ------------")

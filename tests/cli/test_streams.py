@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -74,6 +76,23 @@ def test_what_cannot_be_printed_is_stored_and_taken_all_the_same(message_file: s
         place = f"127.0.0.1:{server.ports['smtp']}"
         for _ in range(2):
             assert main(["send", "--server", place, "--from", "", "--to", "a@b.example", message_file]) == 0
+
+
+def test_messages_are_printed_one_by_one(tmp_path: Path) -> None:
+    """They are delivered in threads, all at once."""
+    files = [tmp_path / str(number) for number in range(6)]
+    for file in files:
+        file.write_text(f"{file.name * 70}\n" * 5000)
+    with serving("--print", listeners=("smtp",)) as server:
+        place = f"127.0.0.1:{server.ports['smtp']}"
+        sending = ["send", "--server", place, "--from", "", "--to", "a@b.example"]
+        with ThreadPoolExecutor(len(files)) as pool:
+            output = pool.submit(server.process.communicate)
+            assert set(pool.map(lambda file: main([*sending, str(file)]), files)) == {0}
+            server.process.terminate()
+            printed, _ = output.result(timeout=20)
+    messages = re.findall(r"-+ MESSAGE FOLLOWS -+ \(for everybody\)\n([^-]*)-+ END MESSAGE -+\n", printed)
+    assert sorted(messages) == [file.read_text() for file in files]
 
 
 def test_a_message_from_a_closed_stream_is_not_an_empty_message() -> None:
