@@ -7,6 +7,7 @@ one user whose maildrop is slow stops all others.
 
 from __future__ import annotations
 
+import hmac
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -52,9 +53,10 @@ class MailHost:
     Args:
         open_drop: returns the maildrop of a user; called once for each.
         users: user name to password, or to a key made of it for SCRAM-SHA-256; with keys among them ``on_auth``
-            takes some milliseconds, and wants to be in a thread under asyncio. Without any, all mail to a local
-            domain lands in the one drop ``open_drop("")``, whoever in it is meant, and anybody on the loopback may
-            fetch it, whatever the name and password: the host of somebody who tries out a program.
+            takes some milliseconds, and wants to be in a thread under asyncio. Names are compared as SASLprep has
+            them. Without any, all mail to a local domain lands in the one drop ``open_drop("")``, whoever in it is
+            meant, and anybody on the loopback may fetch it, whatever the name and password: the host of somebody who
+            tries out a program.
         domains: the local domains; without any, every domain is.
         delivered: called with each message that was stored, as it came, and the user it was stored for.
         login_delay: seconds from one POP3 login of a user to the next; `POP3ServerConfig` has one to announce it.
@@ -75,9 +77,9 @@ class MailHost:
         login_delay: float = 0,
         trace: bool = False,
     ) -> None:
-        self._secrets = dict(users or {})
-        self._names = {comparable(name): name for name in self._secrets}  # which is how a login says it (RFC 4013)
-        if len(self._names) < len(self._secrets):
+        users = users or {}
+        self._secrets = {comparable(name): secret for name, secret in users.items()}
+        if len(self._secrets) < len(users):
             raise GrammarError("two users with names that SASLprep makes the same")
         for domain in domains:
             check_domain(domain)
@@ -88,13 +90,15 @@ class MailHost:
         keys = [secret for secret in self._secrets.values() if isinstance(secret, ScramKey)]
         iterations = max((key.iterations for key in keys), default=0)
         self._decoy = decoy_scram_key(secrets.token_bytes(32), "", iterations=iterations) if keys else None
-        self._drops = {name: open_drop(name) for name in self._secrets or ("",)}
+        self._share_of_keys = len(keys) / max(len(self._secrets), 1)
+        self._mask = secrets.token_bytes(32)
+        self._drops = {comparable(name): open_drop(name) for name in users or ("",)}
         if self._secrets:  # SCRAM cannot prove a password that is anything
             self.on_scram_key = self._scram_secret
 
     def drop_of(self, user: str) -> Maildrop:
         """Return the maildrop of a user; `KeyError` if there is no such user."""
-        return self._drops[self._names.get(user, user) if self._secrets else ""]
+        return self._drops[comparable(user) if self._secrets else ""]
 
     # SMTP.
 
@@ -152,21 +156,24 @@ class MailHost:
             return is_loopback(session.peer)
         if not isinstance(check, PasswordCheck | CramMD5Check | ApopCheck):
             return False
-        secret = self._secret_of(check.username)
+        secret = self._secrets.get(comparable(check.username))
         right = check.matches(secret if isinstance(secret, str) else None)
         if self._decoy is not None and isinstance(check, PasswordCheck):
             key = secret if isinstance(secret, ScramKey) else self._decoy
             right = key.matches(check.password) or right
         return right
 
-    def _scram_secret(self, _: Session[Any], request: ScramKeyRequest) -> ScramKey | ScramPassword:
-        """Return the key of a user, or the password that SCRAM makes one of."""
-        secret = self._secret_of(request.username)
-        return secret if isinstance(secret, ScramKey) else ScramPassword(secret)
+    def _scram_secret(self, _: Session[Any], request: ScramKeyRequest) -> ScramKey | ScramPassword | None:
+        """Return the key of a user, or the password that SCRAM makes one of, which takes longer."""
+        secret = self._secrets.get(request.username)
+        if isinstance(secret, ScramKey) or (secret is None and self._passes_for_one_with_a_key(request.username)):
+            return secret
+        return ScramPassword(secret)
 
-    def _secret_of(self, username: str) -> Secret | None:
-        """Return what is kept for the user of this name, as a login says it; None for nobody."""
-        return self._secrets.get(self._names.get(username, username))
+    def _passes_for_one_with_a_key(self, name: str) -> bool:
+        """Say whether a name that nobody has costs what that of a user with a key costs: as many do as have keys."""
+        digest = hmac.digest(self._mask, name.encode("utf-8"), "sha256")
+        return int.from_bytes(digest[:4], "big") < self._share_of_keys * 2**32
 
     def _user_of(self, address: Address) -> str | None:
         """Return whose mail this is, None if nobody's here."""
@@ -174,7 +181,7 @@ class MailHost:
             return "" if address == POSTMASTER or self._is_local(address.domain) else None
         if address != POSTMASTER and not self._is_local(address.domain):
             return None
-        for name in (address.local_part, address.local_part.lower()):
+        for name in map(comparable, (address.local_part, address.local_part.lower())):
             if name in self._secrets:
                 return name
         # Every host has to take mail for its postmaster (RFC 5321 section 4.5.1).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import re
 import socket
 import threading
@@ -13,8 +14,10 @@ import pytest
 
 from mailproto import Address, GrammarError, Reject, TLSPolicy, aio, sync
 from mailproto.maildrop import MemoryMaildrop
-from mailproto.mailhost import BLOCKING_HOOKS, MailHost
+from mailproto.mailhost import BLOCKING_HOOKS, MailHost, Secret
 from mailproto.pop3 import POP3ServerConfig
+from mailproto.sasl import CramMD5Check, ScramKeyRequest, ScramPassword, make_scram_key
+from mailproto.sasl.plain import parse_plain
 from mailproto.smtp import Outcome, Rcpt, RcptParameters, SMTPClientConfig, SMTPServerConfig
 from mailproto.smtp.flows.server import SMTPSession
 from mailproto.smtp.server import SMTPServerConnection
@@ -60,6 +63,43 @@ def test_without_users_a_host_still_has_its_domains() -> None:
 def test_what_is_no_domain_is_none() -> None:
     with pytest.raises(GrammarError):
         MailHost(lambda _: MemoryMaildrop(), {"ada": "pw"}, ["example..org"])
+
+
+@pytest.mark.parametrize("given", ["jo\u0308rg", "j\u00f6rg", "\uff4a\u00f6rg"])
+def test_a_name_is_kept_as_it_is_compared(given: str) -> None:
+    """Prepared (RFC 4616 section 2): a name in decomposed letters, as some keyboards write it, let nobody in."""
+    opened: list[str] = []
+
+    def open_drop(name: str) -> MemoryMaildrop:
+        opened.append(name)
+        return MemoryMaildrop()
+
+    host = MailHost(open_drop, {given: "pw"})
+    session: Any = None
+    for said in ("jo\u0308rg", "j\u00f6rg", "\uff4a\u00f6rg"):
+        assert host.on_auth(session, parse_plain(f"\0{said}\0pw".encode()))
+        assert host.on_auth(session, CramMD5Check(said, b"<1@x>", hmac.digest(b"pw", b"<1@x>", "md5").hex().encode()))
+        assert takes(host, f"{said}@example.org")
+        assert host.drop_of(said) is host.drop_of(given)
+    assert host.on_scram_key(session, ScramKeyRequest("j\u00f6rg", "SHA-256", "SCRAM-SHA-256")) == ScramPassword("pw")
+    assert opened == [given]
+
+
+@pytest.mark.parametrize("keyed", [0, 50, 100])
+def test_who_is_not_known_to_scram_costs_what_users_cost(keyed: int) -> None:
+    """A key costs nothing, a password many iterations: neither tells who is a user here."""
+    key = make_scram_key("pencil")
+    users: dict[str, Secret] = {f"user{i}": key if i < keyed else "pencil" for i in range(100)}
+    host = MailHost(lambda _: MemoryMaildrop(), users)
+
+    def is_cheap(name: str) -> bool:
+        request = ScramKeyRequest(name, "SHA-256", "SCRAM-SHA-256")
+        answers = [host.on_scram_key(SESSION, request) for _ in range(2)]
+        assert answers[0] == answers[1]
+        return not isinstance(answers[0], ScramPassword)
+
+    assert sum(map(is_cheap, users)) == keyed
+    assert sum(is_cheap(f"nobody{i}") for i in range(1000)) == pytest.approx(10 * keyed, abs=100 * (0 < keyed < 100))
 
 
 @pytest.mark.parametrize("user", ["j\u00f6rg", "jo\u0308rg"])

@@ -306,8 +306,11 @@ class Engine:
                 if self._ended or self._stopping:
                     raise ConnectionClosedError("the connection was closed during the TLS handshake")
                 yield READ
-        except BaseException:
+        except BaseException as error:
             self._hear(b"")
+            if isinstance(error, OSError) and not isinstance(error, ConnectionClosedError):
+                with suppress(ConnectionClosedError):
+                    yield FLUSH  # the alert, which tells the peer why (RFC 8446 section 6.2)
             raise
         self._handshake_timeout = None
         self._waited = 0.0

@@ -11,14 +11,18 @@ from mailproto.sasl.base import Identity
 
 ConnT = TypeVar("ConnT", bound=ServerConnection[Any])
 
+UNKNOWN = "unknown"
+"""The address of a client of whom a trusted peer says that it does not know it. It is on no network and on no unix
+socket of this machine, and so nobody whom anything is entrusted to by address."""
+
 
 class Session(Generic[ConnT]):
     """One client's connection, as the application sees it.
 
     Attributes:
         conn: the state machine underneath; its answers are here, too.
-        peer: the address of the client: an IP address, or ``""`` on a unix socket. A trusted proxy may have told it;
-            `transport_peer` is then the proxy's own.
+        peer: the address of the client: an IP address, or ``""`` on a unix socket. A trusted proxy may have told it,
+            or that it is ``"unknown"``; `transport_peer` is then the proxy's own.
         local: the address the client reached.
         attributes: what a trusted peer has said of the client with XCLIENT.
         state: the application's own, for whatever it wants to keep from hook to hook.
@@ -38,8 +42,10 @@ class Session(Generic[ConnT]):
     def speak_for(self, attributes: Attributes) -> None:
         """Take a trusted peer's word (XCLIENT) for who the client is. What it does not say again stays as it was."""
         self.attributes = {**self.attributes, **attributes}
-        self.peer = attributes.get("ADDR") or self.peer
-        self.local = attributes.get("DESTADDR") or self.local
+        if "ADDR" in attributes:
+            self.peer = attributes["ADDR"] or UNKNOWN
+        if "DESTADDR" in attributes:
+            self.local = attributes["DESTADDR"] or UNKNOWN
 
     @property
     def tls(self) -> TLSInfo | None:

@@ -64,6 +64,7 @@ class ClientBase(ABC):
         if context is not None and cafile is not None:
             raise LocalProtocolError("a context has its own authorities: give context or cafile")
         check_host(host)
+        check_host(server_hostname or host)
         self.host = host
         self.port = port
         self._proxy = proxy

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 
 from mailproto._core.events import TLSInfo
 from mailproto.sasl.binding import TLS_SERVER_END_POINT, TLS_UNIQUE, end_point_binding
+from mailproto.smtp.alabels import encode_domain
 
 PathLike: TypeAlias = str | os.PathLike[str]
 AnyPath: TypeAlias = PathLike | bytes | os.PathLike[bytes]
@@ -174,7 +175,11 @@ def server_context(
         keyfile: a PEM file with the key, None if it is in ``certfile``.
         client_ca: a PEM file with authorities. Clients may then show a certificate of theirs, for SASL's EXTERNAL.
         by_name: contexts with the certificates for other names of the host, by the name that a client asks for (SNI,
-            RFC 6066 section 3). All else is as this context says.
+            RFC 6066 section 3). All else is as this context says, whose ``client_ca`` they get if they have none.
+
+    Raises:
+        OSError: a file is not there, or not what it should be.
+        GrammarError: a name is no domain.
     """
     context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -185,13 +190,22 @@ def server_context(
         with _naming(client_ca):
             context.load_verify_locations(client_ca)
     if by_name:
-        contexts = {name.lower(): other for name, other in by_name.items()}
+        contexts = {encode_domain(name).lower(): other for name, other in by_name.items()}
+        for other in contexts.values():
+            _ask_for_certificates_too(other, client_ca)
 
         def choose(session: ssl.SSLObject | ssl.SSLSocket, name: str | None, _: ssl.SSLContext) -> None:
             session.context = contexts.get((name or "").lower(), context)
 
         context.sni_callback = choose
     return context
+
+
+def _ask_for_certificates_too(context: ssl.SSLContext, client_ca: PathLike | None) -> None:
+    """Have the context of another name trust the clients that the first one does, which asks for certificates."""
+    if client_ca is not None and context.verify_mode is ssl.CERT_NONE:
+        context.verify_mode = ssl.CERT_OPTIONAL
+        context.load_verify_locations(client_ca)
 
 
 @contextmanager
@@ -205,8 +219,12 @@ def _naming(*paths: PathLike | None) -> Iterator[None]:
 
 
 def client_tls(context: ssl.SSLContext, server_hostname: str) -> Callable[[], MemoryTLS]:
-    """Return what opens a client's session with the server of that name, or of that IP address."""
-    return lambda: MemoryTLS(context, server_hostname=server_hostname)
+    """Return what opens a client's session with the server of that name, or of that IP address.
+
+    A dot at the end of the name, as the DNS writes it, is in no certificate and not for SNI (RFC 6066 section 3).
+    """
+    name = server_hostname.removesuffix(".")
+    return lambda: MemoryTLS(context, server_hostname=name)
 
 
 def server_tls(context: ssl.SSLContext) -> Callable[[], MemoryTLS]:

@@ -7,11 +7,9 @@ server keeps of a password.
 from __future__ import annotations
 
 import argparse
-import io
-import sys
 from collections.abc import Sequence
 
-from mailproto.cli import fetch, scram_key, send, serve
+from mailproto.cli import fetch, scram_key, send, serve, streams
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,7 +19,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for command in (serve, send, fetch, scram_key):
         command.add_parser(commands)
     options = parser.parse_args(arguments)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a report of what was done must not fail by a character
-    status: int = options.run(options)
+    streams.prepare()
+    try:
+        status: int = options.run(options)
+    except KeyboardInterrupt:
+        return 1  # where there was nothing yet to report
     return status

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import math
 import sqlite3
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
 from mailproto import sync
-from mailproto.cli.options import Progress, add_server_options, client_arguments, complain, print_json
+from mailproto.cli.options import Progress, add_server_options, client_arguments, count, days
+from mailproto.cli.streams import complain, print_json, write
 from mailproto.errors import MailProtoError
 from mailproto.ledger import MaildirStore, SQLiteLedger
 from mailproto.maildrop import Maildir
@@ -36,33 +35,16 @@ def add_parser(commands: Any) -> None:
     )
     kept = parser.add_argument_group("fetch only what is new (with --maildir)")
     kept.add_argument("--ledger", metavar="FILE", help="remember in this file what was fetched")
-    kept.add_argument("--delete-after", type=_days, metavar="DAYS", help="delete what was fetched so long ago")
-    kept.add_argument("--delete-over", type=_count, metavar="BYTES", help="delete what is larger once it was fetched")
-    kept.add_argument("--max-size", type=_count, metavar="BYTES", help="leave larger messages on the server")
-    kept.add_argument("--limit", type=_count, metavar="N", help="fetch so many messages at most")
+    kept.add_argument("--delete-after", type=days, metavar="DAYS", help="delete what was fetched so long ago")
+    kept.add_argument("--delete-over", type=count, metavar="BYTES", help="delete what is larger once it was fetched")
+    kept.add_argument("--max-size", type=count, metavar="BYTES", help="leave larger messages on the server")
+    kept.add_argument("--limit", type=count, metavar="N", help="fetch so many messages at most")
     kept.add_argument(
         "--no-unique-ids",
         action="store_true",
         help="tell messages by their content, which takes fetching all of them: for a server whose ids are no good",
     )
     parser.set_defaults(run=run)
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise argparse.ArgumentTypeError(f"not a whole number from 0: {text}")
-    return int(text)
-
-
-def _days(text: str) -> float:
-    """Return a number of days. Less than none would be to delete at once, and so would many a slip of the pen."""
-    try:
-        days = float(text)
-    except ValueError:
-        days = math.nan
-    if not 0 <= days < math.inf:
-        raise argparse.ArgumentTypeError(f"not a number of days: {text}")
-    return days
 
 
 def run(options: argparse.Namespace) -> int:
@@ -163,17 +145,12 @@ def _store(options: argparse.Namespace) -> tuple[Store, bool]:
         return Maildir(options.maildir).deliver, True
     if options.json:
         return _drop, False
-    return _write, True
+    return write, True
 
 
 def _drop(content: Iterable[bytes]) -> None:
     for _ in content:
         pass
-
-
-def _write(content: Iterable[bytes]) -> None:
-    sys.stdout.buffer.writelines(content)
-    sys.stdout.buffer.flush()
 
 
 class _Digest:

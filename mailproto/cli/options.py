@@ -1,10 +1,10 @@
-"""What the commands have in common: addresses, passwords, TLS, and the way they report."""
+"""What the commands have in common: addresses, passwords, TLS, and how they show that they get on."""
 
 from __future__ import annotations
 
 import argparse
 import getpass
-import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -42,6 +42,33 @@ def listening_place(text: str) -> HostPort | Path:
     return place
 
 
+def count(text: str) -> int:
+    """Return the whole number, not negative, that ``text`` is."""
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"not a whole number: {text}")
+    return int(text)
+
+
+def days(text: str) -> float:
+    """Return the number of days, not negative, that ``text`` is."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f"not a number of days: {text}")
+    return number
+
+
+def _text(argument: str) -> str:
+    """Return an argument that is text, and not octets that nobody can read."""
+    try:
+        argument.encode("utf-8")
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError("not UTF-8") from None
+    return argument
+
+
 def _tls_policy(text: str) -> TLSPolicy:
     try:
         return TLSPolicy(text)
@@ -60,7 +87,7 @@ def add_server_options(parser: argparse.ArgumentParser, *, user_required: bool) 
         help="how much TLS it takes; left out it is what the port is for. 'none' sends a password in clear, too",
     )
     parser.add_argument("--cafile", metavar="FILE", help="trust the authorities in this PEM file, not the system's")
-    parser.add_argument("--user", required=user_required, metavar="NAME", help="log in as this user")
+    parser.add_argument("--user", required=user_required, type=_text, metavar="NAME", help="log in as this user")
     parser.add_argument(
         "--password-env", metavar="VAR", help="take the password from this environment variable, do not ask for it"
     )
@@ -85,7 +112,17 @@ def read_password(options: argparse.Namespace) -> str:
     """Return the password, which is never on the command line, where every user of the machine could read it."""
     if options.password_env is not None:
         return password_from_environment(options.password_env)
-    return getpass.getpass(f"Password of {options.user}: ")
+    return ask_password(f"Password of {options.user}: ")
+
+
+def ask_password(prompt: str) -> str:
+    """Return the password that somebody types."""
+    try:
+        return getpass.getpass(prompt)
+    except (EOFError, OSError):
+        raise SystemExit("nobody types a password: name a variable with --password-env") from None
+    except UnicodeDecodeError:
+        raise SystemExit("a password that cannot be read as text") from None
 
 
 def password_from_environment(name: str) -> str:
@@ -94,16 +131,6 @@ def password_from_environment(name: str) -> str:
         return os.environ[name]
     except KeyError:
         raise SystemExit(f"there is no environment variable {name}") from None
-
-
-def complain(text: object) -> None:
-    """Say something on standard error."""
-    print(text, file=sys.stderr, flush=True)
-
-
-def print_json(value: dict[str, Any]) -> None:
-    """Print one line of JSON, in ASCII: any terminal and any pipe can take it."""
-    print(json.dumps(value), flush=True)
 
 
 _LONG = 1 << 20

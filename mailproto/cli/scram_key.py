@@ -6,11 +6,11 @@ What it prints is a line for ``serve --users``; what stands behind the colon is 
 from __future__ import annotations
 
 import argparse
-import getpass
 import sys
 from typing import Any
 
-from mailproto.cli.options import complain, password_from_environment
+from mailproto.cli.options import ask_password, password_from_environment
+from mailproto.cli.streams import complain, say
 from mailproto.cli.users import user_name
 from mailproto.errors import GrammarError
 from mailproto.sasl import make_scram_key
@@ -55,18 +55,24 @@ def run(options: argparse.Namespace) -> int:
     except GrammarError as error:
         complain(f"this password cannot be used: {error}")
         return 1
-    print(f"{options.user}:{key.format()}")
-    return 0
+    return 0 if say(f"{options.user}:{key.format()}") else 1
 
 
 def _read_password() -> str:
     """Return the password. It is never on the command line, where every user of the machine could read it."""
     if not sys.stdin.isatty():
-        return sys.stdin.readline().removesuffix("\n")
-    first, second = (getpass.getpass(prompt) for prompt in ("Password: ", "The same again: "))
+        return _read_line()
+    first, second = (ask_password(prompt) for prompt in ("Password: ", "The same again: "))
     if first != second:
         raise SystemExit("these are two passwords")
     return first
+
+
+def _read_line() -> str:
+    try:
+        return sys.stdin.readline().removesuffix("\n")
+    except (OSError, UnicodeDecodeError):
+        raise SystemExit("there is no password that can be read") from None
 
 
 def _iterations(text: str) -> int:

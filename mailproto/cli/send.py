@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from mailproto import sync
-from mailproto.cli.options import Progress, add_server_options, client_arguments, complain, print_json
+from mailproto.cli.options import Progress, add_server_options, client_arguments
+from mailproto.cli.streams import complain, print_json, say
 from mailproto.errors import MailProtoError
 from mailproto.smtp.result import RecipientResult, SendResult
 from mailproto.transcript import Transcript
@@ -93,8 +94,10 @@ def _tell(result: SendResult | None, error: BaseException | None) -> None:
         complain(f"not sent: {type(error).__name__}: {error}")
     if result is None:
         return
+    said = []
     for recipient in result.recipients:
         why = recipient.reply or recipient.error or recipient.phase
-        print(f"{recipient.address}: {recipient.outcome.value} ({why})")
+        said.append(f"{recipient.address}: {recipient.outcome.value} ({why})")
+    say("\n".join(said))
     if result.error is not None:
         complain(f"{type(result.error).__name__}: {result.error}")

@@ -9,14 +9,15 @@ import argparse
 import asyncio
 import signal
 import ssl
-import sys
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from mailproto import aio
 from mailproto._flows.session import Session
-from mailproto.cli.options import HostPort, complain, listening_place
+from mailproto.cli.options import HostPort, listening_place
+from mailproto.cli.streams import complain, say, write
 from mailproto.cli.users import read_users, user
 from mailproto.errors import MailProtoError
 from mailproto.maildrop import MaildirRoot, Maildrop, MemoryMaildrop
@@ -166,7 +167,7 @@ async def _serve(options: argparse.Namespace) -> None:
             servers.append(server)
             await server.start()
             where = place if isinstance(place, Path) else f"{place.host} port {server.port}"
-            print(f"{role.name}: listening on {where}", flush=True)
+            say(f"{role.name}: listening on {where}")
         await stop.wait()
     finally:
         for number in _ENDING:
@@ -242,8 +243,16 @@ def _seconds(text: str) -> int:
     return int(text)
 
 
+_PRINTING = threading.Lock()
+"""One message at a time: they are delivered in threads."""
+
+
 def _print_message(user: str, envelope: Envelope) -> None:
-    print(f"---------- MESSAGE FOLLOWS ---------- (for {user or 'everybody'})", flush=True)
-    sys.stdout.buffer.writelines(envelope)
-    sys.stdout.buffer.flush()
-    print("------------ END MESSAGE ------------", flush=True)
+    """Print a message. It is stored already: the client must not send it again because it cannot be shown."""
+    with _PRINTING:
+        if say(f"---------- MESSAGE FOLLOWS ---------- (for {user or 'everybody'})"):
+            try:
+                write(envelope)
+            except OSError as error:
+                complain(f"messages are printed no more: {error}")
+            say("------------ END MESSAGE ------------")

@@ -79,7 +79,7 @@ def authorize(
         authzid: whom it wants to act as, prepared; None or its own name means itself.
         username: the name it came with, where the application may know it by another.
     """
-    if identity is None or authzid is None or authzid in (identity.name, comparable(username or "")):
+    if identity is None or authzid is None or authzid in map(comparable, (identity.name, username or "")):
         return identity
     if not (yield Authorization(identity, authzid)):
         return None

@@ -28,6 +28,7 @@ from mailproto.sasl.scram_key import (
     ITERATIONS,
     ScramKey,
     ScramPassword,
+    check_iterations,
     decoy_scram_key,
     key_of_salted,
     prepare_password,
@@ -60,10 +61,17 @@ class ScramServer(Scram):
     Args:
         secret: what those challenges are made from. Keep it, for they change with it, and nobody else's do.
         iterations: of those challenges, and of passwords that are kept in clear: as many as real keys have here.
+
+    Raises:
+        GrammarError: the hash is none of SCRAM's, or there are fewer than `MIN_ITERATIONS`.
     """
 
     secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), kw_only=True, repr=False)
     iterations: int = field(default=ITERATIONS, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_iterations(self.iterations)
 
     def start(self, initial_response: bytes | None) -> ServerExchange:
         """Ask for the user's key, have the client prove itself, then prove that we have the key."""

@@ -205,8 +205,8 @@ class XOAuth2Server(TokenServer):
 
     def _parse(self, response: bytes) -> TokenCheck:
         head, _, rest = response.partition(b"\1")
-        user = decode_utf8(head.removeprefix(b"user="))
-        if not head.startswith(b"user=") or not user or _CONTROL.search(user):
+        user = prepare_authzid(decode_utf8(head.removeprefix(b"user=")))
+        if not head.startswith(b"user=") or user is None:
             raise GrammarError("no user name")
         return TokenCheck(self.name, user, _token(_parse_pairs(b"\1" + rest)))
 

@@ -305,7 +305,8 @@ def test_an_answer_before_the_go_ahead_survives_a_handshake_that_fails(heard: by
     if leaves:
         assert b"\r\n250 2.0.0 " in drain(engine)
     engine.lose()
-    assert engine.step() is None
+    while (wish := engine.step()) is not None:
+        assert wish is Want.FLUSH
     assert len(conn.replies_lost) == (not leaves)
 
 
@@ -315,6 +316,7 @@ def test_a_handshake_that_fails_leaves_the_connection_deaf() -> None:
     engine.step()
     drain(engine)
     engine.receive(b"hello\r\n"[1:])
+    assert engine.step() is Want.FLUSH  # of what TLS may have to say about it
     with pytest.raises(OSError, match="no hand"):
         engine.step()
     engine.receive(b"BYE\r\n")

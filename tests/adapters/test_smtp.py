@@ -369,6 +369,14 @@ def test_a_context_of_one_s_own(front: Front) -> None:
             front.SMTPClient("127.0.0.1", server.port, context=context, cafile=CA)
 
 
+@pytest.mark.parametrize("name", ["mx..example.org", "x" * 64, ".example.org"])
+def test_what_is_no_name_to_verify_is_said_before_anything_is(front: Front, name: str) -> None:
+    """And not by a UnicodeError of the TLS library's, in the middle of a session."""
+    for where in ({"host": name}, {"host": "127.0.0.1", "server_hostname": name}):
+        with pytest.raises(GrammarError):
+            front.SMTPClient(**where)
+
+
 # Ends.
 
 

@@ -14,7 +14,7 @@ import pytest
 from mailproto._core.limits import Limits
 from mailproto._net.tls import client_context, client_tls
 from mailproto._net.tls import server_context as public_server_context
-from mailproto.errors import ConnectionClosedError, ConnectionTimeoutError, LocalProtocolError
+from mailproto.errors import ConnectionClosedError, ConnectionTimeoutError, GrammarError, LocalProtocolError
 from tests.adapters import toy
 from tests.adapters.harness import PATIENCE, Aio, Gate, Sync, Wire, scripted, server_context, wait_until
 from tests.adapters.test_links import Echo, reset
@@ -125,6 +125,48 @@ def test_each_name_has_its_certificate(adapter: Adapter, name: str) -> None:
     assert theirs.channel_bindings["tls-server-end-point"] == public_server_context(*shown).end_point
 
 
+@pytest.mark.parametrize("name", ["localhost", "wrong.example.test"])
+def test_clients_show_their_certificates_to_every_name(adapter: Adapter, name: str) -> None:
+    """To the name of a second context it made the handshake fail, for that knew no authority for clients."""
+    others = {"wrong.example.test": public_server_context(*WRONG_NAME)}
+    tls = public_server_context(*SERVER, client_ca=SELF_SIGNED.certificate, by_name=others)
+    server = adapter.serve(Echo(), tls=tls, implicit_tls=True)
+    identified = client_context(CA)
+    identified.load_cert_chain(*SELF_SIGNED)
+    client = adapter.connect(server.port, open_tls=client_tls(identified, name))
+    assert client.run(toy.greet(client.conn, tls=True)) == "+ok"
+    assert server.conns[0].tls is not None
+    assert server.conns[0].tls.peer_certificate == ssl.PEM_cert_to_DER_cert(SELF_SIGNED.certificate.read_text())
+
+
+def test_a_context_of_another_name_keeps_its_own_authority_for_clients() -> None:
+    other = public_server_context(*WRONG_NAME, client_ca=CA)
+    public_server_context(*SERVER, client_ca=SELF_SIGNED.certificate, by_name={"wrong.example.test": other})
+    assert len(other.get_ca_certs()) == 1
+
+
+def test_a_name_in_other_letters_than_ascii_has_its_certificate(adapter: Adapter) -> None:
+    """SNI has A-labels only (RFC 6066 section 3)."""
+    tls = public_server_context(*SERVER, by_name={"Bücher.example": public_server_context(*WRONG_NAME)})
+    server = adapter.serve(Echo(), tls=tls, implicit_tls=True)
+    anybody = client_context(CA)
+    anybody.check_hostname = False
+    client = adapter.connect(server.port, open_tls=client_tls(anybody, "bücher.example"))
+    client.run(toy.greet(client.conn, tls=True))
+    assert client.conn.tls is not None
+    assert client.conn.tls.peer_certificate == ssl.PEM_cert_to_DER_cert(WRONG_NAME.certificate.read_text())
+    with pytest.raises(GrammarError):
+        public_server_context(*SERVER, by_name={"bücher..example": tls})
+
+
+def test_a_name_with_the_dot_of_the_dns_is_that_name(adapter: Adapter) -> None:
+    server = adapter.serve(Echo(), tls=server_context(), implicit_tls=True)
+    client = adapter.connect(server.port, open_tls=trusting("mail.example.test."))
+    assert client.run(toy.greet(client.conn, tls=True)) == "+ok"
+    assert client.conn.tls is not None
+    assert client.conn.tls.server_name == "mail.example.test"
+
+
 def test_a_name_that_nobody_has_gets_the_usual_certificate(adapter: Adapter) -> None:
     tls = public_server_context(*SERVER, by_name={"other.example.test": public_server_context(*WRONG_NAME)})
     server = adapter.serve(Echo(), tls=tls, implicit_tls=True)
@@ -167,6 +209,24 @@ def test_a_server_that_cannot_prove_who_it_is(adapter: Adapter, pair: KeyPair, n
     with pytest.raises((ConnectionClosedError, LocalProtocolError)):
         client.run(toy.ask(client.conn, "in clear then"))
     assert all(conn.lines == [] for conn in server.conns)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_server_is_told_why_it_is_not_trusted(adapter: Adapter, version: ssl.TLSVersion) -> None:
+    """The handshake ends with an alert (RFC 8446 section 6.2), which the operator of the server finds in its log."""
+    heard: list[str] = []
+
+    def script(wire: Wire) -> None:
+        with pytest.raises(ssl.SSLError) as caught:
+            context_of(EXPIRED).wrap_socket(wire.sock, server_side=True).recv(1)
+        heard.append(caught.value.reason)
+
+    with scripted(script) as port:
+        client = adapter.connect(port, open_tls=trusting(maximum_version=version))
+        with pytest.raises(ssl.SSLCertVerificationError):
+            client.run(toy.greet(client.conn, tls=True))
+    assert len(heard) == 1
+    assert "CERTIFICATE_EXPIRED" in heard[0]
 
 
 def test_the_system_does_not_trust_our_test_authority(adapter: Adapter) -> None:
@@ -373,9 +433,7 @@ def test_both_sides_say_that_tls_ends(adapter: Adapter) -> None:
         client.close()
     server = adapter.serve(Echo(), tls=server_context(), implicit_tls=True)
     with Wire.to(server.port) as wire:
-        wire.sock = client_context(CA).wrap_socket(
-            wire.sock, server_hostname="localhost", suppress_ragged_eofs=False
-        )
+        wire.sock = client_context(CA).wrap_socket(wire.sock, server_hostname="localhost", suppress_ragged_eofs=False)
         wire.send(b"BYE\r\n")
         assert [wire.line() for _ in range(3)] == [b"+ok", b"+bye", b""]
 

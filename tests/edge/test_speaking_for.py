@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailproto import Reject, TLSPolicy
+from mailproto._core.peers import is_among, is_loopback
 from mailproto._core.proxyheader import Family, ProxyHeader
 from mailproto._net.listener import ServerOptions
 from mailproto.errors import GrammarError, LocalProtocolError, NotSupportedError
@@ -361,6 +363,25 @@ def test_the_session_is_told() -> None:
     ]
     assert session.attributes["NAME"] == "client.example"
     assert session.attributes["ADDR"] == "192.0.2.1"
+
+
+@pytest.mark.parametrize("before", [b"", TOLD + b"EHLO x\r\n"])
+def test_a_client_that_the_proxy_does_not_know_is_not_the_proxy_nor_the_one_before(before: bytes) -> None:
+    """Whoever may relay because the proxy is in the network would be everybody."""
+    session, answer = session_of(Curious())
+    answer(b"EHLO proxy.example\r\n" + before)
+    assert answer(b"XCLIENT ADDR=[UNAVAILABLE] DESTADDR=[TEMPUNAVAIL]\r\n").startswith(b"220 ")
+    assert (session.peer, session.local, session.transport_peer) == ("unknown", "unknown", PROXY_PEER)
+    assert not is_among(session.peer, ("0.0.0.0/0", "::/0", "unix"))
+    assert not is_loopback(session.peer)
+    answer(b"EHLO x\r\nMAIL FROM:<a@b.example>\r\n")
+    assert session.received_field(datetime.now(UTC)).startswith(b"Received: from x\r\n\tby ")
+
+
+def test_what_a_proxy_on_a_unix_socket_leaves_out_stays_as_it_was() -> None:
+    session = SMTPSession(server(extensions=EXTENSIONS))
+    session.speak_for({"NAME": "client.example"})
+    assert (session.peer, session.local) == ("", "")
 
 
 def test_a_client_that_is_not_wanted_is_not_told_of() -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailproto._core.events import TLSInfo
+from mailproto._core.flow import Call
 from mailproto.errors import AuthenticationError, GrammarError
 from mailproto.sasl import (
     Channel,
@@ -23,6 +24,7 @@ from mailproto.sasl import (
     ScramServer,
     decoy_scram_key,
     make_scram_key,
+    server_mechanisms,
 )
 from mailproto.sasl.scram_messages import MAX_NONCE
 from tests.helpers import PROPERTY
@@ -590,6 +592,7 @@ def test_no_password_fits_a_decoy() -> None:
 def test_nothing_shows_a_secret() -> None:
     key = KEYS["SHA-256"]
     shown = f"{key!r} {ScramPassword('open-sesame')!r} {server(secret=b'kept')!r} {ADA!r} {binding()!r}"
+    shown += repr(Call(make_scram_key, ("open-sesame",)))
     assert "sesame" not in shown and "kept" not in shown and "binding data" not in shown
     for part in (key.stored_key, key.server_key):
         assert repr(part)[2:-1] not in shown
@@ -601,6 +604,14 @@ def test_hashes_that_scram_does_not_know() -> None:
             ScramClient(name)
         with pytest.raises(GrammarError):
             ScramKey(name, 4096, b"salt", bytes(32), bytes(32))
+
+
+def test_too_few_iterations_are_the_servers_mistake_and_no_clients() -> None:
+    """Each client was told that its response was malformed, and whoever had set the server up was told nothing."""
+    with pytest.raises(GrammarError):
+        ScramServer("SHA-256", iterations=4095)
+    with pytest.raises(GrammarError):
+        server_mechanisms(iterations=4095)
 
 
 def test_no_hook_no_entry() -> None:

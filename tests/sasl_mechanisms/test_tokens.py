@@ -91,6 +91,19 @@ def test_the_exchange_of_xoauth2() -> None:
     assert Server(XOAuth2Server(), owner, initial=XOAUTH2).outcome == Identity("user@example.com", "XOAUTH2")
 
 
+@pytest.mark.parametrize("kept", ["jo\u0308rg", "j\u00f6rg"])
+@pytest.mark.parametrize("said", ["jo\u0308rg", "j\u00f6rg", "\uff4a\u00f6rg"])
+@pytest.mark.parametrize(("client", "server"), PAIRS)
+def test_who_acts_as_itself_needs_no_leave_however_the_name_is_written(
+    client: ClientMechanism, server: ServerMechanism, said: str, kept: str
+) -> None:
+    """Names are compared prepared (RFC 4954 section 4): not even XOAUTH2 gives the application any other."""
+    initial = Client(client, Credentials(said, token=TOKEN)).initial
+    called = Server(server, lambda question: kept, initial=initial)
+    assert called.outcome == Identity(kept, server.name)
+    assert [getattr(question, "username", None) for question in called.questions] == ["j\u00f6rg"]
+
+
 def test_the_failed_exchange_of_xoauth2() -> None:
     caller = Client(XOAuth2Client(), USER)
     assert caller.answer(b'{"status":"401","schemes":"bearer","scope":"https://mail.google.com/"}') == b""

@@ -1,0 +1,79 @@
+"""Standard input, output and error. Each may be closed, and output may be full, or a pipe that nobody reads any more.
+
+What cannot be said changes nothing about what was done: a message that was sent must not look as if it was not.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+
+
+def prepare() -> None:
+    """Make the streams fit for use. Who reads from a closed one gets an `OSError`, not an empty message."""
+    if sys.stdin is None:
+        sys.stdin = io.TextIOWrapper(io.FileIO(os.devnull, "w"))
+    if sys.stderr is None:  # print would take standard output in its place
+        sys.stderr = io.TextIOWrapper(io.FileIO(os.devnull, "w"))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a report of what was done must not fail by a character
+
+
+def complain(text: object) -> None:
+    """Say something on standard error, if anybody hears it."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
+
+
+def say(text: str) -> bool:
+    """Say something on standard output; return whether it was written."""
+    if sys.stdout is None:
+        return False
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        _give_up_output()
+        complain(f"standard output cannot be written: {error}")
+        return False
+    return True
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """Print one line of JSON, in ASCII: any terminal and any pipe can take it."""
+    say(json.dumps(value))
+
+
+def write(content: Iterable[bytes]) -> None:
+    """Write octets to standard output, all of them, as they are.
+
+    Raises:
+        OSError: they cannot be written.
+    """
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, "standard output is closed")
+    for piece in content:
+        _put(piece)
+    _put(b"", flush=True)
+
+
+def _put(data: bytes, *, flush: bool = False) -> None:
+    try:
+        sys.stdout.buffer.write(data)
+        if flush:
+            sys.stdout.buffer.flush()
+    except OSError:
+        _give_up_output()
+        raise
+
+
+def _give_up_output() -> None:
+    """Write no more to standard output, not even what waits there: Python would try that again at the very end."""
+    with suppress(OSError):
+        sys.stdout.close()
+    sys.stdout = None

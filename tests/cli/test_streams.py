@@ -1,0 +1,167 @@
+"""Standard streams that are closed, full, cut off, or not what was hoped for: no command shows how it is made."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from mailproto.cli import main
+from tests.cli.harness import serving
+
+MESSAGE = b"Subject: hello\n\nhello\n"
+
+
+@pytest.fixture
+def message_file(tmp_path: Path) -> str:
+    path = tmp_path / "message.eml"
+    path.write_bytes(MESSAGE)
+    return str(path)
+
+
+def run_in_shell(line: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[bytes]:
+    """Run ``line``, in which ``"$@"`` is our program with the arguments, where there is no terminal."""
+    command = ["sh", "-c", line, "sh", sys.executable, "-m", "mailproto", *arguments]
+    environment = {**os.environ, **variables}
+    done = subprocess.run(
+        command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=30, start_new_session=True
+    )
+    assert b"Traceback" not in done.stderr
+    assert b"Exception ignored" not in done.stderr
+    return done
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_a_report_that_cannot_be_written_does_not_make_what_was_sent_unsent(
+    form: tuple[str, ...], message_file: str
+) -> None:
+    """Whoever goes by the exit status would send it again."""
+    with serving(listeners=("smtp",)) as server:
+        place = f"127.0.0.1:{server.ports['smtp']}"
+        sending = ("send", "--server", place, "--from", "", "--to", "a@b.example", *form, message_file)
+        full = run_in_shell('"$@" > /dev/full', *sending)
+        assert (full.returncode, b"No space left" in full.stderr) == (0, True)
+        unread = run_in_shell('{ "$@"; echo $? >&2; } | true', *sending)
+        assert unread.stderr.endswith(b"\n0\n")
+        closed = run_in_shell('"$@" >&-', *sending)
+        assert (closed.returncode, closed.stderr) == (0, b"")
+
+
+def test_a_key_that_cannot_be_written_is_a_failure() -> None:
+    made = run_in_shell('"$@" > /dev/full', "scram-key", "ada", "--password-env", "PW", PW="pencil")
+    assert (made.returncode, b"No space left" in made.stderr) == (1, True)
+
+
+def test_mail_that_cannot_be_written_stays_on_the_server(message_file: str) -> None:
+    with serving() as server:
+        smtp, pop3 = (f"127.0.0.1:{server.ports[name]}" for name in ("smtp", "pop3"))
+        assert main(["send", "--server", smtp, "--from", "", "--to", "a@b.example", message_file]) == 0
+        fetching = ("fetch", "--server", pop3, "--tls", "none", "--user", "any", "--password-env", "PW")
+        for where in ("> /dev/full", ">&-"):
+            assert run_in_shell(f'"$@" {where}', *fetching, PW="x").returncode == 1
+        assert run_in_shell('"$@"', *fetching, PW="x").stdout == MESSAGE.replace(b"\n", b"\r\n")
+
+
+def test_what_cannot_be_printed_is_stored_and_taken_all_the_same(message_file: str) -> None:
+    """The client would send it again and again."""
+    with serving("--print", listeners=("smtp",)) as server:
+        assert server.process.stdout is not None
+        server.process.stdout.close()
+        server.process.stdout = None
+        place = f"127.0.0.1:{server.ports['smtp']}"
+        for _ in range(2):
+            assert main(["send", "--server", place, "--from", "", "--to", "a@b.example", message_file]) == 0
+
+
+def test_messages_are_printed_one_by_one(tmp_path: Path) -> None:
+    """They are delivered in threads, all at once."""
+    files = [tmp_path / str(number) for number in range(6)]
+    for file in files:
+        file.write_text(f"{file.name * 70}\n" * 5000)
+    with serving("--print", listeners=("smtp",)) as server:
+        place = f"127.0.0.1:{server.ports['smtp']}"
+        sending = ["send", "--server", place, "--from", "", "--to", "a@b.example"]
+        with ThreadPoolExecutor(len(files)) as pool:
+            output = pool.submit(server.process.communicate)
+            assert set(pool.map(lambda file: main([*sending, str(file)]), files)) == {0}
+            server.process.terminate()
+            printed, _ = output.result(timeout=20)
+    messages = re.findall(r"-+ MESSAGE FOLLOWS -+ \(for everybody\)\n([^-]*)-+ END MESSAGE -+\n", printed)
+    assert sorted(messages) == [file.read_text() for file in files]
+
+
+def test_a_message_from_a_closed_stream_is_not_an_empty_message() -> None:
+    with serving(listeners=("smtp",)) as server:
+        place = f"127.0.0.1:{server.ports['smtp']}"
+        sent = run_in_shell('"$@" <&-', "send", "--server", place, "--from", "", "--to", "a@b.example", "-")
+    assert (sent.returncode, sent.stderr.startswith(b"not sent: ")) == (1, True)
+
+
+def test_complaints_that_nobody_hears_do_not_get_into_the_report(message_file: str) -> None:
+    with serving(listeners=("smtp",)) as server:
+        sending = ("send", "--server", f"127.0.0.1:{server.ports['smtp']}", "--from", "", "--to", "a@b.example", "-v")
+        heard = run_in_shell('"$@" 2>&-', *sending, message_file)
+        assert (heard.returncode, heard.stdout.count(b"\n")) == (0, 1)
+        full = run_in_shell('"$@" 2> /dev/full', *sending, message_file)
+        assert (full.returncode, full.stdout) == (0, heard.stdout)
+
+
+@pytest.mark.parametrize("stdin", ["< /dev/null", "<&-"])
+@pytest.mark.parametrize("command", [("send", "--from", "", "--to", "a@b.example"), ("fetch",)])
+def test_where_nobody_types_a_password_that_is_said(stdin: str, command: tuple[str, ...], message_file: str) -> None:
+    file = (message_file,) if command[0] == "send" else ()
+    asked = run_in_shell(f'"$@" {stdin}', *command, "--server", "127.0.0.1:1", "--user", "ada", *file)
+    assert (asked.returncode, b"--password-env" in asked.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("stdin", ["<&-", "< {file}"])
+def test_a_password_that_cannot_be_read_makes_no_key(stdin: str, tmp_path: Path) -> None:
+    path = tmp_path / "password"
+    path.write_bytes(b"p\xffncil\n")
+    line = f'"$@" {stdin.format(file=path)}'
+    made = run_in_shell(line, "scram-key", "ada", PYTHONIOENCODING="utf-8:strict")
+    assert (made.returncode, made.stdout, b"no password" in made.stderr) == (1, b"", True)
+    assert b"0xff" not in made.stderr
+
+
+def test_who_interrupts_the_question_for_a_password_is_told_nothing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: str) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("getpass.getpass", interrupted)
+    assert main(["scram-key", "ada"]) == 1
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("--limit", "-1"),
+        ("--max-size", "-1"),
+        ("--delete-over", "-1"),
+        ("--delete-over", "1.5"),
+        ("--delete-after", "-7"),
+        ("--delete-after", "nan"),
+        ("--delete-after", "inf"),
+        ("--delete-after", "soon"),
+        ("--user", "\udcff"),
+    ],
+)
+def test_a_number_that_makes_no_sense_deletes_nothing(
+    option: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A minus in front of the days had all of the maildrop deleted, and one in front of the limit nothing fetched."""
+    monkeypatch.setenv("PW", "x")
+    places = ("--maildir", str(tmp_path / "inbox"), "--ledger", str(tmp_path / "ledger"))
+    with pytest.raises(SystemExit) as caught:
+        main(["fetch", "--server", "127.0.0.1:1", "--user", "ada", "--password-env", "PW", *places, *option])
+    assert caught.value.code == 2
+    assert option[0] in capsys.readouterr().err
