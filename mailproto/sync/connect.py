@@ -40,7 +40,11 @@ def open_link(
                 sock = _connect_to_any(host, port, source_address, deadline)
         except TimeoutError:
             raise ConnectionTimeoutError(f"no connection to {path or host} within {timeout:g} seconds") from None
-    return Link(conn, sock, open_tls)
+    try:
+        return Link(conn, sock, open_tls)
+    except BaseException:  # the peer has reset it already, say
+        sock.close()
+        raise
 
 
 def _connect_to_any(host: str, port: int, source: tuple[str, int] | None, deadline: float) -> socket.socket:

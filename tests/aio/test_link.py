@@ -628,6 +628,26 @@ def test_a_connection_that_comes_as_the_server_closes_is_not_left_open(recwarn: 
 # Opening.
 
 
+def test_small_writes_leave_at_once() -> None:
+    """Two of them in a row waited 40 ms for the peer's acknowledgement; asyncio sees to it for some sockets only."""
+
+    def leaves_at_once(link: Link) -> bool:
+        return bool(link._transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    async def main() -> None:
+        async with serving(Echo()) as server:
+            _, link = await server.connect()
+            sock = socket.create_connection(("127.0.0.1", server.listener.port))
+            other = await open_link(toy.ToyClient(), sock=sock)
+            while len(server.links) < 2:
+                await asyncio.sleep(0.001)
+            assert all(map(leaves_at_once, (link, other, *server.links)))
+            await link.close()
+            await other.close()
+
+    asyncio.run(main())
+
+
 def test_connecting_has_a_deadline() -> None:
     async def main() -> None:
         with socket.socket() as full:

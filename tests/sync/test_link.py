@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -199,6 +200,20 @@ def test_nobody_listens() -> None:
         port = sock.getsockname()[1]
     with pytest.raises(ConnectionRefusedError):
         open_link(toy.ToyClient(), "127.0.0.1", port)
+
+
+def test_a_socket_that_cannot_be_used_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some systems let nothing be set on one that the peer has reset."""
+
+    def gone(*_: object) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        sock = socket.create_connection(listening.getsockname())
+        monkeypatch.setattr(socket.socket, "setsockopt", gone)
+        with pytest.raises(OSError, match="Invalid argument"):
+            open_link(toy.ToyClient(), sock=sock)
+        assert sock.fileno() == -1
 
 
 def test_the_source_address_can_be_chosen() -> None:
