@@ -326,6 +326,24 @@ def test_a_value_that_makes_no_sense_is_named(options: list[str], complaint: str
     assert complaint in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("options", "warned"),
+    [
+        (["--user", "ada:pw"], ["submission", "pop3"]),
+        (["--user", "ada:pw", "--allow-plaintext-auth"], []),
+        (["--user", "ada:pw", "--tls-cert", str(data.SERVER.certificate), "--tls-key", str(data.SERVER.key)], []),
+        ([], []),
+    ],
+)
+def test_where_nobody_could_log_in_that_is_told(
+    options: list[str], warned: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Clients were sent away, and whoever had started the server saw nothing of it."""
+    with serving(*options, listeners=("smtp", "submission", "pop3")) as server:
+        server.stop()
+    assert [line.partition(":")[0] for line in capfd.readouterr().err.splitlines()] == warned
+
+
 class Forgetful(MailHost):
     """A mail host that cannot give the first message."""
 
