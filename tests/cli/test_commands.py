@@ -317,6 +317,8 @@ def test_wrong_usage_ends_at_once(arguments: list[str], capsys: pytest.CaptureFi
         (["--max-size", "-1"], "not a size: -1"),
         (["--domain", "example..org"], "not a domain: 'example..org'"),
         (["--tls-cert", "no-such-file"], "'no-such-file'"),
+        (["--tls-cert", __file__], __file__),
+        (["--tls-cert", str(data.SERVER.certificate), "--tls-key", str(data.EXPIRED.key)], str(data.EXPIRED.key)),
     ],
 )
 def test_a_value_that_makes_no_sense_is_named(options: list[str], complaint: str) -> None:
