@@ -11,6 +11,7 @@ from mailproto._core.limits import Limits
 from mailproto._core.peers import check_networks
 from mailproto.address import check_domain
 from mailproto.errors import GrammarError
+from mailproto.sasl.base import check_mechanisms
 from mailproto.smtp.alabels import idna_2003
 from mailproto.smtp.extensions import ALL_EXTENSIONS, DEFAULT_EXTENSIONS, Extension
 
@@ -96,6 +97,7 @@ class SMTPServerConfig:
         if not self.hostname.isascii():
             raise GrammarError("the hostname is said before UTF-8 is agreed on: give it in A-labels")
         check_networks((*self.proxies, *self.trusted_peers))
+        check_mechanisms(self.auth_mechanisms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
