@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+from mailproto._core.events import ConnectionClosed
 from mailproto._core.flow import Flow, Want
 from mailproto._core.peers import is_among
 from mailproto._flows.session import Session
@@ -42,9 +43,10 @@ def _meet_proxy(session: Session[Any], implicit_tls: bool) -> Flow[None]:
     if not is_among(session.transport_peer, conn.config.proxies):
         raise ConnectionClosedError("the peer is none of the load balancers")
     conn.expect_proxy_header(tls_first=implicit_tls)
-    while conn.next_event() is None and not conn.closing and conn.proxy_header is None:
+    while (event := conn.next_event()) is None and not conn.closing and conn.proxy_header is None:
         yield Want.READ
     if conn.proxy_header is None:
-        raise ConnectionClosedError("the load balancer did not tell who the client is")
+        why = f": {event.reason}" if isinstance(event, ConnectionClosed) else ""
+        raise ConnectionClosedError(f"the load balancer did not tell who the client is{why}")
     if conn.proxy_header.over_ip:
         session.peer, session.local = conn.proxy_header.source, conn.proxy_header.destination

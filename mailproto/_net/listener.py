@@ -79,6 +79,9 @@ class ListenerBase(ABC):
         proxies: Sequence[str] = (),
         **where: Unpack[Where],
     ) -> None:
+        unknown = where.keys() - Where.__optional_keys__
+        if unknown:  # Python does not look, and who misspells what is to protect a server must not get one without it
+            raise TypeError(f"{type(self).__name__} has no argument {', '.join(sorted(unknown))}")
         self.tls = tls
         self.options = where.get("options") or ServerOptions()
         self._connect = connect

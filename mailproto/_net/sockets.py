@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mailproto.errors import GrammarError
+from mailproto.smtp.alabels import idna_2003
 
 _TRIES = 10
 """How often several addresses are tried to be given one free port."""
@@ -43,9 +44,12 @@ def listen(
 
 
 def check_host(host: str) -> None:
-    """Raise `GrammarError` for what no name of a host can be, on which look-ups stumble in a way of their own."""
+    """Raise `GrammarError` for what no name of a host can be, on which look-ups stumble in a way of their own.
+
+    And for a name that they, and TLS behind them, would take for somebody else's (see `idna_2003`).
+    """
     try:
-        host.encode("idna")
+        idna_2003(host)
     except UnicodeError:
         raise GrammarError(f"not a host: {host!a:.100}") from None
 

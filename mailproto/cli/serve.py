@@ -188,6 +188,8 @@ def _make_server(role: Role, place: Place, shared: _Shared, options: argparse.Na
         raise SystemExit(f"LMTP must not be spoken on port {_SMTP_PORT} (RFC 2033 section 5)")
     # A host without users has no passwords that could be listened to.
     in_clear = options.allow_plaintext_auth or not options.user
+    if (role.pop3 or role.submission) and shared.tls is None and not in_clear:
+        complain(f"{role.name}: nobody can log in here without --tls-cert or --allow-plaintext-auth")
     config: SMTPServerConfig | POP3ServerConfig
     if role.pop3:
         config = POP3ServerConfig(

@@ -11,7 +11,6 @@ from mailproto.errors import GrammarError
 from mailproto.pop3.tolerance import Lenience
 
 _CAPABILITY = re.compile(r"[!-\-/-~]+(?: [!-~]+)*")
-_MECHANISM = re.compile(r"[A-Z0-9_-]{1,20}")
 _MAX_LINE = 510  # octets without CRLF
 
 
@@ -146,9 +145,3 @@ def check_capability(line: str) -> None:
     """Raise `GrammarError` unless ``line`` is a capability line of RFC 2449 section 3."""
     if len(line) > _MAX_LINE or not _CAPABILITY.fullmatch(line):
         raise GrammarError(f"not a capability: {line!a:.60}")
-
-
-def check_mechanism(name: str) -> None:
-    """Raise `GrammarError` unless ``name`` may be the name of a SASL mechanism (RFC 4422 section 3.1)."""
-    if not _MECHANISM.fullmatch(name):
-        raise GrammarError(f"not a SASL mechanism: {name!a:.40}")

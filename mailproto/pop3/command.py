@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 from mailproto._core.attributes import Attributes
 from mailproto._core.codec import encode_base64, parse_uint
 from mailproto.errors import GrammarError
-from mailproto.pop3.capabilities import Capabilities, check_mechanism, parse_capabilities
+from mailproto.pop3.capabilities import Capabilities, parse_capabilities
 from mailproto.pop3.languages import check_tag, parse_chosen, parse_languages
 from mailproto.pop3.listing import (
     Stat,
@@ -23,6 +23,7 @@ from mailproto.pop3.listing import (
 from mailproto.pop3.response import Response
 from mailproto.pop3.tolerance import Lenience
 from mailproto.pop3.xclient import format_xclient
+from mailproto.sasl.base import check_mechanism
 from mailproto.sasl.text import encode_utf8, saslprep
 
 T = TypeVar("T")

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from mailproto._core.limits import Limits
 from mailproto._core.peers import check_networks
 from mailproto.errors import GrammarError
-from mailproto.pop3.capabilities import check_capability, check_mechanism
+from mailproto.pop3.capabilities import check_capability
 from mailproto.pop3.languages import Language, check_languages
 from mailproto.pop3.tolerance import Tolerance
+from mailproto.sasl.base import check_mechanisms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +74,7 @@ class POP3ServerConfig:
             check_capability(f"IMPLEMENTATION {self.implementation}")
         if "<" in self.greeting:
             raise GrammarError("the greeting must not have a '<': clients would take it for APOP's timestamp")
-        for name in self.auth_mechanisms:
-            check_mechanism(name)
+        check_mechanisms(self.auth_mechanisms)
         for line in self.extra_capabilities:
             check_capability(line)
 

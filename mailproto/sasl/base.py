@@ -7,7 +7,8 @@ response and an empty one are different things: None and ``b""``.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Mapping
+import re
+from collections.abc import Awaitable, Callable, Collection, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NoReturn, Protocol, TypeAlias
 
@@ -173,6 +174,23 @@ class ServerMechanism(Protocol):
 
 class InitialResponseError(GrammarError):
     """A client sent an initial response with a mechanism in which the server begins (RFC 4954 section 4)."""
+
+
+_NAME = re.compile(r"[A-Z0-9_-]{1,20}")
+
+
+def check_mechanism(name: str) -> None:
+    """Raise `GrammarError` unless ``name`` may be the name of a SASL mechanism (RFC 4422 section 3.1)."""
+    if not _NAME.fullmatch(name):
+        raise GrammarError(f"not a SASL mechanism: {name!a:.40}")
+
+
+def check_mechanisms(names: Collection[str]) -> None:
+    """Raise `GrammarError` unless these are names of SASL mechanisms. One alone is none of them, but many letters."""
+    if isinstance(names, str):
+        raise GrammarError(f"not the names of SASL mechanisms, but one: {names!a:.40}")
+    for name in names:
+        check_mechanism(name)
 
 
 ClientMechanisms: TypeAlias = Mapping[str, ClientMechanism]

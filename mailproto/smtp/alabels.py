@@ -20,7 +20,9 @@ def idna_2003(domain: str) -> str:
         UnicodeError: it has no such form.
     """
     if not _DEVIATIONS.isdisjoint(domain):
-        raise GrammarError(f"{domain!a:.100} needs IDNA 2008: give the client's config an idna_encode that knows it")
+        raise GrammarError(
+            f"{domain!a:.100} needs IDNA 2008: write it in A-labels, or give the client's config an idna_encode"
+        )
     return domain.encode("idna").decode("ascii")
 
 

@@ -11,6 +11,7 @@ from mailproto._core.limits import Limits
 from mailproto._core.peers import check_networks
 from mailproto.address import check_domain
 from mailproto.errors import GrammarError
+from mailproto.sasl.base import check_mechanisms
 from mailproto.smtp.alabels import idna_2003
 from mailproto.smtp.extensions import ALL_EXTENSIONS, DEFAULT_EXTENSIONS, Extension
 
@@ -104,6 +105,7 @@ class SMTPServerConfig:
             if _NEEDS[keyword] not in keywords:
                 raise GrammarError(f"{keyword} may not be offered without {_NEEDS[keyword]}")
         check_networks((*self.proxies, *self.trusted_peers))
+        check_mechanisms(self.auth_mechanisms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

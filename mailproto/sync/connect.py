@@ -48,11 +48,16 @@ def open_link(
 
 
 def _connect_to_any(host: str, port: int, source: tuple[str, int] | None, deadline: float) -> socket.socket:
-    """Try the addresses of ``host`` one after the other."""
+    """Try the addresses of ``host`` one after the other, each for its share of the time that is left.
+
+    The first is often one of IPv6 that leads nowhere and does not say so.
+    """
     failure: OSError = OSError(f"{host} has no address")
-    for family, _, _, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    for tried, (family, _, _, _, address) in enumerate(addresses):
+        share = (deadline - time.monotonic()) / (len(addresses) - tried)
         try:
-            return _connect(family, address, source, deadline)
+            return _connect(family, address, source, time.monotonic() + share)
         except OSError as error:
             failure = error
     raise failure

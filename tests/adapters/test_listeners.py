@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from mailproto import aio, sync
 from mailproto._core.limits import Limits
 from mailproto._net.listener import Admission, ServerOptions, Verdict
 from mailproto._net.sockets import listen_unix
@@ -53,6 +54,17 @@ def test_port_0_becomes_a_real_one(adapter: Adapter) -> None:
     assert server.listener.addresses == (("127.0.0.1", server.port),)
     with Wire.to(server.port) as wire:
         assert wire.line() == b"+ok"
+
+
+@pytest.mark.parametrize("argument", ["ssl_context", "require_auth", "max_connections", "optoins"])
+def test_an_argument_that_there_is_not_is_not_taken(argument: str) -> None:
+    """A server without the TLS, the login or the limit that it was to have would tell nobody."""
+    wrong: dict[str, Any] = {argument: 1}
+    for front in (aio, sync):
+        with pytest.raises(TypeError, match=argument):
+            front.SMTPServer(lambda session: None, port=0, **wrong)
+        with pytest.raises(TypeError, match=argument):
+            front.POP3Server(lambda session: None, port=0, **wrong)
 
 
 def test_several_addresses_share_one_port(adapter: Adapter) -> None:

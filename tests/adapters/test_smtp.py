@@ -377,6 +377,14 @@ def test_what_is_no_name_to_verify_is_said_before_anything_is(front: Front, name
             front.SMTPClient(**where)
 
 
+@pytest.mark.parametrize("name", ["fa\u00df.example", "mail.\u03c2.example", "a\u200db.example"])
+def test_the_password_for_one_host_does_not_go_to_another(front: Front, name: str) -> None:
+    """IDNA 2003, which look-ups and TLS go by, makes fass.example of the first; IDNA 2008 does not."""
+    for where in ({"host": name}, {"host": "127.0.0.1", "server_hostname": name}):
+        with pytest.raises(GrammarError, match="A-labels"):
+            front.SMTPClient(user="ada", password="pw", **where)
+
+
 # Ends.
 
 

@@ -328,6 +328,8 @@ def test_what_would_delete_at_once_or_never_by_a_slip_of_the_pen(
         (["--max-size", "-1"], "not a size: -1"),
         (["--domain", "example..org"], "not a domain: 'example..org'"),
         (["--tls-cert", "no-such-file"], "'no-such-file'"),
+        (["--tls-cert", __file__], __file__),
+        (["--tls-cert", str(data.SERVER.certificate), "--tls-key", str(data.EXPIRED.key)], str(data.EXPIRED.key)),
     ],
 )
 def test_a_value_that_makes_no_sense_is_named(options: list[str], complaint: str) -> None:
@@ -335,6 +337,24 @@ def test_a_value_that_makes_no_sense_is_named(options: list[str], complaint: str
     done = subprocess.run(command, capture_output=True, text=True, timeout=20)
     assert done.returncode == 1
     assert complaint in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "warned"),
+    [
+        (["--user", "ada:pw"], ["submission", "pop3"]),
+        (["--user", "ada:pw", "--allow-plaintext-auth"], []),
+        (["--user", "ada:pw", "--tls-cert", str(data.SERVER.certificate), "--tls-key", str(data.SERVER.key)], []),
+        ([], []),
+    ],
+)
+def test_where_nobody_could_log_in_that_is_told(
+    options: list[str], warned: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Clients were sent away, and whoever had started the server saw nothing of it."""
+    with serving(*options, listeners=("smtp", "submission", "pop3")) as server:
+        server.stop()
+    assert [line.partition(":")[0] for line in capfd.readouterr().err.splitlines()] == warned
 
 
 class Forgetful(MailHost):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import ssl
 import time
@@ -494,6 +495,27 @@ def test_who_says_something_else_hears_nothing(front: Any, wrong: bytes, implici
         wire.send(wrong)
         assert wire.rest() == b""
     assert guest.peers == []
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (b"EHLO x", "no PROXY header"),
+        (b"PROXY TCP4 1.2.3.4\r\n", "a broken PROXY header"),
+        (b"PROXY TCP4", "the peer closed the connection"),
+    ],
+)
+def test_the_log_says_what_is_wrong_with_a_balancer(
+    front: Any, said: bytes, why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody else does: its clients are hung up on without a word."""
+    caplog.set_level(logging.INFO, "mailproto")
+    with front.SMTPServer(Guest(), port=0, config=SMTPServerConfig(**BEHIND)) as running:
+        with Wire.to(running.port) as wire:
+            wire.send(said)
+            wire.sock.shutdown(socket.SHUT_WR)
+            assert wire.rest() == b""
+        wait_until(lambda: why in caplog.text)
 
 
 def test_who_is_no_balancer_is_sent_away(front: Any) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from mailproto.errors import AuthenticationError
+from mailproto.errors import AuthenticationError, GrammarError
+from mailproto.pop3 import POP3ServerConfig
 from mailproto.sasl import CLIENT_MECHANISMS, SERVER_MECHANISMS, Credentials, choose_mechanism
+from mailproto.smtp import SMTPServerConfig
 
 ADA = Credentials("ada", "pw")
 
@@ -65,3 +69,13 @@ def test_the_tables_are_by_name() -> None:
         assert all(name == mechanism.name for name, mechanism in mechanisms.items())
         assert mechanisms["PLAIN"].reveals_secret
         assert mechanisms["LOGIN"].reveals_secret
+
+
+@pytest.mark.parametrize("config", [SMTPServerConfig, POP3ServerConfig])
+@pytest.mark.parametrize(
+    "names", ["PLAIN", ("plain",), ("PLAIN LOGIN",), ("PLAIN\r\n250 X",), ("",), ("X" * 21,), ("PL\u00c4IN",)]
+)
+def test_a_server_offers_no_mechanism_that_no_client_could_name(config: Any, names: Any) -> None:
+    """Over SMTP it was offered, and refused whenever a client wanted it."""
+    with pytest.raises(GrammarError):
+        config(auth_mechanisms=names)

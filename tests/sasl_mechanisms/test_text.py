@@ -2,6 +2,7 @@
 
 import stringprep
 import sys
+import time
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from mailproto.errors import GrammarError
 from mailproto.sasl import saslprep
-from mailproto.sasl.text import decode_utf8, encode_utf8
+from mailproto.sasl.text import comparable, decode_utf8, encode_utf8
 from tests.helpers import PROPERTY
 
 
@@ -85,6 +86,26 @@ def test_what_is_newer_than_unicode_3_2_may_be_asked_for_but_not_stored() -> Non
     assert saslprep("key \U0001f511") == "key \U0001f511"
     with pytest.raises(GrammarError):
         saslprep("key \U0001f511", stored=True)
+
+
+@pytest.mark.parametrize("char", ["\u00e9", "\ufdfa", "\u0315\u0300", "\u1100\u1161\u11a8", "\u00ad", "\x07"])
+def test_nobody_has_us_prepare_for_long(char: str) -> None:
+    """A line of an AUTH exchange has room for 3000 of the second, which become 54,000: a quarter of a second each."""
+    with pytest.raises(GrammarError, match="too long"):
+        saslprep(char * 1025)
+    begun = time.process_time()
+    for _ in range(10):
+        comparable(char * 1024)
+        comparable(char * 3000)
+    assert time.process_time() - begun < 0.5
+
+
+def test_what_is_let_through_is_not_longer_than_what_may_come() -> None:
+    assert len(saslprep("\ufdfa" * 56)) == 56 * 18
+    with pytest.raises(GrammarError, match="too long"):
+        saslprep("\ufdfa" * 57)
+    assert saslprep("\u00e9" * 1024) == "\u00e9" * 1024
+    assert saslprep("e" * 5000) == "e" * 5000  # a token, say, that is taken as a password
 
 
 def test_every_character_that_is_let_through_is_allowed() -> None:

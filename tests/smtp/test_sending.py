@@ -140,6 +140,17 @@ def test_a_refused_sender_with_many_recipients(keywords: tuple[str, ...]) -> Non
     assert conn.idle
 
 
+@pytest.mark.parametrize("keywords", [("PIPELINING",), ("PIPELINING", "CHUNKING")])
+@pytest.mark.parametrize("body", [b"a\r\n", b"a\n"])
+def test_a_refused_sender_whose_recipients_are_taken(keywords: tuple[str, ...], body: bytes) -> None:
+    """By a server that does not know its own mind: no message goes, and it is no mistake of the caller's."""
+    conn = client(*keywords)
+    what = submission(body, canonicalise=True)
+    result, _ = send("550 no|250 ok|250 ok|503 no", "250 ok", conn=conn, what=what)
+    assert outcomes(result) == [(REFUSED, "MAIL", 550)] * 2
+    assert conn.idle
+
+
 # The truth for each recipient (S61, S62).
 
 

@@ -263,7 +263,9 @@ class _Sending:
 
     @property
     def _accepted(self) -> list[int]:
-        """The indices of the recipients that the server has accepted."""
+        """The indices of the recipients that the server has accepted: without a sender none, whatever it says."""
+        if self.mail is None or self.mail.reply is None or not self.mail.reply.ok:
+            return []
         return [i for i, command in enumerate(self.recipients) if command.reply is not None and command.reply.ok]
 
     def _final_words(self) -> dict[int, Reply]:
