@@ -7,10 +7,8 @@ caller has allowed to change them. Bcc never leaves the caller's copy (RFC 5321 
 from __future__ import annotations
 
 import copy
-import io
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from email.generator import BytesGenerator
 from email.headerregistry import Address as Mailbox
 from email.headerregistry import Group, HeaderRegistry
 from email.message import Message
@@ -23,6 +21,7 @@ from mailproto.smtp.alabels import encode_domain, idna_2003
 from mailproto.smtp.downgrade import downgrade
 from mailproto.smtp.message import MessageSource, Octets, Submission, has_utf8_addresses
 from mailproto.smtp.parameters import Body
+from mailproto.smtp.writing import readable_errors, write
 
 _PIECE = 256 << 10
 _HEADERS = HeaderRegistry()
@@ -53,7 +52,8 @@ def open_content(
         idna_encode: makes these.
 
     Raises:
-        GrammarError: octets with a bare CR or LF that nobody asked to mend.
+        GrammarError: octets with a bare CR or LF that nobody asked to mend, or an ``email`` message that cannot be
+            written.
         NotSupportedError: it cannot be written without SMTPUTF8, or in 7 bits.
     """
     message = submission.message
@@ -144,20 +144,21 @@ def _downgraded(message: Octets) -> Octets:
     return data if data.isascii() else downgrade(data)
 
 
-def _flatten(
-    message: Message[Any, Any], *, utf8: bool, eight_bit: bool, idna_encode: Callable[[str], str]
-) -> bytes:
-    """Write the message without its Bcc, in 7 bits if it has to be."""
-    visible = copy.copy(message)
-    del visible["Bcc"], visible["Resent-Bcc"]
-    if not utf8 and has_utf8_addresses(visible):
-        _use_a_labels(visible, idna_encode)
-    settings: dict[str, Any] = {"linesep": "\r\n", "cte_type": "8bit" if eight_bit else "7bit"}
-    if hasattr(message.policy, "utf8"):
-        settings["utf8"] = utf8
-    out = io.BytesIO()
-    BytesGenerator(out, mangle_from_=False, policy=message.policy.clone(**settings)).flatten(visible)
-    return out.getvalue()
+def _flatten(message: Message[Any, Any], *, utf8: bool, eight_bit: bool, idna_encode: Callable[[str], str]) -> bytes:
+    """Write the message without its Bcc, in 7 bits if it has to be.
+
+    The standard library can do the latter, too, but where a charset is wrong it gives up, or replaces characters.
+    """
+    with readable_errors():
+        visible = copy.copy(message)
+        del visible["Bcc"], visible["Resent-Bcc"]
+        if not utf8 and has_utf8_addresses(visible):
+            _use_a_labels(visible, idna_encode)
+        settings: dict[str, Any] = {"cte_type": "8bit"}
+        if hasattr(message.policy, "utf8"):
+            settings["utf8"] = utf8
+        written = write(visible, message.policy.clone(**settings))
+    return written if eight_bit or utf8 or written.isascii() else downgrade(written)
 
 
 def _use_a_labels(message: Message[Any, Any], idna_encode: Callable[[str], str]) -> None:

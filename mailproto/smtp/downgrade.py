@@ -8,7 +8,10 @@ import email.policy
 from email.message import EmailMessage
 
 from mailproto.errors import NotSupportedError
+from mailproto.smtp.writing import readable_errors, write
 
+# Fields that are in 7 bits stay as they are, however long.
+_POLICY = email.policy.SMTP.clone(cte_type="7bit", refold_source="none")
 _LINE = 57  # octets that make a line of 76 in base64
 
 
@@ -16,12 +19,14 @@ def downgrade(data: bytes) -> bytes:
     """Return the message with every part that has 8-bit content encoded, and 8-bit header fields as encoded words.
 
     Raises:
+        GrammarError: it cannot be written, for a header field would not be one.
         NotSupportedError: there is something in it that no encoding can be given to.
     """
-    message = email.message_from_bytes(data, policy=email.policy.SMTP.clone(cte_type="7bit"))
-    for part in message.walk():
-        _encode_part(part)
-    written = message.as_bytes()
+    with readable_errors():
+        message = email.message_from_bytes(data, policy=_POLICY)
+        for part in message.walk():
+            _encode_part(part)
+        written = write(message, _POLICY)
     if not written.isascii():
         raise NotSupportedError("the message cannot be written in 7 bits")
     return written
