@@ -24,6 +24,7 @@ from mailproto.errors import (
     RemoteProtocolError,
 )
 from mailproto.smtp import (
+    Body,
     DeliveryError,
     MailParameters,
     Outcome,
@@ -409,6 +410,56 @@ def test_eight_bits_where_they_are_offered() -> None:
         send("", what=submission(body))
     _, flights = send("250|250|250|354", "250 ok", conn=client("PIPELINING", "8BITMIME"))
     assert b"BODY" not in flights[0], "which says nothing that is not needed"
+
+
+@pytest.mark.parametrize("keywords", [("CHUNKING",), ()])
+def test_a_wrong_word_about_bits_spoils_no_other_message(keywords: tuple[str, ...]) -> None:
+    """It is refused before anything is said, and what became of the others is told."""
+    seven = MailParameters(body=Body.SEVEN_BIT)
+    three = [submission(), submission("naïve\r\n".encode(), parameters=seven), submission()]
+    conn = client("PIPELINING", "8BITMIME", *keywords)
+    server = offering_yes()
+    driver, flights = converse(conn, send_messages(conn, three), server)
+    assert driver.error is None, repr(driver.error)
+    first, second, third = driver.result
+    assert first.ok
+    assert third.ok
+    assert isinstance(second.error, GrammarError)
+    assert {entry[0] for entry in outcomes(second)} == {REFUSED}
+    assert b"7BIT" not in b"".join(flights)
+
+
+def test_an_email_message_is_written_in_the_bits_that_are_wanted() -> None:
+    message = EmailMessage()
+    message.set_content("naïve\n", cte="8bit")
+    conn = client("PIPELINING", "8BITMIME")
+    what = submission(message, parameters=MailParameters(body=Body.SEVEN_BIT))
+    result, flights = send("250|250|250|354", "250 ok", conn=conn, what=what)
+    assert result.ok
+    assert b" BODY=7BIT\r\n" in flights[0]
+    assert flights[1].isascii()
+
+
+def offering_yes() -> Answerer:
+    """Return a server that says yes to everything, and takes a message as a line of its own."""
+    state = {"data": False}
+
+    def answer(said: bytes) -> bytes:
+        replies = b""
+        while said:
+            if state["data"]:
+                _, _, said = said.partition(b"\r\n.\r\n")
+                state["data"] = False
+                replies += b"250 taken\r\n"
+                continue
+            line, _, said = said.partition(b"\r\n")
+            if line.startswith(b"BDAT"):
+                said = said[int(line.split(b" ")[1]) :]
+            state["data"] = line == b"DATA"
+            replies += b"354 go\r\n" if state["data"] else b"250 ok\r\n"
+        return replies
+
+    return answer
 
 
 def test_an_address_beyond_ascii_where_it_is_offered() -> None:

@@ -31,6 +31,7 @@ from mailproto.smtp.flows.client import wait_reply
 from mailproto.smtp.flows.fitting import fit_parameters, suits_chunks, uses_utf8
 from mailproto.smtp.flows.planning import Plan
 from mailproto.smtp.message import Submission
+from mailproto.smtp.parameters import Body
 from mailproto.smtp.reply import Reply
 from mailproto.smtp.result import Outcome, RecipientResult, SendResult
 
@@ -108,7 +109,7 @@ def _begin(conn: SMTPClientConnection, submission: Submission, previous: _Sendin
     if conn.over:
         return _Sending(conn, submission, Content(()), ConnectionClosedError("the connection is closed"))
     utf8 = uses_utf8(conn, submission)
-    eight_bit = conn.uses("8BITMIME")
+    eight_bit = conn.uses("8BITMIME") and submission.parameters.body is not Body.SEVEN_BIT
     try:
         content = open_content(submission, eight_bit=eight_bit, utf8=utf8, idna_encode=conn.config.idna_encode)
         parameters = fit_parameters(conn, submission, content, utf8=utf8)
