@@ -77,6 +77,20 @@ def pieces_of(message: Octets) -> Iterable[bytes] | AsyncIterable[bytes]:
     return iter(lambda: read(_PIECE), b"") if read is not None else message
 
 
+def checked_octets(piece: Any) -> bytes:
+    """Return a piece that an application's iterable or file has given. What could change before it leaves is copied.
+
+    Raises:
+        TypeError: it is no octets, such as the None of a file that does not block and has nothing at the moment; to
+            take that for the end would send half a message.
+    """
+    if isinstance(piece, bytes):
+        return piece
+    if isinstance(piece, bytearray | memoryview):
+        return bytes(piece)
+    raise TypeError(f"a piece of a message is octets, not {type(piece).__name__}")
+
+
 def repeatable(message: MessageSource) -> MessageSource:
     """Return the message in a form that can be sent more than once; files and iterables are kept while they are read.
 
@@ -98,7 +112,7 @@ class _Repeatable:
     def __iter__(self) -> Iterator[bytes]:
         yield from self._kept
         for piece in self._source:
-            self._kept.write(piece)
+            self._kept.write(checked_octets(piece))
             yield piece
 
 
@@ -113,7 +127,7 @@ class _AsyncRepeatable:
         for piece in self._kept:
             yield piece
         async for piece in self._source:
-            self._kept.write(piece)
+            self._kept.write(checked_octets(piece))
             yield piece
 
 

@@ -572,6 +572,54 @@ def test_a_source_that_fails_leaves_the_connection_out_of_step() -> None:
     assert not b"".join(flights).endswith(b"\r\n.\r\n")
 
 
+class Impatient(io.RawIOBase):
+    """A file that does not block, and has nothing at the moment."""
+
+    def __init__(self) -> None:
+        self._left: list[bytes | None] = [b"one\r\n", None, b"two\r\n", b""]
+
+    def read(self, _: int = -1) -> bytes | None:
+        return self._left.pop(0)
+
+
+@pytest.mark.parametrize("keywords", [("CHUNKING",), ()])
+@pytest.mark.parametrize(
+    "source",
+    [
+        Impatient,
+        lambda: [b"one\r\n", None, b"two\r\n"],
+        lambda: async_pieces(b"one\r\n", None),  # type: ignore[arg-type]
+        lambda: ["one\r\n"],
+        lambda: [1, 2],
+    ],
+)
+def test_what_is_no_octets_does_not_end_a_message(source: Any, keywords: tuple[str, ...]) -> None:
+    """Half a message would be taken for a whole one."""
+    conn = client("PIPELINING", *keywords)
+    driver, flights = converse(conn, send_message(conn, submission(source())), offering_yes())
+    assert isinstance(driver.error, TypeError)
+    assert not conn.idle, "so that whoever drives it closes it"
+    assert not b"".join(flights).endswith(b"\r\n.\r\n")
+    assert b"LAST" not in b"".join(flights)
+
+
+@pytest.mark.parametrize("limits", [(), ("LIMITS RCPTMAX=1",)])
+@pytest.mark.parametrize("keywords", [("CHUNKING",), ()])
+def test_a_buffer_that_is_used_again(keywords: tuple[str, ...], limits: tuple[str, ...]) -> None:
+    """As with ``readinto``: what was given is sent, and not what is there when it leaves."""
+
+    def pieces() -> Iterator[Any]:
+        buffer = bytearray(5)
+        for word in (b"one\r\n", b"two\r\n", b"six\r\n"):
+            buffer[:] = word
+            yield memoryview(buffer) if word == b"two\r\n" else buffer
+
+    conn = client("PIPELINING", *keywords, *limits)
+    driver, flights = converse(conn, send_message(conn, submission(pieces())), offering_yes())
+    assert driver.result.ok
+    assert b"".join(flights).count(b"one\r\ntwo\r\nsix\r\n") == len(limits) + 1
+
+
 def test_an_email_message() -> None:
     message = EmailMessage()
     message["From"] = "Ada <ada@example.org>"

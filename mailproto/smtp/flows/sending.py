@@ -25,7 +25,7 @@ from mailproto.errors import (
 )
 from mailproto.smtp.client import SMTPClientConnection
 from mailproto.smtp.command import Command
-from mailproto.smtp.content import Content, open_content
+from mailproto.smtp.content import Content, checked_octets, open_content
 from mailproto.smtp.extensions.checkpoint import RESUME
 from mailproto.smtp.flows.client import wait_reply
 from mailproto.smtp.flows.fitting import fit_parameters, suits_chunks, uses_utf8
@@ -38,6 +38,7 @@ from mailproto.smtp.result import Outcome, RecipientResult, SendResult
 _FLUSH_BEYOND = 64 << 10  # octets of output
 _CHUNKS_AHEAD = 4  # chunks sent before the reply to the first of them is looked at
 _WINDOW = 16  # messages begun before it is known what became of the first of them
+_NO_MORE = object()  # what an iterator at its end gives
 
 
 def send_message(conn: SMTPClientConnection, submission: Submission) -> Flow[SendResult]:
@@ -248,13 +249,13 @@ class _Sending:
 
     def _next_piece(self) -> Flow[bytes]:
         """Return the next piece of the message, ``b""`` behind the last."""
-        piece: bytes | None = b""
+        piece: Any = b""
         while piece == b"":  # which ends nothing: only the iterator's end does
             if isinstance(self._iterator, AsyncIterator):
-                piece = yield Call(anext, (self._iterator, None))
+                piece = yield Call(anext, (self._iterator, _NO_MORE))
             else:
-                piece = next(self._iterator, None)
-        return piece or b""
+                piece = next(self._iterator, _NO_MORE)
+        return b"" if piece is _NO_MORE else checked_octets(piece)
 
     @property
     def _chunk_is_missing(self) -> bool:
