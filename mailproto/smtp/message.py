@@ -32,6 +32,7 @@ that is not known. What it raises breaks the sending off, and closes the connect
 
 _HEADERS = HeaderRegistry()
 _UNREADABLE = ("invalid address", "invalid mailbox")  # how the defects begin behind which an address may be lost
+_LOST = "\ufffd"  # stands for octets that were no text: with it in their place an address would be somebody else's
 
 
 class Recipient(NamedTuple):
@@ -169,7 +170,10 @@ def _header_addresses(message: Message[Any, Any], name: str) -> list[Address]:
         raise GrammarError(f"the field {name} cannot be read") from error
     if any(str(defect).startswith(_UNREADABLE) for header in headers for defect in header.defects):
         raise GrammarError(f"the field {name} has something else between its addresses")
-    return [Address.parse(mailbox.addr_spec) for header in headers for mailbox in header.addresses]
+    found = [mailbox.addr_spec for header in headers for mailbox in header.addresses]
+    if any(_LOST in address for address in found):
+        raise GrammarError(f"the field {name} has an address with octets in it that are no text")
+    return list(map(Address.parse, found))
 
 
 def _reverse_path(sender: str | Address) -> Address | None:

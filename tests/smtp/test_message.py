@@ -134,6 +134,10 @@ def test_a_header_that_does_not_tell(fields: dict[str, Any]) -> None:
         b"friends: bob@x eve@y;",
         b"=?utf-8?q?=40?=",
         b"bob@x\x00y",
+        b"b\xc3\xb6b@x",
+        b"bob@x, b\xf6b@x",
+        b"bob@\xe4.example",
+        b'"\xf6"@x',
     ],
 )
 def test_a_field_that_cannot_be_read_for_sure(to: bytes, policy: Any) -> None:
