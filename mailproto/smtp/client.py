@@ -259,6 +259,8 @@ class SMTPClientConnection(RequestingConnection):
     def _on_rset(self, _: Command, reply: Reply) -> None:
         if reply.ok:
             self.state = ClientState.READY
+        else:  # the next recipients could be added to those of the transaction that was to be taken back
+            self._close(f"the server takes no transaction back: {reply}")
 
     def _on_quit(self, _: Command, __: Reply) -> None:
         self.state = ClientState.CLOSED

@@ -303,7 +303,8 @@ class RequestingConnection(ClientConnection[ClientEvent]):
         return command
 
     def rset(self) -> Command:
-        """Queue RSET, which takes the transaction back."""
+        """Queue RSET, which takes the transaction back. A server that refuses it, as none may (RFC 5321 section
+        4.1.1.5), is left: nobody knows in which transaction the next message would be."""
         if self._sending is not None:
             raise LocalProtocolError("a message is being sent")
         command = self._queue(commands.simple("RSET"))

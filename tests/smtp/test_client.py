@@ -194,6 +194,21 @@ def test_a_refused_data_leaves_the_transaction_to_rset() -> None:
     conn.mail(ADA)
 
 
+@pytest.mark.parametrize("refusal", ["500 what?", "451 not now", "421 bye"])
+def test_a_server_that_takes_no_transaction_back_is_left(refusal: str) -> None:
+    """S20: the next recipients could end up beside those of the message before."""
+    conn = client("PIPELINING")
+    conn.mail(ADA)
+    conn.rcpt(BOB)
+    conn.rset()
+    conn.mail(ADA)
+    conn.data_to_send()
+    events = say(conn, "250 ok", "250 ok", refusal, "250 ok")
+    assert [type(event) for event in events] == [ReplyReceived] * 3 + [ConnectionClosed]
+    assert not events[-1].clean
+    assert conn.closing
+
+
 def test_nothing_is_mixed_up_when_recipients_beyond_the_flight_are_skipped() -> None:
     conn = client("PIPELINING", limits=Limits(max_in_flight=3))
     commands = queue_message(conn, 6)

@@ -332,6 +332,28 @@ def test_a_chunk_that_was_not_sent_since_nobody_was_to_get_it() -> None:
     assert outcomes(driver.result) == [(DEFERRED, "RCPT", 450)]
 
 
+@pytest.mark.parametrize(
+    ("keywords", "answers", "second"),
+    [
+        (("CHUNKING",), ["250", "250", "552 no", "500 what?"], (DEFERRED, "connection", None)),
+        (("PIPELINING",), ["250|250|451 no", "500 what?"], (DEFERRED, "connection", None)),
+        (("PIPELINING", "CHUNKING"), ["250|250|552 no|500 what?|503|250|250"], (UNKNOWN, "BDAT", None)),
+    ],
+)
+def test_a_server_that_takes_no_transaction_back(
+    keywords: tuple[str, ...], answers: list[str], second: tuple[Outcome, str, int | None]
+) -> None:
+    """Nobody gets the next message who was a recipient of the one before: the connection ends."""
+    conn = client(*keywords)
+    flow = send_messages(conn, [make_submission(b"x\r\n", "ada@example.org", "bob@example.org") for _ in range(2)])
+    driver, _ = converse(conn, flow, scripted(*answers[1:], greeting=answers[0]))
+    assert driver.error is None, repr(driver.error)
+    first, last = driver.result
+    assert {entry[0] for entry in outcomes(first)} <= {REFUSED, DEFERRED}
+    assert outcomes(last) == [second]
+    assert conn.closing
+
+
 def test_the_server_that_leaves_while_a_refused_chunk_is_taken_back() -> None:
     """What became of the messages before is told all the same."""
     conn = client("CHUNKING")
