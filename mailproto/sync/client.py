@@ -29,6 +29,11 @@ class Client(ClientBase):
             raise LocalProtocolError("the client is not connected")
         return self._link.run(flow, part=part)
 
+    def look(self) -> None:
+        """Take notice of what the server has said since the last operation, or that it has left; nothing waits."""
+        if self._link is not None:
+            self._link.look()
+
     def connect(self) -> None:
         """Connect, and open the session as the arguments say.
 

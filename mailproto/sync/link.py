@@ -91,6 +91,11 @@ class Link:
         result: T = engine.result
         return result
 
+    def look(self) -> None:
+        """Take what the peer has said since the last flow, or that it has left, without waiting for anything."""
+        if not self._closed:
+            self._receive()
+
     def switch(self, conn: Connection[Any]) -> None:
         """Go on with ``conn`` in the place of the connection so far, see `Engine.switch`."""
         self._engine.switch(conn)

@@ -47,6 +47,7 @@ class SMTPPool:
             with self._lock:
                 lent = self._shelf.take()
             if lent is not None:
+                lent.client.look()  # who has left would leave it open what became of a message sent in one flight
                 result = self._send_over(lent, submission)
                 if not is_stale(result):
                     return result

@@ -6,6 +6,7 @@ import asyncio
 import io
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -133,7 +134,9 @@ def test_a_refusal_leaves_the_connection_good(use: Callable[..., Any], port: int
 
 
 @contextmanager
-def fickle_server(farewell: bytes) -> Iterator[tuple[int, list[bytes]]]:
+def fickle_server(
+    farewell: bytes, script: list[tuple[bytes, bytes]] | None = None
+) -> Iterator[tuple[int, list[bytes]]]:
     """Run a server that takes one message a connection, says ``farewell`` and hangs up; and what it heard."""
     listening = socket.create_server(("127.0.0.1", 0))
     heard: list[bytes] = []
@@ -146,7 +149,7 @@ def fickle_server(farewell: bytes) -> Iterator[tuple[int, list[bytes]]]:
                 return
             with sock, sock.makefile("rb") as lines:
                 said = b""
-                for line, answer in _SCRIPT:
+                for line, answer in script or _SCRIPT:
                     sock.sendall(answer)
                     while not said.endswith(line):
                         said += lines.readline() or b"<it hung up>" + line
@@ -173,14 +176,27 @@ _SCRIPT = [
     (b"DATA\r\n", b"250 recipient\r\n"),
     (b".\r\n", b"354 go ahead\r\n"),
 ]
+_IN_ONE_FLIGHT = [
+    (b"EHLO [127.0.0.1]\r\n", b"220 fickle\r\n"),
+    (MESSAGE, b"250-fickle\r\n250-PIPELINING\r\n250 CHUNKING\r\n"),
+    (b"", b"250 sender\r\n250 recipient\r\n"),
+]
 
 
+@pytest.mark.parametrize("script", [_SCRIPT, _IN_ONE_FLIGHT])
 @pytest.mark.parametrize("farewell", [b"", b"421 good-bye\r\n"])
 def test_a_stale_connection_is_noticed_and_the_message_sent_over_another(
-    use: Callable[..., Any], farewell: bytes
+    use: Callable[..., Any], farewell: bytes, script: list[tuple[bytes, bytes]]
 ) -> None:
-    with fickle_server(farewell) as (port, heard):
-        results = use(port, PoolOptions(), lambda send: [send(MESSAGE, *PARTIES) for _ in range(3)])
+    def job(send: Callable[..., SendResult]) -> list[SendResult]:
+        results = []
+        for _ in range(3):
+            results.append(send(MESSAGE, *PARTIES))
+            time.sleep(0.05)  # the end has to be there
+        return results
+
+    with fickle_server(farewell, script) as (port, heard):
+        results = use(port, PoolOptions(), job)
     assert [result.ok for result in results] == [True] * 3
     assert [said.count(MESSAGE) for said in heard] == [1, 1, 1], "each exactly once"
 
