@@ -278,9 +278,12 @@ class _Sending:
         if overall is None:
             return {}
         words = dict.fromkeys(accepted, overall)
-        for index, own in zip(accepted, self._end.replies[:-1], strict=False):
+        each = self._end.replies[:-1]
+        for index, own in zip(accepted, each, strict=False):
             if overall.ok or not own.ok:
                 words[index] = own
+            elif len(each) < len(accepted):  # a farewell is no word for all, without which nobody knows
+                del words[index]
         return words
 
     def _recipient(self, address: Address, command: Command | None, final: Reply | None) -> RecipientResult:
