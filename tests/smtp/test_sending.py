@@ -246,6 +246,37 @@ def test_a_connection_that_breaks_at_any_octet(place: int) -> None:
     assert caught.value.result is driver.result
 
 
+@pytest.mark.parametrize("keywords", [("PIPELINING", "CHUNKING"), ("CHUNKING",)])
+@pytest.mark.parametrize(
+    ("words", "outcome"),
+    [
+        (b"552 too big\r\n", (REFUSED, "BDAT", 552)),
+        (b"421 enough\r\n", (DEFERRED, "BDAT", 421)),
+        (b"250 so far\r\n", (DEFERRED, "connection", None)),
+        (b"", (DEFERRED, "connection", None)),
+    ],
+)
+def test_the_last_words_to_a_chunk_are_heard(
+    words: bytes, outcome: tuple[Outcome, str, int | None], keywords: tuple[str, ...]
+) -> None:
+    """A server that hangs up in the middle of a message often says why."""
+    conn = client(*keywords)
+
+    def body() -> Iterator[bytes]:
+        for number in range(6):
+            if number == 3:
+                conn.receive_data(words) if words else None
+                conn.receive_eof()
+            yield b"x" * (64 << 10)
+
+    answers = ["250|250"] if "PIPELINING" in keywords else ["250", "250"]
+    flow = send_message(conn, submission(body(), recipients=["bob@example.org"]))
+    driver, flights = converse(conn, flow, scripted(*answers[1:], greeting=answers[0]))
+    assert outcomes(driver.result) == [outcome]
+    assert isinstance(driver.result.error, ConnectionClosedError)
+    assert b" LAST" not in b"".join(flights)
+
+
 def test_no_answer_in_time_is_unknown_too() -> None:
     conn = client("PIPELINING")
     flow = send_message(conn, submission())

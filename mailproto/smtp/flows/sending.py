@@ -358,6 +358,8 @@ class _ChunkSending(_Sending):
             chunk = self._ahead or (yield from self._next_chunk())
             self._ahead = yield from self._next_chunk()
             if self._conn.over:
+                for command in waiting:  # it may have said why
+                    yield from wait_reply(self._conn, command)
                 raise ConnectionClosedError("the server hung up before the message was complete")
             waiting.append(self._queue_chunk(chunk, not self._ahead))
             yield Want.FLUSH
