@@ -34,7 +34,7 @@ from mailproto.smtp.events import (
 from mailproto.smtp.extensions.checkpoint import RESUME
 from mailproto.smtp.extensions.prdr import EACH_FOLLOWS
 from mailproto.smtp.reply import Reply
-from mailproto.smtp.requests import RequestingConnection
+from mailproto.smtp.requests import END, RequestingConnection
 from mailproto.smtp.rules import ClientState
 from mailproto.smtp.terms import Terms, read_keywords
 
@@ -135,8 +135,11 @@ class SMTPClientConnection(RequestingConnection):
         command = self._waiting[0]
         if code // 100 == 3 and not (code == RESUME and command.alone):
             return self._on_intermediate(command, reply)
-        if command.ends and not self._is_final(command, reply):
-            return AGAIN
+        if command.ends:
+            if self._premature and reply.ok and command.verb == END:
+                return self._break(RemoteProtocolError(f"a message was taken before it was whole: {reply}"))
+            if not self._is_final(command, reply):
+                return AGAIN
         self._waiting.popleft()
         self._challenged = None
         command.reply = reply

@@ -34,7 +34,7 @@ from mailproto.smtp.reply import ReplyParser
 from mailproto.smtp.rules import ClientState
 from mailproto.smtp.terms import Terms
 
-_END = "."  # the verb of the handle for the end of a message
+END = "."  # the verb of the handle for the end of a message
 # Behind these the client has to wait for the reply (RFC 2920 section 3.1).
 _HELLO = ("EHLO", "HELO", "LHLO")
 _WAIT_BEHIND = frozenset(
@@ -56,6 +56,7 @@ class RequestingConnection(ClientConnection[ClientEvent]):
         "_newlines",
         "_open_line",
         "_parser",
+        "_premature",
         "_sending",
         "_stuffer",
         "_terms",
@@ -84,6 +85,7 @@ class RequestingConnection(ClientConnection[ClientEvent]):
         self._mails = 0
         self._transaction: Transaction | None = None  # the one that commands are queued for
         self._sending: Command | None = None  # the DATA whose message is being sent
+        self._premature = False  # whether something was said already when the message ended
         self._stuffer = Stuffer()
         self._newlines: StrictNewlines | CanonicalNewlines = StrictNewlines()
         self._open_line = False  # whether the last line of the chunks so far has no end yet
@@ -232,11 +234,12 @@ class RequestingConnection(ClientConnection[ClientEvent]):
         except GrammarError:
             self._close("the message could not be sent")
             raise
-        end = Command(_END, self._stuffer.finish(), b"<end of message>")
+        end = Command(END, self._stuffer.finish(), b"<end of message>")
         end.ends = True
         end.transaction = transaction
         self._sending = self._transaction = None
         self.state = ClientState.READY
+        self._premature = bool(self._buffer) or self._parser.unfinished
         self._transmit(end)
         return end
 
