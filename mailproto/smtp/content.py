@@ -18,7 +18,7 @@ from mailproto._core.newlines import checked_pieces
 from mailproto._core.spool import Spool
 from mailproto.errors import GrammarError, NotSupportedError
 from mailproto.smtp.alabels import encode_domain, idna_2003
-from mailproto.smtp.downgrade import downgrade
+from mailproto.smtp.downgrade import downgrade, without_binary
 from mailproto.smtp.message import MessageSource, Octets, Submission, has_utf8_addresses
 from mailproto.smtp.parameters import Body
 from mailproto.smtp.writing import readable_errors, write
@@ -171,7 +171,7 @@ def _flatten(message: Message[Any, Any], *, utf8: bool, eight_bit: bool, idna_en
         settings: dict[str, Any] = {"cte_type": "8bit"}
         if hasattr(message.policy, "utf8"):
             settings["utf8"] = utf8
-        written = write(visible, message.policy.clone(**settings))
+        written = write(without_binary(visible), message.policy.clone(**settings))
     return written if eight_bit or utf8 or written.isascii() else downgrade(written)
 
 

@@ -1,11 +1,16 @@
-"""A message in 7 bits, for servers that take nothing else (RFC 6152 section 3): same content, other octets."""
+"""A message in 7 bits, for servers that take nothing else (RFC 6152 section 3): same content, other octets.
+
+And one without binary parts, which no message of lines has room for (RFC 2045 section 6.2).
+"""
 
 from __future__ import annotations
 
 import binascii
+import copy
 import email
 import email.policy
-from email.message import EmailMessage
+from email.message import EmailMessage, Message
+from typing import Any
 
 from mailproto.errors import NotSupportedError
 from mailproto.smtp.writing import readable_errors, write
@@ -30,6 +35,24 @@ def downgrade(data: bytes) -> bytes:
     if not written.isascii():
         raise NotSupportedError("the message cannot be written in 7 bits")
     return written
+
+
+def without_binary(message: Message[Any, Any]) -> Message[Any, Any]:
+    """Return the message, or a copy with base64 for what is binary: in lines its CRs and LFs would become CRLFs."""
+    if not any(map(_is_binary, message.walk())):
+        return message
+    message = copy.deepcopy(message)
+    for part in filter(_is_binary, message.walk()):
+        content = None if part.is_multipart() else part.get_payload(decode=True)
+        if isinstance(content, bytes):
+            part.set_payload(_base64(content).decode("ascii"))
+        part.replace_header("Content-Transfer-Encoding", "8bit" if content is None else "base64")
+    return message
+
+
+def _is_binary(part: Message[Any, Any]) -> bool:
+    fields = (str(raw) for name, raw in part.raw_items() if name.lower() == "content-transfer-encoding")
+    return next(fields, "").strip(" ").lower() == "binary"
 
 
 def _encode_part(part: EmailMessage) -> None:

@@ -293,6 +293,25 @@ def test_a_charset_that_is_wrong_costs_nothing(charset: str | None, policy: Any)
     assert email.message_from_bytes(data).get_payload(decode=True) == content
 
 
+@pytest.mark.parametrize("eight_bit", [True, False])
+@pytest.mark.parametrize("policy", [email.policy.default, email.policy.compat32])
+def test_binary_parts_keep_their_octets(policy: Any, eight_bit: bool) -> None:
+    """RFC 2045 section 6.2: they are no lines, and are written in a way that lines can hold."""
+    octets = b"\x89PNG\r\n\x1a\n\0\r\r\n.\r\nFrom \xff"
+    made = message()
+    made.add_attachment(octets, "image", "png", cte="binary")
+    made["Content-Transfer-Encoding"] = "binary"
+    parsed: Any = email.message_from_bytes(made.as_bytes(), policy=policy)
+    parsed.get_payload()[1].set_payload(octets.decode("ascii", "surrogateescape"))
+    before = parsed.as_bytes()
+    data = written(make_submission(parsed), eight_bit=eight_bit)
+    read: Any = email.message_from_bytes(data)
+    assert read.get_payload()[1].get_payload(decode=True) == octets
+    assert read.get_payload()[1]["Content-Transfer-Encoding"] == "base64"
+    assert read["Content-Transfer-Encoding"] != "binary"
+    assert parsed.as_bytes() == before
+
+
 EMBEDDED = [
     "=?utf-8?q?x=0D=0ABcc=3A_evil=40x?=",
     "=?utf-8?q?x=0ABcc=3A_evil=40x?= and some more of it, so that the field is folded at last",
