@@ -2,7 +2,7 @@
 
 What an encoded word stands for may have line ends in it, and the octets 0B, 0C and 1C to 1E are line ends to Python
 though not to SMTP. Not every version of the generator notices where it writes them out, and makes two fields of one,
-or ends the header early (CVE-2024-6923, CVE-2026-1299).
+or ends the header early (CVE-2024-6923, CVE-2026-1299). The latter it does with some long names, too.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 
 from mailproto.errors import GrammarError, MailProtoError
 
+_EMPTY_LINES = re.compile(rb"(?:\r\n){2,}(?=[ \t])")
 _ANOTHER_FIELD = re.compile(rb"\r\n(?![ \t])|\r(?![ \t\n])|\n(?![ \t])")
 
 
@@ -50,7 +51,13 @@ class _Generator(BytesGenerator):
         policy = self.policy or msg.policy
         for name, value in msg.raw_items():
             field = policy.fold_binary(name, value)
-            if not field.endswith(b"\r\n") or _ANOTHER_FIELD.search(field, 0, len(field) - 2):
-                raise GrammarError(f"the field {name!a:.40} has a line end in it")
+            if not _is_one(field):  # folding sometimes leaves an empty line, where it only wanted to begin a new one
+                field = _EMPTY_LINES.sub(b"\r\n", field)
+                if not _is_one(field):
+                    raise GrammarError(f"the field {name!a:.40} has a line end in it")
             self.write(field.decode("ascii", "surrogateescape"))
         self.write("\r\n")
+
+
+def _is_one(field: bytes) -> bool:
+    return field.endswith(b"\r\n") and _ANOTHER_FIELD.search(field, 0, len(field) - 2) is None

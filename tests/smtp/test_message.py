@@ -340,6 +340,16 @@ def test_no_line_end_is_hidden_in_a_field(value: str, name: str, policy: Any) ->
             assert b"\r\nbody" not in data
 
 
+def test_a_field_that_is_folded_at_an_empty_line() -> None:
+    """The standard library does that, and the rest of the header would be text."""
+    long = "x" * 90
+    first, second = Mailbox("a@b", "x y", "x.org"), Mailbox("É", 'q"p', "xn--r8jz45g.xn--zckzah")
+    made = message(From=[first, second, Mailbox(long, "a", "b.c")], Subject="behind it")
+    read = email.message_from_bytes(written(make_submission(made)), policy=email.policy.default)
+    assert read["Subject"] == "behind it"
+    assert [mailbox.display_name for mailbox in read["From"].addresses] == ["a@b", "É", long]
+
+
 @pytest.mark.parametrize(
     "odd",
     [
