@@ -56,12 +56,12 @@ def _is_binary(part: Message[Any, Any]) -> bool:
 
 
 def _encode_part(part: EmailMessage) -> None:
-    encoding = str(part.get("Content-Transfer-Encoding", "")).lower()
+    """Encode the content of a part that is not in 7 bits, whatever it says of itself."""
     content = b"" if part.is_multipart() else part.get_payload(decode=True)
-    if encoding in ("base64", "quoted-printable") or not isinstance(content, bytes):
+    if not isinstance(content, bytes):
         return
-    if content.isascii():
-        if encoding in ("8bit", "binary"):
+    if part.is_multipart() or str(part.get_payload()).isascii():
+        if str(part.get("Content-Transfer-Encoding", "")).lower() in ("8bit", "binary"):
             part.replace_header("Content-Transfer-Encoding", "7bit")
         return
     text = part.get_content_maintype() == "text"

@@ -118,6 +118,29 @@ def test_every_part_keeps_its_content_and_its_charset() -> None:
     assert b'charset="iso-8859-1"' in rewritten
 
 
+@pytest.mark.parametrize("charset", ["us-ascii", "utf-16", "utf-8", "no-such"])
+@pytest.mark.parametrize(
+    ("encoding", "body", "content"),
+    [
+        (b"quoted-printable", b"Gr=FC\xdfe=\r\n\x81\r\n", b"Gr\xfc\xdfe\x81\r\n"),
+        (b"base64", b"R3L8\r\n\xff\r\n32U=\r\n", b"Gr\xfc\xdfe"),
+        (b"x-no-such", b"\xff\r\n", b"\xff\r\n"),
+    ],
+)
+def test_a_part_that_is_not_encoded_as_it_says(encoding: bytes, body: bytes, content: bytes, charset: str) -> None:
+    """What a reader makes of it today he will make of it then."""
+    head = b"Content-Type: text/plain; charset=%s\r\nContent-Transfer-Encoding: %s\r\n\r\n"
+    rewritten = downgrade(head % (charset.encode(), encoding) + body)
+    assert rewritten.isascii()
+    assert [each for _, _, each in parts(rewritten)] == [content]
+
+
+def test_a_part_in_seven_bits_is_not_encoded_again() -> None:
+    uuencoded = b"Content-Transfer-Encoding: x-uuencode\r\n\r\nbegin 666 x\r\n!_P``\r\n`\r\nend\r\n"
+    data = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n%s--b\r\n\r\n\xff\r\n--b--\r\n" % uuencoded
+    assert uuencoded in downgrade(data)
+
+
 def test_a_header_field_becomes_encoded_words() -> None:
     rewritten = downgrade("Subject: Grüße\r\nTo: bob@example.org\r\n\r\nx\r\n".encode())
     assert rewritten.isascii()
