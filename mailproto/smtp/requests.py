@@ -224,6 +224,9 @@ class RequestingConnection(ClientConnection[ClientEvent]):
     def end_data(self) -> Command:
         """End the message and return the handle for the server's final word on it.
 
+        Behind a server that has left the message stays without an end, and the handle is not ``sent``: what has not
+        arrived as a whole is nobody's. It may have said why.
+
         Raises:
             LocalProtocolError: no message is being sent.
             GrammarError: it ends with a bare CR; the connection closes.
@@ -240,7 +243,10 @@ class RequestingConnection(ClientConnection[ClientEvent]):
         self._sending = self._transaction = None
         self.state = ClientState.READY
         self._premature = bool(self._buffer) or self._parser.unfinished
-        self._transmit(end)
+        if self._eof:
+            self._waiting.append(end)
+        else:
+            self._transmit(end)
         return end
 
     def bdat(self, data: bytes, *, last: bool = False, canonicalise: bool = False) -> Command:

@@ -294,7 +294,7 @@ class _Sending:
                 return RecipientResult(address, _outcome(reply, decider.verb), decider.verb, reply, own)
         if isinstance(self._error, NotSupportedError | GrammarError):
             return RecipientResult(address, Outcome.REFUSED, "message", None, own)
-        if self._end is None or not self._end.sent:
+        if self._end is None or (final is None and not self._end.sent):
             return RecipientResult(address, Outcome.DEFERRED, "connection", None, own)
         if final is None:
             return RecipientResult(address, Outcome.UNKNOWN, self._end.verb, None, own)
@@ -313,13 +313,13 @@ class _DataSending(_Sending):
 
     def _transfer(self) -> Flow[None]:
         conn = self._conn
-        while piece := (yield from self._next_piece()):
+        while (piece := (yield from self._next_piece())) and not conn.over:
             conn.send_data(piece)
             if conn.queued >= _FLUSH_BEYOND:
                 yield Want.FLUSH
-            if conn.closing:
-                raise ConnectionClosedError("the server hung up during the message")
             yield from self._report(len(piece))
+        if conn.closing:
+            raise ConnectionClosedError("the server hung up during the message")
         self._end = conn.end_data()
 
 
