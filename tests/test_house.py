@@ -167,6 +167,7 @@ ALLOWED = {
     ("mailproto._core.codec", "int"): "it is the owner of numbers: its input was checked digit by digit",
     ("mailproto._core.newlines", "decode"): "only the kinds of line end are looked at, and nothing of it is kept",
     ("mailproto.smtp.downgrade", "encode"): "it gives back the octets of a field, as the standard library hides them",
+    ("mailproto.smtp.writing", "decode"): "how the standard library keeps octets in a text, and undone where it goes",
     ("mailproto.smtp.rules", "split"): "the text of its own table",
     ("mailproto.pop3.rules", "split"): "the text of its own table",
 }

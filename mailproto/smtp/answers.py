@@ -49,7 +49,7 @@ from mailproto.smtp.reply import Reply, encode_reply
 from mailproto.smtp.rules import ServerState
 from mailproto.smtp.unsaid import ReplyLost, Unsaid
 
-_FAREWELLS = frozenset({421, 521})
+FAREWELLS = frozenset({421, 521})
 _IN_TRANSACTION = frozenset({ServerState.MAIL, ServerState.RCPT, ServerState.DATA, ServerState.CHUNKS})
 
 ServerStep: TypeAlias = ServerEvent | ConnectionClosed | Step
@@ -325,7 +325,7 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
         self._say(reply, envelope.mail.parameters.smtputf8 and reply.code in replies.SHOWS_ADDRESS)
 
     def _answered_data(self, event: ServerEvent, reply: Reply, accepted: bool) -> None:
-        if isinstance(event, Data) and event.chunked:
+        if isinstance(event, Data) and event.chunked and reply.code != 421:  # behind which nothing is read
             self._begin_body(self._chunks)
             if not accepted:
                 self._refuse_body(reply)
@@ -424,7 +424,7 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
                 self._say_final(reply, envelope.mail, [recipient])
         else:
             self._say_final(final[0], envelope.mail, recipients)
-        if not _FAREWELLS.isdisjoint([reply.code for reply in final]):
+        if not FAREWELLS.isdisjoint([reply.code for reply in final]):
             self._close("closed by the server")
         elif self._draining:
             self.close()

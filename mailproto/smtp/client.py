@@ -34,7 +34,7 @@ from mailproto.smtp.events import (
 from mailproto.smtp.extensions.checkpoint import RESUME
 from mailproto.smtp.extensions.prdr import EACH_FOLLOWS
 from mailproto.smtp.reply import Reply
-from mailproto.smtp.requests import RequestingConnection
+from mailproto.smtp.requests import END, RequestingConnection
 from mailproto.smtp.rules import ClientState
 from mailproto.smtp.terms import Terms, read_keywords
 
@@ -134,8 +134,11 @@ class SMTPClientConnection(RequestingConnection):
         command = self._waiting[0]
         if code // 100 == 3 and not (code == RESUME and command.alone):
             return self._on_intermediate(command, reply)
-        if command.ends and not self._is_final(command, reply):
-            return AGAIN
+        if command.ends:
+            if self._premature and reply.ok and command.verb == END:
+                return self._break(RemoteProtocolError(f"a message was taken before it was whole: {reply}"))
+            if not self._is_final(command, reply):
+                return AGAIN
         self._waiting.popleft()
         self._challenged = None
         command.reply = reply
@@ -258,6 +261,8 @@ class SMTPClientConnection(RequestingConnection):
     def _on_rset(self, _: Command, reply: Reply) -> None:
         if reply.ok:
             self.state = ClientState.READY
+        else:  # the next recipients could be added to those of the transaction that was to be taken back
+            self._close(f"the server takes no transaction back: {reply}")
 
     def _on_quit(self, _: Command, __: Reply) -> None:
         self.state = ClientState.CLOSED

@@ -7,12 +7,10 @@ caller has allowed to change them. Bcc never leaves the caller's copy (RFC 5321 
 from __future__ import annotations
 
 import copy
-import io
 import re
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from email.generator import BytesGenerator
 from email.headerregistry import Address as Mailbox
 from email.headerregistry import Group, HeaderRegistry
 from email.message import Message
@@ -22,9 +20,10 @@ from mailproto._core.newlines import checked_pieces
 from mailproto._core.spool import Spool
 from mailproto.errors import GrammarError, NotSupportedError
 from mailproto.smtp.alabels import encode_domain, idna_2003
-from mailproto.smtp.downgrade import downgrade
+from mailproto.smtp.downgrade import downgrade, without_binary
 from mailproto.smtp.message import MessageSource, Octets, Submission, has_utf8_addresses, parsed_field
 from mailproto.smtp.parameters import Body
+from mailproto.smtp.writing import readable_errors, write
 
 _PIECE = 256 << 10
 _OCTET = re.compile(r"[\udc80-\udcff]")  # how the standard library keeps one that is not ASCII
@@ -56,7 +55,8 @@ def open_content(
         idna_encode: makes these.
 
     Raises:
-        GrammarError: octets with a bare CR or LF that nobody asked to mend.
+        GrammarError: octets with a bare CR or LF that nobody asked to mend, or an ``email`` message that cannot be
+            written.
         NotSupportedError: it cannot be written without SMTPUTF8, or in 7 bits.
     """
     message = submission.message
@@ -80,6 +80,20 @@ def pieces_of(message: Octets) -> Iterable[bytes] | AsyncIterable[bytes]:
     return iter(lambda: read(_PIECE), b"") if read is not None else message
 
 
+def checked_octets(piece: Any) -> bytes:
+    """Return a piece that an application's iterable or file has given. What could change before it leaves is copied.
+
+    Raises:
+        TypeError: it is no octets, such as the None of a file that does not block and has nothing at the moment; to
+            take that for the end would send half a message.
+    """
+    if isinstance(piece, bytes):
+        return piece
+    if isinstance(piece, bytearray | memoryview):
+        return bytes(piece)
+    raise TypeError(f"a piece of a message is octets, not {type(piece).__name__}")
+
+
 def repeatable(message: MessageSource) -> MessageSource:
     """Return the message in a form that can be sent more than once; files and iterables are kept while they are read.
 
@@ -101,7 +115,7 @@ class _Repeatable:
     def __iter__(self) -> Iterator[bytes]:
         yield from self._kept
         for piece in self._source:
-            self._kept.write(piece)
+            self._kept.write(checked_octets(piece))
             yield piece
 
 
@@ -116,7 +130,7 @@ class _AsyncRepeatable:
         for piece in self._kept:
             yield piece
         async for piece in self._source:
-            self._kept.write(piece)
+            self._kept.write(checked_octets(piece))
             yield piece
 
 
@@ -147,51 +161,39 @@ def _downgraded(message: Octets) -> Octets:
     return data if data.isascii() else downgrade(data)
 
 
-def _flatten(
-    message: Message[Any, Any], *, utf8: bool, eight_bit: bool, idna_encode: Callable[[str], str]
-) -> bytes:
+def _flatten(message: Message[Any, Any], *, utf8: bool, eight_bit: bool, idna_encode: Callable[[str], str]) -> bytes:
     """Write the message without its Bcc, in 7 bits if it has to be.
 
-    Raises:
-        GrammarError: it cannot be written at all.
-        NotSupportedError: it cannot be written without SMTPUTF8, or in 7 bits.
+    The standard library can do the latter, too, but where a charset is wrong it gives up, or replaces characters.
     """
-    visible = copy.copy(message)
-    del visible["Bcc"], visible["Resent-Bcc"]
-    if not utf8 and has_utf8_addresses(visible):
-        _use_a_labels(visible, idna_encode)
-    settings: dict[str, Any] = {"linesep": "\r\n", "cte_type": "8bit" if eight_bit else "7bit"}
+    with readable_errors():
+        visible = copy.copy(message)
+        del visible["Bcc"], visible["Resent-Bcc"]
+        if not utf8 and has_utf8_addresses(visible):
+            _use_a_labels(visible, idna_encode)
+        written = _write(without_binary(visible), utf8)
+    return written if eight_bit or utf8 or written.isascii() else downgrade(written)
+
+
+def _write(message: Message[Any, Any], utf8: bool) -> bytes:
+    """Write the message in 8 bits; its fields in the words they came in, if the standard library knows no others."""
+    settings: dict[str, Any] = {"cte_type": "8bit"}
+    as_it_is: dict[str, Any] = {"refold_source": "none"} if hasattr(message.policy, "refold_source") else {}
     if hasattr(message.policy, "utf8"):
         settings["utf8"] = utf8
-    if _has_octets_in_fields(visible):
+    if _has_octets_in_fields(message):
         if "utf8" in settings:
             settings["utf8"] = True  # else they would be made encoded words, of no charset
     else:
-        with suppress(Exception):  # the standard library cannot encode every text that it has read
-            return _write(visible, settings)
-    data = _write_as_it_is(visible, settings)
-    return data if eight_bit else downgrade(data)
+        with suppress(Exception):  # it cannot fold every field that it has read
+            return write(message, message.policy.clone(**settings))
+    return write(message, message.policy.clone(**settings, **as_it_is))
 
 
 def _has_octets_in_fields(message: Message[Any, Any]) -> bool:
     """Say whether a header field has 8-bit octets in it, which the standard library knows no charset for."""
     fields = (raw for part in message.walk() for _, raw in part.raw_items())
     return any(_OCTET.search(raw) for raw in fields if isinstance(raw, str) and not raw.isascii())
-
-
-def _write(message: Message[Any, Any], settings: dict[str, Any]) -> bytes:
-    out = io.BytesIO()
-    BytesGenerator(out, mangle_from_=False, policy=message.policy.clone(**settings)).flatten(message)
-    return out.getvalue()
-
-
-def _write_as_it_is(message: Message[Any, Any], settings: dict[str, Any]) -> bytes:
-    """Write what the message was made of, in 8 bits, and no field in other words than it came in."""
-    refold = {"refold_source": "none"} if hasattr(message.policy, "refold_source") else {}
-    try:
-        return _write(message, {**settings, **refold, "cte_type": "8bit"})
-    except Exception as error:
-        raise GrammarError("the message cannot be written") from error
 
 
 def _use_a_labels(message: Message[Any, Any], idna_encode: Callable[[str], str]) -> None:

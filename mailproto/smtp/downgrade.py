@@ -1,16 +1,23 @@
-"""A message in 7 bits, for servers that take nothing else (RFC 6152 section 3): same content, other octets."""
+"""A message in 7 bits, for servers that take nothing else (RFC 6152 section 3): same content, other octets.
+
+And one without binary parts, which no message of lines has room for (RFC 2045 section 6.2).
+"""
 
 from __future__ import annotations
 
 import binascii
+import copy
 import email
 import email.policy
 import re
-from email.message import EmailMessage
+from email.message import EmailMessage, Message
 from typing import Any
 
-from mailproto.errors import NotSupportedError
+from mailproto.errors import MailProtoError, NotSupportedError
+from mailproto.smtp.writing import write
 
+# Fields that are in 7 bits stay as they are, however long.
+_POLICY = email.policy.SMTP.clone(cte_type="7bit", refold_source="none")
 _LINE = 57  # octets that make a line of 76 in base64
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
@@ -19,11 +26,12 @@ def downgrade(data: bytes) -> bytes:
     """Return the message with every part that has 8-bit content encoded, and 8-bit header fields as encoded words.
 
     Raises:
+        GrammarError: it cannot be written, for a header field would not be one.
         NotSupportedError: there is something in it that no encoding can be given to.
     """
     try:
         written = _rewritten(data)
-    except NotSupportedError:
+    except MailProtoError:
         raise
     except Exception as error:  # the parser of the standard library falls over in many ways
         raise NotSupportedError("a header field cannot be read well enough to be rewritten") from error
@@ -33,11 +41,11 @@ def downgrade(data: bytes) -> bytes:
 
 
 def _rewritten(data: bytes) -> bytes:
-    message = email.message_from_bytes(data, policy=email.policy.SMTP.clone(cte_type="7bit"))
+    message = email.message_from_bytes(data, policy=_POLICY)
     for part in message.walk():
         _encode_fields(part)
         _encode_part(part)
-    return message.as_bytes()
+    return write(message, _POLICY)
 
 
 def _encode_fields(part: EmailMessage) -> None:
@@ -63,13 +71,31 @@ def _decoded(part: EmailMessage, name: str, raw: str) -> Any:
     return value
 
 
+def without_binary(message: Message[Any, Any]) -> Message[Any, Any]:
+    """Return the message, or a copy with base64 for what is binary: in lines its CRs and LFs would become CRLFs."""
+    if not any(map(_is_binary, message.walk())):
+        return message
+    message = copy.deepcopy(message)
+    for part in filter(_is_binary, message.walk()):
+        content = None if part.is_multipart() else part.get_payload(decode=True)
+        if isinstance(content, bytes):
+            part.set_payload(_base64(content).decode("ascii"))
+        part.replace_header("Content-Transfer-Encoding", "8bit" if content is None else "base64")
+    return message
+
+
+def _is_binary(part: Message[Any, Any]) -> bool:
+    fields = (str(raw) for name, raw in part.raw_items() if name.lower() == "content-transfer-encoding")
+    return next(fields, "").strip(" ").lower() == "binary"
+
+
 def _encode_part(part: EmailMessage) -> None:
-    encoding = str(part.get("Content-Transfer-Encoding", "")).lower()
+    """Encode the content of a part that is not in 7 bits, whatever it says of itself."""
     content = b"" if part.is_multipart() else part.get_payload(decode=True)
-    if encoding in ("base64", "quoted-printable") or not isinstance(content, bytes):
+    if not isinstance(content, bytes):
         return
-    if content.isascii():
-        if encoding in ("8bit", "binary"):
+    if part.is_multipart() or str(part.get_payload()).isascii():
+        if str(part.get("Content-Transfer-Encoding", "")).lower() in ("8bit", "binary"):
             part.replace_header("Content-Transfer-Encoding", "7bit")
         return
     text = part.get_content_maintype() == "text"

@@ -9,7 +9,7 @@ from mailproto._core.connection import AGAIN, STARVED
 from mailproto._core.events import MessageChunk
 from mailproto.errors import LocalProtocolError
 from mailproto.smtp import replies
-from mailproto.smtp.answers import AnsweringConnection, ServerStep
+from mailproto.smtp.answers import FAREWELLS, AnsweringConnection, ServerStep
 from mailproto.smtp.body import BodyReader, ChunkSource
 from mailproto.smtp.command import parse_chunk, text_argument
 from mailproto.smtp.events import Burl, CommandRejected, Data, Delivery, MessageAborted, MessageEnd
@@ -105,7 +105,10 @@ class IntakeConnection(AnsweringConnection):
         """Answer a chunk that is not the last."""
         self.state = ServerState.CHUNKS
         self._mode = self._read_command
-        self._say(body.refusal if body.refusal is not None else replies.CHUNK_OK)
+        reply = body.refusal if body.refusal is not None else replies.CHUNK_OK
+        self._say(reply)
+        if reply.code in FAREWELLS:
+            self._close("closed by the server")
 
     def _end_body(self, body: BodyReader) -> ServerStep:
         self._body = None

@@ -34,7 +34,7 @@ from mailproto.smtp.reply import ReplyParser
 from mailproto.smtp.rules import ClientState
 from mailproto.smtp.terms import Terms
 
-_END = "."  # the verb of the handle for the end of a message
+END = "."  # the verb of the handle for the end of a message
 # Behind these the client has to wait for the reply (RFC 2920 section 3.1).
 _HELLO = ("EHLO", "HELO", "LHLO")
 _WAIT_BEHIND = frozenset(
@@ -57,6 +57,7 @@ class RequestingConnection(ClientConnection[ClientEvent]):
         "_newlines",
         "_open_line",
         "_parser",
+        "_premature",
         "_sending",
         "_stuffer",
         "_terms",
@@ -84,6 +85,7 @@ class RequestingConnection(ClientConnection[ClientEvent]):
         self._mails = 0
         self._transaction: Transaction | None = None  # the one that commands are queued for
         self._sending: Command | None = None  # the DATA whose message is being sent
+        self._premature = False  # whether something was said already when the message ended
         self._stuffer = Stuffer()
         self._newlines: StrictNewlines | CanonicalNewlines = StrictNewlines()
         self._open_line = False  # whether the last line of the chunks so far has no end yet
@@ -229,6 +231,9 @@ class RequestingConnection(ClientConnection[ClientEvent]):
     def end_data(self) -> Command:
         """End the message and return the handle for the server's final word on it.
 
+        Behind a server that has left the message stays without an end, and the handle is not ``sent``: what has not
+        arrived as a whole is nobody's. It may have said why.
+
         Raises:
             LocalProtocolError: no message is being sent.
             GrammarError: it ends with a bare CR; the connection closes.
@@ -239,12 +244,16 @@ class RequestingConnection(ClientConnection[ClientEvent]):
         except GrammarError:
             self._close("the message could not be sent")
             raise
-        end = Command(_END, self._stuffer.finish(), b"<end of message>")
+        end = Command(END, self._stuffer.finish(), b"<end of message>")
         end.ends = True
         end.transaction = transaction
         self._sending = self._transaction = None
         self.state = ClientState.READY
-        self._transmit(end)
+        self._premature = bool(self._buffer) or self._parser.unfinished
+        if self._eof:
+            self._waiting.append(end)
+        else:
+            self._transmit(end)
         return end
 
     def bdat(self, data: bytes, *, last: bool = False, canonicalise: bool = False) -> Command:
@@ -310,7 +319,8 @@ class RequestingConnection(ClientConnection[ClientEvent]):
         return command
 
     def rset(self) -> Command:
-        """Queue RSET, which takes the transaction back."""
+        """Queue RSET, which takes the transaction back. A server that refuses it, as none may (RFC 5321 section
+        4.1.1.5), is left: nobody knows in which transaction the next message would be."""
         if self._sending is not None:
             raise LocalProtocolError("a message is being sent")
         command = self._queue(commands.simple("RSET"))

@@ -15,6 +15,7 @@ from mailproto.errors import LocalProtocolError
 from mailproto.smtp import (
     BareNewlines,
     ConnectionClosed,
+    Data,
     Limits,
     Mail,
     MessageAborted,
@@ -453,6 +454,27 @@ def test_behind_a_refused_chunk_the_rest_is_swallowed(refused: str) -> None:
         assert result.replies[-2:] in ([b"554", b"250"], [b"550", b"250"])
         assert conn.envelope is None, "recipients never survive into the next transaction"
         assert conn.state is ServerState.READY
+
+
+@pytest.mark.parametrize("last", [b"", b" LAST"])
+def test_a_farewell_to_a_chunk_is_said(last: bytes) -> None:
+    def refuse(conn: Any, event: object) -> None:
+        conn.reject(421, "enough") if isinstance(event, Data) else conn.accept()
+
+    conn = in_transaction()
+    result = talk(conn, [b"BDAT 6%s\r\nNOOP\r\nNOOP\r\n" % last], refuse)
+    assert result.output == b"421 4.0.0 enough\r\n"
+    assert [event.clean for event in result.of(ConnectionClosed)] == [False]
+
+
+def test_a_farewell_at_the_end_of_a_chunk_is_one() -> None:
+    """As ``CLOSE`` promises, and not only behind the last chunk."""
+    for pieces in every_cut(b"BDAT 5\r\na\nb\r\nBDAT 0\r\nNOOP\r\n"):
+        conn = in_transaction(bare_newlines=BareNewlines.CLOSE)
+        result = talk(conn, pieces)
+        assert result.replies == [b"521"]
+        assert result.body == b"a"
+        assert [type(event) for event in result.events[-2:]] == [MessageAborted, ConnectionClosed]
 
 
 def test_chunks() -> None:

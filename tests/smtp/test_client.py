@@ -24,6 +24,7 @@ from mailproto.smtp import (
     Limits,
     MailParameters,
     ReadyForData,
+    Reply,
     ReplyReceived,
     SMTPClientConfig,
     SMTPClientConnection,
@@ -192,6 +193,56 @@ def test_a_refused_data_leaves_the_transaction_to_rset() -> None:
     say(conn, "250 ok")
     assert conn.idle
     conn.mail(ADA)
+
+
+@pytest.mark.parametrize(
+    ("early", "late"), [("250 taken\r\n", ""), ("250 tak", "en\r\n"), ("250-taken\r\n", "250 as x\r\n")]
+)
+def test_a_message_is_not_taken_before_it_is_whole(early: str, late: str) -> None:
+    """What was said before we asked is no answer."""
+    conn = client("PIPELINING")
+    queue_message(conn, 1)
+    conn.data_to_send()
+    say(conn, "250 ok", "250 ok", "354 go")
+    conn.send_data(b"x\r\n")
+    conn.receive_data(early.encode())
+    conn.end_data()
+    conn.data_to_send()
+    with pytest.raises(RemoteProtocolError, match="before it was whole"):
+        conn.receive_data(late.encode()) if late else None
+        conn.next_event()
+
+
+def test_but_a_refusal_may_come_early() -> None:
+    """Servers say that a message is too big as soon as it is."""
+    conn = client("PIPELINING")
+    queue_message(conn, 1)
+    conn.data_to_send()
+    say(conn, "250 ok", "250 ok", "354 go")
+    conn.send_data(b"x\r\n")
+    conn.receive_data(b"552 too big\r\n")
+    end = conn.end_data()
+    assert say(conn) == [ReplyReceived(end, Reply(552, "too big"))]
+    queue_message(conn, 1)
+    conn.data_to_send()
+    say(conn, "250 ok", "250 ok", "354 go")
+    end = conn.end_data()
+    assert say(conn, "250 ok") == [ReplyReceived(end, Reply(250, "ok"))]
+
+
+@pytest.mark.parametrize("refusal", ["500 what?", "451 not now", "421 bye"])
+def test_a_server_that_takes_no_transaction_back_is_left(refusal: str) -> None:
+    """S20: the next recipients could end up beside those of the message before."""
+    conn = client("PIPELINING")
+    conn.mail(ADA)
+    conn.rcpt(BOB)
+    conn.rset()
+    conn.mail(ADA)
+    conn.data_to_send()
+    events = say(conn, "250 ok", "250 ok", refusal, "250 ok")
+    assert [type(event) for event in events] == [ReplyReceived] * 3 + [ConnectionClosed]
+    assert not events[-1].clean
+    assert conn.closing
 
 
 def test_nothing_is_mixed_up_when_recipients_beyond_the_flight_are_skipped() -> None:

@@ -24,6 +24,7 @@ from mailproto.errors import (
     RemoteProtocolError,
 )
 from mailproto.smtp import (
+    Body,
     DeliveryError,
     MailParameters,
     Outcome,
@@ -256,6 +257,48 @@ def test_a_connection_that_breaks_at_any_octet(place: int) -> None:
     assert caught.value.result is driver.result
 
 
+OFFERS = [("PIPELINING", "CHUNKING"), ("CHUNKING",), ("PIPELINING",), ()]
+
+
+@pytest.mark.parametrize("keywords", OFFERS)
+@pytest.mark.parametrize(
+    ("words", "outcome", "code"),
+    [
+        (b"552 too big\r\n", REFUSED, 552),
+        (b"421 enough\r\n", DEFERRED, 421),
+        (b"250 so far\r\n", DEFERRED, None),
+        (b"552-too", DEFERRED, None),
+        (b"", DEFERRED, None),
+    ],
+)
+def test_a_server_that_leaves_in_the_middle_of_a_message(
+    words: bytes, outcome: Outcome, code: int | None, keywords: tuple[str, ...]
+) -> None:
+    """What it says last is heard, the message is not ended, and nobody has it."""
+    conn = client(*keywords)
+    given: list[bytes] = []
+
+    def body() -> Iterator[bytes]:
+        for number in range(20):
+            if number == 3:
+                conn.receive_data(words) if words else None
+                conn.receive_eof()
+            given.append(b"x" * (64 << 10))
+            yield given[-1]
+
+    answers = ["250", "250"] if "CHUNKING" in keywords else ["250", "250", "354"]
+    if "PIPELINING" in keywords:
+        answers = ["|".join(answers)]
+    flow = send_message(conn, submission(body(), recipients=["bob@example.org"]))
+    driver, flights = converse(conn, flow, scripted(*answers[1:], greeting=answers[0]))
+    (bob,) = driver.result.recipients
+    assert (bob.outcome, bob.reply.code if bob.reply else None) == (outcome, code)
+    assert isinstance(driver.result.error, ConnectionClosedError | RemoteProtocolError) or code
+    assert b" LAST" not in b"".join(flights)
+    assert not b"".join(flights).endswith(b"\r\n.\r\n")
+    assert len(given) < 10, "nor is the rest of it read"
+
+
 def test_no_answer_in_time_is_unknown_too() -> None:
     conn = client("PIPELINING")
     flow = send_message(conn, submission())
@@ -342,6 +385,28 @@ def test_a_chunk_that_was_not_sent_since_nobody_was_to_get_it() -> None:
     assert outcomes(driver.result) == [(DEFERRED, "RCPT", 450)]
 
 
+@pytest.mark.parametrize(
+    ("keywords", "answers", "second"),
+    [
+        (("CHUNKING",), ["250", "250", "552 no", "500 what?"], (DEFERRED, "connection", None)),
+        (("PIPELINING",), ["250|250|451 no", "500 what?"], (DEFERRED, "connection", None)),
+        (("PIPELINING", "CHUNKING"), ["250|250|552 no|500 what?|503|250|250"], (UNKNOWN, "BDAT", None)),
+    ],
+)
+def test_a_server_that_takes_no_transaction_back(
+    keywords: tuple[str, ...], answers: list[str], second: tuple[Outcome, str, int | None]
+) -> None:
+    """Nobody gets the next message who was a recipient of the one before: the connection ends."""
+    conn = client(*keywords)
+    flow = send_messages(conn, [make_submission(b"x\r\n", "ada@example.org", "bob@example.org") for _ in range(2)])
+    driver, _ = converse(conn, flow, scripted(*answers[1:], greeting=answers[0]))
+    assert driver.error is None, repr(driver.error)
+    first, last = driver.result
+    assert {entry[0] for entry in outcomes(first)} <= {REFUSED, DEFERRED}
+    assert outcomes(last) == [second]
+    assert conn.closing
+
+
 def test_the_server_that_leaves_while_a_refused_chunk_is_taken_back() -> None:
     """What became of the messages before is told all the same."""
     conn = client("CHUNKING")
@@ -420,6 +485,56 @@ def test_eight_bits_where_they_are_offered() -> None:
         send("", what=submission(body))
     _, flights = send("250|250|250|354", "250 ok", conn=client("PIPELINING", "8BITMIME"))
     assert b"BODY" not in flights[0], "which says nothing that is not needed"
+
+
+@pytest.mark.parametrize("keywords", [("CHUNKING",), ()])
+def test_a_wrong_word_about_bits_spoils_no_other_message(keywords: tuple[str, ...]) -> None:
+    """It is refused before anything is said, and what became of the others is told."""
+    seven = MailParameters(body=Body.SEVEN_BIT)
+    three = [submission(), submission("naïve\r\n".encode(), parameters=seven), submission()]
+    conn = client("PIPELINING", "8BITMIME", *keywords)
+    server = offering_yes()
+    driver, flights = converse(conn, send_messages(conn, three), server)
+    assert driver.error is None, repr(driver.error)
+    first, second, third = driver.result
+    assert first.ok
+    assert third.ok
+    assert isinstance(second.error, GrammarError)
+    assert {entry[0] for entry in outcomes(second)} == {REFUSED}
+    assert b"7BIT" not in b"".join(flights)
+
+
+def test_an_email_message_is_written_in_the_bits_that_are_wanted() -> None:
+    message = EmailMessage()
+    message.set_content("naïve\n", cte="8bit")
+    conn = client("PIPELINING", "8BITMIME")
+    what = submission(message, parameters=MailParameters(body=Body.SEVEN_BIT))
+    result, flights = send("250|250|250|354", "250 ok", conn=conn, what=what)
+    assert result.ok
+    assert b" BODY=7BIT\r\n" in flights[0]
+    assert flights[1].isascii()
+
+
+def offering_yes() -> Answerer:
+    """Return a server that says yes to everything, and takes a message as a line of its own."""
+    state = {"data": False}
+
+    def answer(said: bytes) -> bytes:
+        replies = b""
+        while said:
+            if state["data"]:
+                _, _, said = said.partition(b"\r\n.\r\n")
+                state["data"] = False
+                replies += b"250 taken\r\n"
+                continue
+            line, _, said = said.partition(b"\r\n")
+            if line.startswith(b"BDAT"):
+                said = said[int(line.split(b" ")[1]) :]
+            state["data"] = line == b"DATA"
+            replies += b"354 go\r\n" if state["data"] else b"250 ok\r\n"
+        return replies
+
+    return answer
 
 
 def test_an_address_beyond_ascii_where_it_is_offered() -> None:
@@ -530,6 +645,54 @@ def test_a_source_that_fails_leaves_the_connection_out_of_step() -> None:
     assert isinstance(driver.error, OSError)
     assert not conn.idle, "so that whoever drives it closes it"
     assert not b"".join(flights).endswith(b"\r\n.\r\n")
+
+
+class Impatient(io.RawIOBase):
+    """A file that does not block, and has nothing at the moment."""
+
+    def __init__(self) -> None:
+        self._left: list[bytes | None] = [b"one\r\n", None, b"two\r\n", b""]
+
+    def read(self, _: int = -1) -> bytes | None:
+        return self._left.pop(0)
+
+
+@pytest.mark.parametrize("keywords", [("CHUNKING",), ()])
+@pytest.mark.parametrize(
+    "source",
+    [
+        Impatient,
+        lambda: [b"one\r\n", None, b"two\r\n"],
+        lambda: async_pieces(b"one\r\n", None),  # type: ignore[arg-type]
+        lambda: ["one\r\n"],
+        lambda: [1, 2],
+    ],
+)
+def test_what_is_no_octets_does_not_end_a_message(source: Any, keywords: tuple[str, ...]) -> None:
+    """Half a message would be taken for a whole one."""
+    conn = client("PIPELINING", *keywords)
+    driver, flights = converse(conn, send_message(conn, submission(source())), offering_yes())
+    assert isinstance(driver.error, TypeError)
+    assert not conn.idle, "so that whoever drives it closes it"
+    assert not b"".join(flights).endswith(b"\r\n.\r\n")
+    assert b"LAST" not in b"".join(flights)
+
+
+@pytest.mark.parametrize("limits", [(), ("LIMITS RCPTMAX=1",)])
+@pytest.mark.parametrize("keywords", [("CHUNKING",), ()])
+def test_a_buffer_that_is_used_again(keywords: tuple[str, ...], limits: tuple[str, ...]) -> None:
+    """As with ``readinto``: what was given is sent, and not what is there when it leaves."""
+
+    def pieces() -> Iterator[Any]:
+        buffer = bytearray(5)
+        for word in (b"one\r\n", b"two\r\n", b"six\r\n"):
+            buffer[:] = word
+            yield memoryview(buffer) if word == b"two\r\n" else buffer
+
+    conn = client("PIPELINING", *keywords, *limits)
+    driver, flights = converse(conn, send_message(conn, submission(pieces())), offering_yes())
+    assert driver.result.ok
+    assert b"".join(flights).count(b"one\r\ntwo\r\nsix\r\n") == len(limits) + 1
 
 
 def test_an_email_message() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from mailproto.errors import NotSupportedError
+from mailproto.errors import GrammarError, NotSupportedError
 from mailproto.smtp.client import SMTPClientConnection
 from mailproto.smtp.content import Content
 from mailproto.smtp.message import Submission
@@ -27,6 +27,7 @@ def fit_parameters(
 
     Raises:
         NotSupportedError: the message needs what the server does not offer.
+        GrammarError: the caller says that it is 7-bit, and it is not.
     """
     values = submission.parameters
     needed: dict[str, Any] = {}
@@ -55,6 +56,8 @@ def _needs_eight_bit(conn: SMTPClientConnection, values: MailParameters, content
     """Say whether 8-bit octets have to be declared; a message that is not known is taken to have some."""
     if values.body is Body.BINARY_MIME and not (conn.uses("BINARYMIME") and conn.uses("CHUNKING")):
         raise NotSupportedError("the message is binary, and the server does not offer BINARYMIME")
+    if values.body is Body.SEVEN_BIT and content.eight_bit:
+        raise GrammarError("8-bit octets in a message that was declared 7-bit")
     if values.body is not None or content.eight_bit is False:
         return False
     if not conn.uses("8BITMIME") and content.eight_bit:

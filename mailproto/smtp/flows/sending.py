@@ -25,18 +25,20 @@ from mailproto.errors import (
 )
 from mailproto.smtp.client import SMTPClientConnection
 from mailproto.smtp.command import Command
-from mailproto.smtp.content import Content, open_content
+from mailproto.smtp.content import Content, checked_octets, open_content
 from mailproto.smtp.extensions.checkpoint import RESUME
 from mailproto.smtp.flows.client import wait_reply
 from mailproto.smtp.flows.fitting import fit_parameters, suits_chunks, uses_utf8
 from mailproto.smtp.flows.planning import Plan
 from mailproto.smtp.message import Submission
+from mailproto.smtp.parameters import Body
 from mailproto.smtp.reply import Reply
 from mailproto.smtp.result import Outcome, RecipientResult, SendResult
 
 _FLUSH_BEYOND = 64 << 10  # octets of output
 _CHUNKS_AHEAD = 4  # chunks sent before the reply to the first of them is looked at
 _WINDOW = 16  # messages begun before it is known what became of the first of them
+_NO_MORE = object()  # what an iterator at its end gives
 
 
 def send_message(conn: SMTPClientConnection, submission: Submission) -> Flow[SendResult]:
@@ -108,7 +110,7 @@ def _begin(conn: SMTPClientConnection, submission: Submission, previous: _Sendin
     if conn.over:
         return _Sending(conn, submission, Content(()), ConnectionClosedError("the connection is closed"))
     utf8 = uses_utf8(conn, submission)
-    eight_bit = conn.uses("8BITMIME")
+    eight_bit = conn.uses("8BITMIME") and submission.parameters.body is not Body.SEVEN_BIT
     try:
         content = open_content(submission, eight_bit=eight_bit, utf8=utf8, idna_encode=conn.config.idna_encode)
         parameters = fit_parameters(conn, submission, content, utf8=utf8)
@@ -247,13 +249,13 @@ class _Sending:
 
     def _next_piece(self) -> Flow[bytes]:
         """Return the next piece of the message, ``b""`` behind the last."""
-        piece: bytes | None = b""
+        piece: Any = b""
         while piece == b"":  # which ends nothing: only the iterator's end does
             if isinstance(self._iterator, AsyncIterator):
-                piece = yield Call(anext, (self._iterator, None))
+                piece = yield Call(anext, (self._iterator, _NO_MORE))
             else:
-                piece = next(self._iterator, None)
-        return piece or b""
+                piece = next(self._iterator, _NO_MORE)
+        return b"" if piece is _NO_MORE else checked_octets(piece)
 
     @property
     def _chunk_is_missing(self) -> bool:
@@ -278,9 +280,12 @@ class _Sending:
         if overall is None:
             return {}
         words = dict.fromkeys(accepted, overall)
-        for index, own in zip(accepted, self._end.replies[:-1], strict=False):
+        each = self._end.replies[:-1]
+        for index, own in zip(accepted, each, strict=False):
             if overall.ok or not own.ok:
                 words[index] = own
+            elif len(each) < len(accepted):  # a farewell is no word for all, without which nobody knows
+                del words[index]
         return words
 
     def _recipient(self, address: Address, command: Command | None, final: Reply | None) -> RecipientResult:
@@ -291,7 +296,7 @@ class _Sending:
                 return RecipientResult(address, _outcome(reply, decider.verb), decider.verb, reply, own)
         if isinstance(self._error, NotSupportedError | GrammarError):
             return RecipientResult(address, Outcome.REFUSED, "message", None, own)
-        if self._end is None or not self._end.sent:
+        if self._end is None or (final is None and not self._end.sent):
             full = self._error if isinstance(self._error, ConnectionExhaustedError) else None
             return RecipientResult(address, Outcome.DEFERRED, "connection", None, own, full)
         if final is None:
@@ -311,13 +316,13 @@ class _DataSending(_Sending):
 
     def _transfer(self) -> Flow[None]:
         conn = self._conn
-        while piece := (yield from self._next_piece()):
+        while (piece := (yield from self._next_piece())) and not conn.over:
             conn.send_data(piece)
             if conn.queued >= _FLUSH_BEYOND:
                 yield Want.FLUSH
-            if conn.closing:
-                raise ConnectionClosedError("the server hung up during the message")
             yield from self._report(len(piece))
+        if conn.closing:
+            raise ConnectionClosedError("the server hung up during the message")
         self._end = conn.end_data()
 
 
@@ -356,6 +361,8 @@ class _ChunkSending(_Sending):
             chunk = self._ahead or (yield from self._next_chunk())
             self._ahead = yield from self._next_chunk()
             if self._conn.over:
+                for command in waiting:  # it may have said why
+                    yield from wait_reply(self._conn, command)
                 raise ConnectionClosedError("the server hung up before the message was complete")
             waiting.append(self._queue_chunk(chunk, not self._ahead))
             yield Want.FLUSH

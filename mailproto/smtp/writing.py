@@ -1,0 +1,63 @@
+"""Email messages as octets: the standard library's generator, with a second look at each header field.
+
+What an encoded word stands for may have line ends in it, and the octets 0B, 0C and 1C to 1E are line ends to Python
+though not to SMTP. Not every version of the generator notices where it writes them out, and makes two fields of one,
+or ends the header early (CVE-2024-6923, CVE-2026-1299). The latter it does with some long names, too.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from email.generator import BytesGenerator
+from email.message import Message
+from email.policy import Policy
+from typing import Any
+
+from mailproto.errors import GrammarError, MailProtoError
+
+_EMPTY_LINES = re.compile(rb"(?:\r\n){2,}(?=[ \t])")
+_ANOTHER_FIELD = re.compile(rb"\r\n(?![ \t])|\r(?![ \t\n])|\n(?![ \t])")
+
+
+def write(message: Message[Any, Any], policy: Policy[Any]) -> bytes:
+    """Return the message as octets in CRLF lines.
+
+    Raises:
+        GrammarError: a header field would not be one.
+    """
+    out = io.BytesIO()
+    _Generator(out, mangle_from_=False, policy=policy.clone(linesep="\r\n")).flatten(message)
+    return out.getvalue()
+
+
+@contextmanager
+def readable_errors() -> Iterator[None]:
+    """Make a `GrammarError` of whatever the standard library falls over when a message is odd enough."""
+    try:
+        yield
+    except MailProtoError:
+        raise
+    except Exception as error:
+        raise GrammarError("the email message cannot be written") from error
+
+
+class _Generator(BytesGenerator):
+    """Writes no field that is more than one."""
+
+    def _write_headers(self, msg: Message[Any, Any]) -> None:
+        policy = self.policy or msg.policy
+        for name, value in msg.raw_items():
+            field = policy.fold_binary(name, value)
+            if not _is_one(field):  # folding sometimes leaves an empty line, where it only wanted to begin a new one
+                field = _EMPTY_LINES.sub(b"\r\n", field)
+                if not _is_one(field):
+                    raise GrammarError(f"the field {name!a:.40} has a line end in it")
+            self.write(field.decode("ascii", "surrogateescape"))
+        self.write("\r\n")
+
+
+def _is_one(field: bytes) -> bool:
+    return field.endswith(b"\r\n") and _ANOTHER_FIELD.search(field, 0, len(field) - 2) is None
