@@ -19,6 +19,7 @@ from mailproto.errors import (
     NotSupportedError,
     Reject,
     RemoteProtocolError,
+    SourceError,
     TLSRequiredError,
 )
 from mailproto.transcript import Transcript
@@ -38,6 +39,7 @@ __all__ = [
     "ProxyHeader",
     "Reject",
     "RemoteProtocolError",
+    "SourceError",
     "TLSPolicy",
     "TLSRequiredError",
     "Transcript",

@@ -8,6 +8,7 @@
     │   └── ConnectionExhaustedError   the server takes no more on this connection, but on another
     ├── GrammarError             a value that may not go on the wire (also a ValueError)
     ├── NotSupportedError        the peer does not offer what the job needs
+    ├── SourceError              the caller's own file or iterable of a message failed
     ├── TLSRequiredError         the TLS policy forbids to go on in clear
     ├── AuthenticationError      the peer refused the credentials, or cannot be given them safely
     ├── Reject                   raised by a server's hooks to refuse what was asked
@@ -62,6 +63,10 @@ class GrammarError(MailProtoError, ValueError):
 
 class NotSupportedError(MailProtoError):
     """The peer does not offer an extension or a mechanism that the job needs. Nothing was sent for it."""
+
+
+class SourceError(MailProtoError):
+    """What a message was to be read from has failed; ``__cause__`` is what it raised. Nobody has got the message."""
 
 
 class TLSRequiredError(MailProtoError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from email.headerregistry import Address as Mailbox
 from email.headerregistry import Group, HeaderRegistry
@@ -18,7 +18,7 @@ from typing import Any
 
 from mailproto._core.newlines import checked_pieces
 from mailproto._core.spool import Spool
-from mailproto.errors import GrammarError, NotSupportedError
+from mailproto.errors import ConnectionClosedError, GrammarError, NotSupportedError, SourceError
 from mailproto.smtp.alabels import encode_domain, idna_2003
 from mailproto.smtp.downgrade import downgrade, without_binary
 from mailproto.smtp.message import MessageSource, Octets, Submission, has_utf8_addresses, parsed_field
@@ -94,6 +94,17 @@ def checked_octets(piece: Any) -> bytes:
     raise TypeError(f"a piece of a message is octets, not {type(piece).__name__}")
 
 
+@contextmanager
+def reading_source() -> Iterator[None]:
+    """Make a `SourceError` of what the application's own file or iterable raises."""
+    try:
+        yield
+    except (GrammarError, ConnectionClosedError):  # of what was read, and of the connection that it is read for
+        raise
+    except Exception as error:
+        raise SourceError(f"the message could not be read: {type(error).__name__}: {error}") from error
+
+
 def repeatable(message: MessageSource) -> MessageSource:
     """Return the message in a form that can be sent more than once; files and iterables are kept while they are read.
 
@@ -157,7 +168,8 @@ def _downgraded(message: Octets) -> Octets:
     pieces = pieces_of(message)
     if isinstance(pieces, AsyncIterable):
         return message
-    data = b"".join(pieces)
+    with reading_source():
+        data = b"".join(pieces)
     return data if data.isascii() else downgrade(data)
 
 

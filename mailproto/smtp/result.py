@@ -46,7 +46,8 @@ class SendResult:
     """What became of a message.
 
     ``recipients`` are in the order in which they were given. ``reply`` is the server's final word on the message,
-    None if there was none; ``error`` is what broke the connection, None if nothing did.
+    None if there was none; ``error`` is what broke the connection, or kept the message from being sent; None if
+    nothing did.
     """
 
     recipients: tuple[RecipientResult, ...]

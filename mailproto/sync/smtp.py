@@ -60,6 +60,7 @@ class SMTPClient(SMTPClientBase, Client):
         Raises:
             GrammarError: an address is none, or the message has a bare CR or LF.
             NotSupportedError: the message needs what the server does not offer.
+            Exception: what the caller's file or iterable raised.
         """
         submission = make_submission(
             message,

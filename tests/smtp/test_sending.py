@@ -22,6 +22,7 @@ from mailproto.errors import (
     MailProtoError,
     NotSupportedError,
     RemoteProtocolError,
+    SourceError,
 )
 from mailproto.smtp import (
     Body,
@@ -633,18 +634,58 @@ def test_a_source_that_turns_out_bad_is_cut_off(kind: Any, spoilt: tuple[bytes, 
     assert not b"".join(flights).endswith(b"\r\n.\r\n")
 
 
-def test_a_source_that_fails_leaves_the_connection_out_of_step() -> None:
-    def broken() -> Iterator[bytes]:
-        yield b"half\r\n"
+def broken() -> Iterator[bytes]:
+    yield b"half\r\n"
+    raise OSError("disk")
+
+
+async def async_broken() -> AsyncIterator[bytes]:
+    yield b"half\r\n"
+    raise OSError("disk")
+
+
+class BrokenFile(io.RawIOBase):
+    def read(self, _: int = -1) -> bytes:
         raise OSError("disk")
 
-    conn = client("PIPELINING")
-    driver, flights = converse(
-        conn, send_message(conn, submission(broken())), scripted("250|250|354", greeting="250")
-    )
-    assert isinstance(driver.error, OSError)
-    assert not conn.idle, "so that whoever drives it closes it"
+
+SOURCES = [broken, async_broken, BrokenFile, lambda: [b"half\r\n", 3]]
+
+
+@pytest.mark.parametrize("keywords", [("CHUNKING",), ()])
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_source_that_fails(source: Any, keywords: tuple[str, ...]) -> None:
+    """Chunks are taken back; half a message behind DATA cannot be, and costs the connection."""
+    conn = client("PIPELINING", *keywords)
+    driver, flights = converse(conn, send_message(conn, submission(source())), offering_yes())
+    assert isinstance(driver.error, OSError | TypeError)
+    assert conn.idle if keywords else conn.closing
     assert not b"".join(flights).endswith(b"\r\n.\r\n")
+    assert b"LAST" not in b"".join(flights)
+
+
+@pytest.mark.parametrize("keywords", [("CHUNKING",), ()])
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_source_that_fails_takes_no_other_result_with_it(source: Any, keywords: tuple[str, ...]) -> None:
+    """Who does not know what was accepted sends it again."""
+    conn = client("PIPELINING", *keywords)
+    messages = [submission(), submission(source()), submission()]
+    driver, _ = converse(conn, send_messages(conn, messages), offering_yes())
+    first, second, third = driver.result
+    assert first.ok
+    assert isinstance(second.error, SourceError)
+    assert isinstance(second.error.__cause__, OSError | TypeError)
+    assert {(each.outcome, each.phase) for each in second.recipients} == {(Outcome.DEFERRED, "message")}
+    assert third.ok if keywords else third.deferred
+
+
+def test_a_source_that_fails_before_anything_is_said() -> None:
+    """A file is read for a server of seven bits before it is known whether it can be sent."""
+    conn = client("PIPELINING", "CHUNKING")
+    messages = [submission(), submission(BrokenFile(), downgrade=True)]
+    driver, _ = converse(conn, send_messages(conn, messages), offering_yes())
+    assert driver.result[0].ok
+    assert isinstance(driver.result[1].error, SourceError)
 
 
 class Impatient(io.RawIOBase):
@@ -673,7 +714,6 @@ def test_what_is_no_octets_does_not_end_a_message(source: Any, keywords: tuple[s
     conn = client("PIPELINING", *keywords)
     driver, flights = converse(conn, send_message(conn, submission(source())), offering_yes())
     assert isinstance(driver.error, TypeError)
-    assert not conn.idle, "so that whoever drives it closes it"
     assert not b"".join(flights).endswith(b"\r\n.\r\n")
     assert b"LAST" not in b"".join(flights)
 

@@ -22,10 +22,11 @@ from mailproto.errors import (
     MailProtoError,
     NotSupportedError,
     RemoteProtocolError,
+    SourceError,
 )
 from mailproto.smtp.client import SMTPClientConnection
 from mailproto.smtp.command import Command
-from mailproto.smtp.content import Content, checked_octets, open_content
+from mailproto.smtp.content import Content, checked_octets, open_content, reading_source
 from mailproto.smtp.extensions.checkpoint import RESUME
 from mailproto.smtp.flows.client import wait_reply
 from mailproto.smtp.flows.fitting import fit_parameters, suits_chunks, uses_utf8
@@ -34,6 +35,7 @@ from mailproto.smtp.message import Submission
 from mailproto.smtp.parameters import Body
 from mailproto.smtp.reply import Reply
 from mailproto.smtp.result import Outcome, RecipientResult, SendResult
+from mailproto.smtp.rules import ClientState
 
 _FLUSH_BEYOND = 64 << 10  # octets of output
 _CHUNKS_AHEAD = 4  # chunks sent before the reply to the first of them is looked at
@@ -48,10 +50,13 @@ def send_message(conn: SMTPClientConnection, submission: Submission) -> Flow[Sen
         NotSupportedError: the message needs what the server does not offer. Nothing was sent.
         GrammarError: the message has a bare CR or LF. Nothing was sent, if it was not a file or an iterable;
             otherwise, if it went with DATA, the connection had to be closed.
+        Exception: what a file or an iterable raised that the message was read from; the same holds for it.
     """
     (result,) = yield from send_messages(conn, (submission,))
     if isinstance(result.error, NotSupportedError | GrammarError):
         raise result.error
+    if isinstance(result.error, SourceError):
+        raise result.error.__cause__ or result.error
     return result
 
 
@@ -59,9 +64,9 @@ def send_messages(conn: SMTPClientConnection, submissions: Iterable[Submission])
     """Send several messages over one connection, each begun before the reply to the last one is there.
 
     Returns:
-        A result for each, in their order. What `send_message` raises is the ``error`` of its result here. When
-        the connection breaks, the messages behind are deferred; so are those that the server takes only on another
-        connection, see `ConnectionExhaustedError`.
+        A result for each, in their order. What `send_message` raises is the ``error`` of its result here, or the
+        cause of the `SourceError` that is. When the connection breaks, the messages behind are deferred; so are those
+        that the server takes only on another connection, see `ConnectionExhaustedError`.
     """
     plans: list[Plan] = []
     sendings: list[_Sending] = []
@@ -119,7 +124,7 @@ def _begin(conn: SMTPClientConnection, submission: Submission, previous: _Sendin
             if conn.over:
                 raise ConnectionClosedError("the connection is closed")
         mail = conn.mail(submission.reverse_path, parameters)
-    except (NotSupportedError, GrammarError, ConnectionClosedError) as error:
+    except (NotSupportedError, GrammarError, SourceError, ConnectionClosedError) as error:
         return _Sending(conn, submission, Content(()), error)
     kind = _ChunkSending if suits_chunks(conn, parameters) else _DataSending
     sending = kind(conn, submission, content)
@@ -178,10 +183,10 @@ class _Sending:
             self._error = error
 
     def _transfer_or_give_up(self) -> Flow[None]:
-        """Send the message. If it turns out that it cannot be, chunks are taken back; DATA is cut off already."""
+        """Send the message. If it turns out that it cannot be, chunks are taken back, and DATA is cut off."""
         try:
             yield from self._transfer()
-        except GrammarError as error:
+        except (GrammarError, SourceError) as error:
             self._error = error
             yield from self._take_back()
 
@@ -248,14 +253,19 @@ class _Sending:
             yield Call(self._submission.progress, (self._sent, self._size))
 
     def _next_piece(self) -> Flow[bytes]:
-        """Return the next piece of the message, ``b""`` behind the last."""
+        """Return the next piece of the message, ``b""`` behind the last.
+
+        Raises:
+            SourceError: there should be one, and could not be had.
+        """
         piece: Any = b""
-        while piece == b"":  # which ends nothing: only the iterator's end does
-            if isinstance(self._iterator, AsyncIterator):
-                piece = yield Call(anext, (self._iterator, _NO_MORE))
-            else:
-                piece = next(self._iterator, _NO_MORE)
-        return b"" if piece is _NO_MORE else checked_octets(piece)
+        with reading_source():
+            while piece == b"":  # which ends nothing: only the iterator's end does
+                if isinstance(self._iterator, AsyncIterator):
+                    piece = yield Call(anext, (self._iterator, _NO_MORE))
+                else:
+                    piece = next(self._iterator, _NO_MORE)
+            return b"" if piece is _NO_MORE else checked_octets(piece)
 
     @property
     def _chunk_is_missing(self) -> bool:
@@ -296,6 +306,8 @@ class _Sending:
                 return RecipientResult(address, _outcome(reply, decider.verb), decider.verb, reply, own)
         if isinstance(self._error, NotSupportedError | GrammarError):
             return RecipientResult(address, Outcome.REFUSED, "message", None, own)
+        if isinstance(self._error, SourceError):
+            return RecipientResult(address, Outcome.DEFERRED, "message", None, own)
         if self._end is None or (final is None and not self._end.sent):
             full = self._error if isinstance(self._error, ConnectionExhaustedError) else None
             return RecipientResult(address, Outcome.DEFERRED, "connection", None, own, full)
@@ -324,6 +336,11 @@ class _DataSending(_Sending):
         if conn.closing:
             raise ConnectionClosedError("the server hung up during the message")
         self._end = conn.end_data()
+
+    def _take_back(self) -> Flow[None]:
+        if self._conn.state is ClientState.DATA and not self._conn.over:
+            self._conn.shut_down()  # for half a message can be neither ended nor taken back
+        yield from super()._take_back()
 
 
 class _ChunkSending(_Sending):
