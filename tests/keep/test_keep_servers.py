@@ -168,8 +168,55 @@ def test_malformed_unique_ids_end_the_job_or_are_not_asked_for(ledger: SQLiteLed
 def test_what_is_known_by_unique_id_stays_known_while_none_are_asked_for(ledger: SQLiteLedger) -> None:
     server, shelf = Server([mail("one")]), Shelf()
     fetch(server, ledger, shelf)
-    fetch(server, ledger, shelf, KeepPolicy(unique_ids=False))
-    assert len(fetch(server, ledger, shelf).fetched) == 0
+    assert fetch(server, ledger, shelf, KeepPolicy(unique_ids=False)).fetched == []
+    assert fetch(server, ledger, shelf).fetched == []
+    assert shelf.stored == ["one"]
+    assert numbers(server, b"RETR") == [1, 1]
+
+
+def test_what_is_known_by_content_stays_known_when_it_gets_a_unique_id(ledger: SQLiteLedger) -> None:
+    server, shelf = Server([mail("one"), mail("two")]), Shelf()
+    fetch(server, ledger, shelf, KeepPolicy(unique_ids=False), now=100.0)
+    for _ in range(2):
+        assert fetch(server, ledger, shelf, now=200.0).fetched == []
+    assert shelf.stored == ["one", "two"]
+    assert numbers(server, b"RETR") == [1, 2, 1, 2]
+    assert {key: note.first_seen for key, note in ledger.read().items()} == {"one": 100.0, "two": 100.0}
+
+
+def test_a_unique_id_that_is_given_twice_from_one_day_on_makes_nothing_new(ledger: SQLiteLedger) -> None:
+    """A server that makes them of the content does so as soon as somebody has two copies of a message."""
+    server, shelf = Server([mail("one", "1")]), Shelf()
+    fetch(server, ledger, shelf)
+    server.mails = [mail("one", "1"), mail("one", "1"), mail("two", "2")]
+    assert [entry.uid for entry in fetch(server, ledger, shelf).fetched] == ["2"]
+    del server.mails[0]
+    assert fetch(server, ledger, shelf).fetched == []
+    assert shelf.stored == ["one", "two"]
+
+
+@pytest.mark.parametrize("policy", [KeepPolicy(), KeepPolicy(limit=0), KeepPolicy(max_size=1)])
+@pytest.mark.parametrize("uid", ["", "one"], ids=["missing", "doubled"])
+def test_a_unique_id_that_is_not_there_one_day_makes_nothing_new(
+    ledger: SQLiteLedger, policy: KeepPolicy, uid: str
+) -> None:
+    server, shelf = Server([mail("one"), mail("two"), mail("three")]), Shelf()
+    fetch(server, ledger, shelf)
+    whole, server.mails = server.mails, [mail("one"), mail("two", uid), mail("three", uid)]
+    fetch(server, ledger, shelf, policy)
+    server.mails = whole
+    fetch(server, ledger, shelf)
+    assert shelf.stored == ["one", "two", "three"]
+
+
+def test_content_that_a_unique_id_no_longer_stands_for_is_new(ledger: SQLiteLedger) -> None:
+    server, shelf = Server([mail("one", "1")]), Shelf()
+    fetch(server, ledger, shelf)
+    ledger.mark_deleted(["1"])
+    server.mails = [mail("two", "1"), mail("one", "")]
+    fetch(server, ledger, shelf)
+    assert shelf.stored == ["one", "two", "one"]
+    assert fetch(server, ledger, shelf).fetched == []
 
 
 def test_a_deletion_that_is_refused_is_told_and_stops_nothing(ledger: SQLiteLedger) -> None:
