@@ -270,6 +270,16 @@ def test_a_ledger_that_cannot_be_locked_is_no_ledger_in_use(tmp_path: Path) -> N
         SQLiteLedger(tmp_path / "nowhere" / "ledger", "ada@here")
 
 
+def test_a_ledger_that_cannot_be_read_is_in_nobodys_use(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    path.write_bytes(b"something else altogether" * 99)
+    with pytest.raises(sqlite3.DatabaseError) as caught:
+        SQLiteLedger(path, "ada@here")
+    path.unlink()
+    SQLiteLedger(path, "ada@here").close()
+    assert caught.traceback, "which keeps all that was there when it was raised"
+
+
 @pytest.mark.parametrize("policy", [KeepPolicy(), KeepPolicy(keep=False), KeepPolicy(unique_ids=False)])
 def test_a_line_that_is_cut_at_every_octet_loses_nothing_and_doubles_nothing(policy: KeepPolicy) -> None:
     whole = 0
