@@ -133,7 +133,7 @@ def _lock_account(path: str | os.PathLike[str], account: str) -> sqlite3.Connect
     """
     if os.fspath(path) == ":memory:":
         return None
-    name = f"{os.fspath(path)}.{hashlib.sha256(account.encode()).hexdigest()[:16]}.lock"
+    name = f"{os.path.realpath(path)}.{hashlib.sha256(account.encode()).hexdigest()[:16]}.lock"
     database = sqlite3.connect(name, timeout=0, isolation_level=None, check_same_thread=False)
     try:
         database.execute("BEGIN EXCLUSIVE")

@@ -255,6 +255,9 @@ def test_two_runs_on_one_account_are_kept_apart(tmp_path: Path) -> None:
     with SQLiteLedger(tmp_path / "ledger", "ada@here"):
         with pytest.raises(LedgerInUseError, match="ada@here"):
             SQLiteLedger(tmp_path / "ledger", "ada@here")
+        (tmp_path / "link").symlink_to("ledger")
+        with pytest.raises(LedgerInUseError, match="ada@here"):
+            SQLiteLedger(tmp_path / "link", "ada@here")
         SQLiteLedger(tmp_path / "ledger", "ada@there").close()
         SQLiteLedger(tmp_path / "other ledger", "ada@here").close()
         script = "import sys; from mailproto.ledger import SQLiteLedger; SQLiteLedger(*sys.argv[1:])"
