@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import sqlite3
 import subprocess
@@ -182,6 +183,15 @@ def test_what_is_known_by_content_stays_known_when_it_gets_a_unique_id(ledger: S
     assert shelf.stored == ["one", "two"]
     assert numbers(server, b"RETR") == [1, 2, 1, 2]
     assert {key: note.first_seen for key, note in ledger.read().items()} == {"one": 100.0, "two": 100.0}
+
+
+def test_a_unique_id_that_looks_like_a_content_stands_for_none(ledger: SQLiteLedger) -> None:
+    wanted = mail("two")
+    server, shelf = Server([mail("one", f"sha256:{hashlib.sha256(wanted.content).hexdigest()}")]), Shelf()
+    fetch(server, ledger, shelf)
+    server.mails.append(wanted)
+    fetch(server, ledger, shelf)
+    assert shelf.stored == ["one", "two"]
 
 
 def test_a_unique_id_that_is_given_twice_from_one_day_on_makes_nothing_new(ledger: SQLiteLedger) -> None:

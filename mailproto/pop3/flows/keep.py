@@ -262,7 +262,7 @@ class _Job:
             content.close()
 
     def _store_new(self, message: MessageListing, content: Spool, sha256: str) -> Flow[None]:
-        """Store a message, unless it is the one that is known by its key."""
+        """Store a message, unless it is known by its key, or has a twin: itself, from when it had no unique-id."""
         key = self._key_of(message, sha256)
         note = self._notes.get(key)
         if note is not None and note.sha256 != sha256:  # the server has used the unique-id again
@@ -270,12 +270,13 @@ class _Job:
             note = None
         if note is None or not note.stored:
             twin = self._notes.get(_CONTENT + sha256)
-            known = twin is not None and twin.stored  # from when it had no unique-id
-            note = yield Call(self._ledger.begin, (key, twin.first_seen if twin is not None else self._now, sha256))
-            if not known:
+            if twin is not None and not (twin.stored and twin.sha256 == sha256):
+                twin = None
+            note = yield Call(self._ledger.begin, (key, self._now if twin is None else twin.first_seen, sha256))
+            if twin is None:
                 yield Call(self._store, (note, content))
             yield Call(self._ledger.finish, (key,))
-            if not known:
+            if twin is None:
                 self.report.fetched.append(Fetched(message.number, message.uid, len(content), sha256))
         elif note.deleted:
             yield Call(self._ledger.finish, (key,))
