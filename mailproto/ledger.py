@@ -52,9 +52,11 @@ class SQLiteLedger:
         self._account = account
         self._lock = threading.Lock()
         self._alone = _lock_account(path, account)
-        self._database = sqlite3.connect(path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
-        self._database.execute("PRAGMA synchronous = FULL")
-        self._database.execute(_SCHEMA)
+        try:
+            self._database = _open(path)
+        except BaseException:
+            self._unlock_account()
+            raise
 
     def read(self) -> dict[str, Note]:
         """Return all notes, by key."""
@@ -93,6 +95,9 @@ class SQLiteLedger:
     def close(self) -> None:
         """Close the file, and let the next run begin."""
         self._database.close()
+        self._unlock_account()
+
+    def _unlock_account(self) -> None:
         if self._alone is not None:
             self._alone.close()
 
@@ -110,6 +115,17 @@ def _note(row: tuple[str, float, str, int, int]) -> Note:
     return Note(key, first_seen, sha256, bool(stored), bool(deleted))
 
 
+def _open(path: str | os.PathLike[str]) -> sqlite3.Connection:
+    database = sqlite3.connect(path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+    try:
+        database.execute("PRAGMA synchronous = FULL")
+        database.execute(_SCHEMA)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
 def _lock_account(path: str | os.PathLike[str], account: str) -> sqlite3.Connection | None:
     """Return what has to stay open as long as the account is ours: an empty database, locked.
 
@@ -117,11 +133,11 @@ def _lock_account(path: str | os.PathLike[str], account: str) -> sqlite3.Connect
     """
     if os.fspath(path) == ":memory:":
         return None
-    name = f"{os.fspath(path)}.{hashlib.sha256(account.encode()).hexdigest()[:16]}.lock"
+    name = f"{os.path.realpath(path)}.{hashlib.sha256(account.encode()).hexdigest()[:16]}.lock"
     database = sqlite3.connect(name, timeout=0, isolation_level=None, check_same_thread=False)
     try:
         database.execute("BEGIN EXCLUSIVE")
-    except sqlite3.OperationalError as error:
+    except sqlite3.DatabaseError as error:
         database.close()
         if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
             raise LedgerInUseError(f"another run is fetching the mail of {account}") from None

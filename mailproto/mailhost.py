@@ -8,6 +8,7 @@ one user whose maildrop is slow stops all others.
 from __future__ import annotations
 
 import hmac
+import logging
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -34,6 +35,8 @@ from mailproto.smtp.events import Envelope, Rcpt
 from mailproto.smtp.flows.server import SMTPSession
 from mailproto.smtp.trace import with_return_path
 
+logger = logging.getLogger("mailproto")
+
 NOT_LOCAL = Reject(550, "Relaying denied", "5.7.1")
 
 BLOCKING_HOOKS = ("on_message", "on_delivery", "on_auth", "on_login", "on_retrieve", "on_commit")
@@ -58,7 +61,8 @@ class MailHost:
             meant, and anybody on the loopback may fetch it, whatever the name and password: the host of somebody who
             tries out a program.
         domains: the local domains; without any, every domain is.
-        delivered: called with each message that was stored, as it came, and the user it was stored for.
+        delivered: called with each message that was stored, as it came, and the user it was stored for. What it
+            raises is logged.
         login_delay: seconds from one POP3 login of a user to the next; `POP3ServerConfig` has one to announce it.
         trace: put a Received and a Return-Path field on top of what is stored, and take out a Return-Path that it
             came with, as RFC 5321 section 4.4 wants of final delivery. Without it every octet comes back as it came.
@@ -128,7 +132,14 @@ class MailHost:
             self._drops[user].deliver(_traced(session, envelope, rcpt) if self._trace else envelope)
             stored.add(user)
             if self._delivered is not None:
-                self._delivered(user, envelope)
+                self._tell(self._delivered, user, envelope)
+
+    def _tell(self, delivered: Delivered, user: str, envelope: Envelope) -> None:
+        """Tell of a delivery. If that fails, the message is stored all the same, and is not to be sent again."""
+        try:
+            delivered(user, envelope)
+        except Exception:
+            logger.exception("a delivery could not be told")
 
     # POP3.
 

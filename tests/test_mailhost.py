@@ -197,6 +197,27 @@ def test_who_has_a_message_has_it_again_when_another_maildrop_failed() -> None:
     assert [len(drops[name].open().messages) for name in ("ada", "bob")] == [2, 1]
 
 
+@pytest.mark.parametrize("lmtp", [False, True])
+def test_a_message_that_is_stored_is_taken_though_it_cannot_be_told(
+    caplog: pytest.LogCaptureFixture, lmtp: bool
+) -> None:
+    """The client would send it again, and again, and each time it would be stored once more."""
+
+    def tell(user: str, _: object) -> None:
+        raise BrokenPipeError(f"nobody hears of {user}'s mail any more")
+
+    drops = {"ada": MemoryMaildrop(), "bob": MemoryMaildrop()}
+    host = MailHost(drops.__getitem__, {"ada": "x", "bob": "y"}, ["x.example"], delivered=tell)
+    settings: dict[str, Any] = {**IN_CLEAR, "config": SMTPClientConfig(lmtp=lmtp)}
+    with (
+        sync.SMTPServer(host, port=0, config=SMTPServerConfig(lmtp=lmtp)) as server,
+        sync.SMTPClient("127.0.0.1", server.port, **settings) as client,
+    ):
+        assert client.send_message(b"x\r\n", "s@y.example", BOTH).ok
+    assert [stored(drop) for drop in drops.values()] == [b"x\r\n"] * 2
+    assert [record.getMessage() for record in caplog.records] == ["a delivery could not be told"] * 2
+
+
 class Slow(MemoryMaildrop):
     """A maildrop that notes the thread of everybody who has to wait for it."""
 

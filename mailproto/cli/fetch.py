@@ -111,7 +111,7 @@ def _report(refusals: list[ResponseError]) -> None:
 
 
 def _fetch_new(options: argparse.Namespace, fetched: list[dict[str, Any]]) -> None:
-    account = f"{options.user}@{options.server.host}"
+    account = f"{options.user}@{options.server.host.lower()}"
     policy = KeepPolicy(
         keep=options.keep or (options.delete_after, options.delete_over) != (None, None),
         delete_after=None if options.delete_after is None else options.delete_after * 86400,

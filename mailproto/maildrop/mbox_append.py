@@ -10,13 +10,16 @@ from __future__ import annotations
 import itertools
 import json
 import os
-from collections.abc import Iterable, Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
 from mailproto._core.spool import Spool
+from mailproto.maildrop.base import BLOCK
 from mailproto.maildrop.durable import fsync_directory, write_durably
-from mailproto.maildrop.mbox_format import MAX_SEPARATOR, is_separator
+from mailproto.maildrop.mbox_format import MAX_SEPARATOR, is_separator, lookalikes
 from mailproto.maildrop.mbox_index import Region, separators
 from mailproto.maildrop.mbox_lock import LockedMbox, beside
 
@@ -24,13 +27,14 @@ from mailproto.maildrop.mbox_lock import LockedMbox, beside
 class _Note(NamedTuple):
     """A message is being added: ``length`` octets at ``start`` that begin with ``head``, like no other message.
 
-    ``lookalikes`` are the texts in it that would pass for the line that begins another one, by their places.
+    ``lookalikes`` are the texts in it that would pass for the line that begins another one, behind their places and
+    in the order of these.
     """
 
     start: int
     length: int
     head: str
-    lookalikes: dict[int, str]
+    lookalikes: Sequence[tuple[int, str]]
 
 
 def append(box: LockedMbox, ending: bytes, head: bytes, rest: Spool) -> None:
@@ -93,32 +97,52 @@ def _find_rest(box: LockedMbox, note: _Note, text: int) -> Region | None:
 
 def _is_of(note: _Note, at: int, box: LockedMbox) -> bool:
     """Say whether what begins at ``at`` is part of the message, as far as it goes, and only looks like another."""
-    return note.lookalikes.get(at - note.start, "").startswith(_line(box.read(at, MAX_SEPARATOR)))
+    place = bisect_right(note.lookalikes, at - note.start, key=itemgetter(0)) - 1
+    if place < 0:
+        return False
+    begin, text = note.lookalikes[place]
+    return text.startswith(_line(box.read(at, MAX_SEPARATOR)), at - note.start - begin)
 
 
 def _read_note(path: Path) -> _Note | None:
     """Return the note in a file. One that is not whole is none: then nothing was added yet."""
     try:
         match json.loads(path.read_bytes()):
-            case [int(start), int(length), str(head), list(lookalikes)] if start >= 0 and head.isascii():
-                return _Note(start, length, head, dict(lookalikes))
+            case [int(start), int(length), str(head), list(found)] if start >= 0 and head.isascii():
+                return _Note(start, length, head, sorted((int(at), str(text)) for at, text in found))
     except (OSError, ValueError, TypeError, RecursionError):
         pass
     return None
 
 
 def _lookalikes(start: int, text: Iterable[bytes]) -> Iterator[tuple[int, str]]:
-    """Yield place and text of what looks like the line that begins a message, wherever on its line it stands."""
-    kept = b""
+    """Yield place and text of what looks like the line that begins a message, wherever on its line it stands.
+
+    What overlaps is one: so all that is yielded is not longer than the text, whatever its sender has made of it.
+    """
+    begin, seen = 0, bytearray()
+    for at, found in _find_lookalikes(start, text):
+        if at <= begin + len(seen):
+            seen += found[begin + len(seen) - at :]
+            continue
+        if seen:
+            yield begin, seen.decode("latin-1")
+        begin, seen = at, bytearray(found)
+    if seen:
+        yield begin, seen.decode("latin-1")
+
+
+def _find_lookalikes(start: int, text: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Yield what `lookalikes` does, of a text in pieces. At the end of a block one may be cut, and comes again."""
+    kept = bytearray()
     for piece in text:
         kept += piece
-        found = kept.find(b"From ")
-        while found >= 0:
-            if is_separator(kept[found : found + MAX_SEPARATOR - 1] + b"\n"):
-                yield start + found, _line(kept[found : found + MAX_SEPARATOR])
-            found = kept.find(b"From ", found + 1)
-        passed = max(len(kept) - MAX_SEPARATOR, 0)
-        start, kept = start + passed, kept[passed:]
+        if len(kept) > BLOCK:
+            yield from ((start + at, found) for at, found in lookalikes(bytes(kept)))
+            passed = len(kept) - 2 * MAX_SEPARATOR
+            start += passed
+            del kept[:passed]
+    yield from ((start + at, found) for at, found in lookalikes(bytes(kept)))
 
 
 def _line(text: bytes) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from mailproto.errors import MailProtoError
@@ -15,11 +16,10 @@ from mailproto.errors import MailProtoError
 MAX_SEPARATOR = 1024
 """Octets of a line that may begin a message."""
 
-_DATE = (
+_DATE = re.compile(
     rb"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) (?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [ 0-3]?[0-9]"
     rb" [0-2]?[0-9]:[0-5][0-9](?::[0-6][0-9])?(?: [A-Z+-][A-Za-z0-9+-]{0,7}){0,2} [0-9]{4}"
 )
-_SEPARATOR = re.compile(rb"From [^\n]*?" + _DATE + rb"[^\n]*\n")
 _UNIQUE_ID = re.compile(rb"X-UIDL: ([0-9a-f]{32}(?:\.[0-9]{1,9})?)( \(no line end\))?\n")
 _RETURN_PATH = re.compile(rb"(?:\A|\r\n)Return-Path:[ \t]*<([!-;=?-~]*)>", re.IGNORECASE)
 _CHANGED_BY_READERS = re.compile(
@@ -37,7 +37,26 @@ def is_separator(text: bytes, start: int = 0) -> bool:
 
     ``From `` alone is not enough, because not every program quotes it in the messages that it delivers.
     """
-    return _SEPARATOR.match(text, start, start + MAX_SEPARATOR) is not None
+    if not text.startswith(b"From ", start):
+        return False
+    end = text.find(b"\n", start, start + MAX_SEPARATOR)
+    return end >= 0 and _DATE.search(text, start + len(b"From "), end) is not None
+
+
+def lookalikes(text: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield where there may stand what looks like the line that begins a message, and all of that line behind it.
+
+    A line of a stranger may look so at any number of places. So it is its dates that are looked for, and what one of
+    them is the date of is yielded together.
+    """
+    if b"From " not in text:
+        return
+    for date in _DATE.finditer(text):
+        line = text.rfind(b"\n", max(date.start() - MAX_SEPARATOR, 0), date.start()) + 1
+        first = text.find(b"From ", max(line, date.start() - MAX_SEPARATOR), date.start())
+        if first >= 0:
+            last = text.rfind(b"From ", first, date.start())
+            yield first, text[first : last + MAX_SEPARATOR].partition(b"\n")[0]
 
 
 def separator(sender: str, when: float) -> bytes:

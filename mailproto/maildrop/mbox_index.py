@@ -107,7 +107,8 @@ def separators(box: LockedMbox, start: int = 0, *, before: bytes = b"\n") -> Ite
         while found >= 0:
             line = found + len(before)
             begins = origin - len(kept) + line
-            if is_separator(text, line) or is_separator(box.read(begins, MAX_SEPARATOR)):
+            is_cut = line + MAX_SEPARATOR > len(text)
+            if is_separator(box.read(begins, MAX_SEPARATOR)) if is_cut else is_separator(text, line):
                 yield begins
             found = text.find(needle, found + 1)
         if len(block) < _SCAN_BLOCK:

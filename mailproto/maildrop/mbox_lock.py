@@ -11,6 +11,7 @@ five minutes neither it nor the mbox has changed.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import socket
@@ -29,6 +30,7 @@ if sys.platform != "win32":
 
 _STALE_AFTER = 300.0  # seconds, as in other programs
 _LONGEST_PAUSE = 0.02
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _OWNER = re.compile(r"([1-9][0-9]{0,9}):([^\n]*)")
 _held: set[Path] = set()
 """The dot-locks of this process: a dot-lock with its number that is not one of them is left from an earlier life."""
@@ -171,15 +173,13 @@ def _dot_lock_of(path: Path) -> Path:
 def _make_dot_lock(path: Path) -> bool:
     """Make the dot-lock, unless it is there and good; return whether it is ours.
 
-    It gets its place with its content, in one step: a lock that names nobody could not be broken.
+    It gets its place with its content, in one step: a lock that names nobody could not be broken at once.
     """
     dot_lock, draft = _dot_lock_of(path), beside(path, "dot")
     for _ in range(2):
         draft.unlink(missing_ok=True)
         try:
-            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(f"{os.getpid()}:{socket.gethostname()}")
+            _name_owner(draft)
             os.link(draft, dot_lock)
         except FileExistsError:
             if not _is_stale(dot_lock, path):
@@ -191,6 +191,21 @@ def _make_dot_lock(path: Path) -> bool:
         finally:
             draft.unlink(missing_ok=True)
     return False
+
+
+def _name_owner(draft: Path) -> None:
+    """Make a file that names this process; an empty one where the disk is full.
+
+    Who has no room any more has to get at his mail to delete it.
+    """
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+    try:
+        os.write(descriptor, f"{os.getpid()}:{socket.gethostname()}".encode())
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def _is_stale(dot_lock: Path, path: Path) -> bool:

@@ -6,6 +6,7 @@ that writes. What that one deletes is gone from the others as if another program
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Awaitable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -44,6 +45,7 @@ class ReadOnly:
 
     def __init__(self, drop: Maildrop) -> None:
         self._drop = drop
+        self._counted: dict[str, object] = {}
 
     def __repr__(self) -> str:
         return f"ReadOnly({self._drop!r})"
@@ -63,7 +65,7 @@ class ReadOnly:
         Raises:
             MaildropBusyError: it cannot be opened without a lock, and somebody else has that.
         """
-        return ReadOnlySnapshot(_open(self._drop))
+        return ReadOnlySnapshot(_open(self._drop, self._counted))
 
 
 class ReadOnlySnapshot:
@@ -100,12 +102,12 @@ class ReadOnlySnapshot:
         return self._snapshot.close()
 
 
-def _open(drop: Maildrop) -> Snapshot:
+def _open(drop: Maildrop, counted: dict[str, object]) -> Snapshot:
     match drop:
         case OpensReadOnly():
             return drop.open_read_only()
         case Maildir():
-            return _UntouchedMaildir(drop.path)
+            return _UntouchedMaildir(drop.path, counted)
         case MemoryMaildrop():
             lock = threading.Lock()
             lock.acquire()
@@ -114,15 +116,28 @@ def _open(drop: Maildrop) -> Snapshot:
 
 
 class _KnownSizes(SizeCache):
-    """The sizes that are known already; what is counted anew is forgotten again."""
+    """The sizes that are known already. What is counted anew is kept in memory, for the sessions to come.
+
+    A message whose name tells its size wrong could be fetched in none of them otherwise.
+    """
+
+    def __init__(self, path: Path, counted: dict[str, object]) -> None:
+        super().__init__(path)
+        self._counted = counted
+        self._entries |= counted
+
+    def record(self, base: str, status: os.stat_result, size: int) -> None:
+        """Remember that the file with this base and ``status`` has ``size`` octets as sent."""
+        super().record(base, status, size)
+        self._counted[base] = self._entries[base]
 
     def save(self, bases: Iterable[str]) -> None:
         """Write nothing."""
 
 
 class _UntouchedMaildir(MaildirSnapshot):
-    def __init__(self, root: Path) -> None:
-        self._known = _KnownSizes(root / "mailproto-sizes")
+    def __init__(self, root: Path, counted: dict[str, object]) -> None:
+        self._known = _KnownSizes(root / "mailproto-sizes", counted)
         super().__init__(root, _nothing)
 
     def _measure_all(self) -> dict[str, int]:

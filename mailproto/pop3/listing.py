@@ -91,7 +91,7 @@ def _unique_id(word: bytes, lenience: Lenience) -> str:
 
 
 def _has_no_id(line: bytes, lenience: Lenience) -> bool:
-    number, _, uid = line.partition(b" ")
+    number, _, uid = line.replace(b"\t", b" ").strip(b" ").partition(b" ")
     if uid:
         return False
     _message_number(number)

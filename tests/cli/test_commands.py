@@ -120,6 +120,23 @@ def test_with_a_ledger_only_what_is_new_is_fetched(
     assert [path.read_bytes() for path in (tmp_path / "in").glob("new/*")] == [MESSAGE] * 5
 
 
+def test_a_ledger_knows_a_server_however_its_name_is_written(
+    tmp_path: Path, message_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PW", "y")
+    counts = []
+    with serving() as server:
+        smtp = f"127.0.0.1:{server.ports['smtp']}"
+        assert main(["send", "--server", smtp, "--from", "", "--to", "a@b.example", str(message_file)]) == 0
+        capsys.readouterr()
+        for host in ("localhost", "LocalHost"):
+            fetching = ["fetch", "--server", f"{host}:{server.ports['pop3']}", "--tls", "none", "--user", "x"]
+            fetching += ["--password-env", "PW", "--maildir", str(tmp_path / "in"), "--keep"]
+            fetching += ["--ledger", str(tmp_path / "ledger")]
+            counts.append(len(run_json(capsys, *fetching)[1]["messages"]))
+    assert counts == [1, 0]
+
+
 def test_messages_can_be_told_by_content(
     tmp_path: Path, message_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

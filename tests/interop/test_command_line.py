@@ -305,7 +305,7 @@ def test_fetch_takes_only_what_is_new(dovecot: Dovecot, full_mailbox: Mailbox, t
     for more in (["--keep", "--limit", "3"], ["--keep"], ["--keep"], ["--keep", "--no-unique-ids"]):
         report = run_for_json("fetch", *login(dovecot.pop3s_port, full_mailbox), *options, *more)
         counts.append(len(report["messages"]))
-    assert counts == [3, len(MAIL) - 3, 0, len(MAIL)], "by their content none of them was known"
+    assert counts == [3, len(MAIL) - 3, 0, 0], "by their content they are known as well"
     assert full_mailbox.messages() == list(MAIL.values())
     full_mailbox.put(MAIL["plain"], "1800000000.M1P1.test")
     report = run_for_json("fetch", *login(dovecot.pop3s_port, full_mailbox), *options, "--delete-after", "0")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import sqlite3
 import subprocess
@@ -168,8 +169,64 @@ def test_malformed_unique_ids_end_the_job_or_are_not_asked_for(ledger: SQLiteLed
 def test_what_is_known_by_unique_id_stays_known_while_none_are_asked_for(ledger: SQLiteLedger) -> None:
     server, shelf = Server([mail("one")]), Shelf()
     fetch(server, ledger, shelf)
-    fetch(server, ledger, shelf, KeepPolicy(unique_ids=False))
-    assert len(fetch(server, ledger, shelf).fetched) == 0
+    assert fetch(server, ledger, shelf, KeepPolicy(unique_ids=False)).fetched == []
+    assert fetch(server, ledger, shelf).fetched == []
+    assert shelf.stored == ["one"]
+    assert numbers(server, b"RETR") == [1, 1]
+
+
+def test_what_is_known_by_content_stays_known_when_it_gets_a_unique_id(ledger: SQLiteLedger) -> None:
+    server, shelf = Server([mail("one"), mail("two")]), Shelf()
+    fetch(server, ledger, shelf, KeepPolicy(unique_ids=False), now=100.0)
+    for _ in range(2):
+        assert fetch(server, ledger, shelf, now=200.0).fetched == []
+    assert shelf.stored == ["one", "two"]
+    assert numbers(server, b"RETR") == [1, 2, 1, 2]
+    assert {key: note.first_seen for key, note in ledger.read().items()} == {"one": 100.0, "two": 100.0}
+
+
+def test_a_unique_id_that_looks_like_a_content_stands_for_none(ledger: SQLiteLedger) -> None:
+    wanted = mail("two")
+    server, shelf = Server([mail("one", f"sha256:{hashlib.sha256(wanted.content).hexdigest()}")]), Shelf()
+    fetch(server, ledger, shelf)
+    server.mails.append(wanted)
+    fetch(server, ledger, shelf)
+    assert shelf.stored == ["one", "two"]
+
+
+def test_a_unique_id_that_is_given_twice_from_one_day_on_makes_nothing_new(ledger: SQLiteLedger) -> None:
+    """A server that makes them of the content does so as soon as somebody has two copies of a message."""
+    server, shelf = Server([mail("one", "1")]), Shelf()
+    fetch(server, ledger, shelf)
+    server.mails = [mail("one", "1"), mail("one", "1"), mail("two", "2")]
+    assert [entry.uid for entry in fetch(server, ledger, shelf).fetched] == ["2"]
+    del server.mails[0]
+    assert fetch(server, ledger, shelf).fetched == []
+    assert shelf.stored == ["one", "two"]
+
+
+@pytest.mark.parametrize("policy", [KeepPolicy(), KeepPolicy(limit=0), KeepPolicy(max_size=1)])
+@pytest.mark.parametrize("uid", ["", "one"], ids=["missing", "doubled"])
+def test_a_unique_id_that_is_not_there_one_day_makes_nothing_new(
+    ledger: SQLiteLedger, policy: KeepPolicy, uid: str
+) -> None:
+    server, shelf = Server([mail("one"), mail("two"), mail("three")]), Shelf()
+    fetch(server, ledger, shelf)
+    whole, server.mails = server.mails, [mail("one"), mail("two", uid), mail("three", uid)]
+    fetch(server, ledger, shelf, policy)
+    server.mails = whole
+    fetch(server, ledger, shelf)
+    assert shelf.stored == ["one", "two", "three"]
+
+
+def test_content_that_a_unique_id_no_longer_stands_for_is_new(ledger: SQLiteLedger) -> None:
+    server, shelf = Server([mail("one", "1")]), Shelf()
+    fetch(server, ledger, shelf)
+    ledger.mark_deleted(["1"])
+    server.mails = [mail("two", "1"), mail("one", "")]
+    fetch(server, ledger, shelf)
+    assert shelf.stored == ["one", "two", "one"]
+    assert fetch(server, ledger, shelf).fetched == []
 
 
 def test_a_deletion_that_is_refused_is_told_and_stops_nothing(ledger: SQLiteLedger) -> None:
@@ -208,6 +265,9 @@ def test_two_runs_on_one_account_are_kept_apart(tmp_path: Path) -> None:
     with SQLiteLedger(tmp_path / "ledger", "ada@here"):
         with pytest.raises(LedgerInUseError, match="ada@here"):
             SQLiteLedger(tmp_path / "ledger", "ada@here")
+        (tmp_path / "link").symlink_to("ledger")
+        with pytest.raises(LedgerInUseError, match="ada@here"):
+            SQLiteLedger(tmp_path / "link", "ada@here")
         SQLiteLedger(tmp_path / "ledger", "ada@there").close()
         SQLiteLedger(tmp_path / "other ledger", "ada@here").close()
         script = "import sys; from mailproto.ledger import SQLiteLedger; SQLiteLedger(*sys.argv[1:])"
@@ -221,6 +281,16 @@ def test_two_runs_on_one_account_are_kept_apart(tmp_path: Path) -> None:
 def test_a_ledger_that_cannot_be_locked_is_no_ledger_in_use(tmp_path: Path) -> None:
     with pytest.raises(sqlite3.OperationalError):
         SQLiteLedger(tmp_path / "nowhere" / "ledger", "ada@here")
+
+
+def test_a_ledger_that_cannot_be_read_is_in_nobodys_use(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    path.write_bytes(b"something else altogether" * 99)
+    with pytest.raises(sqlite3.DatabaseError) as caught:
+        SQLiteLedger(path, "ada@here")
+    path.unlink()
+    SQLiteLedger(path, "ada@here").close()
+    assert caught.traceback, "which keeps all that was there when it was raised"
 
 
 @pytest.mark.parametrize("policy", [KeepPolicy(), KeepPolicy(keep=False), KeepPolicy(unique_ids=False)])

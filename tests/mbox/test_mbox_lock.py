@@ -180,3 +180,29 @@ def test_no_dot_lock_where_none_can_be_made(mbox: Mbox, monkeypatch: pytest.Monk
     monkeypatch.undo()
     mbox.deliver([b"y\r\n"])
     assert now_in(mbox) == [b"y\r\n"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is full")
+def test_where_there_is_no_room_mail_can_be_read_and_deleted(mbox: Mbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    mbox.deliver([b"x\r\n"])
+    real_open = os.open
+
+    def full(path: str | Path, flags: int, mode: int = 0o777) -> int:
+        descriptor = real_open(path, flags, mode)
+        if str(path).endswith("-dot"):
+            os.dup2(device, descriptor)
+        return descriptor
+
+    device = real_open("/dev/full", os.O_WRONLY)
+    monkeypatch.setattr(os, "open", full)
+    assert now_in(mbox) == [b"x\r\n"]
+    snapshot = mbox.open()
+    dot_lock_of(mbox).touch()
+    with pytest.raises(TimeoutError):
+        snapshot.commit([1])
+    dot_lock_of(mbox).unlink()
+    snapshot.commit([1])
+    snapshot.close()
+    assert now_in(mbox) == []
+    assert leftovers(mbox) == []
+    os.close(device)

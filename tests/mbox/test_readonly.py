@@ -78,6 +78,15 @@ def test_what_another_session_deletes_is_gone(kind: str, tmp_path: Path) -> None
     assert caught.value.enhanced == "SYS/TEMP"
 
 
+def test_a_size_that_a_name_tells_wrong_is_right_the_next_time(tmp_path: Path) -> None:
+    """It breaks off the session over POP3, and would break off each one behind it."""
+    drop = ReadOnly(Maildir(tmp_path))
+    (tmp_path / "new" / "1.foreign,W=5").write_bytes(b"x\ny\r")
+    assert content(drop.open(), 1) == b"x\r\ny\r\n"
+    assert drop.open().messages == (MessageInfo(6, "1.foreign,W=5"),)
+    assert not (tmp_path / "mailproto-sizes").exists()
+
+
 def test_nothing_is_delivered(drop: Maildrop) -> None:
     with pytest.raises(ReadOnlyError):
         ReadOnly(drop).deliver([b"x"])

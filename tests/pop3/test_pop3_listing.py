@@ -8,7 +8,7 @@ import pytest
 
 from mailproto.errors import GrammarError
 from mailproto.pop3 import Stat, Tolerance
-from mailproto.pop3.listing import collect, parse_size, parse_stat, parse_unique_id
+from mailproto.pop3.listing import collect, collect_unique_ids, parse_size, parse_stat, parse_unique_id
 from mailproto.pop3.tolerance import Lenience
 
 STRICT: frozenset[Tolerance] = frozenset()
@@ -73,6 +73,22 @@ def test_odd_spacing_of_unique_ids(line: bytes) -> None:
     lenience = Lenience(ALL)
     assert parse_unique_id(line, lenience) == (1, "a")
     assert lenience.used == {Tolerance.STRAY_SPACES}
+    assert collect_unique_ids([line], Lenience(ALL)) == {1: "a"}
+
+
+@pytest.mark.parametrize("line", [b"1", b"1 ", b"1  ", b"1\t", b" 1"])
+def test_a_message_without_a_unique_id_is_left_out(line: bytes) -> None:
+    lenience = Lenience(ALL)
+    assert collect_unique_ids([line, b"2 a"], lenience) == {2: "a"}
+    assert lenience.used == {Tolerance.NO_UNIQUE_ID}
+    with pytest.raises(GrammarError):
+        collect_unique_ids([line], Lenience(ALL - {Tolerance.NO_UNIQUE_ID}))
+
+
+@pytest.mark.parametrize("line", [b"", b" ", b"\t", b"x", b"0"])
+def test_a_line_without_a_number_is_no_message(line: bytes) -> None:
+    with pytest.raises(GrammarError):
+        collect_unique_ids([line], Lenience(ALL))
 
 
 def test_no_message_is_listed_twice() -> None:

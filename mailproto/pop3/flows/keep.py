@@ -11,6 +11,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Protocol
 
 from mailproto._core.flow import Call, Flow
@@ -120,10 +121,11 @@ def fetch_and_keep(
     that was to be deleted, and seems to be there, is fetched again. If its content is another, it is a new one.
 
     A server that has no unique-ids, or gives the same to two messages, is taken by the content: such messages are
-    fetched each time, and stored only if their content is new.
+    fetched each time, and stored only if their content is new, whatever it was known by. So is a message that has got
+    a unique-id only since.
 
     Raises:
-        NotSupportedError: the server has given unique-ids before and gives none now. By content all would be new.
+        NotSupportedError: the server has given unique-ids before and gives none now. All would be fetched again.
         ConnectionClosedError: the line broke; what is in the report is safe.
         Whatever ``ledger`` and ``store`` raise.
     """
@@ -152,18 +154,21 @@ class _Job:
         self._policy = policy
         self._now = now
         self._notes: dict[str, Note] = {}
+        self._keys: dict[str, str] = {}  # of the notes, by their digests; of equal messages one that is stored
         self._safe: dict[MessageListing, str] = {}  # what is stored, by key
 
     def run(self) -> Flow[None]:
         """Fetch what is to be fetched, and delete what is to be deleted."""
         listed = yield from self._list()
         self._notes = yield Call(self._ledger.read)
+        self._keys = {note.sha256: note.key for note in sorted(self._notes.values(), key=attrgetter("stored"))}
         self._check_unique_ids(listed)
         known = _with_trusted_ids(listed)
         self._safe = {message: message.uid for message in known if message.uid is not None and self._has(message.uid)}
         yield from self._fetch(known)
         yield from self._delete()
-        yield from self._forget_vanished({message.uid for message in listed})
+        all_named = all(message.uid is not None for message in known)
+        yield from self._forget_vanished({message.uid for message in listed}, all_named)
 
     def _list(self) -> Flow[list[MessageListing]]:
         if self._policy.unique_ids:
@@ -172,7 +177,7 @@ class _Job:
         return [MessageListing(number, size) for number, size in sizes.items()]
 
     def _check_unique_ids(self, listed: Sequence[MessageListing]) -> None:
-        """See that a server does not lose its unique-ids: by content, all that is known by them would be new."""
+        """See that a server does not lose its unique-ids: by content, all that is known by them is fetched again."""
         without = self._policy.unique_ids and listed and not any(message.uid for message in listed)
         if without and any(not key.startswith(_CONTENT) for key in self._notes):
             raise NotSupportedError("the server gave unique-ids before, and gives none now")
@@ -182,17 +187,16 @@ class _Job:
         note = self._notes.get(key)
         return note is not None and note.stored and not note.deleted
 
-    def _forget_vanished(self, there: set[str | None]) -> Flow[None]:
+    def _forget_vanished(self, there: set[str | None], all_named: bool) -> Flow[None]:
         """Drop the notes of what is gone, unless all is gone: that is more often a server's mishap than the truth.
 
-        What is known by content was seen only if all was fetched.
+        What is known by content was seen only if all was fetched; and so was what has lost its unique-id.
         """
-        gone: list[str] = []
-        if self._policy.unique_ids:
-            gone += [key for key in self._notes if not key.startswith(_CONTENT) and key not in there]
-        if not (self._is_full() or self.report.too_big or self.report.refused):
-            seen = set(self._safe.values())
-            gone += [key for key in self._notes if key.startswith(_CONTENT) and key not in seen]
+        all_seen = not (self._is_full() or self.report.too_big or self.report.refused)
+        named_seen = self._policy.unique_ids and (all_seen or all_named)
+        seen = there.union(self._safe.values())
+        unseen = [key for key in self._notes if key not in seen]
+        gone = [key for key in unseen if (all_seen if key.startswith(_CONTENT) else named_seen)]
         if there and gone:
             yield Call(self._ledger.forget, (gone,))
 
@@ -258,21 +262,35 @@ class _Job:
             content.close()
 
     def _store_new(self, message: MessageListing, content: Spool, sha256: str) -> Flow[None]:
-        """Store a message, unless it is the one that is known by its key."""
-        key = message.uid if message.uid is not None else _CONTENT + sha256
+        """Store a message, unless it is known by its key, or has a twin: itself, from when it had no unique-id."""
+        key = self._key_of(message, sha256)
         note = self._notes.get(key)
         if note is not None and note.sha256 != sha256:  # the server has used the unique-id again
             yield Call(self._ledger.forget, ([key],))
             note = None
         if note is None or not note.stored:
-            note = yield Call(self._ledger.begin, (key, self._now, sha256))
-            yield Call(self._store, (note, content))
+            twin = self._notes.get(_CONTENT + sha256)
+            if twin is not None and not (twin.stored and twin.sha256 == sha256):
+                twin = None
+            note = yield Call(self._ledger.begin, (key, self._now if twin is None else twin.first_seen, sha256))
+            if twin is None:
+                yield Call(self._store, (note, content))
             yield Call(self._ledger.finish, (key,))
-            self.report.fetched.append(Fetched(message.number, message.uid, len(content), sha256))
+            if twin is None:
+                self.report.fetched.append(Fetched(message.number, message.uid, len(content), sha256))
         elif note.deleted:
             yield Call(self._ledger.finish, (key,))
         self._notes[key] = Note(key, note.first_seen, sha256, stored=True)
+        self._keys[sha256] = key
         self._safe[message] = key
+
+    def _key_of(self, message: MessageListing, sha256: str) -> str:
+        """Return the key of a message: without a unique-id, that of any note of its content, which once had one."""
+        if message.uid is not None:
+            return message.uid
+        key = self._keys.get(sha256, "")
+        note = self._notes.get(key)
+        return key if note is not None and note.sha256 == sha256 else _CONTENT + sha256
 
     def _delete(self) -> Flow[None]:
         """Mark what is to go from the server, all at once."""
