@@ -80,6 +80,7 @@ class Lane:
         self._config = config
         self._queue = queue
         self._dropped = False
+        self._not_found: Reply | None = None  # why there is a host that could not be tried
 
     async def run(self) -> None:
         """Try one target after another, until none of them or no job is left."""
@@ -94,7 +95,7 @@ class Lane:
                 refusals.append(await self._use(target))
         last = refusals[-1] if refusals else None
         if last is not None and all(refusals):  # wherever one knocks nobody takes mail (RFC 7504 section 4)
-            await self._finish(last, targets[-1].host)
+            await (self._finish(self._not_found) if self._not_found else self._finish(last, targets[-1].host))
 
     def drop(self) -> None:
         """End the jobs that were not begun, and begin none any more."""
@@ -117,11 +118,18 @@ class Lane:
         name = lookup_name(self._domain, config.idna_encode)
         records = await config.resolver.mx(name)
         targets: list[Target] = []
+        failure: RoutingError | None = None
         for host in hosts_for(name, records, shuffle=config.shuffle, own_names=[config.hostname]):
             if len(targets) < config.max_targets:
-                targets += [Target(host, address) for address in await config.resolver.addresses(host)]
+                try:
+                    targets += [Target(host, address) for address in await config.resolver.addresses(host)]
+                except RoutingError as error:  # which is no reason not to try the others
+                    if failure is None or error.reply.temporary:
+                        failure = error
         if not targets:
-            raise RoutingError(UNROUTABLE)
+            raise failure or RoutingError(UNROUTABLE)
+        if failure is not None and failure.reply.temporary:
+            self._not_found = failure.reply
         return targets[: config.max_targets]
 
     async def _use(self, target: Target) -> Reply | None:

@@ -354,6 +354,44 @@ async def test_the_look_up_fails(world: World) -> None:
     assert fields["Status"] == "5.1.2"
 
 
+class Backup:
+    """A resolver that finds the first host of example.net, and of the second one none of the addresses."""
+
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
+
+    async def mx(self, _: str) -> list[MX]:
+        return [MX(1, "mx.example.net"), MX(2, "backup.example.net")]
+
+    async def addresses(self, host: str) -> list[str]:
+        if host == "mx.example.net":
+            return ["127.0.0.1"]
+        raise RoutingError(self._reply)
+
+
+@pytest.mark.parametrize("reply", [LOOKUP_FAILED, NO_SUCH_DOMAIN])
+def test_a_host_that_cannot_be_found_holds_up_no_mail_for_another(world: World, reply: Reply) -> None:
+    async def test(world: World) -> None:
+        host = Host()
+        async with world.host("mx.example.net", host):
+            world.put(BOB)
+            await world.relay(Backup(reply)).attempt_due()
+        assert host.received == [("bob@example.net", MESSAGE)]
+
+    run(test, world)
+
+
+@in_loop
+async def test_a_host_that_cannot_be_found_may_take_what_the_others_never_do(world: World) -> None:
+    host = Host()
+    host.greeting = Reply.build(554, "No mail here")
+    async with world.host("mx.example.net", host):
+        world.put(BOB)
+        await world.relay(Backup(LOOKUP_FAILED)).attempt_due()
+    (entry,) = world.entries()
+    assert entry.waiting == (Pending(BOB, reply=LOOKUP_FAILED),)
+
+
 @in_loop
 async def test_a_resolver_that_falls_over_loses_nothing(world: World) -> None:
     world.put(BOB)
