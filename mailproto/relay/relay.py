@@ -49,6 +49,7 @@ class Relay:
         self._known: set[str] = set()
         self._agenda: list[tuple[float, str]] = []  # a heap: when which entry is due
         self._active: dict[str, Entry | None] = {}
+        self._unsaved: dict[str, Entry] = {}  # what has become of entries, and is not on disk
         self._lanes: dict[str, Lane] = {}
         self._stopping = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -86,7 +87,8 @@ class Relay:
 
     async def _work(self, *, forever: bool) -> None:
         self._loop = loop = asyncio.get_running_loop()
-        for state in (self._known, self._agenda, self._active, self._lanes):  # of a run that was cancelled
+        # What a run that was cancelled has left.
+        for state in (self._known, self._agenda, self._active, self._unsaved, self._lanes):
             state.clear()
         self._stopping = False
         # One thread, so that the disk sees the states of an entry in their order.
@@ -96,15 +98,26 @@ class Relay:
                 while True:
                     self._changed.clear()
                     if loop.time() >= next_look:
+                        await self._look(first=next_look == -math.inf)
                         next_look = loop.time() + _POLL
-                        for name in await self._on_disk(self._queue.names):
-                            self._enter(name)
                     self._start_due()
                     if not self._active and (self._stopping or not forever):
                         return
                     with suppress(TimeoutError):
                         async with asyncio.timeout(min(self._idle_time(), next_look - loop.time())):
                             await self._changed.wait()
+
+    async def _look(self, *, first: bool) -> None:
+        """Enter what is in the queue. Later on a failure is one of the machine, and passes."""
+        try:
+            names = await self._on_disk(self._queue.names)
+        except OSError as error:
+            if first:
+                raise
+            logger.error("the queue cannot be looked through now: %s", error)
+            return
+        for name in names:
+            self._enter(name)
 
     def _enter(self, name: str, due: float = -math.inf) -> None:
         """Put an entry on the agenda; a new one is seen to at once, and then tells itself when it is due."""
@@ -151,6 +164,7 @@ class Relay:
         Raises:
             UnreadableError: there is something of it that cannot be read.
         """
+        await self._save_what_was_not(name)
         entry = await self._on_disk(self._queue.load, name)
         if entry is None or self._stopping:
             return None
@@ -165,6 +179,7 @@ class Relay:
             self._lane(domain).jobs.append(job)
         for job in jobs:
             await job.done.wait()
+        await self._save_what_was_not(name)
         for job in jobs:
             if job.unreadable is not None:
                 raise job.unreadable
@@ -195,7 +210,18 @@ class Relay:
         if entry is not None:
             self._active[name] = entry = entry.changed(changes)
             if any(change is None or change.action is not None for change in changes.values()):
-                await self._on_disk(self._queue.save, entry)
+                await self._on_disk(self._save, entry)
+
+    def _save(self, entry: Entry) -> None:
+        """Note on disk what has become of an entry; if that fails it is remembered, to be noted first of all."""
+        self._unsaved[entry.name] = entry
+        self._queue.save(entry)
+        del self._unsaved[entry.name]
+
+    async def _save_what_was_not(self, name: str) -> None:
+        """Note what could not be noted before: who has the message is not to get it again."""
+        if name in self._unsaved:
+            await self._on_disk(self._save, self._unsaved[name])
 
     async def _conclude(self, entry: Entry) -> float | None:
         """Tell the sender what he is to be told, and put off what is left; return until when, None if nothing is."""
@@ -212,7 +238,7 @@ class Relay:
         """
         if reports:
             self._notify(entry, reports)
-        self._queue.save(rest)
+        self._save(rest)
 
     def _notify(self, entry: Entry, reports: list[Report]) -> None:
         now = self._config.clock()
