@@ -79,8 +79,13 @@ class Lane:
         self._domain = domain
         self._config = config
         self._queue = queue
+        self._again: list[Job] = []  # those that the host now asked has not ended
         self._dropped = False
         self._not_found: Reply | None = None  # why there is a host that could not be tried
+
+    def __len__(self) -> int:
+        """Return how many jobs are not done."""
+        return len(self.jobs) + len(self._again)
 
     async def run(self) -> None:
         """Try one target after another, until none of them or no job is left."""
@@ -134,7 +139,6 @@ class Lane:
 
     async def _use(self, target: Target) -> Reply | None:
         """Send to this host what it takes; return its reply if it says for good that it takes nothing."""
-        again: list[Job] = []
         progress = True
         try:
             while self.jobs and progress:
@@ -143,13 +147,14 @@ class Lane:
                 except (MailProtoError, OSError) as error:
                     return await self._not_reached(target, error)
                 try:
-                    progress = await self._send_all(client, target, again)
+                    progress = await self._send_all(client, target)
                     with suppress(MailProtoError, OSError):
                         await client.quit()
                 finally:
                     await client.close()
         finally:
-            self.jobs.extend(again)
+            self.jobs.extend(self._again)
+            self._again.clear()
         return None
 
     async def _not_reached(self, target: Target, error: Exception) -> Reply | None:
@@ -164,20 +169,20 @@ class Lane:
             await job.note_all(reply, remote)
         return None
 
-    async def _send_all(self, client: SMTPClient, target: Target, again: list[Job]) -> bool:
+    async def _send_all(self, client: SMTPClient, target: Target) -> bool:
         """Send over one connection as long as it lasts, note what is to be sent again, and say whether any went."""
         progress = False
         while self.jobs and not (client.conn.over or client.conn.exhausted):
             job = self.jobs.popleft()
-            again.append(job)  # at once, so that it is not lost whatever happens
+            self._again.append(job)  # at once, so that it is not lost whatever happens
             before = len(job.recipients)
             await self._send(client, target, job)
             if not job.recipients:
-                again.remove(job)
+                self._again.remove(job)
                 job.done.set()
                 progress = True
             elif (progress and client.conn.over) or _were_too_many(job, before):
-                again.remove(job)
+                self._again.remove(job)
                 self.jobs.appendleft(job)  # other messages, or recipients, have used up what this one now has
                 progress = True
         return progress

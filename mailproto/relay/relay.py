@@ -6,8 +6,8 @@ import asyncio
 import heapq
 import logging
 import math
-from collections import defaultdict
-from collections.abc import Callable
+from collections import defaultdict, deque
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -51,6 +51,7 @@ class Relay:
         self._active: dict[str, Entry | None] = {}
         self._unsaved: dict[str, Entry] = {}  # what has become of entries, and is not on disk
         self._lanes: dict[str, Lane] = {}
+        self._behind: defaultdict[str, deque[str]] = defaultdict(deque)  # what waits for the end of a domain's lane
         self._stopping = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = asyncio.Event()
@@ -88,7 +89,7 @@ class Relay:
     async def _work(self, *, forever: bool) -> None:
         self._loop = loop = asyncio.get_running_loop()
         # What a run that was cancelled has left.
-        for state in (self._known, self._agenda, self._active, self._unsaved, self._lanes):
+        for state in (self._known, self._agenda, self._active, self._unsaved, self._lanes, self._behind):
             state.clear()
         self._stopping = False
         # One thread, so that the disk sees the states of an entry in their order.
@@ -101,7 +102,7 @@ class Relay:
                         await self._look(first=next_look == -math.inf)
                         next_look = loop.time() + _POLL
                     self._start_due()
-                    if not self._active and (self._stopping or not forever):
+                    if not self._active and (self._stopping or not (forever or self._behind)):
                         return
                     with suppress(TimeoutError):
                         async with asyncio.timeout(min(self._idle_time(), next_look - loop.time())):
@@ -118,13 +119,36 @@ class Relay:
             return
         for name in names:
             self._enter(name)
+        for domain in self._behind.keys() - self._lanes.keys():  # whoever was called in before is gone
+            self._call_in(domain)
 
     def _enter(self, name: str, due: float = -math.inf) -> None:
         """Put an entry on the agenda; a new one is seen to at once, and then tells itself when it is due."""
         if name not in self._known:
             self._known.add(name)
-            heapq.heappush(self._agenda, (due, name))
-            self._changed.set()
+            if due < math.inf:  # else it is behind
+                heapq.heappush(self._agenda, (due, name))
+                self._changed.set()
+
+    def _put_behind(self, name: str, domains: Collection[str]) -> bool:
+        """Have an entry wait outside if each of its domains has as many as there is room left for all others.
+
+        So no number of messages for a domain that is slow holds up those for another one.
+        """
+        room = _MAX_ACTIVE - len(self._active)
+        if not domains or any(each not in self._lanes or len(self._lanes[each]) < room for each in domains):
+            return False
+        self._behind[next(iter(domains))].append(name)
+        return True
+
+    def _call_in(self, domain: str) -> None:
+        """Put on the agenda, of those behind for a domain whose lane has ended, as many as may have room."""
+        names = self._behind.pop(domain, deque())
+        for _ in range(min(len(names), _MAX_ACTIVE // 2)):
+            heapq.heappush(self._agenda, (-math.inf, names.popleft()))
+        if names:
+            self._behind[domain] = names
+        self._changed.set()
 
     def _start_due(self) -> None:
         now = self._config.clock()
@@ -159,7 +183,7 @@ class Relay:
         self._changed.set()
 
     async def _try(self, name: str) -> float | None:
-        """Try an entry if it is due, and return when it is due next, None if it is gone.
+        """Try an entry if it is due, and return when it is due next, None if it is gone; infinity if it is behind.
 
         Raises:
             UnreadableError: there is something of it that cannot be read.
@@ -170,10 +194,12 @@ class Relay:
             return None
         if entry.due > self._config.clock():
             return entry.due
-        self._active[name] = entry
         domains: dict[str, list[Pending]] = defaultdict(list)
         for recipient in entry.waiting:
             domains[recipient.address.canonical.domain].append(recipient)
+        if self._put_behind(name, domains):
+            return math.inf
+        self._active[name] = entry
         jobs = [Job(entry, recipients, partial(self._record, name)) for recipients in domains.values()]
         for domain, job in zip(domains, jobs, strict=True):
             self._lane(domain).jobs.append(job)
@@ -203,6 +229,7 @@ class Relay:
             del self._lanes[domain]
             for job in lane.jobs:
                 job.done.set()
+            self._call_in(domain)
 
     async def _record(self, name: str, changes: Changes) -> None:
         """Keep what has become of some recipients; on disk, if nothing is to be sent to them any more."""

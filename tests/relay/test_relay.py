@@ -652,6 +652,45 @@ async def test_a_slow_domain_holds_nobody_up(world: World) -> None:
     assert world.queue.names() == []
 
 
+@pytest.mark.parametrize("deferring", [0, 15])
+def test_no_number_of_messages_for_a_slow_domain_holds_the_others_up(
+    world: World, monkeypatch: pytest.MonkeyPatch, deferring: int
+) -> None:
+    class Slow(Host):
+        async def on_mail(self, *_: object) -> None:
+            if next(mails) < deferring:
+                raise Reject(451, "Not so fast")
+            await over.wait()
+
+    mails = itertools.count()
+
+    async def test(world: World) -> None:
+        slow, quick = Slow(), Host()
+        relay = world.relay(table(**MX_NET, com=[(0, "mx.example.com")]))
+        async with world.host("mx.example.net", slow), world.host("mx.example.com", quick):
+            for count in range(100):
+                world.put(BOB, message=b"Subject: %d\r\n\r\n" % count)
+            running = asyncio.create_task(relay.attempt_due())
+            while not slow.connections:
+                await asyncio.sleep(0.01)
+            for count in range(1, 4):
+                relay.wake(world.put(ERIN))
+                while len(quick.envelopes) < count:
+                    await asyncio.sleep(0.01)
+            assert not slow.envelopes
+            over.set()
+            await running
+            assert slow.connections < 20
+            world.now += HOUR
+            await relay.attempt_due()
+        assert len(slow.envelopes) == len(set(slow.received)) == 100
+        assert world.queue.names() == []
+
+    over = asyncio.Event()
+    monkeypatch.setattr("mailproto.relay.relay._MAX_ACTIVE", 20)
+    run(test, world)
+
+
 @pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC])
 def test_a_disk_that_takes_nothing_more_repeats_no_message(
     world: World, monkeypatch: pytest.MonkeyPatch, number: int
