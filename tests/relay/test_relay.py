@@ -175,6 +175,18 @@ async def test_a_failed_notice_is_not_noticed(world: World) -> None:
     assert world.queue.names() == []
 
 
+def test_what_a_host_says_is_one_line_of_the_log(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    async def test(world: World) -> None:
+        host = Host(bob=Reply.build(550, "No such user\nERROR: root logged in", "5.1.1"))
+        async with world.host("mx.example.net", host):
+            world.put(BOB, sender=None)
+            await world.relay(table(**MX_NET)).attempt_due()
+
+    run(test, world)
+    (line,) = caplog.messages
+    assert line.endswith("550 5.1.1 No such user / ERROR: root logged in")
+
+
 @in_loop
 async def test_the_next_host_is_tried(world: World) -> None:
     """RFC 5321 section 5.1: in the order of preference, past one that is down, one that is busy, one that defers."""
