@@ -148,10 +148,12 @@ class Lane:
                     return await self._not_reached(target, error)
                 try:
                     progress = await self._send_all(client, target)
+                    left = len(self.jobs)
                     with suppress(MailProtoError, OSError):
                         await client.quit()
                 finally:
                     await client.close()
+                progress = progress or len(self.jobs) > left  # who has come meanwhile is to be tried
         finally:
             self.jobs.extend(self._again)
             self._again.clear()

@@ -10,6 +10,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
@@ -192,7 +193,10 @@ class Relay:
         entry = await self._on_disk(self._queue.load, name)
         if entry is None or self._stopping:
             return None
-        if entry.due > self._config.clock():
+        now = self._config.clock()
+        if entry.arrival > now:  # the clock has been set back since
+            entry = replace(entry, arrival=now, due=now)
+        if entry.due > now:
             return entry.due
         domains: dict[str, list[Pending]] = defaultdict(list)
         for recipient in entry.waiting:

@@ -14,6 +14,7 @@ import pytest
 
 from mailproto import aio
 from mailproto.address import Address
+from mailproto.aio import TLSPolicy
 from mailproto.errors import Reject
 from mailproto.maildrop import MaildropBusyError
 from mailproto.relay import Entry, Pending, Queue, Relay, RelayHandler, Schedule
@@ -635,6 +636,46 @@ async def test_what_another_process_adds_is_found(world: World) -> None:
             relay.stop()
             await running
     assert world.queue.names() == []
+
+
+@in_loop
+async def test_what_came_while_the_clock_was_ahead(world: World) -> None:
+    """It is not kept until that time, nor for so long."""
+    host = Host(bob=LATER)
+    async with world.host("mx.example.net", host):
+        world.now = START + 1e9
+        world.put(BOB)
+        world.now = START
+        await world.relay(table(**MX_NET)).attempt_due()
+        (entry,) = world.entries()
+        assert (entry.arrival, entry.due) == (START, START + 1800)
+        host.replies.clear()
+        world.now = entry.due
+        await world.relay(table(**MX_NET)).attempt_due()
+    assert host.received == [("bob@example.net", MESSAGE)]
+
+
+@in_loop
+async def test_what_comes_while_a_host_is_left_is_tried(world: World) -> None:
+    class Slow(aio.SMTPClient):
+        async def quit(self) -> None:
+            while len(late) < 3:
+                late.append(world.put(CAROL))
+                relay.wake(late[-1])
+            await asyncio.sleep(0.1)
+            await super().quit()
+
+    def make_client(host: str, address: str) -> aio.SMTPClient:
+        return Slow(address, world.ports[host], tls=TLSPolicy.NONE)
+
+    late: list[str] = []
+    host = Host(bob=LATER)
+    relay = world.relay(table(**MX_NET), make_client=make_client)
+    async with world.host("mx.example.net", host):
+        world.put(BOB)
+        await relay.attempt_due()
+    assert host.received == [("carol@example.net", MESSAGE)] * 3
+    assert host.connections == 2
 
 
 @in_loop
