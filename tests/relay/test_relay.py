@@ -607,6 +607,21 @@ def test_any_certificate_is_better_than_none(
 
 
 @in_loop
+async def test_an_address_literal_is_no_name_of_a_server(world: World) -> None:
+    """RFC 6066 section 3: a server may break off the handshake over one."""
+    names: list[str | None] = []
+    context = aio.server_context(data.SERVER.certificate, data.SERVER.key)
+    context.sni_callback = lambda _, name, __: names.append(name)
+    async with aio.SMTPServer(Host(), port=0, tls=context) as server:
+        world.put(Address("bob", "[127.0.0.1]"))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("mailproto.relay.config.RELAY_PORT", server.port)
+            await world.relay(table(), make_client=None).attempt_due()
+    assert world.queue.names() == []
+    assert names == [None]
+
+
+@in_loop
 async def test_where_tls_fails_mail_goes_without(world: World) -> None:
     """RFC 7435 section 3: to a host that offers STARTTLS and cannot do it, rather than not at all."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # without a certificate
