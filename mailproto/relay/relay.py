@@ -89,8 +89,7 @@ class Relay:
 
     async def _work(self, *, forever: bool) -> None:
         self._loop = loop = asyncio.get_running_loop()
-        # What a run that was cancelled has left.
-        for state in (self._known, self._agenda, self._active, self._unsaved, self._lanes, self._behind):
+        for state in (self._known, self._agenda, self._active, self._lanes, self._behind):  # of a cancelled run
             state.clear()
         self._stopping = False
         # One thread, so that the disk sees the states of an entry in their order.

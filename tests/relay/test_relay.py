@@ -798,6 +798,28 @@ def test_a_disk_that_takes_nothing_more_repeats_no_message(
 
 
 @in_loop
+async def test_what_the_disk_did_not_take_is_remembered_from_one_run_to_the_next(world: World) -> None:
+    class Once(Queue):
+        def save(self, entry: Entry) -> None:
+            if entry.notices and not failures:
+                failures.append(entry)
+                raise OSError(errno.EIO, "not now")
+            super().save(entry)
+
+    failures: list[Entry] = []
+    world.queue = Once(world.queue.path)
+    host, home = Host(carol=NO_SUCH_USER), Host()
+    relay = world.relay(table(**MX_NET, **HOME))
+    async with world.host("mx.example.net", host), world.host("mx.example.org", home):
+        world.put(BOB, CAROL)
+        for _ in range(3):
+            await relay.attempt_due()
+            world.now += HOUR
+    assert (len(failures), len(host.envelopes), len(home.envelopes)) == (1, 1, 1)
+    assert world.queue.names() == []
+
+
+@in_loop
 async def test_a_look_through_the_queue_that_fails_is_repeated(world: World) -> None:
     class Short(Queue):
         def names(self) -> list[str]:
