@@ -174,7 +174,7 @@ class Relay:
             except UnreadableError as error:
                 await self._on_disk(self._queue.set_aside, name, error)
         except Exception:
-            logger.exception("an attempt failed")
+            logger.exception("%s: an attempt failed", name)
             due = self._config.clock() + self._config.schedule.first_hour
         del self._active[name]
         self._known.discard(name)
@@ -227,7 +227,7 @@ class Relay:
             async with self._slots:
                 await lane.run()
         except Exception:
-            logger.exception("the way to a domain failed")
+            logger.exception("the way to %s failed", domain)
         finally:
             del self._lanes[domain]
             for job in lane.jobs:
