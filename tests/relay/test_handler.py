@@ -111,6 +111,16 @@ def test_the_postmaster_is_there_for_everybody(queue: Queue) -> None:
     assert entry.recipients == (Pending(ROOT),)
 
 
+@pytest.mark.parametrize("login", [WITHOUT_AUTH, AS_ADA])
+def test_who_answers_a_notice_reaches_the_postmaster(queue: Queue, login: dict[str, Any]) -> None:
+    """Notices are from him at the name of the host, to which no MX record leads from here."""
+    him, other = Address("Postmaster", "Relay.example.org"), Address("postmaster", "example.net")
+    result, _ = submit(queue, him, other, login=login)
+    assert [each.outcome.value for each in result.recipients] == ["accepted", "accepted" if login else "refused"]
+    (entry,) = entries(queue)
+    assert entry.recipients == (Pending(ROOT), Pending(other))[: len(result.accepted)]
+
+
 def test_what_is_kept(queue: Queue) -> None:
     notify = RcptParameters(frozenset({Notify.DELAY}), OriginalRecipient("rfc822", "Bob@Example.NET"))
     wanted = MailParameters(ret=Ret.FULL, envid="QQ314159")
