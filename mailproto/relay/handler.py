@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
@@ -16,6 +17,8 @@ from mailproto.relay.queue import Queue, new_name
 from mailproto.smtp.events import Envelope, Mail, Rcpt
 from mailproto.smtp.flows.server import SMTPSession
 from mailproto.smtp.parameters import Body, MailParameters, RcptParameters
+
+logger = logging.getLogger("mailproto")
 
 RELAYING_DENIED = Reject(550, "Relaying denied", "5.7.1")
 _NOT_HONOURED = Reject(555, "This relay cannot keep what a parameter asks for", "5.5.4")
@@ -81,7 +84,10 @@ class RelayHandler:
         entry = Entry(name, envelope.reverse_path, tuple(recipients.values()), now, now, parameters)
         self._queue.add(entry, itertools.chain((received,), envelope))
         if self._queued is not None:
-            self._queued(name)
+            try:
+                self._queued(name)
+            except Exception:  # the message is taken: if its client heard otherwise it would send it again
+                logger.exception("%s was taken, and telling so failed", name)
         return f"queued as {name}"
 
     def _pending(self, session: SMTPSession, envelope: Envelope) -> Iterator[Pending]:
