@@ -72,10 +72,12 @@ class Lane:
 
     Attributes:
         jobs: those that are left; more may be added at any time before `run` is over.
+        begun: whether `run` was called.
     """
 
     def __init__(self, domain: str, config: RelayConfig, queue: Queue) -> None:
         self.jobs: deque[Job] = deque()
+        self.begun = False
         self._domain = domain
         self._config = config
         self._queue = queue
@@ -89,6 +91,7 @@ class Lane:
 
     async def run(self) -> None:
         """Try one target after another, until none of them or no job is left."""
+        self.begun = True
         try:
             targets = await self._find_targets()
         except RoutingError as error:

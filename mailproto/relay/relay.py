@@ -131,15 +131,23 @@ class Relay:
                 self._changed.set()
 
     def _put_behind(self, name: str, domains: Collection[str]) -> bool:
-        """Have an entry wait outside if each of its domains has as many as there is room left for all others.
-
-        So no number of messages for a domain that is slow holds up those for another one.
-        """
-        room = _MAX_ACTIVE - len(self._active)
-        if not domains or any(each not in self._lanes or len(self._lanes[each]) < room for each in domains):
+        """Have an entry wait outside if no lane for its domains takes any more."""
+        if not domains or any(map(self._takes_more, domains)):
             return False
         self._behind[next(iter(domains))].append(name)
         return True
+
+    def _takes_more(self, domain: str) -> bool:
+        """Say whether there is room in the lane for a domain.
+
+        So that no number of messages for one that is slow holds up those for another, it takes no more than there is
+        room left for all others; nor, once it has begun, while others wait to begin.
+        """
+        lane = self._lanes.get(domain)
+        if lane is None:
+            return True
+        others_wait = len(self._lanes) > self._config.max_connections
+        return len(lane) < _MAX_ACTIVE - len(self._active) and not (lane.begun and others_wait)
 
     def _call_in(self, domain: str) -> None:
         """Put on the agenda, of those behind for a domain whose lane has ended, as many as may have room."""

@@ -762,6 +762,28 @@ def test_no_number_of_messages_for_a_slow_domain_holds_the_others_up(
     run(test, world)
 
 
+@in_loop
+async def test_a_domain_for_which_mail_never_ends_lets_the_others_have_their_turn(world: World) -> None:
+    class Popular(Host):
+        def on_message(self, session: Any, envelope: Envelope) -> Reply:
+            for _ in range(2):
+                relay.wake(world.put(BOB))
+            return super().on_message(session, envelope)
+
+    net, com = Popular(), Host()
+    relay = world.relay(table(**MX_NET, com=[(0, "mx.example.com")]), max_connections=1)
+    async with world.host("mx.example.net", net), world.host("mx.example.com", com):
+        world.put(BOB)
+        running = asyncio.create_task(relay.run())
+        while len(net.envelopes) < 5:
+            await asyncio.sleep(0.01)
+        relay.wake(world.put(ERIN))
+        while not com.envelopes:
+            await asyncio.sleep(0.01)
+        relay.stop()
+        await running
+
+
 @pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC])
 def test_a_disk_that_takes_nothing_more_repeats_no_message(
     world: World, monkeypatch: pytest.MonkeyPatch, number: int
