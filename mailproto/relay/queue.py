@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import secrets
 import time
 from collections.abc import Iterable, Iterator
@@ -29,6 +30,8 @@ from mailproto.relay.unreadable import UnreadableError, open_whole, reading
 
 logger = logging.getLogger("mailproto")
 
+MAX_NAME = 40  # characters; notices have the names of their entries for an id
+_NAME = re.compile(rf"(?=.{{1,{MAX_NAME}}}\Z)[A-Za-z0-9]+(?:\.[A-Za-z0-9]+)*")
 _STALE_AFTER = 36 * 3600  # seconds; a message that took longer to come died long ago
 
 
@@ -54,8 +57,11 @@ class Queue:
 
         Raises:
             OSError: nothing was taken.
-            GrammarError, NotSupportedError: the entry has parameters that a relay has no way to honour.
+            GrammarError: the entry has a name that is none.
+            GrammarError, NotSupportedError: it has parameters that a relay has no way to honour.
         """
+        if not _NAME.fullmatch(entry.name):
+            raise GrammarError(f"the name of an entry is of letters, digits and dots, {MAX_NAME} at most")
         encode_entry(entry)  # so that it raises before anything is written
         try:
             size = self._place("messages", entry.name, content)

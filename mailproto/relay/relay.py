@@ -18,7 +18,7 @@ from typing import TypeVar
 from mailproto.relay.config import RelayConfig
 from mailproto.relay.entry import Entry, Pending
 from mailproto.relay.lane import Job, Lane
-from mailproto.relay.queue import Queue
+from mailproto.relay.queue import MAX_NAME, Queue, new_name
 from mailproto.relay.schedule import conclude
 from mailproto.relay.transfer import Changes
 from mailproto.relay.unreadable import UnreadableError
@@ -283,6 +283,8 @@ class Relay:
         name = f"{entry.name}.{entry.notices}"
         while name in self._active:  # from before a crash, and on its way: what it does not tell needs another one
             name += ".0"
+        if len(name) > MAX_NAME:  # the price is that a crash may have it told twice
+            name = new_name()
         with self._queue.open(entry.name, entry.size) as message:
             notice = make_notice(
                 reports,

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from mailproto.errors import NotSupportedError
+from mailproto.errors import GrammarError, NotSupportedError
 from mailproto.maildrop import MaildropBusyError
 from mailproto.maildrop.durable import write_durably
 from mailproto.relay import Entry, Pending, Queue, UnreadableError, new_name
@@ -61,6 +61,14 @@ def test_a_message_that_breaks_off_leaves_nothing(queue: Queue) -> None:
         queue.add(ENTRY, breaks())
     with pytest.raises(NotSupportedError):
         queue.add(replace(ENTRY, parameters=MailParameters(mt_priority=1)), [MESSAGE])
+    assert files(queue) == []
+
+
+@pytest.mark.parametrize("name", ["", "..", "../m1", ".m1", "m1.", "m..1", "m/1", "m_1", "m1\n", "\u0663", "m" * 41])
+def test_what_is_no_name_is_refused(queue: Queue, name: str) -> None:
+    """It is that of a file, and of notices."""
+    with pytest.raises(GrammarError, match="name"):
+        queue.add(replace(ENTRY, name=name), [MESSAGE])
     assert files(queue) == []
 
 

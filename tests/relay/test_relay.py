@@ -165,6 +165,16 @@ async def test_a_refused_recipient_is_reported_and_the_others_get_it(world: Worl
 
 
 @in_loop
+async def test_the_longest_name_is_none_too_long_for_a_notice(world: World) -> None:
+    home = Host()
+    async with world.host("mx.example.org", home):
+        world.queue.add(Entry("m" * 40, ADA, (Pending(BOB),), START, START), [MESSAGE])
+        await world.relay(table(**HOME)).attempt_due()
+    assert len(home.envelopes) == 1
+    assert world.queue.names() == []
+
+
+@in_loop
 async def test_a_failed_notice_is_not_noticed(world: World) -> None:
     """RFC 5321 section 6.1: the one that says so to the sender is the last."""
     host = Host(carol=NO_SUCH_USER, ada=NO_SUCH_USER)
