@@ -13,13 +13,15 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from mailproto import MailProtoError, Reject, TLSPolicy, aio
+from mailproto import GrammarError, MailProtoError, NotSupportedError, Reject, TLSPolicy, aio
 from mailproto.flow import Flow, Want
 from mailproto.maildrop import MemoryMaildrop
 from mailproto.mailhost import MailHost
 from mailproto.smtp import Command, Data, Envelope, Hello, Mail, MailParameters, Rcpt, Reply, SMTPClientConnection
 from mailproto.smtp import SMTPServerConfig as Config
 from mailproto.smtp.flows import SMTPSession, request
+
+UNREACHABLE = Reject(451, "The next server cannot be reached", "4.4.1")
 
 
 class Relay:
@@ -36,7 +38,10 @@ class Relay:
         """Connect if that was not done yet, and name the sender."""
         if "client" not in session.state:
             client = aio.SMTPClient(*self._next, tls=TLSPolicy.NONE)
-            await client.connect()
+            try:
+                await client.connect()
+            except (MailProtoError, OSError) as error:
+                raise UNREACHABLE from error
             session.state["client"] = client
         given = mail.parameters
         parameters = MailParameters(body=given.body, smtputf8=given.smtputf8)
@@ -76,8 +81,10 @@ async def ask(session: SMTPSession, queue: Callable[[SMTPClientConnection], Comm
     client: aio.SMTPClient = session.state["client"]
     try:
         reply: Reply = await client.run(flow(client.conn), part=True)
+    except (NotSupportedError, GrammarError) as error:  # so it will be whenever one tries
+        raise Reject(554, "The next server does not take such a message", "5.3.3") from error
     except (MailProtoError, OSError) as error:
-        raise Reject(451, "The next server cannot be reached", "4.4.1") from error
+        raise UNREACHABLE from error
     if reply.code >= 400:
         raise Reject(reply.code, reply.text, str(reply.enhanced) if reply.enhanced else None)
     return reply

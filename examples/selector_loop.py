@@ -2,8 +2,8 @@
 
     python3 -m examples.selector_loop
 
-`serve_all` is the whole of it. It keeps no time and does no TLS, to be read in one go; the adapters of the library
-show both.
+`serve_all` is the whole of it. To be read in one go it keeps no time, does no TLS, and waits for a client that does
+not read; the adapters of the library show how that is done.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class Inbox:
 class Driver:
     """Drives one flow over one socket."""
 
-    def __init__(self, sock: socket.socket, handler: object) -> None:
+    def __init__(self, sock: socket.socket, peer: str, handler: object) -> None:
         self._sock = sock
         self._conn = SMTPServerConnection()
-        self._flow: Flow[None] = serve(SMTPSession(self._conn, sock.getpeername()[0]), handler)
+        self._flow: Flow[None] = serve(SMTPSession(self._conn, peer), handler)
 
     def run(self, *, error: Exception | None = None) -> bool:
         """Go on until the flow waits for input; return whether it still does."""
@@ -49,24 +49,34 @@ class Driver:
                 if isinstance(wish, Call):
                     wish = self._call(wish)
                     continue
-                self._sock.sendall(self._conn.data_to_send())
+                self._send()
                 if wish is Want.READ:
                     return True
                 wish = self._flow.send(None)
         except StopIteration:
-            self._sock.sendall(self._conn.data_to_send())
+            self._send()
             return False
 
     def read(self) -> bool:
         """Take what came, and go on."""
         if self._conn.closing:
             return self.run(error=ConnectionClosedError("the peer is gone"))
-        self._conn.receive_data(self._sock.recv(65536))
+        try:
+            self._conn.receive_data(self._sock.recv(65536))  # b"" is the end of input
+        except OSError:  # so is a connection that was reset: no client can end the service of the others
+            self._conn.receive_eof()
         return self.run()
 
     def close(self) -> None:
         """Close the socket."""
         self._sock.close()
+
+    def _send(self) -> None:
+        try:
+            self._sock.sendall(self._conn.data_to_send())
+        except OSError:
+            self._conn.lose_output()
+            self._conn.receive_eof()
 
     def _call(self, call: Call) -> Any:
         try:
@@ -83,13 +93,18 @@ def serve_all(listening: socket.socket, handler: object, stop: threading.Event) 
         while not stop.is_set():
             for key, _ in selector.select(0.05):
                 if key.data is None:
-                    sock, _ = listening.accept()
-                    driver = Driver(sock, handler)
+                    sock, address = listening.accept()
+                    driver = Driver(sock, address[0], handler)
                     if driver.run():
                         selector.register(sock, selectors.EVENT_READ, driver)
+                    else:
+                        driver.close()
                 elif not key.data.read():
                     selector.unregister(key.fileobj)
                     key.data.close()
+        for key in selector.get_map().values():
+            if key.data is not None:
+                key.data.close()
 
 
 def main() -> None:

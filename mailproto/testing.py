@@ -79,11 +79,15 @@ class MemoryClient(SMTPClient):
             raise LocalProtocolError("a handler over events wants a thread of its own, and so a server")
         conn = service.connect()
         self.said = self.conn.trace = Transcript()
+        self._connected = False
         self._engine = Engine(self.conn)
         self._server = _Server(conn, service.serve(conn, "127.0.0.1", "127.0.0.1", admit_all))
 
     def connect(self) -> None:
         """Open the session as the arguments say; raises what `mailproto.sync.SMTPClient.connect` raises."""
+        if self._connected:
+            raise LocalProtocolError("a client connects once")
+        self._connected = True
         try:
             self.run(self._begin())
         except BaseException:
@@ -92,6 +96,9 @@ class MemoryClient(SMTPClient):
 
     def run(self, flow: Flow[T], *, part: bool = False) -> T:
         """Drive a flow of your own, or one of the library's that has no method here."""
+        if not self._connected:
+            flow.close()
+            raise LocalProtocolError("the client is not connected")
         engine = self._engine
         engine.begin(flow, part=part)
         try:
@@ -110,8 +117,9 @@ class MemoryClient(SMTPClient):
 
     def close(self) -> None:
         """Close the connection without another word."""
-        self._engine.lose()
-        self._server.end()
+        if self._connected:
+            self._engine.lose()
+            self._server.end()
 
 
 class _Server:

@@ -184,6 +184,7 @@ class HTTPTunnel(TunnelConnection):
         if user is not None and ":" in user:
             raise GrammarError("not a user name for an HTTP proxy")
         self._read_octets = 0
+        self._final = False  # whether the fields that come are those of the last response
 
     def _read(self) -> TunnelOpened | ConnectionClosed | Step:
         place = f"[{self._host}]:{self._port}" if ":" in self._host else f"{self._host}:{self._port}"
@@ -202,8 +203,9 @@ class HTTPTunnel(TunnelConnection):
         match = _STATUS.fullmatch(line)
         if match is None:
             return self._break(RemoteProtocolError("the proxy does not speak HTTP"))
-        if not match[1].startswith(b"2"):
+        if not match[1].startswith((b"1", b"2")):
             return self._break(TunnelError(f"the proxy refused: {printable(line)}"))
+        self._final = match[1].startswith(b"2")
         self._mode = self._read_fields
         return AGAIN
 
@@ -211,17 +213,24 @@ class HTTPTunnel(TunnelConnection):
         line = self._line()
         if isinstance(line, Step):
             return line
-        self._read_octets += len(line)
-        if self._read_octets > _MAX_HEADER:
-            return self._break(RemoteProtocolError("the proxy sends header fields without an end"))
-        return AGAIN if line else self._open()
+        if line:
+            return AGAIN
+        if self._final:
+            return self._open()
+        self._mode = self._read_status  # behind an interim response (RFC 9110 section 15.2) comes another one
+        return AGAIN
 
     def _line(self) -> bytes | Step:
         try:
             line = self._buffer.take_line(_MAX_LINE)
         except LineTooLongError:
             return self._break(RemoteProtocolError("the proxy sends a line without an end"))
-        return STARVED if line is None else line
+        if line is None:
+            return STARVED
+        self._read_octets += len(line)
+        if self._read_octets > _MAX_HEADER:
+            return self._break(RemoteProtocolError("the proxy sends header fields without an end"))
+        return line
 
 
 @dataclass(frozen=True, slots=True)

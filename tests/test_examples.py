@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import re
+import socket
+import struct
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
+from examples.relay import Relay
+from examples.selector_loop import Inbox, serve_all
+from mailproto import aio, sync
+from mailproto.smtp import Reply, SMTPServerConfig
+from mailproto.smtp.extensions import SIZE
+from mailproto.testing import Outbox
 from tests import data
 
 ROOT = Path(__file__).parent.parent
@@ -68,6 +78,39 @@ def test_the_relay_adds_its_field_and_says_what_the_next_server_says() -> None:
     assert "ada@example.org: accepted, 250 " in shown
     assert "bob@example.net: refused, 550 5.7.1 Relaying denied" in shown
     assert "Received: from client.example ([127.0.0.1])\n\tby relay.example with ESMTP" in shown
+
+
+def test_the_relay_does_not_put_off_what_the_next_server_never_takes() -> None:
+    async def send() -> Reply:
+        bare = SMTPServerConfig(extensions=(SIZE,))
+        async with (
+            aio.SMTPServer(Outbox(), port=0, config=bare) as inner,
+            aio.SMTPServer(Relay("127.0.0.1", inner.port), port=0) as outer,
+            aio.SMTPClient("127.0.0.1", outer.port) as client,
+        ):
+            result = await client.send_message(b"\xff\r\n", "grace@example.net", "ada@example.org")
+        (recipient,) = result.recipients
+        assert recipient.reply is not None
+        return recipient.reply
+
+    assert asyncio.run(send()).code == 554
+
+
+def test_a_client_that_resets_its_connection_ends_its_own_alone() -> None:
+    inbox, stop = Inbox(), threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve_all, args=(listening, inbox, stop))
+        thread.start()
+        try:
+            with socket.create_connection(listening.getsockname()) as rude:
+                rude.recv(100)
+                rude.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            with sync.SMTPClient(*listening.getsockname()) as client:
+                client.send_message(b"Subject: next\r\n\r\n", "a@example.org", "b@example.org")
+        finally:
+            stop.set()
+            thread.join()
+    assert len(inbox.messages) == 1
 
 
 def test_local_delivery_answers_for_each_recipient() -> None:

@@ -70,9 +70,7 @@ class Guarded(Outbox):
 
 def test_a_handler_of_one_s_own_is_told_what_a_client_would_tell_it() -> None:
     handler = Guarded()
-    settings = SMTPServerConfig(
-        allow_plaintext_auth=True, require_auth=True, limits=Limits(auth_failure_delay=100.0)
-    )
+    settings = SMTPServerConfig(allow_plaintext_auth=True, require_auth=True, limits=Limits(auth_failure_delay=100.0))
     login: dict[str, Any] = {"user": "ada", "allow_plaintext_auth": True, "server": settings}
     with MemoryClient(handler, password="open sesame", **login) as client:
         result = client.send_message(MESSAGE, "a@b", ["bob@y", "eve@y"])
@@ -84,6 +82,27 @@ def test_a_handler_of_one_s_own_is_told_what_a_client_would_tell_it() -> None:
     with pytest.raises(AuthenticationError), MemoryClient(handler, password="wrong", **login):
         pytest.fail("logged in")
     assert handler.calls == ["close"] * 2
+
+
+def test_it_connects_first_and_once_as_real_ones_do() -> None:
+    class Greeting(Outbox):
+        greeted = 0
+
+        def on_connect(self, _: Any) -> None:
+            self.greeted += 1
+
+    handler = Greeting()
+    client = MemoryClient(handler)
+    for operation in (client.noop, client.quit, lambda: client.send_message(MESSAGE, "a@b", "c@d")):
+        with pytest.raises(LocalProtocolError, match="not connected"):
+            operation()
+    client.close()
+    assert handler.greeted == 0
+    with client:
+        assert client.send_message(MESSAGE, "a@b", "c@d").ok
+    with pytest.raises(LocalProtocolError, match="once"):
+        client.connect()
+    assert (handler.greeted, len(handler.letters)) == (1, 1)
 
 
 def test_lmtp() -> None:

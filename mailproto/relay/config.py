@@ -18,7 +18,7 @@ from mailproto.relay.schedule import Schedule
 from mailproto.smtp.alabels import idna_2003
 from mailproto.smtp.config import SMTPClientConfig
 from mailproto.smtp.flows.client import RELAY_PORT
-from mailproto.smtp.routing import Resolver
+from mailproto.smtp.routing import Resolver, literal_host
 
 logger = logging.getLogger("mailproto")
 
@@ -82,7 +82,7 @@ class RelayConfig:
             RELAY_PORT,
             tls=tls,
             context=_any_certificate(),
-            server_hostname=host,
+            server_hostname=host if literal_host(host) is None else address,  # SNI is for names (RFC 6066 section 3)
             local_name=self.hostname,
             config=SMTPClientConfig(idna_encode=self.idna_encode),
         )

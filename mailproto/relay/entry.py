@@ -54,7 +54,7 @@ class Entry:
     """A message in a queue. Times are seconds of the Unix clock.
 
     Args:
-        name: its name in the queue, of letters, digits and dots.
+        name: its name in the queue, of at most 40 letters and digits, with dots between them.
         reverse_path: the sender; None is the null reverse-path.
         recipients: those for whom something is still to be done, each once.
         arrival: when it came.

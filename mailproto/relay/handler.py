@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from mailproto._core.peers import check_networks, is_among
-from mailproto.address import POSTMASTER, Address
+from mailproto.address import Address
 from mailproto.errors import Reject
 from mailproto.relay.entry import Entry, Pending
 from mailproto.relay.queue import Queue, new_name
 from mailproto.smtp.events import Envelope, Mail, Rcpt
 from mailproto.smtp.flows.server import SMTPSession
 from mailproto.smtp.parameters import Body, MailParameters, RcptParameters
+
+logger = logging.getLogger("mailproto")
 
 RELAYING_DENIED = Reject(550, "Relaying denied", "5.7.1")
 _NOT_HONOURED = Reject(555, "This relay cannot keep what a parameter asks for", "5.5.4")
@@ -30,7 +33,8 @@ class RelayHandler:
 
     Args:
         queue: where the mail goes.
-        postmaster: who gets the mail to ``<Postmaster>``, which everybody may send (RFC 5321 section 4.5.1).
+        postmaster: who gets the mail to ``<Postmaster>``, with the server's own name or without, which everybody may
+            send (RFC 5321 section 4.5.1).
         trusted: addresses and networks of clients that need not authenticate.
         queued: called with the name of each message that was taken: the relay's ``wake``.
     """
@@ -58,7 +62,8 @@ class RelayHandler:
 
     def on_rcpt(self, session: SMTPSession, rcpt: Rcpt) -> None:
         """Take every recipient from those who may send, and the postmaster from anybody."""
-        if session.identity is None and not is_among(session.peer, self._trusted) and rcpt.address != POSTMASTER:
+        known = session.identity is not None or is_among(session.peer, self._trusted)
+        if not known and not _is_postmaster(session, rcpt.address):
             raise RELAYING_DENIED
         if rcpt.parameters != RcptParameters(rcpt.parameters.notify, rcpt.parameters.orcpt):
             raise _NOT_HONOURED
@@ -69,7 +74,7 @@ class RelayHandler:
         parameters = _kept(envelope.mail.parameters)
         if not all(piece.isascii() for piece in envelope):
             parameters = replace(parameters, body=Body.EIGHT_BIT_MIME)
-        recipients = {pending.address: pending for pending in map(self._pending, envelope.recipients)}
+        recipients = {pending.address: pending for pending in self._pending(session, envelope)}
         only = next(iter(recipients)) if len(recipients) == 1 else None
         received = session.received_field(
             datetime.fromtimestamp(now, UTC),
@@ -79,11 +84,22 @@ class RelayHandler:
         entry = Entry(name, envelope.reverse_path, tuple(recipients.values()), now, now, parameters)
         self._queue.add(entry, itertools.chain((received,), envelope))
         if self._queued is not None:
-            self._queued(name)
+            try:
+                self._queued(name)
+            except Exception:  # the message is taken: if its client heard otherwise it would send it again
+                logger.exception("%s was taken, and telling so failed", name)
         return f"queued as {name}"
 
-    def _pending(self, rcpt: Rcpt) -> Pending:
-        return Pending(self._postmaster if rcpt.address == POSTMASTER else rcpt.address, rcpt.parameters)
+    def _pending(self, session: SMTPSession, envelope: Envelope) -> Iterator[Pending]:
+        for rcpt in envelope.recipients:
+            ours = _is_postmaster(session, rcpt.address)
+            yield Pending(self._postmaster if ours else rcpt.address, rcpt.parameters)
+
+
+def _is_postmaster(session: SMTPSession, address: Address) -> bool:
+    """Say whether this is the postmaster of this host, whom notices are from, with its name or without."""
+    name, domain = address.local_part.lower(), address.domain.lower()
+    return name == "postmaster" and domain in ("", session.conn.config.hostname.lower())
 
 
 def _kept(parameters: MailParameters) -> MailParameters:

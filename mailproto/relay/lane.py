@@ -72,17 +72,26 @@ class Lane:
 
     Attributes:
         jobs: those that are left; more may be added at any time before `run` is over.
+        begun: whether `run` was called.
     """
 
     def __init__(self, domain: str, config: RelayConfig, queue: Queue) -> None:
         self.jobs: deque[Job] = deque()
+        self.begun = False
         self._domain = domain
         self._config = config
         self._queue = queue
+        self._again: list[Job] = []  # those that the host now asked has not ended
         self._dropped = False
+        self._not_found: Reply | None = None  # why there is a host that could not be tried
+
+    def __len__(self) -> int:
+        """Return how many jobs are not done."""
+        return len(self.jobs) + len(self._again)
 
     async def run(self) -> None:
         """Try one target after another, until none of them or no job is left."""
+        self.begun = True
         try:
             targets = await self._find_targets()
         except RoutingError as error:
@@ -94,7 +103,7 @@ class Lane:
                 refusals.append(await self._use(target))
         last = refusals[-1] if refusals else None
         if last is not None and all(refusals):  # wherever one knocks nobody takes mail (RFC 7504 section 4)
-            await self._finish(last, targets[-1].host)
+            await (self._finish(self._not_found) if self._not_found else self._finish(last, targets[-1].host))
 
     def drop(self) -> None:
         """End the jobs that were not begun, and begin none any more."""
@@ -117,16 +126,22 @@ class Lane:
         name = lookup_name(self._domain, config.idna_encode)
         records = await config.resolver.mx(name)
         targets: list[Target] = []
+        failure: RoutingError | None = None
         for host in hosts_for(name, records, shuffle=config.shuffle, own_names=[config.hostname]):
             if len(targets) < config.max_targets:
-                targets += [Target(host, address) for address in await config.resolver.addresses(host)]
+                try:
+                    targets += [Target(host, address) for address in await config.resolver.addresses(host)]
+                except RoutingError as error:  # which is no reason not to try the others
+                    if failure is None or error.reply.temporary:
+                        failure = error
         if not targets:
-            raise RoutingError(UNROUTABLE)
+            raise failure or RoutingError(UNROUTABLE)
+        if failure is not None and failure.reply.temporary:
+            self._not_found = failure.reply
         return targets[: config.max_targets]
 
     async def _use(self, target: Target) -> Reply | None:
         """Send to this host what it takes; return its reply if it says for good that it takes nothing."""
-        again: list[Job] = []
         progress = True
         try:
             while self.jobs and progress:
@@ -135,13 +150,16 @@ class Lane:
                 except (MailProtoError, OSError) as error:
                     return await self._not_reached(target, error)
                 try:
-                    progress = await self._send_all(client, target, again)
+                    progress = await self._send_all(client, target)
+                    left = len(self.jobs)
                     with suppress(MailProtoError, OSError):
                         await client.quit()
                 finally:
                     await client.close()
+                progress = progress or len(self.jobs) > left  # who has come meanwhile is to be tried
         finally:
-            self.jobs.extend(again)
+            self.jobs.extend(self._again)
+            self._again.clear()
         return None
 
     async def _not_reached(self, target: Target, error: Exception) -> Reply | None:
@@ -156,20 +174,20 @@ class Lane:
             await job.note_all(reply, remote)
         return None
 
-    async def _send_all(self, client: SMTPClient, target: Target, again: list[Job]) -> bool:
+    async def _send_all(self, client: SMTPClient, target: Target) -> bool:
         """Send over one connection as long as it lasts, note what is to be sent again, and say whether any went."""
         progress = False
         while self.jobs and not (client.conn.over or client.conn.exhausted):
             job = self.jobs.popleft()
-            again.append(job)  # at once, so that it is not lost whatever happens
+            self._again.append(job)  # at once, so that it is not lost whatever happens
             before = len(job.recipients)
             await self._send(client, target, job)
             if not job.recipients:
-                again.remove(job)
+                self._again.remove(job)
                 job.done.set()
                 progress = True
             elif (progress and client.conn.over) or _were_too_many(job, before):
-                again.remove(job)
+                self._again.remove(job)
                 self.jobs.appendleft(job)  # other messages, or recipients, have used up what this one now has
                 progress = True
         return progress

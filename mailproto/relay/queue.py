@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import secrets
 import time
 from collections.abc import Iterable, Iterator
@@ -29,6 +30,8 @@ from mailproto.relay.unreadable import UnreadableError, open_whole, reading
 
 logger = logging.getLogger("mailproto")
 
+MAX_NAME = 40  # characters; notices have the names of their entries for an id
+_NAME = re.compile(rf"(?=.{{1,{MAX_NAME}}}\Z)[A-Za-z0-9]+(?:\.[A-Za-z0-9]+)*")
 _STALE_AFTER = 36 * 3600  # seconds; a message that took longer to come died long ago
 
 
@@ -54,20 +57,26 @@ class Queue:
 
         Raises:
             OSError: nothing was taken.
-            GrammarError, NotSupportedError: the entry has parameters that a relay has no way to honour.
+            GrammarError: the entry has a name that is none.
+            GrammarError, NotSupportedError: it has parameters that a relay has no way to honour.
         """
+        if not _NAME.fullmatch(entry.name):
+            raise GrammarError(f"the name of an entry is of letters, digits and dots, {MAX_NAME} at most")
         encode_entry(entry)  # so that it raises before anything is written
-        size = self._place("messages", entry.name, content)
-        self._place("entries", entry.name, (encode_entry(replace(entry, size=size)),))
+        try:
+            size = self._place("messages", entry.name, content)
+            self._place("entries", entry.name, (encode_entry(replace(entry, size=size)),))
+        except BaseException:
+            with contextlib.suppress(OSError):  # what is left then the next relay sweeps away
+                self._remove(entry.name)
+            raise
 
     def save(self, entry: Entry) -> None:
         """Note what has become of an entry: it is changed on disk, or gone if nothing is left to be done."""
         if entry.recipients:
             self._place("entries", entry.name, (encode_entry(entry),))
-            return
-        (self.path / "entries" / entry.name).unlink(missing_ok=True)
-        fsync_directory(self.path / "entries")
-        (self.path / "messages" / entry.name).unlink(missing_ok=True)
+        else:
+            self._remove(entry.name)
 
     def names(self) -> list[str]:
         """Return the names of all entries, the oldest first."""
@@ -116,20 +125,30 @@ class Queue:
         finally:
             lock.release()
 
+    def _remove(self, name: str) -> None:
+        """Remove an entry and its message, in this order, so that no crash leaves an entry without one."""
+        (self.path / "entries" / name).unlink(missing_ok=True)
+        fsync_directory(self.path / "entries")
+        (self.path / "messages" / name).unlink(missing_ok=True)
+
     def _place(self, folder: str, name: str, content: Iterable[bytes]) -> int:
         """Put a file into its place, whole, in place of an older one; return its size in octets."""
         draft = self.path / "tmp" / f"{folder}-{name}"
         with write_durably(draft, replace=True) as file:
             size = sum(map(file.write, content))
-        draft.rename(self.path / folder / name)
+        try:
+            draft.rename(self.path / folder / name)
+        except OSError:
+            draft.unlink(missing_ok=True)
+            raise
         fsync_directory(self.path / folder)
         return size
 
     def _sweep(self) -> None:
         """Remove what belongs to no entry, unless it is of one that is still coming."""
         oldest = time.time() - _STALE_AFTER
-        aside = (path.name for path in (self.path / "unreadable").iterdir())
-        known = {self.path / "messages" / name for name in (*self.names(), *aside)}
+        aside = [path.name for path in (self.path / "unreadable").iterdir()]  # first: from there they are moved back
+        known = {self.path / "messages" / name for name in (*aside, *self.names())}
         for path in (*self.path.glob("tmp/*"), *self.path.glob("messages/*")):
             with contextlib.suppress(OSError):
                 if path not in known and path.stat().st_mtime < oldest:

@@ -6,10 +6,11 @@ import asyncio
 import heapq
 import logging
 import math
-from collections import defaultdict
-from collections.abc import Callable
+from collections import defaultdict, deque
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
@@ -17,7 +18,7 @@ from typing import TypeVar
 from mailproto.relay.config import RelayConfig
 from mailproto.relay.entry import Entry, Pending
 from mailproto.relay.lane import Job, Lane
-from mailproto.relay.queue import Queue
+from mailproto.relay.queue import MAX_NAME, Queue, new_name
 from mailproto.relay.schedule import conclude
 from mailproto.relay.transfer import Changes
 from mailproto.relay.unreadable import UnreadableError
@@ -49,7 +50,9 @@ class Relay:
         self._known: set[str] = set()
         self._agenda: list[tuple[float, str]] = []  # a heap: when which entry is due
         self._active: dict[str, Entry | None] = {}
+        self._unsaved: dict[str, Entry] = {}  # what has become of entries, and is not on disk
         self._lanes: dict[str, Lane] = {}
+        self._behind: defaultdict[str, deque[str]] = defaultdict(deque)  # what waits for the end of a domain's lane
         self._stopping = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = asyncio.Event()
@@ -86,7 +89,7 @@ class Relay:
 
     async def _work(self, *, forever: bool) -> None:
         self._loop = loop = asyncio.get_running_loop()
-        for state in (self._known, self._agenda, self._active, self._lanes):  # of a run that was cancelled
+        for state in (self._known, self._agenda, self._active, self._lanes, self._behind):  # of a cancelled run
             state.clear()
         self._stopping = False
         # One thread, so that the disk sees the states of an entry in their order.
@@ -96,22 +99,64 @@ class Relay:
                 while True:
                     self._changed.clear()
                     if loop.time() >= next_look:
+                        await self._look(first=next_look == -math.inf)
                         next_look = loop.time() + _POLL
-                        for name in await self._on_disk(self._queue.names):
-                            self._enter(name)
                     self._start_due()
-                    if not self._active and (self._stopping or not forever):
+                    if not self._active and (self._stopping or not (forever or self._behind)):
                         return
                     with suppress(TimeoutError):
                         async with asyncio.timeout(min(self._idle_time(), next_look - loop.time())):
                             await self._changed.wait()
 
+    async def _look(self, *, first: bool) -> None:
+        """Enter what is in the queue. Later on a failure is one of the machine, and passes."""
+        try:
+            names = await self._on_disk(self._queue.names)
+        except OSError as error:
+            if first:
+                raise
+            logger.error("the queue cannot be looked through now: %s", error)
+            return
+        for name in names:
+            self._enter(name)
+        for domain in self._behind.keys() - self._lanes.keys():  # whoever was called in before is gone
+            self._call_in(domain)
+
     def _enter(self, name: str, due: float = -math.inf) -> None:
         """Put an entry on the agenda; a new one is seen to at once, and then tells itself when it is due."""
         if name not in self._known:
             self._known.add(name)
-            heapq.heappush(self._agenda, (due, name))
-            self._changed.set()
+            if due < math.inf:  # else it is behind
+                heapq.heappush(self._agenda, (due, name))
+                self._changed.set()
+
+    def _put_behind(self, name: str, domains: Collection[str]) -> bool:
+        """Have an entry wait outside if no lane for its domains takes any more."""
+        if not domains or any(map(self._takes_more, domains)):
+            return False
+        self._behind[next(iter(domains))].append(name)
+        return True
+
+    def _takes_more(self, domain: str) -> bool:
+        """Say whether there is room in the lane for a domain.
+
+        So that no number of messages for one that is slow holds up those for another, it takes no more than there is
+        room left for all others; nor, once it has begun, while others wait to begin.
+        """
+        lane = self._lanes.get(domain)
+        if lane is None:
+            return True
+        others_wait = len(self._lanes) > self._config.max_connections
+        return len(lane) < _MAX_ACTIVE - len(self._active) and not (lane.begun and others_wait)
+
+    def _call_in(self, domain: str) -> None:
+        """Put on the agenda, of those behind for a domain whose lane has ended, as many as may have room."""
+        names = self._behind.pop(domain, deque())
+        for _ in range(min(len(names), _MAX_ACTIVE // 2)):
+            heapq.heappush(self._agenda, (-math.inf, names.popleft()))
+        if names:
+            self._behind[domain] = names
+        self._changed.set()
 
     def _start_due(self) -> None:
         now = self._config.clock()
@@ -137,7 +182,7 @@ class Relay:
             except UnreadableError as error:
                 await self._on_disk(self._queue.set_aside, name, error)
         except Exception:
-            logger.exception("an attempt failed")
+            logger.exception("%s: an attempt failed", name)
             due = self._config.clock() + self._config.schedule.first_hour
         del self._active[name]
         self._known.discard(name)
@@ -146,25 +191,32 @@ class Relay:
         self._changed.set()
 
     async def _try(self, name: str) -> float | None:
-        """Try an entry if it is due, and return when it is due next, None if it is gone.
+        """Try an entry if it is due, and return when it is due next, None if it is gone; infinity if it is behind.
 
         Raises:
             UnreadableError: there is something of it that cannot be read.
         """
+        await self._save_what_was_not(name)
         entry = await self._on_disk(self._queue.load, name)
         if entry is None or self._stopping:
             return None
-        if entry.due > self._config.clock():
+        now = self._config.clock()
+        if entry.arrival > now:  # the clock has been set back since
+            entry = replace(entry, arrival=now, due=now)
+        if entry.due > now:
             return entry.due
-        self._active[name] = entry
         domains: dict[str, list[Pending]] = defaultdict(list)
         for recipient in entry.waiting:
             domains[recipient.address.canonical.domain].append(recipient)
+        if self._put_behind(name, domains):
+            return math.inf
+        self._active[name] = entry
         jobs = [Job(entry, recipients, partial(self._record, name)) for recipients in domains.values()]
         for domain, job in zip(domains, jobs, strict=True):
             self._lane(domain).jobs.append(job)
         for job in jobs:
             await job.done.wait()
+        await self._save_what_was_not(name)
         for job in jobs:
             if job.unreadable is not None:
                 raise job.unreadable
@@ -183,11 +235,12 @@ class Relay:
             async with self._slots:
                 await lane.run()
         except Exception:
-            logger.exception("the way to a domain failed")
+            logger.exception("the way to %s failed", domain)
         finally:
             del self._lanes[domain]
             for job in lane.jobs:
                 job.done.set()
+            self._call_in(domain)
 
     async def _record(self, name: str, changes: Changes) -> None:
         """Keep what has become of some recipients; on disk, if nothing is to be sent to them any more."""
@@ -195,7 +248,18 @@ class Relay:
         if entry is not None:
             self._active[name] = entry = entry.changed(changes)
             if any(change is None or change.action is not None for change in changes.values()):
-                await self._on_disk(self._queue.save, entry)
+                await self._on_disk(self._save, entry)
+
+    def _save(self, entry: Entry) -> None:
+        """Note on disk what has become of an entry; if that fails it is remembered, to be noted first of all."""
+        self._unsaved[entry.name] = entry
+        self._queue.save(entry)
+        del self._unsaved[entry.name]
+
+    async def _save_what_was_not(self, name: str) -> None:
+        """Note what could not be noted before: who has the message is not to get it again."""
+        if name in self._unsaved:
+            await self._on_disk(self._save, self._unsaved[name])
 
     async def _conclude(self, entry: Entry) -> float | None:
         """Tell the sender what he is to be told, and put off what is left; return until when, None if nothing is."""
@@ -212,13 +276,15 @@ class Relay:
         """
         if reports:
             self._notify(entry, reports)
-        self._queue.save(rest)
+        self._save(rest)
 
     def _notify(self, entry: Entry, reports: list[Report]) -> None:
         now = self._config.clock()
         name = f"{entry.name}.{entry.notices}"
         while name in self._active:  # from before a crash, and on its way: what it does not tell needs another one
             name += ".0"
+        if len(name) > MAX_NAME:  # the price is that a crash may have it told twice
+            name = new_name()
         with self._queue.open(entry.name, entry.size) as message:
             notice = make_notice(
                 reports,
@@ -238,9 +304,8 @@ class Relay:
             return
         for report in reports:
             if report.action is Action.FAILED:
-                logger.warning(
-                    "%s: undeliverable to %s, and nobody to be told: %s", name, report.address, report.reply
-                )
+                reply = str(report.reply).replace("\n", " / ")  # of one line is every line of the log
+                logger.warning("%s: undeliverable to %s, and nobody to be told: %s", name, report.address, reply)
 
     async def _on_disk(self, function: Callable[..., _T], *arguments: object) -> _T:
         """Call what waits for the disk, beside the loop. Once begun it is done, even if nobody waits any more."""

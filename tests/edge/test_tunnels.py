@@ -213,11 +213,15 @@ def http(host: str = "mx.example.test", port: int = 25, *login: str) -> Make:
         b"HTTP/1.1 200 OK\r\n\r\n",
         b"HTTP/1.0 200\r\n\r\n",
         b"HTTP/1.1 200 \r\nVia: x\r\nX: y\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
         b"HTTP/1.1 299 Well\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
     ],
 )
 def test_connect(answer: bytes) -> None:
-    """A body has no place behind 2xx, whatever the fields say: what follows is the destination's."""
+    """A body has no place behind 2xx, whatever the fields say: what follows is the destination's.
+
+    In front of it may stand interim responses (RFC 9110 section 15.2).
+    """
     question = b"CONNECT mx.example.test:25 HTTP/1.1\r\nHost: mx.example.test:25\r\n\r\n"
     through(http(), [(question, answer)], b"220 mx\r\n")
 
@@ -246,7 +250,8 @@ def test_connect_with_a_login() -> None:
         (b"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\n\r\n", TunnelError),
         (b"HTTP/1.1 502 Bad Gateway\r\n\r\n", TunnelError),
         (b"HTTP/1.1 302 Found\r\n\r\n", TunnelError),
-        (b"HTTP/1.1 100 Continue\r\n\r\n", TunnelError),
+        (b"HTTP/1.1 100 Continue\r\n\r\n", ConnectionClosedError),
+        (b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 403 Forbidden\r\n\r\n", TunnelError),
         (b"HTTP/2 200\r\n\r\n", RemoteProtocolError),
         (b"HTTP/1.1 20\r\n\r\n", RemoteProtocolError),
         (b"HTTP/1.1  200 OK\r\n\r\n", RemoteProtocolError),
@@ -280,9 +285,10 @@ def test_a_line_without_an_end(line: bytes) -> None:
 
 
 def test_a_header_without_an_end() -> None:
-    error = outcome(http()(), [b"HTTP/1.1 200 OK\r\n", *[b"X: " + b"y" * 1000 + b"\r\n"] * 70])
-    assert type(error) is RemoteProtocolError
-    assert "fields without an end" in str(error)
+    for said in ([b"HTTP/1.1 200 OK\r\n", *[b"X: " + b"y" * 1000 + b"\r\n"] * 70], [b"HTTP/1.1 100\r\n\r\n"] * 6000):
+        error = outcome(http()(), said)
+        assert type(error) is RemoteProtocolError
+        assert "fields without an end" in str(error)
 
 
 # Both.

@@ -29,6 +29,7 @@ from mailproto.smtp import (
     with_extensions,
 )
 from mailproto.smtp.extensions import future_release
+from mailproto.testing import MemoryClient
 from tests.relay import ADA, BOB, CAROL, MESSAGE, content_of
 
 ROOT = Address("root", "example.org")
@@ -109,6 +110,28 @@ def test_the_postmaster_is_there_for_everybody(queue: Queue) -> None:
     assert [each.outcome.value for each in result.recipients] == ["accepted", "refused"]
     (entry,) = entries(queue)
     assert entry.recipients == (Pending(ROOT),)
+
+
+@pytest.mark.parametrize("login", [WITHOUT_AUTH, AS_ADA])
+def test_who_answers_a_notice_reaches_the_postmaster(queue: Queue, login: dict[str, Any]) -> None:
+    """Notices are from him at the name of the host, to which no MX record leads from here."""
+    him, other = Address("Postmaster", "Relay.example.org"), Address("postmaster", "example.net")
+    result, _ = submit(queue, him, other, login=login)
+    assert [each.outcome.value for each in result.recipients] == ["accepted", "accepted" if login else "refused"]
+    (entry,) = entries(queue)
+    assert entry.recipients == (Pending(ROOT), Pending(other))[: len(result.accepted)]
+
+
+def test_what_is_taken_is_acknowledged_though_nobody_can_be_told(
+    queue: Queue, caplog: pytest.LogCaptureFixture
+) -> None:
+    def queued(_: str) -> None:
+        raise RuntimeError("the relay is gone")
+
+    with MemoryClient(RelayHandler(queue, postmaster=ROOT, queued=queued)) as client:
+        assert client.send_message(MESSAGE, ADA, ["postmaster@localhost"]).ok
+    (name,) = queue.names()
+    assert caplog.messages == [f"{name} was taken, and telling so failed"]
 
 
 def test_what_is_kept(queue: Queue) -> None:

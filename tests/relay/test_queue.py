@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from mailproto.errors import NotSupportedError
+from mailproto.errors import GrammarError, NotSupportedError
 from mailproto.maildrop import MaildropBusyError
+from mailproto.maildrop.durable import write_durably
 from mailproto.relay import Entry, Pending, Queue, UnreadableError, new_name
 from mailproto.smtp import MailParameters
 from tests.relay import ADA, BOB, CAROL, MESSAGE, START, content_of
@@ -61,6 +64,43 @@ def test_a_message_that_breaks_off_leaves_nothing(queue: Queue) -> None:
     assert files(queue) == []
 
 
+@pytest.mark.parametrize("name", ["", "..", "../m1", ".m1", "m1.", "m..1", "m/1", "m_1", "m1\n", "\u0663", "m" * 41])
+def test_what_is_no_name_is_refused(queue: Queue, name: str) -> None:
+    """It is that of a file, and of notices."""
+    with pytest.raises(GrammarError, match="name"):
+        queue.add(replace(ENTRY, name=name), [MESSAGE])
+    assert files(queue) == []
+
+
+@pytest.mark.parametrize("step", ["entries-m1", "rename", "fsync"])
+def test_what_is_not_taken_leaves_nothing(queue: Queue, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    """A disk that is full does not keep what was refused, nor does the relay find what its sender sends again."""
+
+    def write(path: Path, **how: Any) -> Any:
+        if path.name == step:
+            raise OSError(errno.ENOSPC, "the disk is full")
+        return write_durably(path, **how)
+
+    def rename(path: Path, target: Path) -> None:
+        if step == "rename" and target.parent.name == "entries":
+            raise OSError(errno.ENOSPC, "the directory cannot grow")
+        real_rename(path, target)
+
+    def fsync(path: Path) -> None:
+        if path.name == "entries" and "fsync" in steps:
+            steps.remove("fsync")  # it passes
+            raise OSError(errno.EMFILE, "too many files")
+
+    real_rename = Path.rename
+    steps = {step}
+    monkeypatch.setattr("mailproto.relay.queue.write_durably", write)
+    monkeypatch.setattr("mailproto.relay.queue.fsync_directory", fsync)
+    monkeypatch.setattr(Path, "rename", rename)
+    with pytest.raises(OSError, match=r"full|grow|many"):
+        queue.add(ENTRY, [MESSAGE])
+    assert files(queue) == []
+
+
 def test_what_somebody_else_has_written_stays(queue: Queue) -> None:
     (queue.path / "entries" / "odd").write_bytes(b"?")
     for _ in range(2):
@@ -98,6 +138,20 @@ def test_what_a_crash_has_left_is_swept_away(queue: Queue) -> None:
         os.utime(queue.path / path, (0, 0))
     with queue.reserved():
         assert files(queue) == ["entries/m1", "lock", "messages/m1", "messages/new", "tmp/messages-new"]
+
+
+def test_what_is_moved_back_while_the_rest_is_swept_away_stays(queue: Queue) -> None:
+    class Mended(Queue):
+        def names(self) -> list[str]:
+            names = super().names()
+            (self.path / "unreadable/m1").rename(self.path / "entries/m1")
+            return names
+
+    queue.add(ENTRY, [MESSAGE])
+    os.utime(queue.path / "messages/m1", (0, 0))
+    queue.set_aside("m1", UnreadableError("for a moment"))
+    with Mended(queue.path).reserved():
+        assert files(queue) == ["entries/m1", "lock", "messages/m1"]
 
 
 def test_a_process_that_dies_at_any_step(queue: Queue) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import itertools
 import ssl
 import threading
 from collections.abc import Awaitable, Callable
@@ -12,6 +14,7 @@ import pytest
 
 from mailproto import aio
 from mailproto.address import Address
+from mailproto.aio import TLSPolicy
 from mailproto.errors import Reject
 from mailproto.maildrop import MaildropBusyError
 from mailproto.relay import Entry, Pending, Queue, Relay, RelayHandler, Schedule
@@ -162,6 +165,16 @@ async def test_a_refused_recipient_is_reported_and_the_others_get_it(world: Worl
 
 
 @in_loop
+async def test_the_longest_name_is_none_too_long_for_a_notice(world: World) -> None:
+    home = Host()
+    async with world.host("mx.example.org", home):
+        world.queue.add(Entry("m" * 40, ADA, (Pending(BOB),), START, START), [MESSAGE])
+        await world.relay(table(**HOME)).attempt_due()
+    assert len(home.envelopes) == 1
+    assert world.queue.names() == []
+
+
+@in_loop
 async def test_a_failed_notice_is_not_noticed(world: World) -> None:
     """RFC 5321 section 6.1: the one that says so to the sender is the last."""
     host = Host(carol=NO_SUCH_USER, ada=NO_SUCH_USER)
@@ -171,6 +184,18 @@ async def test_a_failed_notice_is_not_noticed(world: World) -> None:
         await world.relay(table(**MX_NET, **HOME)).attempt_due()
     assert host.envelopes == []
     assert world.queue.names() == []
+
+
+def test_what_a_host_says_is_one_line_of_the_log(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    async def test(world: World) -> None:
+        host = Host(bob=Reply.build(550, "No such user\nERROR: root logged in", "5.1.1"))
+        async with world.host("mx.example.net", host):
+            world.put(BOB, sender=None)
+            await world.relay(table(**MX_NET)).attempt_due()
+
+    run(test, world)
+    (line,) = caplog.messages
+    assert line.endswith("550 5.1.1 No such user / ERROR: root logged in")
 
 
 @in_loop
@@ -354,13 +379,54 @@ async def test_the_look_up_fails(world: World) -> None:
     assert fields["Status"] == "5.1.2"
 
 
+class Backup:
+    """A resolver that finds the first host of example.net, and of the second one none of the addresses."""
+
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
+
+    async def mx(self, _: str) -> list[MX]:
+        return [MX(1, "mx.example.net"), MX(2, "backup.example.net")]
+
+    async def addresses(self, host: str) -> list[str]:
+        if host == "mx.example.net":
+            return ["127.0.0.1"]
+        raise RoutingError(self._reply)
+
+
+@pytest.mark.parametrize("reply", [LOOKUP_FAILED, NO_SUCH_DOMAIN])
+def test_a_host_that_cannot_be_found_holds_up_no_mail_for_another(world: World, reply: Reply) -> None:
+    async def test(world: World) -> None:
+        host = Host()
+        async with world.host("mx.example.net", host):
+            world.put(BOB)
+            await world.relay(Backup(reply)).attempt_due()
+        assert host.received == [("bob@example.net", MESSAGE)]
+
+    run(test, world)
+
+
 @in_loop
-async def test_a_resolver_that_falls_over_loses_nothing(world: World) -> None:
-    world.put(BOB)
-    await world.relay(Doubtful(RuntimeError("a bug"))).attempt_due()
+async def test_a_host_that_cannot_be_found_may_take_what_the_others_never_do(world: World) -> None:
+    host = Host()
+    host.greeting = Reply.build(554, "No mail here")
+    async with world.host("mx.example.net", host):
+        world.put(BOB)
+        await world.relay(Backup(LOOKUP_FAILED)).attempt_due()
+    (entry,) = world.entries()
+    assert entry.waiting == (Pending(BOB, reply=LOOKUP_FAILED),)
+
+
+def test_a_resolver_that_falls_over_loses_nothing(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    async def test(world: World) -> None:
+        world.put(BOB)
+        await world.relay(Doubtful(RuntimeError("a bug"))).attempt_due()
+
+    run(test, world)
     (entry,) = world.entries()
     assert entry.waiting == (Pending(BOB),)
     assert entry.due == START + 1800
+    assert caplog.messages == ["the way to example.net failed"]
 
 
 @in_loop
@@ -554,6 +620,21 @@ def test_any_certificate_is_better_than_none(
 
 
 @in_loop
+async def test_an_address_literal_is_no_name_of_a_server(world: World) -> None:
+    """RFC 6066 section 3: a server may break off the handshake over one."""
+    names: list[str | None] = []
+    context = aio.server_context(data.SERVER.certificate, data.SERVER.key)
+    context.sni_callback = lambda _, name, __: names.append(name)
+    async with aio.SMTPServer(Host(), port=0, tls=context) as server:
+        world.put(Address("bob", "[127.0.0.1]"))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("mailproto.relay.config.RELAY_PORT", server.port)
+            await world.relay(table(), make_client=None).attempt_due()
+    assert world.queue.names() == []
+    assert names == [None]
+
+
+@in_loop
 async def test_where_tls_fails_mail_goes_without(world: World) -> None:
     """RFC 7435 section 3: to a host that offers STARTTLS and cannot do it, rather than not at all."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # without a certificate
@@ -586,6 +667,46 @@ async def test_what_another_process_adds_is_found(world: World) -> None:
 
 
 @in_loop
+async def test_what_came_while_the_clock_was_ahead(world: World) -> None:
+    """It is not kept until that time, nor for so long."""
+    host = Host(bob=LATER)
+    async with world.host("mx.example.net", host):
+        world.now = START + 1e9
+        world.put(BOB)
+        world.now = START
+        await world.relay(table(**MX_NET)).attempt_due()
+        (entry,) = world.entries()
+        assert (entry.arrival, entry.due) == (START, START + 1800)
+        host.replies.clear()
+        world.now = entry.due
+        await world.relay(table(**MX_NET)).attempt_due()
+    assert host.received == [("bob@example.net", MESSAGE)]
+
+
+@in_loop
+async def test_what_comes_while_a_host_is_left_is_tried(world: World) -> None:
+    class Slow(aio.SMTPClient):
+        async def quit(self) -> None:
+            while len(late) < 3:
+                late.append(world.put(CAROL))
+                relay.wake(late[-1])
+            await asyncio.sleep(0.1)
+            await super().quit()
+
+    def make_client(host: str, address: str) -> aio.SMTPClient:
+        return Slow(address, world.ports[host], tls=TLSPolicy.NONE)
+
+    late: list[str] = []
+    host = Host(bob=LATER)
+    relay = world.relay(table(**MX_NET), make_client=make_client)
+    async with world.host("mx.example.net", host):
+        world.put(BOB)
+        await relay.attempt_due()
+    assert host.received == [("carol@example.net", MESSAGE)] * 3
+    assert host.connections == 2
+
+
+@in_loop
 async def test_a_slow_domain_holds_nobody_up(world: World) -> None:
     class Slow(Host):
         async def on_mail(self, *_: object) -> None:
@@ -610,6 +731,152 @@ async def test_a_slow_domain_holds_nobody_up(world: World) -> None:
         await relay.attempt_due()
     assert slow.envelopes  # twice perhaps, since all of it was in one flight
     assert world.queue.names() == []
+
+
+@pytest.mark.parametrize("deferring", [0, 15])
+def test_no_number_of_messages_for_a_slow_domain_holds_the_others_up(
+    world: World, monkeypatch: pytest.MonkeyPatch, deferring: int
+) -> None:
+    class Slow(Host):
+        async def on_mail(self, *_: object) -> None:
+            if next(mails) < deferring:
+                raise Reject(451, "Not so fast")
+            await over.wait()
+
+    mails = itertools.count()
+
+    async def test(world: World) -> None:
+        slow, quick = Slow(), Host()
+        relay = world.relay(table(**MX_NET, com=[(0, "mx.example.com")]))
+        async with world.host("mx.example.net", slow), world.host("mx.example.com", quick):
+            for count in range(100):
+                world.put(BOB, message=b"Subject: %d\r\n\r\n" % count)
+            running = asyncio.create_task(relay.attempt_due())
+            while not slow.connections:
+                await asyncio.sleep(0.01)
+            for count in range(1, 4):
+                relay.wake(world.put(ERIN))
+                while len(quick.envelopes) < count:
+                    await asyncio.sleep(0.01)
+            assert not slow.envelopes
+            over.set()
+            await running
+            assert slow.connections < 20
+            world.now += HOUR
+            await relay.attempt_due()
+        assert len(slow.envelopes) == len(set(slow.received)) == 100
+        assert world.queue.names() == []
+
+    over = asyncio.Event()
+    monkeypatch.setattr("mailproto.relay.relay._MAX_ACTIVE", 20)
+    run(test, world)
+
+
+@in_loop
+async def test_a_domain_for_which_mail_never_ends_lets_the_others_have_their_turn(world: World) -> None:
+    class Popular(Host):
+        def on_message(self, session: Any, envelope: Envelope) -> Reply:
+            for _ in range(2):
+                relay.wake(world.put(BOB))
+            return super().on_message(session, envelope)
+
+    net, com = Popular(), Host()
+    relay = world.relay(table(**MX_NET, com=[(0, "mx.example.com")]), max_connections=1)
+    async with world.host("mx.example.net", net), world.host("mx.example.com", com):
+        world.put(BOB)
+        running = asyncio.create_task(relay.run())
+        while len(net.envelopes) < 5:
+            await asyncio.sleep(0.01)
+        relay.wake(world.put(ERIN))
+        while not com.envelopes:
+            await asyncio.sleep(0.01)
+        relay.stop()
+        await running
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC])
+def test_a_disk_that_takes_nothing_more_repeats_no_message(
+    world: World, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """What is on disk is out of date then, and is found there at every look."""
+
+    class Full(Queue):
+        def save(self, entry: Entry) -> None:
+            if full:
+                raise OSError(number, "nothing more")
+            super().save(entry)
+
+    async def test(world: World) -> None:
+        net, com = Host(), Host(erin=LATER)
+        relay = world.relay(table(**MX_NET, com=[(0, "mx.example.com")]))
+        async with world.host("mx.example.net", net), world.host("mx.example.com", com):
+            running = asyncio.create_task(relay.run())
+            for count, recipients in enumerate([(BOB,), (BOB, ERIN)]):
+                world.put(*recipients)
+                while len(net.envelopes) == count:
+                    await asyncio.sleep(0.01)
+            world.now += HOUR
+            await asyncio.sleep(0.3)
+            full.clear()
+            del com.replies["erin"]
+            while world.queue.names():
+                world.now += HOUR
+                await asyncio.sleep(0.01)
+            relay.stop()
+            await running
+        assert (len(net.envelopes), len(com.envelopes)) == (2, 1)
+
+    full = ["yes"]
+    monkeypatch.setattr("mailproto.relay.relay._POLL", 0.05)
+    world.queue = Full(world.queue.path)
+    run(test, world)
+
+
+@in_loop
+async def test_what_the_disk_did_not_take_is_remembered_from_one_run_to_the_next(world: World) -> None:
+    class Once(Queue):
+        def save(self, entry: Entry) -> None:
+            if entry.notices and not failures:
+                failures.append(entry)
+                raise OSError(errno.EIO, "not now")
+            super().save(entry)
+
+    failures: list[Entry] = []
+    world.queue = Once(world.queue.path)
+    host, home = Host(carol=NO_SUCH_USER), Host()
+    relay = world.relay(table(**MX_NET, **HOME))
+    async with world.host("mx.example.net", host), world.host("mx.example.org", home):
+        world.put(BOB, CAROL)
+        for _ in range(3):
+            await relay.attempt_due()
+            world.now += HOUR
+    assert (len(failures), len(host.envelopes), len(home.envelopes)) == (1, 1, 1)
+    assert world.queue.names() == []
+
+
+@in_loop
+async def test_a_look_through_the_queue_that_fails_is_repeated(world: World) -> None:
+    class Short(Queue):
+        def names(self) -> list[str]:
+            if next(looks) == 2:  # behind that of the sweeping, and the first one
+                raise OSError(errno.EMFILE, "too many files")
+            return super().names()
+
+    looks = itertools.count()
+    world.queue = Short(world.queue.path)
+    host = Host()
+    relay = world.relay(table(**MX_NET))
+    async with world.host("mx.example.net", host):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("mailproto.relay.relay._POLL", 0.05)
+            running = asyncio.create_task(relay.run())
+            await asyncio.sleep(0.02)
+            world.put(BOB)
+            while not host.envelopes:
+                assert not running.done()
+                await asyncio.sleep(0.01)
+            relay.stop()
+            await running
 
 
 @in_loop
