@@ -191,8 +191,10 @@ def test_a_field_in_seven_bits_stays_as_it_is() -> None:
 
 @pytest.mark.parametrize("separator", [b"\x0b", b"\x0c", b"\x1c"])
 def test_what_is_a_line_end_to_python_alone(separator: bytes) -> None:
-    with pytest.raises(GrammarError):
-        downgrade(b"Subject: x" + separator + b"Bcc: evil@x\r\n\r\n\xff\r\n")
+    """Up to Python 3.12 it cannot be written; later it stays what it is. Never does it end the field."""
+    with suppress(GrammarError):
+        rewritten = downgrade(b"Subject: x" + separator + b"Bcc: evil@x\r\n\r\n\xff\r\n")
+        assert rewritten.startswith(b"Subject: x" + separator + b"Bcc: evil@x\r\n")
 
 
 def test_a_line_end_that_an_encoded_word_hides_stays_hidden() -> None:

@@ -258,14 +258,17 @@ class _Sending:
         Raises:
             SourceError: there should be one, and could not be had.
         """
-        piece: Any = b""
+        octets = b""
         with reading_source():
-            while piece == b"":  # which ends nothing: only the iterator's end does
+            while not octets:  # which ends nothing: only the iterator's end does
                 if isinstance(self._iterator, AsyncIterator):
                     piece = yield Call(anext, (self._iterator, _NO_MORE))
                 else:
                     piece = next(self._iterator, _NO_MORE)
-            return b"" if piece is _NO_MORE else checked_octets(piece)
+                if piece is _NO_MORE:
+                    break
+                octets = checked_octets(piece)
+        return octets
 
     @property
     def _chunk_is_missing(self) -> bool:
