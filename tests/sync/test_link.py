@@ -175,8 +175,8 @@ def test_serving_for_ever_ends_when_it_is_interrupted() -> None:
     with listener:
         port = listener.port
         thread = threading.Thread(target=interrupt_when_it_listens)
-        thread.start()
-        with pytest.raises(KeyboardInterrupt), interruptible():
+        with pytest.raises(KeyboardInterrupt), interruptible():  # first, or the signal may end everything
+            thread.start()
             listener.serve_forever()
         thread.join(PATIENCE)
     with pytest.raises(ConnectionRefusedError):
