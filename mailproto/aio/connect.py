@@ -59,13 +59,13 @@ async def _connect_to_any(host: str, port: int, source: tuple[str, int] | None) 
     """
     loop = asyncio.get_running_loop()
     connected: list[socket.socket] = []
-    failure = OSError(f"{host} has no address")
+    failure: Exception = OSError(f"{host} has no address")
 
     async def attempt(family: int, address: Any) -> None:
         nonlocal failure
         try:
             connected.append(await _connect(family, address, source))
-        except OSError as error:
+        except Exception as error:  # such as a UnicodeError for an own name that is none
             failure = error
 
     remaining = iter(_interleave(await _resolve(host, port)))

@@ -169,7 +169,7 @@ def _downgraded(message: Octets) -> Octets:
     if isinstance(pieces, AsyncIterable):
         return message
     with reading_source():
-        data = b"".join(pieces)
+        data = b"".join(map(checked_octets, pieces))
     return data if data.isascii() else downgrade(data)
 
 

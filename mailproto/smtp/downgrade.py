@@ -9,17 +9,15 @@ import binascii
 import copy
 import email
 import email.policy
-import re
 from email.message import EmailMessage, Message
 from typing import Any
 
 from mailproto.errors import MailProtoError, NotSupportedError
-from mailproto.smtp.writing import write
+from mailproto.smtp.writing import unfolded, write
 
 # Fields that are in 7 bits stay as they are, however long.
 _POLICY = email.policy.SMTP.clone(cte_type="7bit", refold_source="none")
 _LINE = 57  # octets that make a line of 76 in base64
-_LINE_END = re.compile(r"\r\n|\r|\n")
 
 
 def downgrade(data: bytes) -> bytes:
@@ -65,7 +63,7 @@ def _decoded(part: EmailMessage, name: str, raw: str) -> Any:
         text = raw.encode("ascii", "surrogateescape").decode("utf-8")
     except UnicodeDecodeError:
         return raw
-    _, value = part.policy.header_store_parse(name, _LINE_END.sub("", text))
+    _, value = part.policy.header_store_parse(name, unfolded(text))
     if any(not mailbox.addr_spec.isascii() for mailbox in getattr(value, "addresses", ())):
         raise NotSupportedError(f"an address in the field {name} needs SMTPUTF8")
     return value

@@ -6,7 +6,6 @@ An `email.message.EmailMessage` brings its envelope along. How a message is writ
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from email.headerregistry import HeaderRegistry
@@ -17,6 +16,7 @@ from typing import Any, BinaryIO, NamedTuple, TypeAlias
 from mailproto.address import POSTMASTER, Address
 from mailproto.errors import GrammarError
 from mailproto.smtp.parameters import NO_MAIL_PARAMETERS, NO_RCPT_PARAMETERS, MailParameters, RcptParameters
+from mailproto.smtp.writing import unfolded
 
 Octets: TypeAlias = "bytes | bytearray | memoryview | BinaryIO | Iterable[bytes] | AsyncIterable[bytes]"
 """A message as it is: octets, a file open for reading in binary, or an iterable of octets."""
@@ -33,7 +33,6 @@ that is not known. What it raises breaks the sending off, and closes the connect
 
 _HEADERS = HeaderRegistry()
 _LOST = "\ufffd"  # what the standard library puts where it could not decode
-_LINE_END = re.compile(r"\r\n|\r|\n")
 _UNREADABLE = ("invalid address", "invalid mailbox")  # how the defects begin behind which an address may be lost
 
 
@@ -172,7 +171,7 @@ def _header_addresses(message: Message[Any, Any], name: str) -> list[Address]:
     try:
         values = message.get_all(name, ())
         headers: list[Any] = [
-            value if hasattr(value, "addresses") else _HEADERS(name, _unfolded(str(value))) for value in values
+            value if hasattr(value, "addresses") else _HEADERS(name, unfolded(str(value))) for value in values
         ]
     except Exception as error:  # the parser of the standard library falls over in many ways
         raise GrammarError(f"the field {name} cannot be read") from error
@@ -182,11 +181,6 @@ def _header_addresses(message: Message[Any, Any], name: str) -> list[Address]:
     if any(_LOST in address for address in found):
         raise GrammarError(f"the field {name} has octets in an address that the message cannot tell as text")
     return list(map(Address.parse, found))
-
-
-def _unfolded(value: str) -> str:
-    """Return the value of a field on one line (RFC 5322 section 2.2.3); not every policy of ``email`` gives it so."""
-    return _LINE_END.sub("", value)
 
 
 def _reverse_path(sender: str | Address) -> Address | None:

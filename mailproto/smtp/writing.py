@@ -18,6 +18,7 @@ from typing import Any
 
 from mailproto.errors import GrammarError, MailProtoError
 
+_LINE_END = re.compile(r"\r\n|\r|\n")
 _EMPTY_LINES = re.compile(rb"(?:\r\n){2,}(?=[ \t])")
 _ANOTHER_FIELD = re.compile(rb"\r\n(?![ \t])|\r(?![ \t\n])|\n(?![ \t])")
 
@@ -31,6 +32,11 @@ def write(message: Message[Any, Any], policy: Policy[Any]) -> bytes:
     out = io.BytesIO()
     _Generator(out, mangle_from_=False, policy=policy.clone(linesep="\r\n")).flatten(message)
     return out.getvalue()
+
+
+def unfolded(value: str) -> str:
+    """Return the value of a field on one line (RFC 5322 section 2.2.3); not every policy of ``email`` gives it so."""
+    return _LINE_END.sub("", value)
 
 
 @contextmanager

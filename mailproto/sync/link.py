@@ -78,7 +78,7 @@ class Link:
         engine = self._engine
         engine.begin(flow, part=part)
         try:
-            if self.conn.progress and self.conn.idle:
+            if self.conn.progress and self.conn.idle and self._unread <= HIGH_WATER:
                 self._receive()  # that the peer has hung up meanwhile, or why, is no news to wait for
             self._drive()
         except BaseException:

@@ -732,6 +732,18 @@ def test_one_address_after_the_other_is_tried(monkeypatch: pytest.MonkeyPatch) -
     asyncio.run(main())
 
 
+def test_what_is_wrong_with_the_own_address_is_told() -> None:
+    """It was said that the other side had none, and the reason left to the end of a task that nobody waits for."""
+
+    async def main() -> None:
+        async with serving(Echo()) as server:
+            for name, error in (("x" * 64, UnicodeError), ("::1", socket.gaierror)):
+                with pytest.raises(error):
+                    await open_link(toy.ToyClient(), "127.0.0.1", server.listener.port, source_address=(name, 0))
+
+    asyncio.run(main())
+
+
 def test_an_address_that_does_not_answer_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         async with serving(Echo()) as server:

@@ -6,7 +6,6 @@ import asyncio
 import io
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from mailproto.smtp import Envelope, Limits, Mail, Outcome, Rcpt, Reply, SendRes
 from mailproto.smtp.extensions import LIMITS, PIPELINING
 from mailproto.smtp.flows.server import SMTPSession
 from mailproto.smtp.flows.shelf import Lent, PoolOptions, Shelf
+from tests.adapters.harness import wait_until
 
 MESSAGE = b"Subject: pooled\r\n\r\nHello.\r\n"
 PARTIES = ("a@example.org", ["b@example.org"])
@@ -156,9 +156,9 @@ def fickle_server(farewell: bytes, script: Script | None = None) -> Iterator[tup
                     sock.sendall(answer)
                     while not said.endswith(line):
                         said += lines.readline() or b"<it hung up>" + line
-                heard.append(said)
                 sock.sendall(b"250 taken\r\n" + farewell)
                 sock.shutdown(socket.SHUT_WR)
+                heard.append(said)
                 while lines.readline():
                     pass
 
@@ -197,7 +197,7 @@ def test_a_stale_connection_is_noticed_and_the_message_sent_over_another(
         results = []
         for _ in range(3):
             results.append(send(MESSAGE, *PARTIES))
-            time.sleep(0.05)  # the end has to be there
+            wait_until(lambda: len(heard) == len(results))  # so that the end is there
         return results
 
     with fickle_server(farewell, script) as (port, heard):

@@ -720,7 +720,8 @@ def test_what_is_no_octets_does_not_end_a_message(source: Any, keywords: tuple[s
 
 @pytest.mark.parametrize("limits", [(), ("LIMITS RCPTMAX=1",)])
 @pytest.mark.parametrize("keywords", [("CHUNKING",), ()])
-def test_a_buffer_that_is_used_again(keywords: tuple[str, ...], limits: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("downgrade", [True, False])
+def test_a_buffer_that_is_used_again(downgrade: bool, keywords: tuple[str, ...], limits: tuple[str, ...]) -> None:
     """As with ``readinto``: what was given is sent, and not what is there when it leaves."""
 
     def pieces() -> Iterator[Any]:
@@ -730,7 +731,8 @@ def test_a_buffer_that_is_used_again(keywords: tuple[str, ...], limits: tuple[st
             yield memoryview(buffer) if word == b"two\r\n" else buffer
 
     conn = client("PIPELINING", *keywords, *limits)
-    driver, flights = converse(conn, send_message(conn, submission(pieces())), offering_yes())
+    what = submission(pieces(), downgrade=downgrade)
+    driver, flights = converse(conn, send_message(conn, what), offering_yes())
     assert driver.result.ok
     assert b"".join(flights).count(b"one\r\ntwo\r\nsix\r\n") == len(limits) + 1
 

@@ -8,12 +8,14 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
 import pytest
 
+from mailproto._flows.engine import HIGH_WATER
+from mailproto._flows.reading import read_event
 from mailproto.errors import ConnectionClosedError, ConnectionTimeoutError, LocalProtocolError
 from mailproto.sync.connect import open_link
 from mailproto.sync.link import Link
@@ -221,3 +223,21 @@ def test_the_source_address_can_be_chosen() -> None:
         link = open_link(toy.ToyClient(), "127.0.0.1", listener.port, source_address=("127.0.0.3", 0))
         assert link.local[0] == "127.0.0.3"
         link.close()
+
+
+def test_events_that_are_asked_for_one_by_one_let_no_input_pile_up() -> None:
+    """A client of short commands without a pause would have 64 KiB more of them in memory with every event."""
+    here, there = socket.socketpair()
+    conn = toy.ToyServer()
+    link = Link(conn, here)
+    there.setblocking(False)
+    with there:
+        for _ in range(50):
+            with suppress(BlockingIOError):
+                while True:
+                    there.send(b"x\r\n" * 1000)
+            link.run(read_event(conn), part=True)
+            conn.accept()
+        assert len(conn.lines) == 49
+        assert len(conn.take_rest()) <= 2 * HIGH_WATER
+        link.abort()
