@@ -31,6 +31,7 @@ FLOORS = [
     ("mailproto.smtp.flows", 3),
     ("mailproto.smtp.server", 2),
     ("mailproto.smtp.answers", 2),
+    ("mailproto.smtp.speaking", 2),
     ("mailproto.smtp.intake", 2),
     ("mailproto.smtp.requests", 2),
     ("mailproto.pop3.requests", 2),

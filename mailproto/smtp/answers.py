@@ -1,11 +1,11 @@
 """The answering half of a server's connection: what its user says to each event, and what follows from it.
 
-The reading half is `mailproto.smtp.server`, what is said without words of one's own is `mailproto.smtp.replies`.
+The reading half is `mailproto.smtp.server`. What is said without words of one's own is `mailproto.smtp.replies`, and
+how it is said is `mailproto.smtp.speaking`.
 """
 
 from __future__ import annotations
 
-import functools
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
@@ -13,7 +13,6 @@ from typing import TypeAlias
 from mailproto._core.codec import encode_base64
 from mailproto._core.connection import AGAIN, Step
 from mailproto._core.events import ConnectionClosed, StartTLS
-from mailproto._core.server import ServerConnection
 from mailproto.errors import GrammarError, LocalProtocolError
 from mailproto.sasl.base import Auth, AuthResponse
 from mailproto.sasl.choice import offerable
@@ -42,12 +41,12 @@ from mailproto.smtp.events import (
     XClient,
     XForward,
 )
-from mailproto.smtp.extensions import ENHANCED_STATUS_CODES, Standing
+from mailproto.smtp.extensions import Standing
 from mailproto.smtp.offer import Offer
 from mailproto.smtp.parameters import Body
-from mailproto.smtp.reply import Reply, encode_reply
+from mailproto.smtp.reply import Reply
 from mailproto.smtp.rules import ServerState
-from mailproto.smtp.unsaid import ReplyLost, Unsaid
+from mailproto.smtp.speaking import SpeakingConnection
 
 FAREWELLS = frozenset({421, 521})
 _IN_TRANSACTION = frozenset({ServerState.MAIL, ServerState.RCPT, ServerState.DATA, ServerState.CHUNKS})
@@ -55,22 +54,19 @@ _IN_TRANSACTION = frozenset({ServerState.MAIL, ServerState.RCPT, ServerState.DAT
 ServerStep: TypeAlias = ServerEvent | ConnectionClosed | Step
 
 
-class AnsweringConnection(ServerConnection[ServerEvent]):
-    """What `SMTPServerConnection` says."""
+class AnsweringConnection(SpeakingConnection):
+    """What `SMTPServerConnection` answers."""
 
     __slots__ = (
         "_body",
         "_budget",
         "_chunks",
         "_draining",
-        "_enhanced",
         "_hushed",
         "_mail_refused",
         "_offer",
-        "_unsaid",
         "_verdicts",
         "authenticated",
-        "config",
         "envelope",
         "extended",
         "state",
@@ -78,21 +74,18 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
     )
 
     def __init__(self, config: SMTPServerConfig | None = None) -> None:
-        self.config = config if config is not None else SMTPServerConfig()
-        super().__init__(self.config.limits)
+        super().__init__(config)
         self.state = ServerState.CONNECTED
         self.envelope: Envelope | None = None
         self.authenticated = False
         self.extended = False
         self.trusted = False
-        self._enhanced = ENHANCED_STATUS_CODES in self.config.extensions
         self._offer = Offer(self.config)
         self._budget = Budget(self.limits)
         self._body: BodyReader | None = None
         self._chunks = ChunkSource()
         self._draining = False
         self._hushed = self.config.greeting_delay <= 0  # whether the client let us speak first
-        self._unsaid = Unsaid()
         self._verdicts: list[Reply] = []  # on a message, for each recipient that was asked about so far
         self._mail_refused = False  # and since then nothing was said but what hangs on it
 
@@ -216,29 +209,6 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
         if not self._closing:
             self.pending = None
             self._hang_up(reply, "closed by the server")
-
-    # What became of the answers.
-
-    @property
-    def replies_lost(self) -> tuple[ReplyLost, ...]:
-        """The answers to accepted messages that certainly have not left, once the connection is lost.
-
-        What is not among them may have arrived, or not: that the network took an answer does not tell.
-        """
-        return self._unsaid.lost
-
-    def data_to_send(self) -> bytes:
-        """Return what may go on the wire now, ``b""`` if nothing, and forget it. What does not leave of it after all
-        `lose_output` is to tell."""
-        self._unsaid.leave(self._queued)
-        return super().data_to_send()
-
-    def lose_output(self, *, partly: bool = False) -> None:
-        """Learn that nothing can be sent any more, see `Connection.lose_output`: `replies_lost` tells what of it."""
-        self._unsaid.lose(partly)
-
-    def _fall_silent(self) -> None:
-        """Say nothing more; but what was answered before is true, and a yes to a message is not taken back."""
 
     # The modes, which the reading half fills in.
 
@@ -448,7 +418,7 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
         self.authenticated = self.extended = False
         self._offer = Offer(self.config)
 
-    # Saying it.
+    # What needs no answer.
 
     def _hang_up(self, reply: Reply, reason: str) -> ServerStep:
         if self._gate or self.awaits_proxy_header:  # where words in clear are none, or would reach nobody
@@ -469,37 +439,6 @@ class AnsweringConnection(ServerConnection[ServerEvent]):
             self._mail_refused = True
         self._say(reply)
         return CommandRejected(verb, reply)
-
-    def _say(self, reply: Reply, utf8: bool = False) -> None:
-        """Send a reply; with ``utf8`` the client has allowed more than ASCII in it (RFC 6531 section 3.7.4)."""
-        encoded = _encoded(reply, utf8, self._enhanced)
-        self._output.append(encoded)
-        self._queued += len(encoded)
-        if self.trace is not None:
-            for line in encoded[:-2].split(b"\r\n"):
-                self.trace(self._speaker, line)
-
-    def _say_all(self, several: Sequence[Reply]) -> None:
-        for reply in several:
-            self._say(reply)
-
-    def _say_final(self, reply: Reply, mail: Mail, recipients: Sequence[Rcpt]) -> None:
-        """Send the reply to a message, and see what becomes of it if it is a yes."""
-        self._say(reply)
-        if reply.ok:
-            self._unsaid.add(reply, mail, recipients, self._queued)
-
-    def _trace_line(self, speaker: str, line: bytes) -> None:
-        if self.trace is not None:
-            self.trace(speaker, line)
-
-
-@functools.lru_cache(maxsize=512)
-def _encoded(reply: Reply, utf8: bool, enhanced: bool) -> bytes:
-    """Return a reply on the wire: with its ``enhanced`` status code or without, in ``utf8`` or in other words."""
-    if not utf8 and not reply.text.isascii():
-        reply = replies.SHOWS_ADDRESS.get(reply.code, reply)
-    return encode_reply(reply if enhanced else reply._replace(enhanced=None), utf8)
 
 
 def _refusal(usual: Reply, code: int | None, text: str | None, enhanced: str | None) -> Reply:
