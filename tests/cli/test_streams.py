@@ -139,29 +139,3 @@ def test_who_interrupts_the_question_for_a_password_is_told_nothing(
     monkeypatch.setattr("getpass.getpass", interrupted)
     assert main(["scram-key", "ada"]) == 1
     assert capsys.readouterr() == ("", "")
-
-
-@pytest.mark.parametrize(
-    "option",
-    [
-        ("--limit", "-1"),
-        ("--max-size", "-1"),
-        ("--delete-over", "-1"),
-        ("--delete-over", "1.5"),
-        ("--delete-after", "-7"),
-        ("--delete-after", "nan"),
-        ("--delete-after", "inf"),
-        ("--delete-after", "soon"),
-        ("--user", "\udcff"),
-    ],
-)
-def test_a_number_that_makes_no_sense_deletes_nothing(
-    option: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A minus in front of the days had all of the maildrop deleted, and one in front of the limit nothing fetched."""
-    monkeypatch.setenv("PW", "x")
-    places = ("--maildir", str(tmp_path / "inbox"), "--ledger", str(tmp_path / "ledger"))
-    with pytest.raises(SystemExit) as caught:
-        main(["fetch", "--server", "127.0.0.1:1", "--user", "ada", "--password-env", "PW", *places, *option])
-    assert caught.value.code == 2
-    assert option[0] in capsys.readouterr().err
