@@ -14,6 +14,7 @@ import pytest
 from mailproto.cli import main
 from tests.cli.harness import serving
 
+needs_full_disk = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is full")
 MESSAGE = b"Subject: hello\n\nhello\n"
 
 
@@ -36,6 +37,7 @@ def run_in_shell(line: str, *arguments: str, **variables: str) -> subprocess.Com
     return done
 
 
+@needs_full_disk
 @pytest.mark.parametrize("form", [(), ("--json",)])
 def test_a_report_that_cannot_be_written_does_not_make_what_was_sent_unsent(
     form: tuple[str, ...], message_file: str
@@ -52,11 +54,13 @@ def test_a_report_that_cannot_be_written_does_not_make_what_was_sent_unsent(
         assert (closed.returncode, closed.stderr) == (0, b"")
 
 
+@needs_full_disk
 def test_a_key_that_cannot_be_written_is_a_failure() -> None:
     made = run_in_shell('"$@" > /dev/full', "scram-key", "ada", "--password-env", "PW", PW="pencil")
     assert (made.returncode, b"No space left" in made.stderr) == (1, True)
 
 
+@needs_full_disk
 def test_mail_that_cannot_be_written_stays_on_the_server(message_file: str) -> None:
     with serving() as server:
         smtp, pop3 = (f"127.0.0.1:{server.ports[name]}" for name in ("smtp", "pop3"))
@@ -102,6 +106,7 @@ def test_a_message_from_a_closed_stream_is_not_an_empty_message() -> None:
     assert (sent.returncode, sent.stderr.startswith(b"not sent: ")) == (1, True)
 
 
+@needs_full_disk
 def test_complaints_that_nobody_hears_do_not_get_into_the_report(message_file: str) -> None:
     with serving(listeners=("smtp",)) as server:
         sending = ("send", "--server", f"127.0.0.1:{server.ports['smtp']}", "--from", "", "--to", "a@b.example", "-v")
