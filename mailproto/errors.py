@@ -12,10 +12,15 @@
     ├── TLSRequiredError         the TLS policy forbids to go on in clear
     ├── AuthenticationError      the peer refused the credentials, or cannot be given them safely
     ├── Reject                   raised by a server's hooks to refuse what was asked
-    ├── relay.UnreadableError    what is in a queue cannot be read before somebody has seen to it
-    ├── ledger.LedgerInUseError  another run has the ledger of this account
     ├── smtp.ReplyError          an SMTP reply of class 4 or 5 ended the job
-    └── pop3.ResponseError       a POP3 ``-ERR`` ended the job
+    ├── smtp.DeliveryError       not every recipient has got the message, for those who asked for an exception
+    ├── smtp.routing.RoutingError  nobody takes mail for a domain, or it is not known who does
+    ├── pop3.ResponseError       a POP3 ``-ERR`` ended the job
+    ├── tunnels.TunnelError      a proxy does not open the way
+    ├── maildrop.MboxFormatError  a file is not an mbox
+    ├── maildrop.NotRemovedError  messages are still there that were to be removed
+    ├── ledger.LedgerInUseError  another run has the ledger of this account
+    └── relay.UnreadableError    what is in a queue cannot be read before somebody has seen to it
 
 Nothing else escapes from the state machines, whatever bytes a peer sends.
 """

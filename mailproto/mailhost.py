@@ -102,7 +102,7 @@ class MailHost:
 
     def drop_of(self, user: str) -> Maildrop:
         """Return the maildrop of a user; `KeyError` if there is no such user."""
-        return self._drops[comparable(user) if self._secrets else ""]
+        return self._drops[self._key_of(user)]
 
     # SMTP.
 
@@ -148,7 +148,7 @@ class MailHost:
         identity = session.identity
         if identity is None:
             raise Reject(text="Nobody is logged in")
-        with self._delay.login(identity.user if self._secrets else ""):
+        with self._delay.login(self._key_of(identity.user)):
             return self.drop_of(identity.user).open()
 
     def on_retrieve(self, session: POP3Session, number: int) -> Iterable[bytes] | Awaitable[Iterable[bytes]]:
@@ -185,6 +185,10 @@ class MailHost:
         """Say whether a name that nobody has costs what that of a user with a key costs: as many do as have keys."""
         digest = hmac.digest(self._mask, name.encode("utf-8"), "sha256")
         return int.from_bytes(digest[:4], "big") < self._share_of_keys * 2**32
+
+    def _key_of(self, user: str) -> str:
+        """Return by which name a user is kept, however it is written; where there are none that is everybody's."""
+        return comparable(user) if self._secrets else ""
 
     def _user_of(self, address: Address) -> str | None:
         """Return whose mail this is, None if nobody's here."""

@@ -8,15 +8,16 @@ import re
 import socket
 import threading
 from contextlib import suppress
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from mailproto import Address, GrammarError, Reject, TLSPolicy, aio, sync
 from mailproto.maildrop import MemoryMaildrop
 from mailproto.mailhost import BLOCKING_HOOKS, MailHost, Secret
-from mailproto.pop3 import POP3ServerConfig
-from mailproto.sasl import CramMD5Check, ScramKeyRequest, ScramPassword, make_scram_key
+from mailproto.pop3 import LoginDelayError, POP3ServerConfig
+from mailproto.sasl import CramMD5Check, Identity, ScramKeyRequest, ScramPassword, make_scram_key
 from mailproto.sasl.plain import parse_plain
 from mailproto.smtp import Outcome, Rcpt, RcptParameters, SMTPClientConfig, SMTPServerConfig
 from mailproto.smtp.flows.server import SMTPSession
@@ -118,6 +119,18 @@ def test_names_and_passwords_beyond_ascii(mechanism: str, user: str) -> None:
             assert pop.status() == (1, 3)
         with sync.POP3Client("127.0.0.1", pop3.port, **{**login, "mechanisms": None}, **where) as pop:
             assert pop.status() == (1, 3)
+
+
+def test_the_delay_of_a_user_is_none_of_another_spelling() -> None:
+    """Not every mechanism prepares names: CRAM-MD5 gives them as they come."""
+    host = MailHost(lambda _: MemoryMaildrop(), {"j\u00f6rg": "pw"}, login_delay=900)
+    first, second = (
+        cast(Any, SimpleNamespace(identity=Identity(*who)))
+        for who in (("j\u00f6rg", "PLAIN"), ("jo\u0308rg", "CRAM-MD5"))
+    )
+    host.on_login(first).close()
+    with pytest.raises(LoginDelayError):
+        host.on_login(second)
 
 
 def test_two_users_whom_no_login_could_tell_apart() -> None:

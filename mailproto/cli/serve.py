@@ -100,8 +100,8 @@ def add_parser(commands: Any) -> None:
         "--no-pop3-utf8",
         action="store_false",
         dest="pop3_utf8",
-        help="give mail with UTF-8 in its header to every POP3 client as it is, and not only to one that says UTF8 "
-        "(RFC 6856), as fetchmail and mpop do not: it might misread it",
+        help="give mail with UTF-8 in its header to every POP3 client, which might misread it, and not only to those "
+        "that say UTF8 (RFC 6856); fetchmail and mpop do not",
     )
     parser.add_argument(
         "--max-size", type=int, default=32 << 20, metavar="BYTES", help="the largest message taken; 0 takes any"

@@ -132,7 +132,9 @@ class _KnownSizes(SizeCache):
         self._counted[base] = self._entries[base]
 
     def save(self, bases: Iterable[str]) -> None:
-        """Write nothing."""
+        """Write nothing, and forget all but these ``bases``, or what is counted would be more from day to day."""
+        for base in self._counted.keys() - set(bases):
+            self._counted.pop(base, None)  # another session may have been first
 
 
 class _UntouchedMaildir(MaildirSnapshot):

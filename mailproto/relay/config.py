@@ -58,8 +58,8 @@ class RelayConfig:
     async def connect(self, host: str, address: str) -> SMTPClient:
         """Return a client that is connected to this host; raise what `SMTPClient.connect` raises.
 
-        A host of the default kind that offers STARTTLS, and with which no session comes of it, since it hangs up,
-        makes no sense or falls silent, is tried once more in clear (RFC 7435 section 3), with a line in the log.
+        Without `make_client`, a host that offers STARTTLS and then hangs up, falls silent or fails in the handshake
+        is tried once more in clear (RFC 7435 section 3), with a line in the log.
         """
         if self.make_client is not None:
             client = self.make_client(host, address)

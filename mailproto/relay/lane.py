@@ -103,7 +103,10 @@ class Lane:
                 refusals.append(await self._use(target))
         last = refusals[-1] if refusals else None
         if last is not None and all(refusals):  # wherever one knocks nobody takes mail (RFC 7504 section 4)
-            await (self._finish(self._not_found) if self._not_found else self._finish(last, targets[-1].host))
+            if self._not_found is not None:
+                await self._finish(self._not_found)
+            else:
+                await self._finish(last, targets[-1].host)
 
     def drop(self) -> None:
         """End the jobs that were not begun, and begin none any more."""
@@ -114,8 +117,11 @@ class Lane:
     async def _finish(self, reply: Reply, remote_mta: str | None = None) -> None:
         """End all jobs with this reply."""
         while self.jobs:
-            await self.jobs[0].note_all(reply, remote_mta)
-            self.jobs.popleft().done.set()
+            job = self.jobs.popleft()  # at once: it is begun, and no longer to be dropped
+            try:
+                await job.note_all(reply, remote_mta)
+            finally:
+                job.done.set()
 
     async def _find_targets(self) -> list[Target]:
         """Return the hosts that take mail for the domain, at each of their addresses."""

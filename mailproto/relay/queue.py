@@ -57,8 +57,8 @@ class Queue:
 
         Raises:
             OSError: nothing was taken.
-            GrammarError: the entry has a name that is none.
-            GrammarError, NotSupportedError: it has parameters that a relay has no way to honour.
+            GrammarError: the entry has a name that is none, or parameters that cannot be written.
+            NotSupportedError: it has parameters that a relay has no way to honour.
         """
         if not _NAME.fullmatch(entry.name):
             raise GrammarError(f"the name of an entry is of letters, digits and dots, {MAX_NAME} at most")

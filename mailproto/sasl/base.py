@@ -15,6 +15,8 @@ from typing import Any, ClassVar, NoReturn, Protocol, TypeAlias
 from mailproto._core.events import TLSInfo
 from mailproto.errors import GrammarError
 
+_MECHANISM = re.compile(r"[A-Z0-9_-]{1,20}")
+
 
 @dataclass(slots=True)
 class Auth:
@@ -176,17 +178,14 @@ class InitialResponseError(GrammarError):
     """A client sent an initial response with a mechanism in which the server begins (RFC 4954 section 4)."""
 
 
-_NAME = re.compile(r"[A-Z0-9_-]{1,20}")
-
-
 def check_mechanism(name: str) -> None:
     """Raise `GrammarError` unless ``name`` may be the name of a SASL mechanism (RFC 4422 section 3.1)."""
-    if not _NAME.fullmatch(name):
+    if not _MECHANISM.fullmatch(name):
         raise GrammarError(f"not a SASL mechanism: {name!a:.40}")
 
 
 def check_mechanisms(names: Collection[str]) -> None:
-    """Raise `GrammarError` unless these are names of SASL mechanisms. One alone is none of them, but many letters."""
+    """Raise `GrammarError` unless these are names of SASL mechanisms, and not a text, which would be its letters."""
     if isinstance(names, str):
         raise GrammarError(f"not the names of SASL mechanisms, but one: {names!a:.40}")
     for name in names:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import poplib
 import signal
@@ -319,6 +320,7 @@ def test_places(text: str, place: HostPort) -> None:
         ["fetch", "--server", "x", "--user", "ada", "--no-unique-ids"],
         ["fetch", "--server", "x", "--user", "ada", "--delete-over", "0"],
         ["fetch", "--server", "x", "--user", "ada", "--ledger", "file"],
+        ["fetch", "--server", "127.0.0.1:1", "--user", "\udcff", "--password-env", "PATH"],
         ["send", "--server", "x", "--tls", "maybe", "--from", "", "--to", "a@b.example", "message.eml"],
         [],
     ],
@@ -329,8 +331,13 @@ def test_wrong_usage_ends_at_once(arguments: list[str], capsys: pytest.CaptureFi
     assert caught.value.code != 0
 
 
-@pytest.mark.parametrize("option", ["--limit", "--max-size", "--delete-over", "--delete-after"])
-@pytest.mark.parametrize("number", ["-1", "nan", "inf", "x", ""])
+NUMBERS = ("--limit", "--max-size", "--delete-over", "--delete-after")
+
+
+@pytest.mark.parametrize(
+    ("option", "number"),
+    [*itertools.product(NUMBERS, ("-1", "nan", "inf", "x", "")), ("--delete-over", "1.5")],
+)
 def test_what_would_delete_at_once_or_never_by_a_slip_of_the_pen(
     option: str, number: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

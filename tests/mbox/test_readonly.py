@@ -87,6 +87,16 @@ def test_a_size_that_a_name_tells_wrong_is_right_the_next_time(tmp_path: Path) -
     assert not (tmp_path / "mailproto-sizes").exists()
 
 
+def test_sizes_are_kept_in_memory_as_long_as_their_messages_are_there(tmp_path: Path) -> None:
+    drop = ReadOnly(Maildir(tmp_path))
+    for number in range(3):
+        path = tmp_path / "new" / f"{number}.foreign"
+        path.write_bytes(b"x\n")
+        assert len(drop.open().messages) == 1
+        assert list(drop._counted) == [path.name]
+        path.unlink()
+
+
 def test_nothing_is_delivered(drop: Maildrop) -> None:
     with pytest.raises(ReadOnlyError):
         ReadOnly(drop).deliver([b"x"])

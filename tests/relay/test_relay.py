@@ -33,6 +33,7 @@ from mailproto.smtp import (
 )
 from mailproto.smtp.alabels import idna_2003
 from mailproto.smtp.extensions import DSN, PIPELINING, SIZE
+from mailproto.smtp.notices import Action
 from mailproto.smtp.routing import LOOKUP_FAILED, MX, NO_SUCH_DOMAIN, RoutingError, StaticResolver
 from tests import data
 from tests.relay import (
@@ -877,6 +878,31 @@ async def test_a_look_through_the_queue_that_fails_is_repeated(world: World) -> 
                 await asyncio.sleep(0.01)
             relay.stop()
             await running
+
+
+def test_it_stops_while_it_notes_that_there_is_no_way(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    loop: Any = None
+
+    class Stopping(Queue):
+        def save(self, entry: Entry) -> None:
+            stopped = threading.Event()
+            loop.call_soon_threadsafe(relay.stop)
+            loop.call_soon_threadsafe(stopped.set)
+            assert stopped.wait(10)
+            super().save(entry)
+
+    async def test(world: World) -> None:
+        nonlocal loop
+        loop = asyncio.get_running_loop()
+        world.put(BOB)
+        world.put(BOB)
+        await relay.attempt_due()
+        assert [[each.action for each in entry.recipients] for entry in world.entries()] == [[Action.FAILED], [None]]
+
+    world.queue = Stopping(world.queue.path)
+    relay = world.relay(table())
+    run(test, world)
+    assert caplog.messages == []
 
 
 @in_loop

@@ -269,9 +269,7 @@ class _Job:
             yield Call(self._ledger.forget, ([key],))
             note = None
         if note is None or not note.stored:
-            twin = self._notes.get(_CONTENT + sha256)
-            if twin is not None and not (twin.stored and twin.sha256 == sha256):
-                twin = None
+            twin = self._twin_of(sha256)
             note = yield Call(self._ledger.begin, (key, self._now if twin is None else twin.first_seen, sha256))
             if twin is None:
                 yield Call(self._store, (note, content))
@@ -283,6 +281,11 @@ class _Job:
         self._notes[key] = Note(key, note.first_seen, sha256, stored=True)
         self._keys[sha256] = key
         self._safe[message] = key
+
+    def _twin_of(self, sha256: str) -> Note | None:
+        """Return the note of what is stored with this content and had no unique-id, None if there is none."""
+        note = self._notes.get(_CONTENT + sha256)
+        return note if note is not None and note.stored and note.sha256 == sha256 else None
 
     def _key_of(self, message: MessageListing, sha256: str) -> str:
         """Return the key of a message: without a unique-id, that of any note of its content, which once had one."""
