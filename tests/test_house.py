@@ -34,6 +34,7 @@ FLOORS = [
     ("mailproto.smtp.speaking", 2),
     ("mailproto.smtp.intake", 2),
     ("mailproto.smtp.requests", 2),
+    ("mailproto.smtp.pipelining", 2),
     ("mailproto.pop3.requests", 2),
     ("mailproto.smtp.client", 2),
     ("mailproto.smtp.events", 2),

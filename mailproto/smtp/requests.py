@@ -1,15 +1,13 @@
-"""The asking half of a client's connection: its commands, and when they leave.
+"""The asking half of a client's connection: its commands.
 
-A command is a method: it checks, queues, and returns a handle. Whether commands leave one at a time or several in
-one flight is a policy of `RequestingConnection.data_to_send`: with PIPELINING everything up to a point where the
-client has to wait (RFC 2920 section 3.1), without it one by one. The caller's code is the same.
+A command is a method: it checks, queues, and returns a handle. When it leaves is decided in
+`mailproto.smtp.pipelining`.
 """
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 
-from mailproto._core.client import ClientConnection
 from mailproto._core.codec import encode_base64, parse_uint
 from mailproto._core.dots import Stuffer
 from mailproto._core.newlines import CanonicalNewlines, StrictNewlines
@@ -25,29 +23,17 @@ from mailproto.smtp.alabels import encode_address, encode_domain
 from mailproto.smtp.attributes import XCLIENT_NAMES, XFORWARD_NAMES, Attributes, format_attributes
 from mailproto.smtp.command import SECRET, Command, Transaction
 from mailproto.smtp.config import SMTPClientConfig
-from mailproto.smtp.events import (
-    ClientEvent,
-)
 from mailproto.smtp.extensions import ServerLimits
 from mailproto.smtp.parameters import NO_MAIL_PARAMETERS, NO_RCPT_PARAMETERS, MailParameters, RcptParameters
-from mailproto.smtp.reply import ReplyParser
+from mailproto.smtp.pipelining import PipeliningConnection
 from mailproto.smtp.rules import ClientState
 from mailproto.smtp.terms import Terms
 
 END = "."  # the verb of the handle for the end of a message
-# Behind these the client has to wait for the reply (RFC 2920 section 3.1).
-_HELLO = ("EHLO", "HELO", "LHLO")
-_WAIT_BEHIND = frozenset(
-    {"greeting", *_HELLO, "DATA", "BURL", "STARTTLS", "AUTH", "VRFY", "EXPN", "ETRN", "XCLIENT"}
-    | {"NOOP", "HELP", "QUIT"}
-)
 
 
-class RequestingConnection(ClientConnection[ClientEvent]):
+class RequestingConnection(PipeliningConnection):
     """What `SMTPClientConnection` asks for."""
-
-    _speaker = "C"
-    _other = "S"
 
     __slots__ = (
         "_challenged",
@@ -56,35 +42,22 @@ class RequestingConnection(ClientConnection[ClientEvent]):
         "_mails",
         "_newlines",
         "_open_line",
-        "_parser",
         "_premature",
-        "_sending",
         "_stuffer",
         "_terms",
         "_transaction",
-        "_unsent",
-        "_waiting",
-        "config",
-        "extensions",
         "server_name",
         "state",
     )
 
     def __init__(self, config: SMTPClientConfig | None = None) -> None:
-        self.config = config if config is not None else SMTPClientConfig()
-        super().__init__(self.config.limits)
+        super().__init__(config)
         self.state = ClientState.GREETING
-        self.extensions: dict[str, str] = {}
         self.server_name = ""
-        limits = self.limits
-        self._parser = ReplyParser(limits.max_reply_lines, limits.max_reply_lines * limits.max_reply_line)
-        self._unsent: deque[Command] = deque()
-        self._waiting: deque[Command] = deque((Command("greeting", b""),))
         self._domains: Counter[str] = Counter()  # of recipients, on a server that limits their number
         self._terms = Terms()
         self._mails = 0
         self._transaction: Transaction | None = None  # the one that commands are queued for
-        self._sending: Command | None = None  # the DATA whose message is being sent
         self._premature = False  # whether something was said already when the message ended
         self._stuffer = Stuffer()
         self._newlines: StrictNewlines | CanonicalNewlines = StrictNewlines()
@@ -429,58 +402,7 @@ class RequestingConnection(ClientConnection[ClientEvent]):
         """Whether a transaction is under way that was neither ended nor taken back."""
         return self._transaction is not None
 
-    @property
-    def pipelines(self) -> bool:
-        """Whether commands leave ahead of the replies to those before (RFC 2920)."""
-        return self.config.pipelining and "PIPELINING" in self.extensions
-
-    # When commands leave.
-
-    def data_to_send(self) -> bytes:
-        """Return what may go on the wire now: the commands that need not wait for a reply first."""
-        self._release()
-        return super().data_to_send()
-
-    def _queue(self, command: Command) -> Command:
-        """Queue ``command``. Whoever does so changes nothing before: this may raise."""
-        self._need_open()
-        if not command.line.isascii() and "SMTPUTF8" not in self.extensions:
-            raise NotSupportedError("the server does not offer SMTPUTF8")
-        self._unsent.append(command)
-        return command
-
-    def _need_open(self) -> None:
-        if self._closing:  # that the server has left is no mistake of the caller's before an event has told it
-            raise LocalProtocolError("the connection is closed")
-        queued = self._unsent or self._waiting
-        if queued and queued[-1].verb == "QUIT":
-            raise LocalProtocolError("QUIT was said already")
-
-    def _release(self) -> None:
-        while self._unsent and self._may_send():
-            command = self._unsent.popleft()
-            self._transmit(command)
-
-    def _may_send(self) -> bool:
-        """Whether the next command may leave before the replies that are still to come (RFC 2920 section 3.1)."""
-        if self._gate or self.over or self._sending is not None:
-            return False
-        if not self._waiting:  # what lies there was said before we asked, and is no answer
-            return not self._buffer and not self._parser.unfinished
-        if not self.pipelines:
-            return False
-        last = self._waiting[-1]
-        return last.verb not in _WAIT_BEHIND and not last.alone and len(self._waiting) < self.limits.max_in_flight
-
-    def _transmit(self, command: Command) -> None:
-        command.sent = True
-        self._send(command.line)
-        if command.payload:
-            self._send(command.payload)
-            command.payload = b""
-        self._waiting.append(command)
-        if self.trace is not None:
-            self.trace(self._speaker, command.shown)
+    # What they need.
 
     def _sasl_line(self, line: bytes, shown: bytes) -> None:
         if self._challenged is None or self._closing:

@@ -1,0 +1,93 @@
+"""When a client's commands leave: one at a time, or several in one flight (RFC 2920).
+
+That is a policy of `PipeliningConnection.data_to_send`: with PIPELINING everything up to a point where the client has
+to wait (section 3.1), without it one by one. The caller's code is the same.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from mailproto._core.client import ClientConnection
+from mailproto.errors import LocalProtocolError, NotSupportedError
+from mailproto.smtp.command import Command
+from mailproto.smtp.config import SMTPClientConfig
+from mailproto.smtp.events import ClientEvent
+from mailproto.smtp.reply import ReplyParser
+
+# Behind these the client has to wait for the reply (RFC 2920 section 3.1).
+_HELLO = ("EHLO", "HELO", "LHLO")
+_WAIT_BEHIND = frozenset(
+    {"greeting", *_HELLO, "DATA", "BURL", "STARTTLS", "AUTH", "VRFY", "EXPN", "ETRN", "XCLIENT"}
+    | {"NOOP", "HELP", "QUIT"}
+)
+
+
+class PipeliningConnection(ClientConnection[ClientEvent]):
+    """What `SMTPClientConnection` is made of: the commands that wait to leave, and those that wait for a reply."""
+
+    _speaker = "C"
+    _other = "S"
+
+    __slots__ = ("_parser", "_sending", "_unsent", "_waiting", "config", "extensions")
+
+    def __init__(self, config: SMTPClientConfig | None = None) -> None:
+        self.config = config if config is not None else SMTPClientConfig()
+        super().__init__(self.config.limits)
+        limits = self.limits
+        self.extensions: dict[str, str] = {}
+        self._parser = ReplyParser(limits.max_reply_lines, limits.max_reply_lines * limits.max_reply_line)
+        self._unsent: deque[Command] = deque()
+        self._waiting: deque[Command] = deque((Command("greeting", b""),))
+        self._sending: Command | None = None  # the DATA whose message is being sent
+
+    @property
+    def pipelines(self) -> bool:
+        """Whether commands leave ahead of the replies to those before (RFC 2920)."""
+        return self.config.pipelining and "PIPELINING" in self.extensions
+
+    def data_to_send(self) -> bytes:
+        """Return what may go on the wire now: the commands that need not wait for a reply first."""
+        self._release()
+        return super().data_to_send()
+
+    def _queue(self, command: Command) -> Command:
+        """Queue ``command``. Whoever does so changes nothing before: this may raise."""
+        self._need_open()
+        if not command.line.isascii() and "SMTPUTF8" not in self.extensions:
+            raise NotSupportedError("the server does not offer SMTPUTF8")
+        self._unsent.append(command)
+        return command
+
+    def _need_open(self) -> None:
+        if self._closing:  # that the server has left is no mistake of the caller's before an event has told it
+            raise LocalProtocolError("the connection is closed")
+        queued = self._unsent or self._waiting
+        if queued and queued[-1].verb == "QUIT":
+            raise LocalProtocolError("QUIT was said already")
+
+    def _release(self) -> None:
+        while self._unsent and self._may_send():
+            command = self._unsent.popleft()
+            self._transmit(command)
+
+    def _may_send(self) -> bool:
+        """Whether the next command may leave before the replies that are still to come (RFC 2920 section 3.1)."""
+        if self._gate or self.over or self._sending is not None:
+            return False
+        if not self._waiting:  # what lies there was said before we asked, and is no answer
+            return not self._buffer and not self._parser.unfinished
+        if not self.pipelines:
+            return False
+        last = self._waiting[-1]
+        return last.verb not in _WAIT_BEHIND and not last.alone and len(self._waiting) < self.limits.max_in_flight
+
+    def _transmit(self, command: Command) -> None:
+        command.sent = True
+        self._send(command.line)
+        if command.payload:
+            self._send(command.payload)
+            command.payload = b""
+        self._waiting.append(command)
+        if self.trace is not None:
+            self.trace(self._speaker, command.shown)
