@@ -895,6 +895,16 @@ def test_what_a_thread_returns_too_late_is_closed() -> None:
     asyncio.run(main())
 
 
+async def cancel_behind_its_thread(handler: object) -> None:
+    """Cancel a hook whose thread has ended, before the loop has heard of it."""
+    with ThreadPoolExecutor(1) as executor:
+        task = asyncio.ensure_future(InThreads(handler, "on_line", executor=executor).on_line())
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
 def test_a_result_is_there_and_not_taken_yet_when_the_hook_is_cancelled() -> None:
     resource = Resource()
 
@@ -902,17 +912,8 @@ def test_a_result_is_there_and_not_taken_yet_when_the_hook_is_cancelled() -> Non
         def on_line(self) -> Resource:
             return resource
 
-    async def main() -> None:
-        with ThreadPoolExecutor(1) as executor:
-            task = asyncio.ensure_future(InThreads(Blocking(), "on_line", executor=executor).on_line())
-            await asyncio.sleep(0)
-        # The thread has ended, and the loop has not heard of it.
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert resource.closed == 1
-
-    asyncio.run(main())
+    asyncio.run(cancel_behind_its_thread(Blocking()))
+    assert resource.closed == 1
 
 
 def test_what_cannot_be_closed_in_a_thread_is_told(caplog: pytest.LogCaptureFixture) -> None:
@@ -924,13 +925,5 @@ def test_what_cannot_be_closed_in_a_thread_is_told(caplog: pytest.LogCaptureFixt
         def on_line(self) -> Awaited:
             return Awaited()
 
-    async def main() -> None:
-        with ThreadPoolExecutor(1) as executor:
-            task = asyncio.ensure_future(InThreads(Blocking(), "on_line", executor=executor).on_line())
-            await asyncio.sleep(0)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-    asyncio.run(main())
+    asyncio.run(cancel_behind_its_thread(Blocking()))
     assert "too late could not be closed" in caplog.text

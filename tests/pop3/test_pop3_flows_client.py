@@ -496,20 +496,22 @@ def test_a_refused_deletion_is_told_as_soon_as_it_is_known() -> None:
     assert run(script, conn, read()) == [1, 2]
 
 
+def next_message(fetch: Fetch, refused: list[object]) -> Flow[MessageListing | None]:
+    """Return the next message, having noted what was refused on the way to it."""
+    while True:
+        try:
+            return (yield from fetch.next_message())
+        except ResponseError as error:
+            refused.append(error.command)
+
+
 def test_a_message_that_is_gone_does_not_stop_the_rest() -> None:
     script, conn = logged_in("+OK|m|.", "-ERR gone", "+OK|m|.")
     fetch = Fetch(conn, TEN[:3])
     found: list[object] = []
 
     def read() -> Flow[None]:
-        while True:
-            try:
-                message = yield from fetch.next_message()
-            except ResponseError as error:
-                found.append(error.command)
-                continue
-            if message is None:
-                return
+        while (message := (yield from next_message(fetch, found))) is not None:
             found.append(message.number)
 
     run(script, conn, read())
@@ -525,14 +527,7 @@ def test_a_refused_deletion_costs_no_message(window: int) -> None:
     found: list[object] = []
 
     def read() -> Flow[None]:
-        while True:
-            try:
-                message = yield from fetch.next_message()
-            except ResponseError as error:
-                found.append(error.command)
-                continue
-            if message is None:
-                return
+        while (message := (yield from next_message(fetch, found))) is not None:
             found.append(((yield from fetch.next_chunk()), message.number))
             if message.number == 1:
                 fetch.delete(1)
