@@ -18,15 +18,25 @@ _BARE = "a bare CR or LF in the message; every line has to end in CRLF"
 
 def has_bare_newline(text: bytes) -> bool:
     """Say whether a CR or an LF in ``text`` is not half of a CRLF. The text has to be cut at no CRLF."""
+    return _look_at(text)[0]
+
+
+def _look_at(text: bytes) -> tuple[bool, bool]:
+    """Say whether ``text`` has a bare CR or LF, and whether it is ASCII throughout, which is known by the way."""
     kinds = IncrementalNewlineDecoder(None, translate=False)
     if len(text) <= _BLOCK:
-        kinds.decode(text.decode("latin-1"), final=True)
+        characters = text.decode("latin-1")
+        kinds.decode(characters, final=True)
+        ascii_only = characters.isascii()
     else:
+        ascii_only = True
         view = memoryview(text)
         for start in range(0, len(text), _BLOCK):
-            kinds.decode(str(view[start : start + _BLOCK], "latin-1"))
+            characters = str(view[start : start + _BLOCK], "latin-1")
+            kinds.decode(characters)
+            ascii_only = ascii_only and characters.isascii()
         kinds.decode("", final=True)
-    return kinds.newlines not in (None, "\r\n")
+    return kinds.newlines not in (None, "\r\n"), ascii_only
 
 
 class _Checked(bytes):
@@ -35,15 +45,17 @@ class _Checked(bytes):
     __slots__ = ()
 
 
-def checked_pieces(text: bytes, size: int) -> Iterator[bytes]:
-    """Return ``text`` in pieces of about ``size`` octets, cut at no CRLF, having looked for bare newlines in it once.
+def checked_pieces(text: bytes, size: int) -> tuple[Iterator[bytes], bool]:
+    """Return ``text`` in pieces of about ``size`` octets, cut at no CRLF, and whether it is ASCII throughout, having
+    looked at each octet once.
 
     Raises:
         GrammarError: a bare CR or LF.
     """
-    if has_bare_newline(text):
+    bare, ascii_only = _look_at(text)
+    if bare:
         raise GrammarError(_BARE)
-    return _cut(text, size)
+    return _cut(text, size), ascii_only
 
 
 def _cut(text: bytes, size: int) -> Iterator[bytes]:

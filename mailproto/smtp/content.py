@@ -149,12 +149,12 @@ def _octets(data: bytes, canonicalise: bool, binary: bool) -> Content:
     if binary:
         return Content(_pieces(data), len(data), not data.isascii())
     try:
-        pieces = checked_pieces(data, _PIECE)
+        pieces, ascii_only = checked_pieces(data, _PIECE)
     except GrammarError:
         if not canonicalise:
             raise
         return Content(_pieces(data), None, not data.isascii())
-    return Content(pieces, len(data) + (0 if data.endswith(b"\r\n") else 2), not data.isascii())
+    return Content(pieces, len(data) + (0 if data.endswith(b"\r\n") else 2), not ascii_only)
 
 
 def _pieces(data: bytes) -> Iterator[bytes]:

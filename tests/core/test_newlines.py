@@ -23,7 +23,9 @@ def test_checked_pieces_pass_as_they_are(text: bytes, size: int) -> None:
         with pytest.raises(GrammarError):
             checked_pieces(text, size)
         return
-    pieces = list(checked_pieces(text, size))
+    cut, ascii_only = checked_pieces(text, size)
+    assert ascii_only is text.isascii()
+    pieces = list(cut)
     assert b"".join(pieces) == text
     assert not any(piece.endswith(b"\r") for piece in pieces), "a CRLF was cut"
     for newlines in (StrictNewlines(), CanonicalNewlines()):
@@ -34,7 +36,15 @@ def test_a_checked_piece_behind_a_kept_cr_is_looked_at() -> None:
     strict = StrictNewlines()
     strict.feed(b"x\r")
     with pytest.raises(GrammarError):
-        strict.feed(next(checked_pieces(b"y", 9)))
+        strict.feed(next(checked_pieces(b"y", 9)[0]))
+
+
+@pytest.mark.parametrize("at", [0, 1, (32 << 10) - 1, 32 << 10, 70_000])
+def test_one_octet_that_is_not_ascii_is_seen_in_whatever_block(at: int) -> None:
+    text = bytearray(b"x" * 70_001)
+    assert checked_pieces(bytes(text), 9)[1]
+    text[at] = 0x80
+    assert not checked_pieces(bytes(text), 9)[1]
 
 
 @PROPERTY
