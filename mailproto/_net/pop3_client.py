@@ -191,8 +191,7 @@ class POP3ClientBase(ClientBase):
             chunks.append(chunk)
         return b"".join(chunks)
 
-    def _look(self) -> Flow[POP3Report]:
-        """Return what the server offers, as things stand; behind the login that may be more than before."""
+    def _report(self) -> Flow[POP3Report]:
         yield from wait_done(self.conn, self.conn.capa())
         return POP3Report(self.capabilities, self.capabilities.auth_mechanisms, self.conn.tls)
 

@@ -101,6 +101,10 @@ class POP3Client(POP3ClientBase, Client):
         known = need_credentials(user, password, credentials)
         await self._do(log_in(self.conn, known, self._options))
 
+    async def report(self) -> POP3Report:
+        """Return what the server offers as things stand, having asked it again: behind the login it may be more."""
+        return await self.run(self._report())
+
     async def _do(self, flow: Flow[T]) -> T:
         return await self.run(self._then(flow))
 
@@ -111,7 +115,7 @@ async def verify_pop3(*arguments: Any, **keywords: Any) -> POP3Report:
     The arguments are those of `POP3Client`, and what is raised is what its ``connect`` raises. Nothing is deleted.
     """
     async with POP3Client(*arguments, **keywords) as client:
-        return await client.run(client._look())
+        return await client.report()
 
 
 class Messages:

@@ -97,6 +97,10 @@ class POP3Client(POP3ClientBase, Client):
         known = need_credentials(user, password, credentials)
         self._do(log_in(self.conn, known, self._options))
 
+    def report(self) -> POP3Report:
+        """Return what the server offers as things stand, having asked it again: behind the login it may be more."""
+        return self.run(self._report())
+
     def _do(self, flow: Flow[T]) -> T:
         return self.run(self._then(flow))
 
@@ -107,7 +111,7 @@ def verify_pop3(*arguments: Any, **keywords: Any) -> POP3Report:
     The arguments are those of `POP3Client`, and what is raised is what its ``connect`` raises. Nothing is deleted.
     """
     with POP3Client(*arguments, **keywords) as client:
-        return client.run(client._look())
+        return client.report()
 
 
 class Messages:
