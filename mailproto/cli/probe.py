@@ -27,7 +27,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Connect, secure the connection, log in if there is a user, and leave; the exit status is 0 if all that works."""
+    """Connect, secure the connection, log in if there is a user, leave; the exit status is 0 if all that works."""
     found: dict[str, Any] = {}
     error: BaseException | None = None
     try:
