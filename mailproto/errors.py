@@ -16,6 +16,8 @@
     ├── smtp.DeliveryError       not every recipient has got the message, for those who asked for an exception
     ├── smtp.routing.RoutingError  nobody takes mail for a domain, or it is not known who does
     ├── pop3.ResponseError       a POP3 ``-ERR`` ended the job
+    ├── dns.NoSuchNameError      there is no such name in the DNS
+    ├── dns.LookupFailedError    no name server tells
     ├── tunnels.TunnelError      a proxy does not open the way
     ├── maildrop.MboxFormatError  a file is not an mbox
     ├── maildrop.NotRemovedError  messages are still there that were to be removed

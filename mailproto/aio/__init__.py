@@ -14,6 +14,7 @@ from mailproto._net.pop3_client import POP3Report
 from mailproto._net.smtp_client import SMTPReport
 from mailproto._net.tls import server_context
 from mailproto.aio.connect import open_link
+from mailproto.aio.dns import DNSResolver
 from mailproto.aio.link import Link
 from mailproto.aio.listener import Listener
 from mailproto.aio.pool import SMTPPool
@@ -23,6 +24,7 @@ from mailproto.aio.threads import InThreads
 from mailproto.smtp.flows.shelf import PoolOptions
 
 __all__ = [
+    "DNSResolver",
     "InThreads",
     "Link",
     "Listener",

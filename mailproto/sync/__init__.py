@@ -16,6 +16,7 @@ from mailproto._net.smtp_client import SMTPReport
 from mailproto._net.tls import server_context
 from mailproto.smtp.flows.shelf import PoolOptions
 from mailproto.sync.connect import open_link
+from mailproto.sync.dns import DNSResolver
 from mailproto.sync.link import Link
 from mailproto.sync.listener import Listener
 from mailproto.sync.pool import SMTPPool
@@ -23,6 +24,7 @@ from mailproto.sync.pop3 import Message, Messages, POP3Client, POP3EventSession,
 from mailproto.sync.smtp import SMTPClient, SMTPEventSession, SMTPServer, verify_smtp
 
 __all__ = [
+    "DNSResolver",
     "Link",
     "Listener",
     "Message",

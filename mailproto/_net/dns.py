@@ -1,0 +1,118 @@
+"""What the resolvers of both adapters have in common: whom to ask, for what, and what mail makes of the answers."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from mailproto.dns.lookup import Lookup, LookupFailedError, NoSuchNameError, Query, look_up
+from mailproto.dns.message import MailExchange, Question, RecordType
+from mailproto.dns.resolv_conf import NameServers, parse_resolv_conf
+from mailproto.errors import GrammarError
+from mailproto.smtp.routing import LOOKUP_FAILED, MX, NO_SUCH_DOMAIN, RoutingError
+
+T = TypeVar("T")
+
+RESOLV_CONF = Path("/etc/resolv.conf")
+_new_id = partial(secrets.randbelow, 1 << 16)
+
+
+class ResolverBase:
+    """Asks the name servers of this host where mail goes: a `mailproto.smtp.routing.Resolver`.
+
+    They have to be servers that find out for others, as all in a resolv.conf are, and remember it: here nothing is
+    remembered. Names are looked up as they are, in the DNS and nowhere else: no hosts file, no search list.
+
+    Args:
+        servers: their IP addresses. None takes what resolv.conf says, for each look-up anew.
+        port: where they listen.
+        seconds: how long each of them may take; None: what resolv.conf says, or else 5.
+        attempts: how often each of them is asked; None: what resolv.conf says, or else 2.
+    """
+
+    def __init__(
+        self,
+        servers: Sequence[str] | None = None,
+        *,
+        port: int = 53,
+        seconds: float | None = None,
+        attempts: int | None = None,
+    ) -> None:
+        if isinstance(servers, str) or (servers is not None and not servers):
+            raise ValueError("the name servers are a sequence of IP addresses, of one at least")
+        self._servers = servers
+        self._port = port
+        self._seconds = seconds
+        self._attempts = attempts
+
+    def _mx(self, domain: str) -> Lookup[list[MX]]:
+        try:
+            values = yield from self._look_up(domain, RecordType.MX)
+        except (NoSuchNameError, GrammarError):
+            raise RoutingError(NO_SUCH_DOMAIN) from None
+        except LookupFailedError:
+            raise RoutingError(LOOKUP_FAILED) from None
+        return [MX(value.preference, value.host) for value in values if isinstance(value, MailExchange)]
+
+    def _addresses(self, host: str) -> Lookup[list[str]]:
+        """Return the addresses, those of IPv6 first. What is known is used even if not all can be found out."""
+        found: list[str] = []
+        failed = False
+        for kind in (RecordType.AAAA, RecordType.A):
+            try:
+                values = yield from self._look_up(host, kind)
+            except (NoSuchNameError, GrammarError):
+                continue  # which some servers say of a name that has only the other kind (RFC 4074 section 4.2)
+            except LookupFailedError:
+                failed = True
+            else:
+                found += [value for value in values if isinstance(value, str)]
+        if failed and not found:
+            raise RoutingError(LOOKUP_FAILED)
+        return found
+
+    def _look_up(self, name: str, kind: RecordType) -> Lookup[list[str | MailExchange]]:
+        system = _of_the_system()
+        return look_up(
+            Question(name, kind),
+            system.addresses if self._servers is None else self._servers,
+            new_id=_new_id,
+            seconds=system.seconds if self._seconds is None else self._seconds,
+            attempts=system.attempts if self._attempts is None else self._attempts,
+        )
+
+
+class Asking(Generic[T]):
+    """A look-up under way.
+
+    Attributes:
+        query: what is asked now, None when it is over.
+        result: what came of it.
+    """
+
+    result: T
+
+    def __init__(self, lookup: Lookup[T]) -> None:
+        self._lookup = lookup
+        self.query: Query | None = None
+        self._go_on(None)
+
+    def hear(self, message: bytes | None) -> None:
+        """Take a message from the server that is asked, or learn that none came."""
+        self._go_on(message)
+
+    def _go_on(self, message: bytes | None) -> None:
+        try:
+            self.query = self._lookup.send(message)
+        except StopIteration as stop:
+            self.query, self.result = None, stop.value
+
+
+def _of_the_system() -> NameServers:
+    try:
+        return parse_resolv_conf(RESOLV_CONF.read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return NameServers()

@@ -1,0 +1,87 @@
+"""Asking the DNS over asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from mailproto._net.dns import Asking, ResolverBase, T
+from mailproto.dns.lookup import Lookup, Query
+from mailproto.smtp.routing import MX
+
+_MAX_WAITING = 64  # datagrams that came and were not looked at yet; who sends more is not the server
+
+
+class DNSResolver(ResolverBase):
+    __doc__ = ResolverBase.__doc__
+
+    async def mx(self, domain: str) -> list[MX]:
+        """Return the MX records of a domain in A-labels, aliases followed; none if it has none.
+
+        Raises:
+            RoutingError: there is no such domain, or no server can tell.
+        """
+        return await self._run(self._mx(domain))
+
+    async def addresses(self, host: str) -> list[str]:
+        """Return the IP addresses of a host, those of IPv6 first; none if it has none.
+
+        Raises:
+            RoutingError: no server can tell.
+        """
+        return await self._run(self._addresses(host))
+
+    async def _run(self, lookup: Lookup[T]) -> T:
+        asking = Asking(lookup)
+        while (query := asking.query) is not None:
+            exchange = _stream if query.stream else _datagrams
+            try:
+                async with asyncio.timeout(query.seconds), aclosing(exchange(query, self._port)) as messages:
+                    while asking.query is query:
+                        asking.hear(await anext(messages))
+            except (OSError, EOFError):
+                asking.hear(None)
+        return asking.result
+
+
+async def _datagrams(query: Query, port: int) -> AsyncGenerator[bytes, None]:
+    """Send the query from a port of its own, and yield each datagram that its server sends there."""
+    loop = asyncio.get_running_loop()
+    transport, inbox = await loop.create_datagram_endpoint(_Inbox, remote_addr=(query.server, port))
+    try:
+        transport.sendto(query.message)
+        while True:
+            came = await inbox.queue.get()
+            if isinstance(came, Exception):
+                raise came
+            yield came
+    finally:
+        transport.close()
+
+
+class _Inbox(asyncio.DatagramProtocol):
+    def __init__(self) -> None:
+        self.queue: asyncio.Queue[bytes | Exception] = asyncio.Queue()
+
+    def datagram_received(self, data: bytes, _: object) -> None:
+        self._put(data)
+
+    def error_received(self, exc: Exception) -> None:
+        self._put(exc)
+
+    def _put(self, came: bytes | Exception) -> None:
+        if self.queue.qsize() < _MAX_WAITING:
+            self.queue.put_nowait(came)
+
+
+async def _stream(query: Query, port: int) -> AsyncGenerator[bytes, None]:
+    """Send the query over a connection, and yield each message that comes back."""
+    reader, writer = await asyncio.open_connection(query.server, port)
+    try:
+        writer.write(len(query.message).to_bytes(2) + query.message)
+        while True:
+            size = int.from_bytes(await reader.readexactly(2))
+            yield await reader.readexactly(size)
+    finally:
+        writer.transport.abort()

@@ -1,0 +1,40 @@
+"""Questions to the DNS, as far as mail asks any: the messages, and how to look something up, without I/O.
+
+Mail goes where MX records say (RFC 5321 section 5.1), and the standard library cannot ask for those. `look_up` is
+the job, for any driver; `mailproto.aio.DNSResolver`, which a relay takes as its resolver, and
+`mailproto.sync.DNSResolver` drive it over sockets.
+"""
+
+from mailproto.dns.lookup import Lookup, LookupFailedError, NoSuchNameError, Query, look_up
+from mailproto.dns.message import (
+    MailExchange,
+    Question,
+    Record,
+    RecordType,
+    Response,
+    ResponseCode,
+    encode_query,
+    parse_response,
+)
+from mailproto.dns.names import encode_name, read_name
+from mailproto.dns.resolv_conf import NameServers, parse_resolv_conf
+
+__all__ = [
+    "Lookup",
+    "LookupFailedError",
+    "MailExchange",
+    "NameServers",
+    "NoSuchNameError",
+    "Query",
+    "Question",
+    "Record",
+    "RecordType",
+    "Response",
+    "ResponseCode",
+    "encode_name",
+    "encode_query",
+    "look_up",
+    "parse_response",
+    "parse_resolv_conf",
+    "read_name",
+]

@@ -1,0 +1,138 @@
+"""Looking something up in the DNS, as a job for whoever can carry messages: whom to ask and when to ask the next one,
+and what to believe.
+
+It is the part of a stub resolver (RFC 1034 section 5.3.1): the servers are those that find out for others. A look-up
+is a generator that yields one `Query` after the other. Whoever drives it sends the query and sends back into the
+generator each message that comes from that server, or None when time is up or the server cannot be reached. While the
+generator yields the same query again the message was not the answer, and more is to be waited for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
+
+from mailproto.dns.message import (
+    MailExchange,
+    Question,
+    Record,
+    RecordType,
+    Response,
+    ResponseCode,
+    encode_query,
+    parse_response,
+)
+from mailproto.errors import GrammarError, MailProtoError
+
+T = TypeVar("T")
+
+_MAX_ALIASES = 16
+_MAX_STRANGE = 16  # messages that are no answer, which somebody may try to pass off as one (RFC 5452 section 9.3)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Query:
+    """A query to be sent, to one server and once.
+
+    Attributes:
+        server: its IP address.
+        message: what to send.
+        stream: over TCP, behind the message's length in two octets (RFC 1035 section 4.2.2), and not as a datagram.
+        seconds: to wait for the answer, in all.
+    """
+
+    server: str
+    message: bytes
+    stream: bool
+    seconds: float
+
+
+Lookup: TypeAlias = Generator[Query, bytes | None, T]
+
+
+class NoSuchNameError(MailProtoError):
+    """There is no such name in the DNS (RFC 2308 section 2.1)."""
+
+
+class LookupFailedError(MailProtoError):
+    """No server has told, and another time one may."""
+
+
+def look_up(
+    question: Question,
+    servers: Sequence[str],
+    *,
+    new_id: Callable[[], int],
+    seconds: float = 5.0,
+    attempts: int = 2,
+) -> Lookup[list[str | MailExchange]]:
+    """Return the values of the records that are asked for, aliases followed; none if the name has none of this type.
+
+    Args:
+        servers: the IP addresses of the name servers, the best first. All are asked before one is asked again.
+        new_id: returns 16 bits that nobody can guess (RFC 5452 section 9.2).
+        seconds: how long each server may take.
+        attempts: how often each of them is asked.
+
+    Raises:
+        NoSuchNameError: there is no such name.
+        LookupFailedError: none of the servers has told.
+        GrammarError: what is asked for is no name.
+    """
+    for _ in range(attempts):
+        for server in servers:
+            response = yield from _ask(question, server, new_id, seconds)
+            if response is None or not response.final:
+                continue
+            if response.code == ResponseCode.NAME_ERROR:
+                raise NoSuchNameError(f"{question.name} does not exist")
+            if response.code == ResponseCode.NO_ERROR:
+                return _values(question, response.records)
+    raise LookupFailedError(f"no name server tells the {question.type.name} records of {question.name}")
+
+
+def _ask(question: Question, server: str, new_id: Callable[[], int], seconds: float) -> Lookup[Response | None]:
+    """Ask one server, and once more over TCP if its answer was too long for a datagram (RFC 7766 section 5)."""
+    for stream in (False, True):
+        message_id = new_id()
+        query = Query(server, encode_query(question, message_id), stream, seconds)
+        response = yield from _answer(query, question, message_id)
+        if response is None or not response.truncated:
+            return response
+    return None
+
+
+def _answer(query: Query, question: Question, message_id: int) -> Lookup[Response | None]:
+    """Return the answer to this query, None if none comes. What does not match it in all is none (RFC 5452
+    section 9.1); that it comes from the server's address and to our port is for the driver to see to."""
+    for _ in range(_MAX_STRANGE):
+        message = yield query
+        if message is None:
+            return None
+        try:
+            response = parse_response(message)
+        except GrammarError:
+            continue
+        asked = response.question
+        if response.id == message_id and asked is not None and _same(asked, question):
+            return response
+    return None
+
+
+def _same(one: Question, other: Question) -> bool:
+    return one.type == other.type and _key(one.name) == _key(other.name)
+
+
+def _values(question: Question, records: Sequence[Record]) -> list[str | MailExchange]:
+    """Return the values of the records of that name, or of the one that it is an alias of (RFC 5321 section 5.1)."""
+    aliases = {_key(record.owner): _key(str(record.value)) for record in records if record.type is RecordType.CNAME}
+    name = _key(question.name)
+    for _ in range(_MAX_ALIASES):
+        name = aliases.get(name, name)
+    return [record.value for record in records if record.type is question.type and _key(record.owner) == name]
+
+
+def _key(name: str) -> str:
+    """Return what names are compared by: case makes no difference (RFC 1035 section 2.3.3)."""
+    return name.removesuffix(".").lower()

@@ -1,0 +1,97 @@
+"""Asking the DNS over blocking sockets."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Generator
+from contextlib import closing
+
+from mailproto._net.dns import Asking, ResolverBase, T
+from mailproto.dns.lookup import Lookup, Query
+from mailproto.smtp.routing import MX
+
+_MAX_DATAGRAM = 0xFFFF
+
+
+class DNSResolver(ResolverBase):
+    __doc__ = ResolverBase.__doc__
+
+    def mx(self, domain: str) -> list[MX]:
+        """Return the MX records of a domain in A-labels, aliases followed; none if it has none.
+
+        Raises:
+            RoutingError: there is no such domain, or no server can tell.
+        """
+        return self._run(self._mx(domain))
+
+    def addresses(self, host: str) -> list[str]:
+        """Return the IP addresses of a host, those of IPv6 first; none if it has none.
+
+        Raises:
+            RoutingError: no server can tell.
+        """
+        return self._run(self._addresses(host))
+
+    def _run(self, lookup: Lookup[T]) -> T:
+        asking = Asking(lookup)
+        while (query := asking.query) is not None:
+            exchange = _stream if query.stream else _datagrams
+            try:
+                with closing(exchange(query, self._port, time.monotonic() + query.seconds)) as messages:
+                    while asking.query is query:
+                        asking.hear(next(messages))
+            except (OSError, EOFError):
+                asking.hear(None)
+        return asking.result
+
+
+def _datagrams(query: Query, port: int, deadline: float) -> Generator[bytes, None, None]:
+    """Send the query from a port of its own, and yield each datagram that its server sends there."""
+    with _open(query, port, deadline) as sock:
+        sock.send(query.message)
+        while True:
+            _limit(sock, deadline)
+            yield sock.recv(_MAX_DATAGRAM)
+
+
+def _stream(query: Query, port: int, deadline: float) -> Generator[bytes, None, None]:
+    """Send the query over a connection, and yield each message that comes back."""
+    with _open(query, port, deadline) as sock:
+        sock.sendall(len(query.message).to_bytes(2) + query.message)
+        while True:
+            size = int.from_bytes(_exactly(sock, 2, deadline))
+            yield _exactly(sock, size, deadline)
+
+
+def _open(query: Query, port: int, deadline: float) -> socket.socket:
+    """Return a socket that is connected to the server: what comes from anybody else the system drops."""
+    kind = socket.SOCK_STREAM if query.stream else socket.SOCK_DGRAM
+    family, _, _, _, address = socket.getaddrinfo(query.server, port, type=kind, flags=socket.AI_NUMERICHOST)[0]
+    sock = socket.socket(family, kind)
+    try:
+        _limit(sock, deadline)
+        sock.connect(address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _exactly(sock: socket.socket, size: int, deadline: float) -> bytes:
+    data = b""
+    while len(data) < size:
+        _limit(sock, deadline)
+        piece = sock.recv(size - len(data))
+        if not piece:
+            raise EOFError("the name server closed the connection")
+        data += piece
+    return data
+
+
+def _limit(sock: socket.socket, deadline: float) -> None:
+    """Have the next operation take no longer than until ``deadline``."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("the name server took too long")
+    sock.settimeout(left)

@@ -1,0 +1,235 @@
+"""Resolvers over sockets: datagrams and connections, servers that are gone, silent, or not those that were asked."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mailproto._net import dns as shared
+from mailproto.smtp.routing import LOOKUP_FAILED, MX, NO_SUCH_DOMAIN, RoutingError
+from tests.adapters.facades import AioFront, SyncFront
+from tests.dns import wire
+
+Front = AioFront | SyncFront
+TYPES = {wire.MX: "MX", wire.A: "A", wire.AAAA: "AAAA"}
+
+
+class NameServer:
+    """A name server on a free port of this host, over UDP and TCP, that says what a test wants.
+
+    Attributes:
+        asked: the type of each query that came, and how.
+        ports: the ports that datagrams came from.
+    """
+
+    def __init__(self, respond: Callable[[str, bytes], list[bytes]], address: str = "127.0.0.1") -> None:
+        self.asked: list[tuple[str, str]] = []
+        self.ports: set[int] = set()
+        self._respond = respond
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self._datagrams = socket.socket(family, socket.SOCK_DGRAM)
+        self._datagrams.bind((address, 0))
+        self.port: int = self._datagrams.getsockname()[1]
+        self._listening = socket.create_server((address, self.port), family=family)
+        self._threads = [threading.Thread(target=target) for target in (self._serve_datagrams, self._serve_streams)]
+        for thread in self._threads:
+            thread.start()
+
+    def close(self) -> None:
+        """Stop serving."""
+        with socket.socket(self._datagrams.family, socket.SOCK_DGRAM) as waker:
+            waker.sendto(b"", self._datagrams.getsockname())
+        self._listening.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
+        self._datagrams.close()
+        self._listening.close()
+
+    def _answers(self, how: str, query: bytes) -> list[bytes]:
+        self.asked.append((TYPES[int.from_bytes(query[-4:-2])], how))
+        return self._respond(how, query)
+
+    def _serve_datagrams(self) -> None:
+        while True:
+            query, peer = self._datagrams.recvfrom(4096)
+            if not query:
+                return
+            self.ports.add(peer[1])
+            for answer in self._answers("datagram", query):
+                self._datagrams.sendto(answer, peer)
+
+    def _serve_streams(self) -> None:
+        while True:
+            try:
+                sock, _ = self._listening.accept()
+            except OSError:
+                return
+            with sock:
+                query = sock.recv(4096)
+                assert int.from_bytes(query[:2]) == len(query) - 2
+                for answer in self._answers("stream", query[2:]):
+                    for octet in len(answer).to_bytes(2) + answer:  # however it is cut
+                        sock.sendall(bytes([octet]))
+
+
+@contextmanager
+def serving(respond: Callable[[str, bytes], list[bytes]], address: str = "127.0.0.1") -> Iterator[NameServer]:
+    """Run a name server."""
+    server = NameServer(respond, address)
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+def records(*records: bytes, **how: Any) -> Callable[[str, bytes], list[bytes]]:
+    """Answer every query with these records."""
+    return lambda _, query: [wire.answer(query, *records, **how)]
+
+
+RECORDS = (
+    wire.mx("example.org", 20, "b.example.org"),
+    wire.mx("example.org", 10, "a.example.org"),
+    wire.address("example.org", "192.0.2.1"),
+    wire.address("example.org", "2001:db8::1"),
+)
+FOUND = [MX(20, "b.example.org"), MX(10, "a.example.org")]
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_mx_and_addresses(front: Front, address: str) -> None:
+    with serving(records(*RECORDS), address) as server:
+        resolver = front.DNSResolver([address], port=server.port)
+        assert resolver.mx("example.org") == FOUND
+        assert resolver.addresses("example.org") == ["2001:db8::1", "192.0.2.1"]
+        assert server.asked == [(kind, "datagram") for kind in ("MX", "AAAA", "A")]
+        assert len(server.ports) == 3, "each query has a port of its own (RFC 5452 section 9.2)"
+
+
+def test_long_answers_come_over_tcp(front: Front) -> None:
+    many = [wire.mx("example.org", number, f"mx{number}.example.org") for number in range(1000)]
+
+    def respond(how: str, query: bytes) -> list[bytes]:
+        if how == "datagram":
+            return [wire.answer(query, flags=wire.USUAL | wire.TRUNCATED)]
+        return [b"", wire.answer(query, message_id=0xFFFF & ~int.from_bytes(query[:2])), wire.answer(query, *many)]
+
+    with serving(respond) as server:
+        found = front.DNSResolver(["127.0.0.1"], port=server.port).mx("example.org")
+        assert found == [MX(number, f"mx{number}.example.org") for number in range(1000)]
+        assert server.asked == [("MX", "datagram"), ("MX", "stream")]
+
+
+def test_what_is_no_answer_is_passed_over(front: Front) -> None:
+    def respond(_: str, query: bytes) -> list[bytes]:
+        evil = wire.mx("example.org", 0, "evil.example")
+        other = wire.answer(query, evil, question=wire.question("other.example", wire.MX))
+        return [b"junk", query, other, wire.answer(query, *RECORDS)]
+
+    with serving(respond) as server:
+        assert front.DNSResolver(["127.0.0.1"], port=server.port).mx("example.org") == FOUND
+        assert len(server.asked) == 1
+
+
+def test_an_answer_from_somebody_else_is_not_heard(front: Front) -> None:
+    """Who knows the id and the port, but not how to send from the server's address."""
+    evil = wire.mx("example.org", 0, "evil.example")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        stranger.bind(("127.0.0.1", 0))
+        ports: list[int] = []
+
+        def respond(_: str, query: bytes) -> list[bytes]:
+            (port,) = server.ports
+            ports.append(port)
+            stranger.sendto(wire.answer(query, evil), ("127.0.0.1", port))
+            return [wire.answer(query, *RECORDS)]
+
+        with serving(respond) as server:
+            assert front.DNSResolver(["127.0.0.1"], port=server.port).mx("example.org") == FOUND
+        assert ports
+
+
+def test_a_server_that_is_gone_or_silent_is_passed_over(front: Front) -> None:
+    with serving(records(*RECORDS)) as server:
+        began = time.monotonic()
+        gone = front.DNSResolver(["127.0.0.2", "127.0.0.1"], port=server.port, seconds=60)
+        assert gone.mx("example.org") == FOUND
+        assert time.monotonic() - began < 30, "the system says at once that nobody is there"
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+            silent.bind(("127.0.0.3", server.port))
+            resolver = front.DNSResolver(["127.0.0.3", "127.0.0.1"], port=server.port, seconds=0.2)
+            assert resolver.mx("example.org") == FOUND
+
+
+def test_nobody_tells(front: Front) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        resolver = front.DNSResolver(["127.0.0.1"], port=silent.getsockname()[1], seconds=0.05, attempts=3)
+        for ask in (resolver.mx, resolver.addresses):
+            with pytest.raises(RoutingError) as caught:
+                ask("example.org")
+            assert caught.value.reply is LOOKUP_FAILED
+        silent.setblocking(False)
+        assert sum(1 for _ in iter(lambda: _received(silent), None)) == 9, "three times for MX, AAAA and A"
+
+
+def _received(sock: socket.socket) -> bytes | None:
+    try:
+        return sock.recv(4096)
+    except BlockingIOError:
+        return None
+
+
+def test_a_connection_that_ends_too_soon_is_no_answer(front: Front) -> None:
+    def respond(how: str, query: bytes) -> list[bytes]:
+        return [wire.answer(query, flags=wire.USUAL | wire.TRUNCATED)] if how == "datagram" else []
+
+    with serving(respond) as server:
+        with pytest.raises(RoutingError) as caught:
+            front.DNSResolver(["127.0.0.1"], port=server.port, seconds=10, attempts=1).mx("example.org")
+        assert caught.value.reply is LOOKUP_FAILED
+
+
+def test_a_name_that_does_not_exist(front: Front) -> None:
+    with serving(records(code=3)) as server:
+        resolver = front.DNSResolver(["127.0.0.1"], port=server.port)
+        for domain in ("example.org", "a..b", "x" * 64):
+            with pytest.raises(RoutingError) as caught:
+                resolver.mx(domain)
+            assert caught.value.reply is NO_SUCH_DOMAIN
+            assert resolver.addresses(domain) == []
+
+
+def test_some_addresses_are_better_than_none(front: Front) -> None:
+    """RFC 4074 section 4: there are servers that fail, or deny a name, when they are asked for IPv6."""
+    for code in (2, 3):
+
+        def respond(_: str, query: bytes, code: int = code) -> list[bytes]:
+            asks_for_ipv6 = int.from_bytes(query[-4:-2]) == wire.AAAA
+            return [wire.answer(query, code=code) if asks_for_ipv6 else wire.answer(query, *RECORDS)]
+
+        with serving(respond) as server:
+            assert front.DNSResolver(["127.0.0.1"], port=server.port).addresses("example.org") == ["192.0.2.1"]
+
+
+def test_the_system_says_whom_to_ask(front: Front, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared, "RESOLV_CONF", tmp_path / "resolv.conf")
+    with serving(records(*RECORDS), "127.0.0.4") as server:
+        resolver = front.DNSResolver(port=server.port, seconds=0.2, attempts=1)
+        with pytest.raises(RoutingError):
+            resolver.mx("example.org")
+        (tmp_path / "resolv.conf").write_bytes(b"# \xff\nnameserver 127.0.0.4\n")
+        assert resolver.mx("example.org") == FOUND, "the file is read for each look-up"
+
+
+@pytest.mark.parametrize("servers", ["192.0.2.53", [], ()])
+def test_what_are_no_servers(front: Front, servers: object) -> None:
+    with pytest.raises(ValueError, match="a sequence of IP addresses"):
+        front.DNSResolver(servers)
