@@ -84,7 +84,7 @@ async def run(folder: Path) -> None:
         await submit(submission.port)
         print("In the queue:", *(path.name for path in folder.glob("queue/entries/*")))
 
-        # On the Internet the DNS would say this, and the port would be 25.
+        # On the Internet the DNS says this: the resolver is aio.DNSResolver(), and the port is 25.
         records = [MX(10, "mx.example.org")]
         resolver = StaticResolver({"example.org": records, "example.net": records}, {"mx.example.org": ["127.0.0.1"]})
         relay = Relay(

@@ -18,6 +18,8 @@ from mailproto.maildrop import Maildir, MemoryMaildrop
 from mailproto.mailhost import MailHost
 from mailproto.smtp import Envelope, Outcome, Rcpt, SendResult, SMTPServerConfig
 from tests import data
+from tests.dns import wire
+from tests.dns.server import serving as name_server
 
 PAGE = (Path(__file__).parent.parent / "examples" / "README.md").read_text("utf-8")
 JOBS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
@@ -67,7 +69,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_there_is_a_test_for_each_job() -> None:
-    assert len(JOBS) == 6
+    assert len(JOBS) == 7
 
 
 def test_an_attachment_and_a_token(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -139,6 +141,22 @@ def test_delivery_over_lmtp() -> None:
         result: SendResult = do_job("lmtp.sock", content=CONTENT)["result"]
     assert provider.taken == [CONTENT]
     assert [each.outcome for each in result.recipients] == [Outcome.ACCEPTED, Outcome.DEFERRED]
+
+
+def test_mail_to_the_hosts_of_a_domain(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The best of them is out of order."""
+    provider, real, resolver = Provider(), sync.SMTPClient, sync.DNSResolver
+    server = sync.SMTPServer(provider, port=0)
+    ports = {"dead.example.net": 1, "mx.example.net": 0}
+    records = [wire.mx("example.net", number, host) for number, host in enumerate(ports)]
+    with name_server(lambda _, query: [wire.answer(query, *records)]) as names, running(server):
+        ports["mx.example.net"] = server.port
+        monkeypatch.setattr(sync, "DNSResolver", lambda: resolver(["127.0.0.1"], port=names.port))
+        monkeypatch.setattr(sync, "SMTPClient", lambda host, _, **more: real("127.0.0.1", ports[host], **more))
+        result: SendResult = do_job("hosts_for", content=CONTENT)["result"]
+    assert result.ok
+    assert provider.taken == [CONTENT]
+    assert capsys.readouterr().out.startswith("dead.example.net ")
 
 
 def test_a_test_without_a_network() -> None:

@@ -69,6 +69,8 @@ def look_up(
 ) -> Lookup[list[str | MailExchange]]:
     """Return the values of the records that are asked for, aliases followed; none if the name has none of this type.
 
+    Most servers follow aliases by themselves. Where an answer ends with one, the name behind it is asked for in turn.
+
     Args:
         servers: the IP addresses of the name servers, the best first. All are asked before one is asked again.
         new_id: returns 16 bits that nobody can guess (RFC 5452 section 9.2).
@@ -80,15 +82,30 @@ def look_up(
         LookupFailedError: none of the servers has told.
         GrammarError: what is asked for is no name.
     """
-    for _ in range(attempts):
-        for server in servers:
-            response = yield from _ask(question, server, new_id, seconds)
-            if response is None or not response.final:
-                continue
-            if response.code == ResponseCode.NAME_ERROR:
-                raise NoSuchNameError(f"{question.name} does not exist")
-            if response.code == ResponseCode.NO_ERROR:
-                return _values(question, response.records)
+    places = [server for _ in range(attempts) for server in servers]
+    names = {_key(question.name)}
+    while True:
+        records = yield from _ask_any(question, places, new_id, seconds)
+        name = _behind_aliases(_key(question.name), records)
+        values = [each.value for each in records if each.type is question.type and _key(each.owner) == name]
+        if values or name in names or len(names) > _MAX_ALIASES:
+            return values
+        names.add(name)
+        question = Question(name, question.type)
+
+
+def _ask_any(
+    question: Question, servers: Sequence[str], new_id: Callable[[], int], seconds: float
+) -> Lookup[Sequence[Record]]:
+    """Return the records in the answer of the first server that can tell."""
+    for server in servers:
+        response = yield from _ask(question, server, new_id, seconds)
+        if response is None or not response.final:
+            continue
+        if response.code == ResponseCode.NAME_ERROR:
+            raise NoSuchNameError(f"{question.name} does not exist")
+        if response.code == ResponseCode.NO_ERROR:
+            return response.records
     raise LookupFailedError(f"no name server tells the {question.type.name} records of {question.name}")
 
 
@@ -124,13 +141,12 @@ def _same(one: Question, other: Question) -> bool:
     return one.type == other.type and _key(one.name) == _key(other.name)
 
 
-def _values(question: Question, records: Sequence[Record]) -> list[str | MailExchange]:
-    """Return the values of the records of that name, or of the one that it is an alias of (RFC 5321 section 5.1)."""
+def _behind_aliases(name: str, records: Sequence[Record]) -> str:
+    """Return the name that this one stands for in the end (RFC 5321 section 5.1); in a circle, one of those in it."""
     aliases = {_key(record.owner): _key(str(record.value)) for record in records if record.type is RecordType.CNAME}
-    name = _key(question.name)
-    for _ in range(_MAX_ALIASES):
-        name = aliases.get(name, name)
-    return [record.value for record in records if record.type is question.type and _key(record.owner) == name]
+    while name in aliases:
+        name = aliases.pop(name)
+    return name
 
 
 def _key(name: str) -> str:

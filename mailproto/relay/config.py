@@ -32,7 +32,7 @@ class RelayConfig:
     hostname: str
     """Its own name, which it says in EHLO, and by which it knows itself among the MX hosts."""
     resolver: Resolver
-    """Who asks the DNS."""
+    """Who knows where mail goes: a `mailproto.aio.DNSResolver`, say."""
     make_client: MakeClient | None = None
     """Makes the client for a host, from its name and its address, for a relay that hands all mail to one host, say:
     with its port, with credentials, with TLS that is verified. What it requires is kept to. By default it is port 25,

@@ -1,8 +1,7 @@
 """Where mail for a domain goes: from its MX records to the hosts to try, in their order (RFC 5321 section 5.1).
 
-Nothing is looked up here, and nothing left to chance: the records and the dice are the caller's. The standard library
-has no way to ask for MX records, so that is for a `Resolver` of your own, over whatever package or program asks; the
-one that is here, `StaticResolver`, has its answers from a table.
+Nothing is looked up here, and nothing left to chance: the records and the dice are the caller's. Who has the records
+is a `Resolver`: `mailproto.aio.DNSResolver` asks the DNS, the one that is here, `StaticResolver`, a table.
 """
 
 from __future__ import annotations
@@ -43,23 +42,7 @@ class RoutingError(MailProtoError):
 
 
 class Resolver(Protocol):
-    """Asks the DNS. With the package ``dnspython`` it is::
-
-        class DNS:
-            async def mx(self, domain):
-                try:
-                    answer = await dns.asyncresolver.resolve(f"{domain}.", "MX")
-                except dns.resolver.NoAnswer:
-                    return []
-                except dns.resolver.NXDOMAIN:
-                    raise RoutingError(NO_SUCH_DOMAIN) from None
-                except dns.exception.DNSException:
-                    raise RoutingError(LOOKUP_FAILED) from None
-                return [MX(record.preference, record.exchange.to_text()) for record in answer]
-
-            async def addresses(self, host):
-                return [host]
-    """
+    """Knows where mail goes: asks the DNS, as `mailproto.aio.DNSResolver` does, or whatever else knows."""
 
     async def mx(self, domain: str) -> Sequence[MX]:
         """Return the MX records of a domain in lower-case A-labels, CNAMEs followed; none if it has none.

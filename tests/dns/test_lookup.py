@@ -149,9 +149,29 @@ def test_aliases_are_followed() -> None:
     assert run(says(*reversed(records)))[0] == [MailExchange(5, "mx.b.example.net")]
 
 
+def test_where_an_answer_ends_with_an_alias_its_name_is_asked_for() -> None:
+    found, asked = run(
+        says(wire.alias("example.org", "a.example.net")),
+        says(wire.alias("a.example.net", "b.example.net")),
+        says(wire.mx("b.example.net", 5, "mx.b.example.net")),
+    )
+    assert found == [MailExchange(5, "mx.b.example.net")]
+    assert [query.message[12:-4] for query in asked] == list(
+        map(wire.name, ("Example.org", "a.example.net", "b.example.net"))
+    )
+    assert run(says(wire.alias("example.org", "a.example.net")), says())[0] == []
+
+
 def test_aliases_in_a_circle_lead_nowhere() -> None:
     circle = (wire.alias("example.org", "a.example"), wire.alias("a.example", "example.org"))
     assert run(says(*circle))[0] == []
+    assert run(*(says(each) for each in circle))[0] == []
+    assert run(says(wire.alias("example.org", "example.org")))[0] == []
+
+
+def test_aliases_without_end_do() -> None:
+    steps = [says(wire.alias("example.org" if not n else f"{n}.example", f"{n + 1}.example")) for n in range(17)]
+    assert run(*steps)[0] == []
 
 
 def test_addresses() -> None:
