@@ -1,5 +1,6 @@
 """What all tests share: no deadline for an example of hypothesis, since a loaded machine makes one a coin toss."""
 
+import gc
 import os
 
 from hypothesis import settings
@@ -8,3 +9,9 @@ from hypothesis import settings
 if "CI" not in os.environ:
     settings.register_profile("mailproto", deadline=None)
     settings.load_profile("mailproto")
+
+
+def pytest_collection_finish() -> None:
+    """Spare whoever collects garbage, or forks, the thousands of tests that were collected."""
+    gc.collect()
+    gc.freeze()

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ast
 import importlib
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -334,3 +336,29 @@ def test_what_a_module_offers_is_there(module: str) -> None:
     assert len(set(names)) == len(names)
     for name in names:
         assert hasattr(loaded, name), f"{module}.__all__ names {name}"
+
+
+# What takes long to load and most programs never need. It stays away until it is used.
+RARE = {"sqlite3", "tempfile", "json", "email.headerregistry", "email.generator", "email.policy", "email.parser"}
+IO = {"ssl", "asyncio", "subprocess"}  # not socket, for `email.utils` has it before Python 3.13
+NOT_LOADED = {
+    "import mailproto": RARE | IO | {"email", "logging", "socket", "mailproto.sasl"},
+    "import mailproto.smtp": RARE | IO | {"mailproto.pop3", "mailproto.smtp.flattening"},
+    "import mailproto.pop3": RARE | IO | {"mailproto.smtp", "email", "socket"},
+    "import mailproto.sync": RARE | {"asyncio", "subprocess", "mailproto.maildrop"},
+    "import mailproto.aio": RARE | {"mailproto.maildrop"},
+    "import mailproto.cli; mailproto.cli.main(['send', '--help'])": {"asyncio", "sqlite3", "mailproto.maildrop"},
+    "import mailproto.cli; mailproto.cli.main(['fetch', '--help'])": {"asyncio", "mailproto.mailhost"},
+}
+
+
+@pytest.mark.parametrize("statement", NOT_LOADED)
+def test_what_is_rarely_needed_is_not_loaded(statement: str) -> None:
+    """Every start of a program pays for what it loads."""
+    program = f"import atexit, sys; atexit.register(lambda: print('=', *sys.modules)); {statement}"
+    command = [sys.executable, "-S", "-c", program]  # -S: site may load anything
+    environment = {"PYTHONPATH": str(ROOT.parent)}
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    loaded = set(run.stdout.rpartition("= ")[2].split())
+    assert "mailproto" in loaded
+    assert not loaded & NOT_LOADED[statement]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import weakref
 from collections.abc import Iterator
 from contextlib import suppress
@@ -61,6 +60,8 @@ class Spool:
 
     def _open_file(self) -> None:
         """Move to a file, which lives as long as this object does, or until `close`."""
+        import tempfile  # most processes never need it, and it brings a dozen modules along
+
         file = tempfile.TemporaryFile()  # noqa: SIM115
         weakref.finalize(self, _discard, file)
         file.writelines(self._pieces)

@@ -7,17 +7,23 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
+from importlib import import_module
 
-from mailproto.cli import fetch, probe, scram_key, send, serve, streams
+from mailproto.cli import streams
+
+_COMMANDS = ("serve", "send", "fetch", "probe", "scram-key")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that ``arguments`` (or the program's own) ask for, and return its exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     parser = argparse.ArgumentParser(prog="python -m mailproto", description="SMTP and POP3, client and server.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (serve, send, fetch, probe, scram_key):
-        command.add_parser(commands)
+    # Only the command that is named is loaded; all are where none is, for the help to show them.
+    for name in [name for name in _COMMANDS if name in arguments[:1]] or _COMMANDS:
+        import_module(f"mailproto.cli.{name.replace('-', '_')}").add_parser(commands)
     options = parser.parse_args(arguments)
     streams.prepare()
     try:

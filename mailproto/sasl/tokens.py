@@ -6,7 +6,6 @@ before the exchange ends; the client raises that as `TokenRefusedError`.
 
 from __future__ import annotations
 
-import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping
@@ -79,6 +78,8 @@ class TokenError:
 
     def encode(self) -> bytes:
         """Return the error in JSON."""
+        import json  # only refusals need it
+
         fields = {
             "status": self.status,
             "schemes": "bearer",
@@ -215,6 +216,8 @@ def parse_details(data: bytes) -> Mapping[str, Any]:
     """Return the JSON object with which a server refuses a token; an empty one if it is not that, or is too big."""
     if len(data) > _MAX_DETAILS:
         return {}
+    import json  # only refusals need it
+
     try:
         details = json.loads(data)
     except (ValueError, RecursionError):

@@ -20,7 +20,6 @@ from mailproto.errors import GrammarError
 from mailproto.smtp.extensions.dsn import OriginalRecipient, decode_unitext
 from mailproto.smtp.notices import Action
 from mailproto.smtp.reply import EnhancedStatus
-from mailproto.smtp.report_parts import take_apart
 
 _RECIPIENT_FIELDS = ("original-recipient", "final-recipient")
 _MAX_DATE = 200  # characters
@@ -136,6 +135,8 @@ def parse_notice(message: bytes | bytearray | memoryview | Message[Any, Any]) ->
     """
     if not isinstance(message, bytes | bytearray | memoryview | Message):
         raise TypeError(f"a notice is octets or an email message, not {type(message).__name__}")
+    from mailproto.smtp.report_parts import take_apart  # slow to load, for the parsers of the standard library
+
     parts = take_apart(message)
     groups = list(_groups(parts.status))
     recipients = tuple(_recipient(group) for group in groups if _names_recipient(group))

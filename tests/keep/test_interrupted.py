@@ -1,4 +1,4 @@
-"""A maildrop of 10,000 messages, fetched by a process that is killed at random, again and again."""
+"""A maildrop of 5,000 messages, fetched by a process that is killed at random, again and again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mailproto import sync
 from mailproto.ledger import SQLiteLedger
 from mailproto.pop3 import Limits, MessageInfo, POP3ServerConfig
 
-COUNT = 10_000
+COUNT = 5_000
 KILLS = 6
 
 
@@ -71,7 +71,7 @@ def test_killed_at_random_nothing_is_lost_and_nothing_double(folder: Path) -> No
         before, new = 0, maildir / "new"
         for _ in range(KILLS):
             process = subprocess.Popen(command)
-            enough = before + chance.randrange(1, 400)
+            enough = before + chance.randrange(1, 200)
             while not new.exists() or sum(1 for _ in new.iterdir()) < enough:
                 time.sleep(0.002)
             process.kill()
