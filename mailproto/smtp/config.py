@@ -77,7 +77,8 @@ class SMTPServerConfig:
     """Take NUL octets in a message, which RFC 5322 forbids and much software stumbles over."""
     proxies: tuple[str, ...] = ()
     """Addresses and networks of the load balancers that all connections come through. Each has to begin with a PROXY
-    header; who comes from elsewhere is sent away."""
+    header; who comes from elsewhere is sent away. Who connects without an IP address that the balancer could tell is
+    ``"unknown"``, and never taken for the balancer."""
     trusted_peers: tuple[str, ...] = ()
     """Addresses and networks of peers that may speak for other clients, with those of XCLIENT and XFORWARD that
     ``extensions`` has."""
