@@ -50,7 +50,7 @@ class SMTPPool:
             if not errand.begun:
                 await self._send_over(await self._open(), errand)
             with suppress(MailProtoError, OSError):  # who gets no other connection stays deferred
-                while errand.rest is not None:
+                while not errand.done:
                     await self._send_over(await self._open(), errand)
             return errand.result
 

@@ -53,7 +53,7 @@ class SMTPPool:
             if not errand.begun:
                 self._send_over(self._open(), errand)
             with suppress(MailProtoError, OSError):  # who gets no other connection stays deferred
-                while errand.rest is not None:
+                while not errand.done:
                     self._send_over(self._open(), errand)
             return errand.result
 
