@@ -129,7 +129,7 @@ class SMTPClientConnection(RequestingConnection):
         if not self._waiting:
             if code != 421:
                 return self._break(RemoteProtocolError(f"a reply to nothing: {reply}"))
-            self._close(f"the server said: {reply}")
+            self._take_leave(reply)
             return AGAIN
         command = self._waiting[0]
         if code // 100 == 3 and not (code == RESUME and command.alone):
@@ -146,7 +146,7 @@ class SMTPClientConnection(RequestingConnection):
         if self._failure is not None:
             return AGAIN
         if code == 421:
-            self._close(f"the server said: {reply}")
+            self._take_leave(reply)
         if command.verb == "greeting":
             return GreetingReceived(reply)
         return ReplyReceived(command, reply)
@@ -270,6 +270,12 @@ class SMTPClientConnection(RequestingConnection):
 
     def _on_other(self, _: Command, __: Reply) -> None:
         """Nothing follows from the reply but the event."""
+
+    def _take_leave(self, farewell: Reply) -> None:
+        """Close, as the server does (RFC 5321 section 3.8). What was said behind what this answers was not read."""
+        for command in self._waiting:
+            command.sent = False
+        self._close(f"the server said: {farewell}")
 
     def _skip(self, transaction: Transaction, verbs: tuple[str, ...]) -> None:
         """Take back what was not sent yet of a transaction that comes to nothing."""

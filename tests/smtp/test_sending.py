@@ -634,6 +634,19 @@ def test_a_source_that_turns_out_bad_is_cut_off(kind: Any, spoilt: tuple[bytes, 
     assert not b"".join(flights).endswith(b"\r\n.\r\n")
 
 
+def test_what_was_sent_ahead_of_a_good_bye_is_nobodys() -> None:
+    """The server closes behind its 421, so none of it may have arrived: it can be sent again without a doubt."""
+    conn = client("PIPELINING", "CHUNKING")
+    script = scripted(None, greeting="250|250|250|250 first|250 reset|421 leaving")
+    driver, flights = converse(conn, send_messages(conn, [submission()] * 4), script)
+    assert flights[0].count(b" LAST\r\n") == 4
+    first, *others = driver.result
+    assert first.ok
+    phases = [(each.outcome, each.phase) for result in others for each in result.recipients]
+    assert phases == [(Outcome.DEFERRED, "MAIL")] * 2 + [(Outcome.DEFERRED, "connection")] * 4
+    assert all(isinstance(result.error, ConnectionClosedError) for result in others)
+
+
 def broken() -> Iterator[bytes]:
     yield b"half\r\n"
     raise OSError("disk")
