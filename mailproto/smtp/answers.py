@@ -293,6 +293,11 @@ class AnsweringConnection(SpeakingConnection):
         if accepted and isinstance(event, Rcpt):
             envelope.recipients.append(event)
             self.state = ServerState.RCPT
+        elif reply.permanent:
+            farewell = self._budget.count_refused_recipient(len(envelope.recipients))
+            if farewell is not None:
+                self._hang_up(farewell, "too many recipients that there are not")
+                return
         self._say(reply, envelope.mail.parameters.smtputf8 and reply.code in replies.SHOWS_ADDRESS)
 
     def _answered_data(self, event: ServerEvent, reply: Reply, accepted: bool) -> None:
@@ -398,7 +403,7 @@ class AnsweringConnection(SpeakingConnection):
         """End the transaction with the reply to its message, in LMTP with the replies. ``taking`` are the recipients
         that have it, if not all."""
         envelope = self._transaction()
-        self._budget.count_message()
+        self._budget.count_message(len(envelope.recipients))
         self._end_transaction()
         recipients = envelope.recipients if taking is None else taking
         if self.config.lmtp:
