@@ -132,7 +132,7 @@ class SMTPClientConnection(RequestingConnection):
             self._take_leave(reply)
             return AGAIN
         command = self._waiting[0]
-        if code // 100 == 3 and not (code == RESUME and command.alone):
+        if code // 100 == 3 and not (code == RESUME and command.alone and command.verb == "MAIL"):
             return self._on_intermediate(command, reply)
         if command.ends:
             if self._premature and reply.ok and command.verb == END:
@@ -165,12 +165,22 @@ class SMTPClientConnection(RequestingConnection):
 
     def _is_final(self, command: Command, reply: Reply) -> bool:
         """Whether ``reply`` is the last to a message: in LMTP there is one for each accepted recipient, and with PRDR
-        one for all behind them."""
+        one for all behind them.
+
+        When fewer come, the rest is waited for: a message of which the first recipient hears that it is too big may
+        still be delivered to the second one.
+        """
         transaction = command.transaction
         if transaction is None or not (self.config.lmtp or transaction.each):
             return True
         command.replies.append(reply)
-        return len(command.replies) >= transaction.accepted + transaction.each or reply.code == 421
+        if len(command.replies) >= transaction.accepted + transaction.each or reply.code == 421:
+            return True
+        if len(command.replies) == 1 and reply.of_syntax and not transaction.each:
+            # The server knows of no message, so that there will be no word for each; or else nobody knows how many.
+            self._close(f"the server takes no message: {reply}")
+            return True
+        return False
 
     def _on_challenge(self, command: Command, reply: Reply) -> ClientStep:
         self._challenged = command

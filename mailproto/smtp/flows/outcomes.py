@@ -69,14 +69,16 @@ class Sending:
             return {}
         accepted, overall = self._accepted, self._end.reply
         if self._conn.config.lmtp:
-            return dict(zip(accepted, self._end.replies, strict=False))
+            own = self._end.replies
+            several = own * len(accepted) if len(own) == 1 and own[0].of_syntax else own  # one word for all of them
+            return dict(zip(accepted, several, strict=False))
         if overall is None:
             return {}
         words = dict.fromkeys(accepted, overall)
         each = self._end.replies[:-1]
-        for index, own in zip(accepted, each, strict=False):
-            if overall.ok or not own.ok:
-                words[index] = own
+        for index, word in zip(accepted, each, strict=False):
+            if overall.ok or not word.ok:
+                words[index] = word
             elif len(each) < len(accepted):  # a farewell is no word for all, without which nobody knows
                 del words[index]
         return words
