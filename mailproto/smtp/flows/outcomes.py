@@ -91,7 +91,7 @@ class Sending:
                 return RecipientResult(address, _outcome(reply, decider.verb), decider.verb, reply, own)
         if isinstance(self._error, NotSupportedError | GrammarError):
             return RecipientResult(address, Outcome.REFUSED, "message", None, own)
-        if isinstance(self._error, SourceError):
+        if isinstance(self._error, SourceError) and self._end is None:
             return RecipientResult(address, Outcome.DEFERRED, "message", None, own)
         if self._end is None or (final is None and not self._end.sent):
             full = self._error if isinstance(self._error, ConnectionExhaustedError) else None
