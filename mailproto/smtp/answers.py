@@ -69,6 +69,7 @@ class AnsweringConnection(SpeakingConnection):
         "authenticated",
         "envelope",
         "extended",
+        "hello",
         "state",
         "trusted",
     )
@@ -79,6 +80,7 @@ class AnsweringConnection(SpeakingConnection):
         self.envelope: Envelope | None = None
         self.authenticated = False
         self.extended = False
+        self.hello = ""
         self.trusted = False
         self._offer = Offer(self.config)
         self._budget = Budget(self.limits)
@@ -263,6 +265,7 @@ class AnsweringConnection(SpeakingConnection):
         self._end_transaction()
         self.state = ServerState.READY
         self.extended = event.extended
+        self.hello = event.domain
         first = f"{self.config.hostname} {reply.text}" if reply.text else self.config.hostname
         self._offer = Offer(self.config)
         standing = Standing(self.config, self.tls is not None, self.authenticated, self.trusted, self.auth_mechanisms)
@@ -377,10 +380,11 @@ class AnsweringConnection(SpeakingConnection):
         else:
             self._say(replies.UTF8_NEEDED if reply.ok else replies.UTF8_REFUSED)
 
-    def _answered_xclient(self, _: ServerEvent, reply: Reply, accepted: bool) -> None:
+    def _answered_xclient(self, event: ServerEvent, reply: Reply, accepted: bool) -> None:
         """Begin again as another client's session: only TLS is left of what was (Postfix XCLIENT_README)."""
         if accepted:
             self._forget()
+            self.hello = (event.attributes.get("HELO") if isinstance(event, XClient) else None) or ""
             self._say(Reply(reply.code, f"{self.config.hostname} {reply.text or self.config.greeting}"))
         else:
             self._say(reply)
@@ -433,6 +437,7 @@ class AnsweringConnection(SpeakingConnection):
             self._mode = self._read_command
         self.envelope = None
         self.authenticated = self.extended = False
+        self.hello = ""
         self._offer = Offer(self.config)
 
     # What needs no answer.

@@ -65,6 +65,7 @@ class SMTPServerConnection(IntakeConnection):
         envelope: the transaction under way, or None.
         authenticated: whether an AUTH has succeeded (since STARTTLS).
         extended: whether the client said EHLO.
+        hello: what the client calls itself, ``""`` before EHLO or HELO was accepted.
         trusted: whether the peer may speak for other clients, with XCLIENT and XFORWARD. For whoever runs the
             connection to set, by the peer's address and nothing that the peer says.
     """
