@@ -74,7 +74,7 @@ def test_a_session_writes_its_field() -> None:
 
 
 def test_a_refused_name_is_forgotten_and_so_is_one_in_clear() -> None:
-    """RFC 5321 section 4.1.4: the state stays as it was; RFC 3207 section 4.2: what was said in clear counts no more."""
+    """RFC 5321 section 4.1.4: the state stays as it was; RFC 3207 section 4.2: TLS begins anew."""
     named: list[str] = []
 
     def answer(conn: Any, event: Any) -> None:

@@ -104,8 +104,8 @@ class SMTPSession(Session[SMTPServerConnection]):
 
     @property
     def hello(self) -> str:
-        """What the client calls itself, which proves nothing; ``""`` before EHLO or HELO, and again behind STARTTLS (RFC
-        3207 section 4.2). Who has just said it is called so before it is accepted; what is refused is forgotten.
+        """What the client calls itself, which proves nothing; ``""`` before EHLO or HELO, and again behind STARTTLS
+        (RFC 3207 section 4.2). Who has just said it is called so before it is accepted; what is refused is forgotten.
         """
         pending = self.conn.pending
         return pending.domain if isinstance(pending, Hello) else self.conn.hello
@@ -303,7 +303,9 @@ class _Service:
     def _hand_on(self, data: bytes) -> Flow[None]:
         """Hand a piece of the message on. A refusal is said at the message's end."""
         try:
-            yield from call_hook(self._hooks["on_chunk"], self._session, data)
+            said = yield from self._call(self._hooks["on_chunk"], data)
+            if isinstance(said, Reply) and not said.ok:
+                raise Reject(said.code, said.text, str(said.enhanced) if said.enhanced else None)
         except Reject as refusal:
             answer(self._conn, refusal)
 
