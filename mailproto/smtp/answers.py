@@ -94,8 +94,13 @@ class AnsweringConnection(SpeakingConnection):
     @property
     def auth_mechanisms(self) -> tuple[str, ...]:
         """The SASL mechanisms that are offered as things stand: in clear none, unless that is allowed."""
-        allowed = self.tls is not None or self.config.allow_plaintext_auth
-        return offerable(self.config.auth_mechanisms, self.tls) if allowed else ()
+        return offerable(self.config.auth_mechanisms, self.tls) if self._auth_is_safe else ()
+
+    @property
+    def _auth_is_safe(self) -> bool:
+        """Whether nobody reads along, or that is allowed, and nothing else says that nobody may."""
+        in_clear = self.config.allow_plaintext_auth and not self.config.require_tls
+        return self.tls is not None or in_clear
 
     # Answers.
 

@@ -67,9 +67,10 @@ class SMTPServerConfig:
     allow_plaintext_auth: bool = False
     """Offer and take AUTH without TLS, so that whoever listens has the passwords."""
     require_tls: bool = False
-    """Refuse mail before STARTTLS with 530 (RFC 3207 section 4): for submission, not for port 25."""
+    """Refuse mail before STARTTLS with 530 (RFC 3207 section 4), and VRFY, EXPN and ETRN; and let nobody log in in
+    clear, whatever `allow_plaintext_auth` says. For submission, not for port 25."""
     require_auth: bool = False
-    """Refuse mail before AUTH with 530 (RFC 4954 section 6): for submission."""
+    """Refuse mail before AUTH with 530 (RFC 4954 section 6), and VRFY, EXPN and ETRN: for submission."""
     lmtp: bool = False
     """Speak LMTP (RFC 2033): LHLO, and a reply for each recipient to a message. Never on port 25."""
     bare_newlines: BareNewlines = BareNewlines.REJECT
