@@ -8,7 +8,7 @@
     │   └── ConnectionExhaustedError   the server takes no more on this connection, but on another
     ├── GrammarError             a value that may not go on the wire (also a ValueError)
     ├── NotSupportedError        the peer does not offer what the job needs
-    ├── SourceError              the caller's own file or iterable of a message failed
+    ├── SourceError              the caller's own part in sending failed: what a message is read from, or progress
     ├── TLSRequiredError         the TLS policy forbids to go on in clear
     ├── AuthenticationError      the peer refused the credentials, or cannot be given them safely
     ├── Reject                   raised by a server's hooks to refuse what was asked
@@ -73,7 +73,11 @@ class NotSupportedError(MailProtoError):
 
 
 class SourceError(MailProtoError):
-    """What a message was to be read from has failed; ``__cause__`` is what it raised. Nobody has got the message."""
+    """The caller's own part in sending a message has failed: the file or iterable that it is read from, or its
+    ``progress``; ``__cause__`` is what that raised.
+
+    The message was broken off, and nobody has it; unless it was whole by then, which the result tells.
+    """
 
 
 class TLSRequiredError(MailProtoError):

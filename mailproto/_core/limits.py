@@ -38,6 +38,10 @@ class Limits:
     """Commands that lead nowhere (NOOP, RSET, VRFY, EHLO again) between two messages; then 421."""
     max_errors: int = 20
     """Commands in error of one connection; then 421 and good-bye."""
+    max_refused_recipients: int = 100
+    """Recipients refused for good (5yz) by the application on one connection, beyond those that it takes messages
+    for; then 421. Who guesses addresses knows no others. A mailing list knows more that are good; and if all its
+    members have left, it hears that of so many at a time."""
     max_auth_failures: int = 3
     """Refused attempts to log in; then good-bye."""
     max_parameters: int = 32

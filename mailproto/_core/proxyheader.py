@@ -59,10 +59,10 @@ Tlvs: TypeAlias = tuple[tuple[int, bytes], ...]
 class ProxyHeader:
     """Who connects to whom, as the balancer tells.
 
-    ``family`` is UNKNOWN where the socket's own addresses count: addresses that are none of ours, or, with ``local``,
-    no client at all but the balancer itself, which sees whether we live. ``tlvs`` are the extra fields of version 2,
-    type and value, such as (0x02, the name of TLS's SNI). The checksum, type 0x03, is checked where a header has one,
-    and computed where one is written, whatever value stands here.
+    ``family`` is UNKNOWN where the balancer cannot tell of addresses; with ``local`` there is no client at all but
+    the balancer itself, which sees whether we live, and the socket's own addresses count. ``tlvs`` are the extra
+    fields of version 2, type and value, such as (0x02, the name of TLS's SNI). The checksum, type 0x03, is checked
+    where a header has one, and computed where one is written, whatever value stands here.
     """
 
     family: Family = Family.UNKNOWN

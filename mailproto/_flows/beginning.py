@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from mailproto._core.events import ConnectionClosed
 from mailproto._core.flow import Flow, Want
 from mailproto._core.peers import is_among
-from mailproto._flows.session import Session
+from mailproto._flows.session import UNKNOWN, Session
 from mailproto.errors import ConnectionClosedError
 
 Admit: TypeAlias = Callable[[str], bool]
@@ -29,7 +29,7 @@ def begin_session(session: Session[Any], *, implicit_tls: bool, admit: Admit) ->
     """
     if session.conn.config.proxies:
         yield from _meet_proxy(session, implicit_tls)
-        if session.peer != session.transport_peer and not admit(session.peer):
+        if session.peer not in (session.transport_peer, UNKNOWN) and not admit(session.peer):
             session.conn.shut_down()
             yield Want.FLUSH
             raise ConnectionClosedError("too many connections from the address of the client")
@@ -48,5 +48,8 @@ def _meet_proxy(session: Session[Any], implicit_tls: bool) -> Flow[None]:
     if conn.proxy_header is None:
         why = f": {event.reason}" if isinstance(event, ConnectionClosed) else ""
         raise ConnectionClosedError(f"the load balancer did not tell who the client is{why}")
-    if conn.proxy_header.over_ip:
-        session.peer, session.local = conn.proxy_header.source, conn.proxy_header.destination
+    header = conn.proxy_header
+    if header.over_ip:
+        session.peer, session.local = header.source, header.destination
+    elif not header.local:  # a client of whom nothing is known is not the balancer, whom we may trust
+        session.peer = session.local = UNKNOWN

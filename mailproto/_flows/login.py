@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from mailproto._core.events import TLSInfo
 from mailproto._core.flow import Call, Flow
-from mailproto.errors import AuthenticationError, MailProtoError
+from mailproto.errors import AuthenticationError, GrammarError, MailProtoError
 from mailproto.sasl.base import (
     Channel,
     ClientMechanism,
@@ -18,6 +18,7 @@ from mailproto.sasl.base import (
     Credentials,
     CredentialsSource,
     Request,
+    check_mechanisms,
 )
 from mailproto.sasl.binding import ChannelBinding, client_bindings
 from mailproto.sasl.choice import CLIENT_MECHANISMS, choose_mechanism
@@ -34,6 +35,10 @@ class LoginOptions:
         known_mechanisms: the mechanisms by name, best first: those of `mailproto.sasl`, and your own.
         channel_binding: whether SCRAM binds to the TLS session.
         allow_plaintext_auth: send credentials without TLS, too, so that whoever listens has them.
+
+    Raises:
+        GrammarError: ``mechanisms`` or ``minimum_mechanism`` names one that is not among ``known_mechanisms``, which
+            no server could make up for.
     """
 
     credentials: CredentialsSource | None = field(default=None, repr=False)
@@ -42,6 +47,13 @@ class LoginOptions:
     known_mechanisms: ClientMechanisms = field(default_factory=lambda: CLIENT_MECHANISMS, repr=False)
     channel_binding: ChannelBinding = ChannelBinding.PREFER
     allow_plaintext_auth: bool = False
+
+    def __post_init__(self) -> None:
+        names = self.mechanisms or ()
+        check_mechanisms(names)
+        for name in (*names, self.minimum_mechanism):
+            if name is not None and name not in self.known_mechanisms:
+                raise GrammarError(f"no mechanism is known as {name!a:.40}, but {', '.join(self.known_mechanisms)}")
 
 
 class AuthConnection(Protocol):

@@ -63,8 +63,8 @@ class ClientBase(ABC):
             raise LocalProtocolError("no proxy leads to a unix socket of this machine")
         if context is not None and cafile is not None:
             raise LocalProtocolError("a context has its own authorities: give context or cafile")
-        check_host(host)
-        check_host(server_hostname or host)
+        for name in {host, server_hostname or host}:
+            check_host(name)
         self.host = host
         self.port = port
         self._proxy = proxy

@@ -60,7 +60,8 @@ class POP3ServerConfig:
     """Further lines for CAPA."""
     proxies: tuple[str, ...] = ()
     """Addresses and networks of the load balancers that all connections come through. Each has to begin with a PROXY
-    header; who comes from elsewhere is sent away."""
+    header; who comes from elsewhere is sent away. Who connects without an IP address that the balancer could tell is
+    ``"unknown"``, and never taken for the balancer."""
     trusted_peers: tuple[str, ...] = ()
     """Addresses and networks of peers that may speak for other clients, with XCLIENT as Dovecot has it."""
     limits: Limits = field(default_factory=Limits)

@@ -20,9 +20,7 @@ def idna_2003(domain: str) -> str:
         UnicodeError: it has no such form.
     """
     if not _DEVIATIONS.isdisjoint(domain):
-        raise GrammarError(
-            f"{domain!a:.100} needs IDNA 2008: write it in A-labels, or give the client's config an idna_encode"
-        )
+        raise GrammarError(f"{domain!a:.100} needs IDNA 2008, which is not known here: write it in A-labels")
     return domain.encode("idna").decode("ascii")
 
 

@@ -69,6 +69,7 @@ class AnsweringConnection(SpeakingConnection):
         "authenticated",
         "envelope",
         "extended",
+        "hello",
         "state",
         "trusted",
     )
@@ -79,6 +80,7 @@ class AnsweringConnection(SpeakingConnection):
         self.envelope: Envelope | None = None
         self.authenticated = False
         self.extended = False
+        self.hello = ""
         self.trusted = False
         self._offer = Offer(self.config)
         self._budget = Budget(self.limits)
@@ -92,8 +94,13 @@ class AnsweringConnection(SpeakingConnection):
     @property
     def auth_mechanisms(self) -> tuple[str, ...]:
         """The SASL mechanisms that are offered as things stand: in clear none, unless that is allowed."""
-        allowed = self.tls is not None or self.config.allow_plaintext_auth
-        return offerable(self.config.auth_mechanisms, self.tls) if allowed else ()
+        return offerable(self.config.auth_mechanisms, self.tls) if self._auth_is_safe else ()
+
+    @property
+    def _auth_is_safe(self) -> bool:
+        """Whether nobody reads along, or that is allowed, and nothing else says that nobody may."""
+        in_clear = self.config.allow_plaintext_auth and not self.config.require_tls
+        return self.tls is not None or in_clear
 
     # Answers.
 
@@ -139,20 +146,21 @@ class AnsweringConnection(SpeakingConnection):
     def reply_each(self, each: Sequence[Reply]) -> None:
         """Answer a pending `MessageEnd` with a reply for each accepted recipient, see `answers_each`.
 
+        With PRDR a 421 closes the connection behind the word for all, and is said as 451 of its own recipient.
+
         Raises:
             LocalProtocolError: that is not what is pending, or not so many replies are due.
         """
         event = self._need_each()
         if len(each) != len(event.envelope.recipients):
             raise LocalProtocolError("not as many replies as recipients")
-        codes = {reply.code for reply in each}
-        if not {code // 100 for code in codes} <= {2, 4, 5} or (421 in codes and not self.config.lmtp):
+        if not {reply.code // 100 for reply in each} <= {2, 4, 5}:
             raise LocalProtocolError("such a reply is no answer to a message")
         self._take_pending()
         if self.config.lmtp:
             self._finish_message(each)
         else:
-            self._say_all((replies.EACH_FOLLOWS, *each))
+            self._say_all((replies.EACH_FOLLOWS, *map(_for_one, each)))
             self._finish_each(each)
 
     def ask_each(self) -> None:
@@ -243,7 +251,7 @@ class AnsweringConnection(SpeakingConnection):
             raise LocalProtocolError(f"{code} is no answer to {type(self.pending).__name__}")
         event = self._take_pending()
         _ANSWERED[type(event)](self, event, reply, code < 400)
-        if code == 421 and not self._closing:
+        if code == 421 and not self._closing and not self._owes_the_word_for_all:
             self._close("closed by the server")
 
     def _answered_connected(self, _: ServerEvent, reply: Reply, accepted: bool) -> None:
@@ -262,6 +270,7 @@ class AnsweringConnection(SpeakingConnection):
         self._end_transaction()
         self.state = ServerState.READY
         self.extended = event.extended
+        self.hello = event.domain
         first = f"{self.config.hostname} {reply.text}" if reply.text else self.config.hostname
         self._offer = Offer(self.config)
         standing = Standing(self.config, self.tls is not None, self.authenticated, self.trusted, self.auth_mechanisms)
@@ -292,6 +301,11 @@ class AnsweringConnection(SpeakingConnection):
         if accepted and isinstance(event, Rcpt):
             envelope.recipients.append(event)
             self.state = ServerState.RCPT
+        elif reply.permanent:
+            farewell = self._budget.count_refused_recipient(len(envelope.recipients))
+            if farewell is not None:
+                self._hang_up(farewell, "too many recipients that there are not")
+                return
         self._say(reply, envelope.mail.parameters.smtputf8 and reply.code in replies.SHOWS_ADDRESS)
 
     def _answered_data(self, event: ServerEvent, reply: Reply, accepted: bool) -> None:
@@ -316,7 +330,7 @@ class AnsweringConnection(SpeakingConnection):
         if last:
             self._mode = self._read_command
         if not self.config.lmtp:
-            self._say(reply)
+            self._say(_for_one(reply))
             if last:
                 self._finish_each(self._verdicts)
         elif last or not isinstance(event, Delivery):
@@ -324,12 +338,23 @@ class AnsweringConnection(SpeakingConnection):
         else:
             self._say_final(reply, envelope.mail, [event.recipient])
 
+    @property
+    def _owes_the_word_for_all(self) -> bool:
+        """Whether replies for single recipients were said that mean nothing yet: with PRDR, not in LMTP."""
+        return self._mode == self._read_delivery and not self.config.lmtp
+
     def _finish_each(self, each: Sequence[Reply]) -> None:
-        """Say the word on the whole message behind those for each recipient: yes, if one of them has it."""
+        """Say the word on the whole message behind those for each recipient: yes, if one of them has it.
+
+        Only now a farewell is said to the client: before, those who have the message would have got it again.
+        """
         recipients = self._transaction().recipients
         taking = [rcpt for rcpt, reply in zip(recipients, each, strict=True) if reply.ok]
         refusal = replies.NOBODY_TAKES_NOW if any(reply.temporary for reply in each) else replies.NOBODY_TAKES
         self._finish_message((replies.ACCEPTED[MessageEnd] if taking else refusal,), taking)
+        farewell = next((reply for reply in each if reply.code == 421), None)
+        if farewell is not None:
+            self.close(farewell)
 
     def _answered_burl(self, event: ServerEvent, reply: Reply, accepted: bool) -> None:
         last = isinstance(event, Burl) and event.last
@@ -360,10 +385,11 @@ class AnsweringConnection(SpeakingConnection):
         else:
             self._say(replies.UTF8_NEEDED if reply.ok else replies.UTF8_REFUSED)
 
-    def _answered_xclient(self, _: ServerEvent, reply: Reply, accepted: bool) -> None:
+    def _answered_xclient(self, event: ServerEvent, reply: Reply, accepted: bool) -> None:
         """Begin again as another client's session: only TLS is left of what was (Postfix XCLIENT_README)."""
         if accepted:
             self._forget()
+            self.hello = (event.attributes.get("HELO") if isinstance(event, XClient) else None) or ""
             self._say(Reply(reply.code, f"{self.config.hostname} {reply.text or self.config.greeting}"))
         else:
             self._say(reply)
@@ -386,7 +412,7 @@ class AnsweringConnection(SpeakingConnection):
         """End the transaction with the reply to its message, in LMTP with the replies. ``taking`` are the recipients
         that have it, if not all."""
         envelope = self._transaction()
-        self._budget.count_message()
+        self._budget.count_message(len(envelope.recipients))
         self._end_transaction()
         recipients = envelope.recipients if taking is None else taking
         if self.config.lmtp:
@@ -416,6 +442,7 @@ class AnsweringConnection(SpeakingConnection):
             self._mode = self._read_command
         self.envelope = None
         self.authenticated = self.extended = False
+        self.hello = ""
         self._offer = Offer(self.config)
 
     # What needs no answer.
@@ -453,6 +480,11 @@ def _refusal(usual: Reply, code: int | None, text: str | None, enhanced: str | N
     else:
         status = enhanced
     return Reply.build(code, usual.text if text is None else text, status)
+
+
+def _for_one(reply: Reply) -> Reply:
+    """Return a reply as it is said of one recipient when others follow: a farewell would be taken for the last."""
+    return reply._replace(code=451) if reply.code == 421 else reply
 
 
 _ANSWERED: dict[type, Callable[[AnsweringConnection, ServerEvent, Reply, bool], None]] = {

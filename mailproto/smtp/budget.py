@@ -14,11 +14,22 @@ from mailproto.smtp.rules import JUNK
 class Budget:
     """The counts of one connection. STARTTLS does not reset them."""
 
-    __slots__ = ("_auth_failures", "_commands", "_domains", "_errors", "_junk", "_limits", "_messages")
+    __slots__ = (
+        "_auth_failures",
+        "_commands",
+        "_domains",
+        "_errors",
+        "_junk",
+        "_limits",
+        "_messages",
+        "_recipients",
+        "_refused",
+    )
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._commands = self._junk = self._errors = self._messages = self._auth_failures = 0
+        self._recipients = self._refused = 0
         self._domains: set[str] = set()
 
     def count_command(self, verb: str) -> Reply | None:
@@ -38,9 +49,20 @@ class Budget:
         self._errors += 1
         return replies.TOO_MANY_ERRORS if self._errors > self._limits.max_errors else None
 
-    def count_message(self) -> None:
-        """Count a message, whatever became of it; the client does something useful, so junk counts anew."""
+    def count_refused_recipient(self, accepted: int) -> Reply | None:
+        """Count a recipient that was refused for good, in a transaction that has so many ``accepted`` ones.
+
+        Only those of messages that came make up for others: to name somebody and send him nothing costs nothing.
+        """
+        self._refused += 1
+        excess = self._refused - self._recipients - accepted
+        return replies.TOO_MANY_STRANGERS if excess > self._limits.max_refused_recipients else None
+
+    def count_message(self, recipients: int) -> None:
+        """Count a message to so many recipients, whatever became of it; the client does something useful, so junk
+        counts anew."""
         self._messages += 1
+        self._recipients += recipients
         self._junk = 0
 
     def count_domain(self, domain: str) -> Reply | None:

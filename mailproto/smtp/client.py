@@ -129,10 +129,10 @@ class SMTPClientConnection(RequestingConnection):
         if not self._waiting:
             if code != 421:
                 return self._break(RemoteProtocolError(f"a reply to nothing: {reply}"))
-            self._close(f"the server said: {reply}")
+            self._take_leave(reply)
             return AGAIN
         command = self._waiting[0]
-        if code // 100 == 3 and not (code == RESUME and command.alone):
+        if code // 100 == 3 and not (code == RESUME and command.alone and command.verb == "MAIL"):
             return self._on_intermediate(command, reply)
         if command.ends:
             if self._premature and reply.ok and command.verb == END:
@@ -146,7 +146,7 @@ class SMTPClientConnection(RequestingConnection):
         if self._failure is not None:
             return AGAIN
         if code == 421:
-            self._close(f"the server said: {reply}")
+            self._take_leave(reply)
         if command.verb == "greeting":
             return GreetingReceived(reply)
         return ReplyReceived(command, reply)
@@ -165,12 +165,22 @@ class SMTPClientConnection(RequestingConnection):
 
     def _is_final(self, command: Command, reply: Reply) -> bool:
         """Whether ``reply`` is the last to a message: in LMTP there is one for each accepted recipient, and with PRDR
-        one for all behind them."""
+        one for all behind them.
+
+        When fewer come, the rest is waited for: a message of which the first recipient hears that it is too big may
+        still be delivered to the second one.
+        """
         transaction = command.transaction
         if transaction is None or not (self.config.lmtp or transaction.each):
             return True
         command.replies.append(reply)
-        return len(command.replies) >= transaction.accepted + transaction.each or reply.code == 421
+        if len(command.replies) >= transaction.accepted + transaction.each or reply.code == 421:
+            return True
+        if len(command.replies) == 1 and reply.of_syntax and not transaction.each:
+            # The server knows of no message, so that there will be no word for each; or else nobody knows how many.
+            self._close(f"the server takes no message: {reply}")
+            return True
+        return False
 
     def _on_challenge(self, command: Command, reply: Reply) -> ClientStep:
         self._challenged = command
@@ -270,6 +280,12 @@ class SMTPClientConnection(RequestingConnection):
 
     def _on_other(self, _: Command, __: Reply) -> None:
         """Nothing follows from the reply but the event."""
+
+    def _take_leave(self, farewell: Reply) -> None:
+        """Close, as the server does (RFC 5321 section 3.8). What was said behind what this answers was not read."""
+        for command in self._waiting:
+            command.sent = False
+        self._close(f"the server said: {farewell}")
 
     def _skip(self, transaction: Transaction, verbs: tuple[str, ...]) -> None:
         """Take back what was not sent yet of a transaction that comes to nothing."""

@@ -108,7 +108,7 @@ class Command:
         reply: the final reply, or the go-ahead to DATA; None until it has come.
         replies: in LMTP, the replies to a message as far as they have come, one for each accepted recipient; with
             PRDR, and where the server makes use of it, the same and the ``reply`` for all.
-        sent: whether it has left.
+        sent: whether it has left, and the server may have read it: behind a 421 it does not.
         skipped: whether it was not sent after all, because the one it depends on was refused.
     """
 

@@ -67,9 +67,10 @@ class SMTPServerConfig:
     allow_plaintext_auth: bool = False
     """Offer and take AUTH without TLS, so that whoever listens has the passwords."""
     require_tls: bool = False
-    """Refuse mail before STARTTLS with 530 (RFC 3207 section 4): for submission, not for port 25."""
+    """Refuse mail before STARTTLS with 530 (RFC 3207 section 4), and VRFY, EXPN and ETRN; and let nobody log in in
+    clear, whatever `allow_plaintext_auth` says. For submission, not for port 25."""
     require_auth: bool = False
-    """Refuse mail before AUTH with 530 (RFC 4954 section 6): for submission."""
+    """Refuse mail before AUTH with 530 (RFC 4954 section 6), and VRFY, EXPN and ETRN: for submission."""
     lmtp: bool = False
     """Speak LMTP (RFC 2033): LHLO, and a reply for each recipient to a message. Never on port 25."""
     bare_newlines: BareNewlines = BareNewlines.REJECT
@@ -77,7 +78,8 @@ class SMTPServerConfig:
     """Take NUL octets in a message, which RFC 5322 forbids and much software stumbles over."""
     proxies: tuple[str, ...] = ()
     """Addresses and networks of the load balancers that all connections come through. Each has to begin with a PROXY
-    header; who comes from elsewhere is sent away."""
+    header; who comes from elsewhere is sent away. Who connects without an IP address that the balancer could tell is
+    ``"unknown"``, and never taken for the balancer."""
     trusted_peers: tuple[str, ...] = ()
     """Addresses and networks of peers that may speak for other clients, with those of XCLIENT and XFORWARD that
     ``extensions`` has."""

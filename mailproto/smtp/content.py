@@ -111,17 +111,26 @@ def repeatable(message: MessageSource) -> MessageSource:
 
 
 class _Repeatable:
-    """An iterable that remembers what it has given; each turn begins at the beginning."""
+    """An iterable that remembers what it has given, and what it has failed by; each turn begins at the beginning."""
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self._source = iter(pieces)
         self._kept = Spool()
+        self._failure: Exception | None = None
 
     def __iter__(self) -> Iterator[bytes]:
         yield from self._kept
-        for piece in self._source:
-            self._kept.write(checked_octets(piece))
-            yield piece
+        while self._failure is None:
+            try:
+                piece = next(self._source)
+                self._kept.write(checked_octets(piece))
+            except StopIteration:
+                return
+            except Exception as error:  # behind which many a source only looks as if it had ended
+                self._failure = error
+            else:
+                yield piece
+        raise self._failure
 
 
 class _AsyncRepeatable:
@@ -130,13 +139,22 @@ class _AsyncRepeatable:
     def __init__(self, pieces: AsyncIterable[bytes]) -> None:
         self._source = aiter(pieces)
         self._kept = Spool()
+        self._failure: Exception | None = None
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         for piece in self._kept:
             yield piece
-        async for piece in self._source:
-            self._kept.write(checked_octets(piece))
-            yield piece
+        while self._failure is None:
+            try:
+                piece = await anext(self._source)
+                self._kept.write(checked_octets(piece))
+            except StopAsyncIteration:
+                return
+            except Exception as error:
+                self._failure = error
+            else:
+                yield piece
+        raise self._failure
 
 
 def _octets(data: bytes, canonicalise: bool, binary: bool) -> Content:

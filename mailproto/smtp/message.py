@@ -27,7 +27,8 @@ RecipientLike: TypeAlias = "str | Address | tuple[str | Address, RcptParameters]
 
 Progress: TypeAlias = "Callable[[int, int | None], object]"
 """Called for each piece of a message that has left, with the octets so far and those of the whole message, None where
-that is not known. What it raises breaks the sending off, and closes the connection."""
+that is not known. What it raises breaks the sending off, and what went with DATA then costs the connection; behind
+the last piece it changes nothing any more."""
 
 
 class Recipient(NamedTuple):

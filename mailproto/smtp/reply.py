@@ -83,6 +83,12 @@ class Reply(NamedTuple):
         return self.code >= 500
 
     @property
+    def of_syntax(self) -> bool:
+        """Whether it refuses a command for what it is, or where it stands (50z, RFC 5321 section 4.2.1), and so says
+        nothing of a single recipient."""
+        return self.code // 10 == 50
+
+    @property
     def queue_id(self) -> str | None:
         """What looks like the server's name for an accepted message. A guess, for logs and people."""
         match = _QUEUE_ID.search(self.text)

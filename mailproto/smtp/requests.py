@@ -235,6 +235,9 @@ class RequestingConnection(PipeliningConnection):
         A bare CR or LF is never sent, unless MAIL said BODY=BINARYMIME. Nothing has to be waited for before: chunks
         may leave together with MAIL and RCPT. Text whose last line has no end gets one, as it would with DATA.
 
+        In LMTP the last chunk leaves behind the replies to the others: if one of them is refused, nobody knows how
+        many it would get.
+
         Raises:
             LocalProtocolError: no RCPT stands before it, or the message goes by DATA. In LMTP the replies to all
                 RCPTs have to be there, for they say how many replies the message will get.
@@ -255,6 +258,9 @@ class RequestingConnection(PipeliningConnection):
         if not transaction.binary:
             data = self._text_chunk(data, last)
         transaction.chunked = True
+        chunks = self._unsent or self._waiting
+        if self.config.lmtp and last and chunks:
+            chunks[-1].alone = True
         command = self._queue(commands.bdat(data, last))
         command.transaction = transaction
         if last:

@@ -46,8 +46,8 @@ class SendResult:
     """What became of a message.
 
     ``recipients`` are in the order in which they were given. ``reply`` is the server's final word on the message,
-    None if there was none; ``error`` is what broke the connection, or kept the message from being sent; None if
-    nothing did.
+    None if there was none; ``error`` is what broke the connection, kept the message from being sent, or failed on the
+    caller's own side; None if nothing did.
     """
 
     recipients: tuple[RecipientResult, ...]

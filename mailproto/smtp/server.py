@@ -65,6 +65,7 @@ class SMTPServerConnection(IntakeConnection):
         envelope: the transaction under way, or None.
         authenticated: whether an AUTH has succeeded (since STARTTLS).
         extended: whether the client said EHLO.
+        hello: what the client calls itself, ``""`` before EHLO or HELO was accepted.
         trusted: whether the peer may speak for other clients, with XCLIENT and XFORWARD. For whoever runs the
             connection to set, by the peer's address and nothing that the peer says.
     """
@@ -220,15 +221,23 @@ class SMTPServerConnection(IntakeConnection):
             return replies.AUTH_ALREADY
         if not self.config.auth_mechanisms or not self.extended:
             return replies.NOT_IMPLEMENTED
-        if self.tls is None and not self.config.allow_plaintext_auth:
+        if not self._auth_is_safe:
             return replies.AUTH_NEEDS_TLS
         return None
 
-    def _on_mail(self, argument: bytes) -> ServerStep:
+    def _missing(self) -> Reply | None:
+        """Return what to tell a client that may have no mail sent yet, nor ask who there is (RFC 3207 section 4, RFC
+        4954 section 6); None if nothing is missing."""
         if self.config.require_tls and self.tls is None:
-            return self._refuse("MAIL", replies.TLS_REQUIRED)
+            return replies.TLS_REQUIRED
         if self.config.require_auth and not self.authenticated:
-            return self._refuse("MAIL", replies.AUTH_REQUIRED)
+            return replies.AUTH_REQUIRED
+        return None
+
+    def _on_mail(self, argument: bytes) -> ServerStep:
+        missing = self._missing()
+        if missing is not None:
+            return self._refuse("MAIL", missing)
         farewell = self._budget.check_transaction()
         if farewell is not None:
             return self._hang_up(farewell, "too many messages")
@@ -272,10 +281,14 @@ class SMTPServerConnection(IntakeConnection):
         return Reset()
 
     def _on_vrfy(self, argument: bytes) -> ServerStep:
-        return self._ask(Vrfy(*self._query(argument)))
+        return self._ask_unless_missing("VRFY", Vrfy(*self._query(argument)))
 
     def _on_expn(self, argument: bytes) -> ServerStep:
-        return self._ask(Expn(*self._query(argument)))
+        return self._ask_unless_missing("EXPN", Expn(*self._query(argument)))
+
+    def _ask_unless_missing(self, verb: str, event: Vrfy | Expn | Etrn) -> ServerStep:
+        missing = self._missing()
+        return self._ask(event) if missing is None else self._refuse(verb, missing)
 
     def _query(self, argument: bytes) -> tuple[str, bool]:
         """Return what VRFY or EXPN asks for, and whether the reply may be UTF-8 (RFC 6531 section 3.7.4.2)."""
@@ -288,7 +301,7 @@ class SMTPServerConnection(IntakeConnection):
     def _on_etrn(self, argument: bytes) -> ServerStep:
         if ETRN not in self.config.extensions:
             return self._refuse("ETRN", replies.NOT_IMPLEMENTED)
-        return self._ask(Etrn(text_argument(argument)))
+        return self._ask_unless_missing("ETRN", Etrn(text_argument(argument)))
 
     def _on_xclient(self, argument: bytes) -> ServerStep:
         if not self.trusted or XCLIENT not in self.config.extensions:

@@ -14,7 +14,8 @@ from email.utils import format_datetime
 from mailproto.address import Address, address_literal, check_domain, format_path
 from mailproto.errors import GrammarError
 
-_FIELD = b"\r\nreceived:"
+_NAME = b"\r\nreceived"
+_FIELD = re.compile(rb"\r\nreceived[ \t]*:")  # with the spaces that RFC 5322 section 4.5.8 knows from old messages
 _NOT_IN_COMMENT = re.compile(r"[^ -'*-\[\]-~]")
 _ATOM = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+")
 _RETURN_PATH = re.compile(rb"\r\nreturn-path[ \t]*:[^\r\n]*(?:\r\n[ \t][^\r\n]*)*", re.IGNORECASE)
@@ -144,13 +145,16 @@ class HopCounter:
         offset = len(self._tail)
         end = text.find(b"\r\n\r\n")
         header = (text if end < 0 else text[: end + 2]).lower()
-        room = self._limit - self.hops
-        found = header.count(_FIELD)
-        self.hops += found
-        if found > room:
-            passed = 0
-            for _ in range(room + 1):
-                passed = header.index(_FIELD, passed) + len(_FIELD)
-            return passed - offset
-        self._tail = None if end >= 0 else text[-(len(_FIELD) - 1) :]
+        if _NAME in header:
+            room = self._limit - self.hops
+            ends = [field.end() for field in _FIELD.finditer(header)]
+            self.hops += len(ends)
+            if len(ends) > room:
+                return ends[room] - offset
+        self._tail = None if end >= 0 else _unfinished(header)
         return None
+
+
+def _unfinished(header: bytes) -> bytes:
+    """Return the end of a header section that goes on: what a Received field may have begun with, spaces made one."""
+    return _NAME + b" " if header.rstrip(b" \t").endswith(_NAME) else header[-len(_NAME) :]

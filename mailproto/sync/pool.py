@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from mailproto.errors import MailProtoError
 from mailproto.smtp.flows.errand import Errand
-from mailproto.smtp.flows.sending import send_message
+from mailproto.smtp.flows.sending import raise_own, send_messages
 from mailproto.smtp.flows.shelf import Lent, PoolOptions, Shelf
 from mailproto.smtp.message import make_submission
 from mailproto.smtp.result import SendResult
@@ -53,9 +53,9 @@ class SMTPPool:
             if not errand.begun:
                 self._send_over(self._open(), errand)
             with suppress(MailProtoError, OSError):  # who gets no other connection stays deferred
-                while errand.rest is not None:
+                while not errand.done:
                     self._send_over(self._open(), errand)
-            return errand.result
+            return raise_own(errand.result)
 
     def _open(self) -> Lent[SMTPClient]:
         client = self._make_client()
@@ -67,7 +67,7 @@ class SMTPPool:
         conn = lent.client.conn
         good = True
         try:
-            result = lent.client.run(send_message(conn, errand.begin(conn)))
+            (result,) = lent.client.run(send_messages(conn, (errand.begin(conn),)))
             good = errand.note(result, fresh=not lent.messages)
         finally:
             if conn.over or not conn.idle:

@@ -55,12 +55,12 @@ class SMTPClient(SMTPClientBase, Client):
             downgrade: rewrite 8-bit content in 7 bits where the server takes nothing else, which changes the
                 octets and breaks signatures; otherwise it is refused. An ``email`` message always is rewritten.
             progress: called for each piece that has left, with the octets so far and those of the whole message,
-                None where that is not known.
+                None where that is not known. What it raises breaks the message off.
 
         Raises:
             GrammarError: an address is none, or the message has a bare CR or LF.
             NotSupportedError: the message needs what the server does not offer.
-            Exception: what the caller's file or iterable raised.
+            Exception: what the caller's file or iterable, or ``progress``, raised, if nobody has got the message.
         """
         submission = make_submission(
             message,
@@ -74,7 +74,11 @@ class SMTPClient(SMTPClientBase, Client):
         return self.run(send_message(self.conn, submission))
 
     def send_messages(self, submissions: Iterable[Submission]) -> list[SendResult]:
-        """Send several messages, each begun before the reply to the last one is there."""
+        """Send several messages, each begun before the reply to the last one is there.
+
+        Nothing is sent before ``submissions`` was read to its end. There is a result for each, and its ``error`` is
+        what `send_message` would raise, or a `SourceError` that this is the cause of.
+        """
         return self.run(send_messages(self.conn, submissions))
 
     def quit(self) -> None:

@@ -389,8 +389,26 @@ def test_what_is_no_name_to_verify_is_said_before_anything_is(front: Front, name
 def test_the_password_for_one_host_does_not_go_to_another(front: Front, name: str) -> None:
     """IDNA 2003, which look-ups and TLS go by, makes fass.example of the first; IDNA 2008 does not."""
     for where in ({"host": name}, {"host": "127.0.0.1", "server_hostname": name}):
-        with pytest.raises(GrammarError, match="A-labels"):
+        with pytest.raises(GrammarError, match="A-labels") as refused:
             front.SMTPClient(user="ada", password="pw", **where)
+        assert "idna_encode" not in str(refused.value), "which is for addresses, and no help here"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"mechanisms": ["PLIAN"]},
+        {"mechanisms": ["PLAIN", "plain"]},
+        {"mechanisms": "PLAIN"},
+        {"mechanisms": ["APOP"]},
+        {"minimum_mechanism": "SCRAM"},
+    ],
+)
+def test_a_mechanism_that_nobody_knows_is_the_callers_mistake(front: Front, wrong: dict[str, Any]) -> None:
+    """And not said of the server, which may offer whatever it likes."""
+    for client in (front.SMTPClient, front.POP3Client):
+        with pytest.raises(GrammarError):
+            client("127.0.0.1", user="ada", password="pw", **wrong)
 
 
 # Ends.

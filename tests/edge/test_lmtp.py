@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailproto import Reject, TLSPolicy, aio
+from mailproto import Address, Reject, TLSPolicy, aio
 from mailproto.errors import LocalProtocolError
 from mailproto.maildrop import MemoryMaildrop
 from mailproto.mailhost import MailHost
@@ -537,6 +538,58 @@ def test_good_bye_among_the_replies() -> None:
     driver, _ = converse(conn, send_message(conn, make_submission(MESSAGE, "s@x", TO)), script)
     assert outcomes(driver.result)[:2] == ["ACCEPTED", "DEFERRED"]
     assert set(outcomes(driver.result)[2:]) <= {"UNKNOWN", "DEFERRED"}
+
+
+@pytest.mark.parametrize("offer", [OFFER, NO_CHUNKS])
+@pytest.mark.parametrize("word", ["500 what?", "502 not here", "503 where is your mail?"])
+def test_a_command_that_is_refused_as_such_is_refused_for_all(offer: str, word: str) -> None:
+    """The server knows of no message, and so of no recipients to have a word for; but whether it has more to say
+    nobody knows, so that the connection ends."""
+    conn = opened(offer)
+    before = "250|250|250|250|250" + ("|354" if offer is NO_CHUNKS else "")
+    submissions = [make_submission(MESSAGE, "s@x", TO)] * 2
+    driver, _ = converse(conn, send_messages(conn, submissions), scripted(before, word, None, greeting=""))
+    first, second = driver.result
+    assert outcomes(first) == ["REFUSED"] * 4
+    assert {str(recipient.reply) for recipient in first.recipients} == {word}
+    assert conn.closing
+    assert outcomes(second) == ["DEFERRED"] * 4
+
+
+@pytest.mark.parametrize("word", ["503 no", "250 yes", "552 too big"])
+def test_a_word_for_each_is_waited_for(word: str) -> None:
+    """Whoever is told of one recipient is told of the next; and of a single one there is no doubt."""
+    conn = opened(NO_CHUNKS)
+    script = scripted("250|250|354", word, greeting="")
+    driver, _ = converse(conn, send_message(conn, make_submission(MESSAGE, "s@x", TO[:1])), script)
+    assert str(driver.result.reply) == word
+    assert conn.idle
+    conn = opened(NO_CHUNKS)
+    conn.limits = dataclasses.replace(conn.limits, final_reply_timeout=7)
+    conn.mail(Address("s", "x"))
+    for name in "ab":
+        conn.rcpt(Address(name, "x"))
+    conn.data()
+    conn.data_to_send()
+    talk(conn, [b"250\r\n250\r\n250\r\n354\r\n"])
+    conn.end_data()
+    conn.data_to_send()
+    assert talk(conn, [b"552 too big\r\n"]).events == []
+    assert conn.timeout == 7
+    assert len(talk(conn, [b"250 but not for him\r\n"]).events) == 1
+
+
+@pytest.mark.parametrize("refusal", ["552 too big", "451 not now"])
+def test_the_last_chunk_waits_for_the_replies_to_the_others(refusal: str) -> None:
+    """Behind a refused chunk a server has one word for the last one, or one for each recipient."""
+    conn = opened()
+    pieces = [b"y" * 70_000] * 3
+    script = scripted("250|250|250", f"250 ok|{refusal}", "250 reset", greeting="")
+    driver, flights = converse(conn, send_message(conn, make_submission(pieces, "s@x", TO[:2])), script)
+    assert [flight[:4] for flight in flights[-2:]] == [b"BDAT", b"RSET"]
+    assert flights[-2].count(b"BDAT") == 2
+    assert {str(recipient.reply) for recipient in driver.result.recipients} == {refusal}
+    assert conn.idle
 
 
 @pytest.mark.parametrize("chunks", [True, False])

@@ -418,8 +418,11 @@ HEADERS = {
     "v2": ProxyHeader(Family.TCP6, "2001:db8::7", "2001:db8::1", 1024, 25, ((5, b"id"),)).encode(2),
     "local": ProxyHeader(local=True).encode(),
     "unix": ProxyHeader(Family.UNIX, "/run/client", "/run/server").encode(),
+    "unknown": ProxyHeader().encode(1),
+    "unspecified": ProxyHeader().encode(2),
 }
-PEERS = {"v1": CLIENT, "v2": "2001:db8::7", "local": "127.0.0.1", "unix": "127.0.0.1"}
+STRANGER = "unknown"
+PEERS = {"v1": CLIENT, "v2": "2001:db8::7", "local": "127.0.0.1"}
 BEHIND: dict[str, Any] = {"proxies": ("127.0.0.0/8",), "limits": Limits(proxy_timeout=5.0)}
 
 
@@ -451,7 +454,39 @@ def test_the_client_behind_a_balancer(front: Any, kind: str, drip: bool) -> None
         send_pieces(wire.sock, HEADERS[kind] + b"EHLO x\r\n", drip)
         assert wire.line().startswith(b"220 ")
         assert wire.line().startswith(b"250-")
-    assert guest.peers == [(PEERS[kind], "127.0.0.1")]
+    assert guest.peers == [(PEERS.get(kind, STRANGER), "127.0.0.1")]
+
+
+@pytest.mark.parametrize("kind", HEADERS)
+@pytest.mark.parametrize("protocol", ["SMTP", "POP3"])
+def test_a_client_without_an_address_is_not_taken_for_the_balancer(front: Any, protocol: str, kind: str) -> None:
+    """Nor is it on this machine, nor may it speak for others: a relay would send what any stranger likes."""
+    seen: list[tuple[str, str, bool]] = []
+
+    def handle(session: Any, event: Any) -> bool:
+        if session.conn.pending is not None:
+            seen.append((session.peer, session.local, session.conn.trusted))
+            session.accept()
+        return False
+
+    config = (SMTPServerConfig if protocol == "SMTP" else POP3ServerConfig)(**BEHIND, trusted_peers=("127.0.0.0/8",))
+    made = getattr(front, f"{protocol}Server")(front.handler(handle), port=0, config=config)
+    with made as running, Wire.to(running.port) as wire:
+        wire.send(HEADERS[kind])
+        assert wire.line()
+    (peer, local, trusted) = seen[0]
+    assert (peer, is_loopback(peer), trusted) == (PEERS.get(kind, STRANGER), kind == "local", kind == "local")
+    assert local == {"v1": "192.0.2.1", "v2": "2001:db8::1", "local": "127.0.0.1"}.get(kind, STRANGER)
+
+
+def test_clients_without_an_address_are_not_one_client(front: Any) -> None:
+    """Each of them counts towards the cap on all connections, and they have no network in common."""
+    config, options = SMTPServerConfig(**BEHIND), ServerOptions(max_per_address=1)
+    made = front.SMTPServer(Guest(), port=0, config=config, options=options)
+    with made as running, Wire.to(running.port) as first, Wire.to(running.port) as second:
+        for wire in (first, second):
+            wire.send(HEADERS["unknown"])
+            assert wire.line().startswith(b"220")
 
 
 @pytest.mark.parametrize("protocol", ["SMTP", "POP3"])

@@ -9,11 +9,11 @@ import pytest
 
 from mailproto.address import Address
 from mailproto.errors import GrammarError
-from mailproto.smtp import Limits, MessageEnd
+from mailproto.smtp import Hello, Limits, MessageEnd
 from mailproto.smtp.flows.server import SMTPSession
 from mailproto.smtp.trace import received_field, with_return_path
 from tests.helpers import every_cut, talk
-from tests.smtp import deliver, greeted, server
+from tests.smtp import MAIL, deliver, greeted, server
 
 WHEN = datetime(2026, 11, 23, 8, 30, tzinfo=UTC)
 DATE = b";\r\n\tMon, 23 Nov 2026 08:30:00 +0000\r\n"
@@ -61,7 +61,6 @@ def test_a_session_writes_its_field() -> None:
         == b"Received: from unknown (helo= [192.0.2.1])\r\n\tby mx.example with SMTP" + DATE
     )
     talk(conn, [b"HELO client.example\r\n"])
-    session.hello = "client.example"
     assert b"with SMTP;" in session.received_field(WHEN)
     talk(conn, [b"EHLO client.example\r\n", "MAIL FROM:<grün@x> SMTPUTF8\r\n".encode(), b"RCPT TO:<a@b>\r\n"])
     said = session.received_field(WHEN, queue_id="Q1", recipient=Address("ü", "b"))
@@ -70,9 +69,44 @@ def test_a_session_writes_its_field() -> None:
     conn = server(hostname="mx.example", lmtp=True)
     conn.tls_established()
     session = SMTPSession(conn)
-    session.hello = "x"
     talk(conn, [b"LHLO x\r\n"])
     assert session.received_field(WHEN) == b"Received: from x\r\n\tby mx.example with LMTPS" + DATE
+
+
+def test_a_refused_name_is_forgotten_and_so_is_one_in_clear() -> None:
+    """RFC 5321 section 4.1.4: the state stays as it was; RFC 3207 section 4.2: TLS begins anew."""
+    named: list[str] = []
+
+    def answer(conn: Any, event: Any) -> None:
+        named.append(session.hello)
+        conn.reject() if isinstance(event, Hello) and event.domain == "refused" else conn.accept()
+
+    conn = server(starttls=True)
+    session = SMTPSession(conn)
+    talk(conn, [b"EHLO first\r\n", b"EHLO refused\r\n", MAIL], answer)
+    assert named == ["", "first", "refused", "first"]
+    talk(conn, [b"RSET\r\nSTARTTLS\r\n"], answer)
+    conn.tls_established()
+    assert session.hello == ""
+
+
+def test_over_events_a_session_knows_the_client_s_name(front: Any) -> None:
+    """As it does with hooks: without it the Received field would say that nobody was named."""
+    fields: list[bytes] = []
+
+    def handle(session: Any, event: Any) -> bool:
+        if isinstance(event, MessageEnd):
+            fields.append(session.received_field(WHEN))
+        if session.conn.pending is not None:
+            session.accept()
+        return False
+
+    with (
+        front.SMTPServer(front.handler(handle), port=0) as running,
+        front.SMTPClient("127.0.0.1", running.port, local_name="client.example") as session,
+    ):
+        session.send_message(b"Subject: x\r\n\r\n", "a@b", ["c@d"]).raise_for_refused()
+    assert [field[:48] for field in fields] == [b"Received: from client.example ([127.0.0.1])\r\n\tby"]
 
 
 # Return-Path.

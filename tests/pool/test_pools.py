@@ -16,7 +16,7 @@ import pytest
 from mailproto import NotSupportedError, Reject, aio, sync
 from mailproto.errors import ConnectionExhaustedError
 from mailproto.smtp import Envelope, Limits, Mail, Outcome, Rcpt, Reply, SendResult, SMTPServerConfig
-from mailproto.smtp.extensions import LIMITS, PIPELINING
+from mailproto.smtp.extensions import CHUNKING, DEFAULT_EXTENSIONS, LIMITS, PIPELINING
 from mailproto.smtp.flows.server import SMTPSession
 from mailproto.smtp.flows.shelf import Lent, PoolOptions, Shelf
 from tests.adapters.harness import wait_until
@@ -315,6 +315,28 @@ def test_what_became_of_the_others_is_told_when_there_is_no_other_connection(
         assert isinstance(result.error, ConnectionExhaustedError)
 
     with limited(Once(), max_recipient_domains=1) as server:
+        use(server.port, PoolOptions(), job)
+
+
+def test_what_a_caller_fails_by_takes_no_result_with_it(use: Callable[..., Any], inbox: Inbox) -> None:
+    """Some have the message when, over the next connection, the caller's own progress fails."""
+    told: list[int] = []
+
+    def progress(sent: int, _: int | None) -> None:
+        told.append(sent)
+        if told.count(sent) > 1:
+            raise KeyError("again?")
+
+    def job(send: Callable[..., SendResult]) -> None:
+        result = send(iter([MESSAGE]), "a@example.org", at("one", "two"), progress=progress)
+        assert [each.outcome for each in result.recipients] == [Outcome.ACCEPTED, Outcome.DEFERRED]
+        told[:] = [len(MESSAGE)]
+        with pytest.raises(KeyError):
+            send(iter([MESSAGE]), "a@example.org", at("one"), progress=progress)
+
+    without_chunks = tuple(each for each in DEFAULT_EXTENSIONS if each is not CHUNKING)
+    limits = Limits(max_recipient_domains=1)
+    with sync.SMTPServer(inbox, port=0, config=SMTPServerConfig(extensions=without_chunks, limits=limits)) as server:
         use(server.port, PoolOptions(), job)
 
 

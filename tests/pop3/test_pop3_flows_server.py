@@ -146,7 +146,7 @@ def test_client_and_server_through_any_pipe(how: str, tls: TLSPolicy, length: in
     options = SessionOptions(
         tls=tls,
         credentials=Credentials("ada", "secret"),
-        mechanisms=() if how == "USER" else (how,),
+        mechanisms=(how,) if how in ("PLAIN", "LOGIN") else (),
         apop=how == "APOP",
         allow_plaintext_auth=in_clear,
     )

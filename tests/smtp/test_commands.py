@@ -638,7 +638,7 @@ def test_a_client_that_pipelines_behind_a_refusal_makes_no_errors() -> None:
     def policy(conn: Any, event: object) -> None:
         conn.reject() if isinstance(event, Mail | Rcpt) else accept_all(conn, event)
 
-    conn = greeted(limits=Limits(max_errors=3))
+    conn = greeted(limits=Limits(max_errors=3, max_refused_recipients=120))
     for _ in range(4):
         result = talk(conn, [MAIL + RCPT * 30 + b"DATA\r\n"], policy)
         assert result.replies == [b"550"] + [b"503"] * 31

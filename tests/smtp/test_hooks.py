@@ -175,6 +175,16 @@ def test_a_no_that_is_returned_is_no_yes(
     assert "a hook refused by returning" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [(False, b"451"), ("550 no", b"451"), (Reply.build(552, "too much", "5.3.4"), b"552"), (Reply(250), b"250")]
+    + [(said, b"250") for said in (None, True, 0, 4711, "5000 octets")],
+)
+def test_a_chunk_that_is_refused_by_what_is_returned_is_refused(said: object, code: bytes) -> None:
+    output, _ = serve_lines(Streaming(chunk=said), EHLO, ENVELOPE, BODY)
+    assert codes(output)[-1] == code
+
+
 @pytest.mark.parametrize("said", ["4711", "5000 octets", "250 yes", True, 0, 550])
 def test_what_else_is_returned_is_yes(said: object) -> None:
     output, _ = serve_lines(Inbox(message=said), EHLO, ENVELOPE, BODY)

@@ -52,6 +52,51 @@ def test_refusals_of_the_application_do_not_count() -> None:
     assert result.replies == [b"550"] * 50
 
 
+def by_name(conn: Any, event: Any) -> None:
+    """Take the recipients whose names say that they are good, and what else there is."""
+    if isinstance(event, Rcpt) and event.address.local_part != "good":
+        conn.reject(450 if event.address.local_part == "later" else 550)
+    else:
+        conn.accept()
+
+
+GOOD, BAD, LATER = (b"RCPT TO:<%s@x>\r\n" % name for name in (b"good", b"bad", b"later"))
+
+
+def test_who_guesses_addresses_is_hung_up_on() -> None:
+    """S27: a dictionary is made of nothing but recipients that there are not; the words of a list are not."""
+    conn = greeted(limits=Limits(max_refused_recipients=3))
+    result = talk(conn, [MAIL + BAD * 2 + b"RSET\r\n" + MAIL + BAD * 3], by_name)
+    assert result.replies == [b"250", b"550", b"550", b"250", b"250", b"550", b"421"]
+    assert result.output.endswith(b"421 4.7.0 Too many recipients refused, good-bye\r\n")
+    assert conn.closing
+
+
+def test_recipients_that_get_their_mail_make_up_for_others_that_left() -> None:
+    """An honest list, however long: in one transaction, and in one for each member."""
+    limits = Limits(max_refused_recipients=3)
+    conn = greeted(limits=limits)
+    result = talk(conn, [MAIL + (GOOD + BAD) * 50], by_name)
+    assert result.replies == [b"250"] + [b"250", b"550"] * 50
+    conn = greeted(limits=limits)
+    for _ in range(50):
+        assert talk(conn, [MAIL + BAD + b"RSET\r\n"], by_name).replies == [b"250", b"550", b"250"]
+        assert talk(conn, [MAIL + GOOD + b"DATA\r\n.\r\n"], by_name).replies[-1] == b"250"
+
+
+def test_a_recipient_that_is_only_named_makes_up_for_none() -> None:
+    conn = greeted(limits=Limits(max_refused_recipients=3))
+    result = talk(conn, [(MAIL + GOOD + BAD + b"RSET\r\n") * 5], by_name)
+    assert result.replies == [b"250", b"250", b"550", b"250"] * 4 + [b"250", b"250", b"421"]
+
+
+def test_a_recipient_that_may_come_again_is_none_that_there_is_not() -> None:
+    """Who defers strangers at first (RFC 6647) tells nobody whom there is."""
+    conn = greeted(limits=Limits(max_refused_recipients=3))
+    result = talk(conn, [MAIL + LATER * 50], by_name)
+    assert result.replies == [b"250"] + [b"450"] * 50
+
+
 @pytest.mark.parametrize(
     "line", [b"NOOP\r\n", b"RSET\r\n", b"VRFY x\r\n", b"EXPN x\r\n", b"HELP\r\n", b"EHLO x\r\n", b"HELO x\r\n"]
 )

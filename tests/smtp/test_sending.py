@@ -634,6 +634,19 @@ def test_a_source_that_turns_out_bad_is_cut_off(kind: Any, spoilt: tuple[bytes, 
     assert not b"".join(flights).endswith(b"\r\n.\r\n")
 
 
+def test_what_was_sent_ahead_of_a_good_bye_is_nobodys() -> None:
+    """The server closes behind its 421, so none of it may have arrived: it can be sent again without a doubt."""
+    conn = client("PIPELINING", "CHUNKING")
+    script = scripted(None, greeting="250|250|250|250 first|250 reset|421 leaving")
+    driver, flights = converse(conn, send_messages(conn, [submission()] * 4), script)
+    assert flights[0].count(b" LAST\r\n") == 4
+    first, *others = driver.result
+    assert first.ok
+    phases = [(each.outcome, each.phase) for result in others for each in result.recipients]
+    assert phases == [(Outcome.DEFERRED, "MAIL")] * 2 + [(Outcome.DEFERRED, "connection")] * 4
+    assert all(isinstance(result.error, ConnectionClosedError) for result in others)
+
+
 def broken() -> Iterator[bytes]:
     yield b"half\r\n"
     raise OSError("disk")
@@ -677,6 +690,74 @@ def test_a_source_that_fails_takes_no_other_result_with_it(source: Any, keywords
     assert isinstance(second.error.__cause__, OSError | TypeError)
     assert {(each.outcome, each.phase) for each in second.recipients} == {(Outcome.DEFERRED, "message")}
     assert third.ok if keywords else third.deferred
+
+
+@pytest.mark.parametrize("source", [broken, async_broken])
+def test_what_was_read_of_a_source_that_fails_is_no_message_for_others(source: Any) -> None:
+    """A server that takes one recipient at a time is given the message again: half of it is all that there is."""
+    conn = client("PIPELINING", "CHUNKING", "LIMITS RCPTMAX=1")
+    driver, flights = converse(conn, send_messages(conn, [submission(source())]), offering_yes())
+    (result,) = driver.result
+    assert {(each.outcome, each.phase) for each in result.recipients} == {(DEFERRED, "message")}
+    assert isinstance(result.error, SourceError)
+    assert b"LAST" not in b"".join(flights)
+
+
+def failing(at: int) -> Any:
+    """Return what listens to progress, and fails when so many octets have left."""
+
+    def progress(sent: int, _: int | None) -> None:
+        if sent >= at:
+            raise KeyError("progress")
+
+    return progress
+
+
+LONG = [b"x" * 69_998 + b"\r\n"] * 3
+
+
+@pytest.mark.parametrize("keywords", [("CHUNKING",), ()])
+def test_progress_that_fails_takes_no_result_with_it(keywords: tuple[str, ...]) -> None:
+    """Not those of other messages, and not what became of its own: half of it is taken back, or cut off."""
+    conn = client("PIPELINING", *keywords)
+    messages = [submission(), submission(LONG, progress=failing(70_000)), submission()]
+    driver, flights = converse(conn, send_messages(conn, messages), offering_yes())
+    first, second, third = driver.result
+    assert first.ok
+    assert isinstance(second.error, SourceError)
+    assert isinstance(second.error.__cause__, KeyError)
+    assert {(each.outcome, each.phase) for each in second.recipients} == {(DEFERRED, "message")}
+    assert third.ok if keywords else third.deferred
+    assert not b"".join(flights[:-1] if keywords else flights).endswith(b"x\r\n.\r\n")
+    conn = client("PIPELINING", *keywords)
+    driver, _ = converse(conn, send_message(conn, messages[1]), offering_yes())
+    assert isinstance(driver.error, KeyError), "where there is nothing else to tell, it is his own"
+
+
+@pytest.mark.parametrize("message", [b"x" * 98 + b"\r\n", LONG])
+def test_progress_that_fails_behind_the_message_changes_nothing(message: Any) -> None:
+    """All of it was sent in chunks: who were told nothing but of the failure would send it again."""
+    size = len(message) if isinstance(message, bytes) else sum(map(len, message))
+    for job in (send_message, lambda conn, what: send_messages(conn, [submission(), what, submission()])):
+        conn = client("PIPELINING", "CHUNKING")
+        driver, _ = converse(conn, job(conn, submission(message, progress=failing(size))), offering_yes())
+        results = driver.result if isinstance(driver.result, list) else [driver.result]
+        assert all(result.ok for result in results)
+        (own,) = [result for result in results if result.error is not None]
+        assert isinstance(own.error, SourceError)
+        assert conn.idle
+
+
+def test_submissions_that_cannot_all_be_had_are_not_begun_with() -> None:
+    def letters() -> Iterator[Submission]:
+        yield submission()
+        yield submission(recipients=["nobody"])
+
+    conn = client("PIPELINING")
+    driver, flights = converse(conn, send_messages(conn, letters()), offering_yes())
+    assert isinstance(driver.error, GrammarError)
+    assert flights == []
+    assert conn.idle
 
 
 def test_a_source_that_fails_before_anything_is_said() -> None:

@@ -15,6 +15,7 @@ from mailproto.smtp import (
     StartTLS,
     TLSInfo,
 )
+from mailproto.smtp.extensions import AUTH, ETRN, STARTTLS
 from tests.helpers import Talk, talk
 from tests.smtp import EHLO, MAIL, RCPT, client, greeted, in_transaction, say
 
@@ -126,6 +127,27 @@ def test_mail_may_need_tls_or_a_login() -> None:
         b"250",
         b"221",
     ]
+
+
+@pytest.mark.parametrize("line", [b"VRFY ada\r\n", b"EXPN list\r\n", b"ETRN example.org\r\n"])
+def test_who_may_not_send_mail_may_not_ask_who_there_is_either(line: bytes) -> None:
+    """RFC 3207 section 4 and RFC 4954 section 6: all commands that need what is missing get 530."""
+    extensions = (STARTTLS, AUTH, ETRN)
+    result = talk(greeted(**SETTINGS, extensions=extensions, require_tls=True), [line])
+    assert result.output == b"530 Must issue a STARTTLS command first\r\n"
+    conn = greeted(**SETTINGS, extensions=extensions, require_auth=True)
+    talk(conn, [b"STARTTLS\r\n"])
+    conn.tls_established()
+    result = talk(conn, [EHLO, line, b"AUTH PLAIN AGEAYg==\r\n", line])
+    assert result.replies[:3] == [b"250", b"530", b"235"]
+    assert result.replies[3] in (b"250", b"252")
+
+
+def test_where_tls_is_required_nobody_logs_in_before() -> None:
+    """Of two settings that contradict each other the safer one counts."""
+    conn = greeted(**SETTINGS, require_tls=True, allow_plaintext_auth=True)
+    assert "AUTH" not in {text.split(" ")[0] for text in hello_lines(conn)}
+    assert talk(conn, [b"AUTH PLAIN AGEAYg==\r\n"]).replies == [b"538"]
 
 
 @pytest.mark.parametrize(

@@ -129,6 +129,16 @@ def test_hops_are_counted_in_the_header_however_it_is_cut(hops: int, fine: bool)
         assert len(result.of(MessageEnd)) == fine
 
 
+@pytest.mark.parametrize(("hops", "fine"), [(3, True), (4, False)])
+def test_hops_in_obsolete_syntax_are_hops(hops: int, fine: bool) -> None:
+    """RFC 5322 section 4.5.8 has spaces before the colon, as many as they like; a longer name is another field."""
+    header = b"Received \t : x\r\nReceived-SPF: no\r\nReceived by: no\r\nReceived: x\r\n"
+    header += b"Received : x\r\n" * (hops - 2)
+    for pieces in every_cut(header + b"Subject: x\r\n\r\nReceived : text\r\n.\r\nNOOP\r\n"):
+        result = talk(in_data(limits=Limits(max_hops=3)), pieces)
+        assert result.replies == [b"250" if fine else b"554", b"250"]
+
+
 def test_the_default_is_generous() -> None:
     """RFC 5321 section 6.3: at least 100."""
     for count, code in ((100, b"250"), (101, b"554")):

@@ -11,6 +11,7 @@ from mailproto.errors import LocalProtocolError, RemoteProtocolError
 from mailproto.maildrop import MemoryMaildrop
 from mailproto.mailhost import MailHost
 from mailproto.smtp import (
+    Delivery,
     MailParameters,
     MessageEnd,
     Outcome,
@@ -194,14 +195,39 @@ def test_one_word_may_be_enough(lines: bytes) -> None:
     assert not conn.answers_each
 
 
-def test_good_bye_is_no_reply_for_one_of_them() -> None:
-    conn = served("a@b", "c@d")
-    with pytest.raises(LocalProtocolError):
-        conn.reply_each([Reply(250, "x"), Reply(421, "bye")])
-    conn.ask_each()
-    assert conn.next_event() is not None
-    conn.reject(421, "bye")
-    assert conn.closing
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_good_bye_waits_for_the_word_for_all(place: int, at_once: bool) -> None:
+    """Before it the client knows nothing of anybody, and would send the message again to those who have it."""
+    conn = served("a@b", "c@d", "e@f")
+    verdicts = [Reply(250, "taken")] * 3
+    verdicts[place] = Reply.build(421, "bye", "4.3.2")
+    if at_once:
+        conn.reply_each(verdicts)
+    else:
+        conn.ask_each()
+        for verdict in verdicts:
+            assert isinstance(conn.next_event(), Delivery)
+            conn.reply(verdict)
+    each = [b"250 taken\r\n"] * 3
+    each[place] = b"451 4.3.2 bye\r\n"
+    follows, word = b"353 A reply for each recipient follows\r\n", b"250 2.0.0 Message accepted\r\n"
+    assert conn.data_to_send() == b"".join([follows, *each, word, b"421 4.3.2 bye\r\n"])
+    assert talk(conn, []).lines == ["ConnectionClosed 'closed by the server'"]
+
+
+def test_a_hook_says_good_bye_behind_the_message() -> None:
+    class Leaving(Choosy):
+        def on_delivery(self, session: Any, envelope: Any, rcpt: Any) -> None:
+            if rcpt.address.local_part == "last":
+                raise Reject(421, "leaving", "4.3.2")
+            super().on_delivery(session, envelope, rcpt)
+
+    (first, second) = send(Leaving(), "ada@x", "last@x", "picky@x", "eve@x", count=2)
+    accepted, deferred = Outcome.ACCEPTED, Outcome.DEFERRED
+    assert [each.outcome for each in first.recipients] == [accepted, deferred, Outcome.REFUSED, accepted]
+    assert str(first.deferred[0].reply) == "451 4.3.2 leaving"
+    assert {each.outcome for each in second.recipients} == {deferred}
 
 
 # A client that was not asked to is not told so.

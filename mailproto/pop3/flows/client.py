@@ -52,6 +52,7 @@ class SessionOptions(LoginOptions):
     utf8: bool = True
 
     def __post_init__(self) -> None:
+        LoginOptions.__post_init__(self)
         check_policy(self.tls)
 
 

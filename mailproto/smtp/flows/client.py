@@ -43,6 +43,7 @@ class SessionOptions(LoginOptions):
     local_name: str = "[127.0.0.1]"
 
     def __post_init__(self) -> None:
+        LoginOptions.__post_init__(self)
         check_policy(self.tls)
 
 

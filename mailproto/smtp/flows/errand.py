@@ -19,14 +19,16 @@ class Errand:
     """A message, and what has become of it so far.
 
     Attributes:
-        rest: what the next connection is to be given, None if everybody had his turn.
+        rest: what the next connection is to be given.
+        done: whether everybody had his turn, so that nothing is left for another one.
         result: what became of the message; of nobody, if nothing has left yet.
     """
 
     def __init__(self, submission: Submission) -> None:
         if submission.downgrade:  # it may be read before it shows that the connection is stale
             submission = replace(submission, message=repeatable(submission.message))
-        self.rest: Submission | None = submission
+        self.rest = submission
+        self.done = False
         self.result = SendResult(())
         self._submission = submission
 
@@ -40,11 +42,10 @@ class Errand:
 
         A file or an iterable that some will get over another one is kept while it is read.
         """
-        rest = self.rest if self.rest is not None else self._submission
-        if _may_be_split(conn, rest):
-            rest = replace(rest, message=repeatable(rest.message))
-            self._submission = replace(self._submission, message=rest.message)
-        return rest
+        if _may_be_split(conn, self.rest):
+            self.rest = replace(self.rest, message=repeatable(self.rest.message))
+            self._submission = replace(self._submission, message=self.rest.message)
+        return self.rest
 
     def note(self, result: SendResult, *, fresh: bool) -> bool:
         """Note what came of it over a connection, and say whether this one is fit for other messages.
@@ -57,7 +58,9 @@ class Errand:
         self.result = _merge(self.result, result) if self.begun else result
         results = zip(self._submission.recipients, self.result.recipients, strict=True)
         left = tuple(recipient for recipient, own in results if _has_no_room(own))
-        self.rest = replace(self._submission, recipients=left) if left and not stale else None
+        self.done = stale or not left
+        if not self.done:
+            self.rest = replace(self._submission, recipients=left)
         return not (left or stale)
 
 

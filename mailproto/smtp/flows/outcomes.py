@@ -69,14 +69,16 @@ class Sending:
             return {}
         accepted, overall = self._accepted, self._end.reply
         if self._conn.config.lmtp:
-            return dict(zip(accepted, self._end.replies, strict=False))
+            own = self._end.replies
+            several = own * len(accepted) if len(own) == 1 and own[0].of_syntax else own  # one word for all of them
+            return dict(zip(accepted, several, strict=False))
         if overall is None:
             return {}
         words = dict.fromkeys(accepted, overall)
         each = self._end.replies[:-1]
-        for index, own in zip(accepted, each, strict=False):
-            if overall.ok or not own.ok:
-                words[index] = own
+        for index, word in zip(accepted, each, strict=False):
+            if overall.ok or not word.ok:
+                words[index] = word
             elif len(each) < len(accepted):  # a farewell is no word for all, without which nobody knows
                 del words[index]
         return words
@@ -89,7 +91,7 @@ class Sending:
                 return RecipientResult(address, _outcome(reply, decider.verb), decider.verb, reply, own)
         if isinstance(self._error, NotSupportedError | GrammarError):
             return RecipientResult(address, Outcome.REFUSED, "message", None, own)
-        if isinstance(self._error, SourceError):
+        if isinstance(self._error, SourceError) and self._end is None:
             return RecipientResult(address, Outcome.DEFERRED, "message", None, own)
         if self._end is None or (final is None and not self._end.sent):
             full = self._error if isinstance(self._error, ConnectionExhaustedError) else None

@@ -39,9 +39,21 @@ def send_message(conn: SMTPClientConnection, submission: Submission) -> Flow[Sen
         NotSupportedError: the message needs what the server does not offer. Nothing was sent.
         GrammarError: the message has a bare CR or LF. Nothing was sent, if it was not a file or an iterable;
             otherwise, if it went with DATA, the connection had to be closed.
-        Exception: what a file or an iterable raised that the message was read from; the same holds for it.
+        Exception: what ``progress`` raised, or a file or an iterable that the message was read from; the same holds
+            for it.
     """
     (result,) = yield from send_messages(conn, (submission,))
+    return raise_own(result)
+
+
+def raise_own(result: SendResult) -> SendResult:
+    """Raise what the caller's own part in the sending of a message has failed by, or else return the result.
+
+    It is returned as well if somebody has the message all the same, or may have it: who only hears of an exception
+    would send it again.
+    """
+    if result.accepted or result.unknown:
+        return result
     if isinstance(result.error, NotSupportedError | GrammarError):
         raise result.error
     if isinstance(result.error, SourceError):
@@ -56,12 +68,15 @@ def send_messages(conn: SMTPClientConnection, submissions: Iterable[Submission])
         A result for each, in their order. What `send_message` raises is the ``error`` of its result here, or the
         cause of the `SourceError` that is. When the connection breaks, the messages behind are deferred; so are those
         that the server takes only on another connection, see `ConnectionExhaustedError`.
+
+    Raises:
+        Exception: what ``submissions`` raises. It is read to its end before anything is sent.
     """
     plans: list[Plan] = []
     sendings: list[Sending] = []
     window: deque[Sending] = deque()  # those whose outcome is not known yet
     previous: Transfer | None = None  # the last one that anything was said of
-    for submission in _parts(conn, submissions, plans):
+    for submission in _parts(conn, tuple(submissions), plans):
         if not conn.pipelines:  # what is queued now leaves no sooner, but perhaps too soon
             yield from _settle(window, 0)
         elif len(window) == _WINDOW:

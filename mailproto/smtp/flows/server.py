@@ -94,18 +94,21 @@ takes the message as that would, and finds the pieces that came otherwise in the
 
 
 class SMTPSession(Session[SMTPServerConnection]):
-    """One SMTP client, as the application sees it.
-
-    Attributes:
-        hello: what the client calls itself, which proves nothing; ``""`` before EHLO or HELO.
-    """
+    """One SMTP client, as the application sees it."""
 
     def __init__(self, conn: SMTPServerConnection, peer: str = "", local: str = "") -> None:
         super().__init__(conn, peer, local)
-        self.hello = ""
         self.reply = conn.reply
         self.reply_each = conn.reply_each
         self.ask_each = conn.ask_each
+
+    @property
+    def hello(self) -> str:
+        """What the client calls itself, which proves nothing; ``""`` before EHLO or HELO, and again behind STARTTLS
+        (RFC 3207 section 4.2). Who has just said it is called so before it is accepted; what is refused is forgotten.
+        """
+        pending = self.conn.pending
+        return pending.domain if isinstance(pending, Hello) else self.conn.hello
 
     @property
     def identity(self) -> Identity | None:
@@ -219,7 +222,6 @@ class _Service:
             elif isinstance(event, Connected):
                 yield from self._consult("on_connect")
             elif isinstance(event, Hello):
-                self._session.hello = event.domain
                 yield from self._consult("on_hello", event)
             elif isinstance(event, Delivery):
                 yield from self._deliver(event)
@@ -284,9 +286,7 @@ class _Service:
         before = session.peer, session.local, session.attributes
         session.speak_for(event.attributes)
         yield from self._consult("on_xclient", event)
-        if self._conn.state is ServerState.START:
-            session.hello = event.attributes.get("HELO") or ""
-        else:
+        if self._conn.state is not ServerState.START:
             session.peer, session.local, session.attributes = before
 
     def _keep(self, data: bytes) -> None:
@@ -303,7 +303,9 @@ class _Service:
     def _hand_on(self, data: bytes) -> Flow[None]:
         """Hand a piece of the message on. A refusal is said at the message's end."""
         try:
-            yield from call_hook(self._hooks["on_chunk"], self._session, data)
+            said = yield from self._call(self._hooks["on_chunk"], data)
+            if isinstance(said, Reply) and not said.ok:
+                raise Reject(said.code, said.text, str(said.enhanced) if said.enhanced else None)
         except Reject as refusal:
             answer(self._conn, refusal)
 

@@ -86,7 +86,7 @@ class Transfer(Sending, ABC):
         """Read the server's final word, and the reply to the RSET behind it, if that was not done yet."""
         try:
             for command in (self._end, self._rset):
-                if command is not None and command.reply is None and self._error is None:
+                if command is not None and command.reply is None and not self._broken:
                     yield from wait_reply(self._conn, command)
         except (ConnectionClosedError, RemoteProtocolError) as error:
             self._error = error
@@ -120,10 +120,17 @@ class Transfer(Sending, ABC):
         yield from wait_reply(self._conn, self._rset)
 
     def _report(self, octets: int) -> Flow[None]:
-        """Tell the caller, if he wants to know, that so many more octets have left."""
+        """Tell the caller, if he wants to know, that so many more octets have left.
+
+        Raises:
+            SourceError: he failed to listen.
+        """
         self._sent += octets
         if self._submission.progress is not None:
-            yield Call(self._submission.progress, (self._sent, self._size))
+            try:
+                yield Call(self._submission.progress, (self._sent, self._size))
+            except Exception as error:
+                raise SourceError(f"the progress could not be told: {type(error).__name__}: {error}") from error
 
     def _next_piece(self) -> Flow[bytes]:
         """Return the next piece of the message, ``b""`` behind the last.
@@ -142,6 +149,11 @@ class Transfer(Sending, ABC):
                     break
                 octets = checked_octets(piece)
         return octets
+
+    @property
+    def _broken(self) -> bool:
+        """Whether the connection is, so that no more replies come."""
+        return isinstance(self._error, ConnectionClosedError | RemoteProtocolError)
 
     @property
     def _chunk_is_missing(self) -> bool:
