@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mailproto._core.events import TLSInfo
 from mailproto._core.flow import Flow, T
@@ -71,6 +71,8 @@ class POP3ClientBase(ClientBase):
         proxy_header: begin with this PROXY header, which `ProxyHeader.encode` makes: the server then takes us for the
             load balancer, and for who connects whom the header names.
         connect_timeout: seconds until connecting is given up.
+        timeout: seconds that connecting, and each wait for the server after that, may last at most; None means
+            ``connect_timeout`` and those of ``config.limits``, which are minutes long.
         config: how to behave where the RFCs leave the choice, the limits and timeouts among it.
     """
 
@@ -101,8 +103,13 @@ class POP3ClientBase(ClientBase):
         proxy: Proxy | None = None,
         proxy_header: bytes | None = None,
         connect_timeout: float = 30.0,
+        timeout: float | None = None,
         config: POP3ClientConfig | None = None,
     ) -> None:
+        config = config or POP3ClientConfig()
+        if timeout is not None:
+            config = replace(config, limits=config.limits.within(timeout))
+            connect_timeout = min(connect_timeout, timeout)
         self.conn = POP3ClientConnection(config)
         if tls is None and path is not None:
             tls = TLSPolicy.NONE

@@ -65,6 +65,8 @@ class SMTPClientBase(ClientBase):
         proxy_header: begin with this PROXY header, which `ProxyHeader.encode` makes: the server then takes us for the
             load balancer, and for who connects whom the header names.
         connect_timeout: seconds until connecting is given up.
+        timeout: seconds that connecting, and each wait for the server after that, may last at most; None means
+            ``connect_timeout`` and those of ``config.limits``, minutes long as RFC 5321 section 4.5.3.2 has them.
         config: how to behave where the RFCs leave the choice, the limits and timeouts among it.
     """
 
@@ -94,8 +96,13 @@ class SMTPClientBase(ClientBase):
         proxy: Proxy | None = None,
         proxy_header: bytes | None = None,
         connect_timeout: float = 30.0,
+        timeout: float | None = None,
         config: SMTPClientConfig | None = None,
     ) -> None:
+        config = config or SMTPClientConfig()
+        if timeout is not None:
+            config = replace(config, limits=config.limits.within(timeout))
+            connect_timeout = min(connect_timeout, timeout)
         self.conn = SMTPClientConnection(config)
         source = credentials_for(user, password, credentials)
         if tls is None and path is not None:
