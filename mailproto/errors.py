@@ -29,6 +29,21 @@ Nothing else escapes from the state machines, whatever bytes a peer sends.
 
 from __future__ import annotations
 
+__all__ = [
+    "AuthenticationError",
+    "ConnectionClosedError",
+    "ConnectionExhaustedError",
+    "ConnectionTimeoutError",
+    "GrammarError",
+    "LocalProtocolError",
+    "MailProtoError",
+    "NotSupportedError",
+    "Reject",
+    "RemoteProtocolError",
+    "SourceError",
+    "TLSRequiredError",
+]
+
 
 class MailProtoError(Exception):
     """The root of every exception that this library raises on purpose."""

@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 from mailproto._core.codec import printable
 
+__all__ = ["MAX_LINE", "Transcript"]
+
 MAX_LINE = 500  # octets of a line that are shown
 
 

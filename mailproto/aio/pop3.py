@@ -180,8 +180,11 @@ class POP3Server(Server):
         async with POP3Server(Maildrops(), port=8110) as server:
             await server.serve_forever()
 
+    Inside the ``async with`` it serves already, and at its end it closes; `serve_forever` only waits.
+
     Args:
-        handler: an object with hooks, or a coroutine function over the events of a session.
+        handler: an object with hooks, which `mailproto.pop3.flows.server` lists, or a coroutine function over the
+            events of a session.
         host: a name or an address to listen on, several of them, or None for all of the machine.
         port: 0 has the system choose one; see ``port``.
         config: how to behave where the RFCs leave the choice.
@@ -189,7 +192,9 @@ class POP3Server(Server):
         implicit_tls: begin with the handshake, as on port 995.
         mechanisms: the SASL mechanisms by name, of which the config's are offered, or those that
             `mailproto.sasl.default_mechanisms` finds if the config names none.
-        where: ``path`` or ``sock`` to listen on instead, and `ServerOptions`.
+        path: listen on a unix socket instead.
+        sock: listen on this socket instead, which is bound already.
+        options: how many connections, and the like: `ServerOptions`.
     """
 
     def __init__(

@@ -66,7 +66,8 @@ class Data:
 class Envelope:
     """A transaction: the sender, the recipients that were accepted, and in the end the message.
 
-    ``content`` is the message for hooks; who reads events has got it in `MessageChunk`.
+    ``bytes(envelope)`` is the whole message, and ``for piece in envelope`` has it in pieces, for hooks; who reads
+    events has got it in `MessageChunk`. ``content`` is where it is kept, on disk if it is large.
     """
 
     mail: Mail

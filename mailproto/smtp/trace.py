@@ -14,6 +14,8 @@ from email.utils import format_datetime
 from mailproto.address import Address, address_literal, check_domain, format_path
 from mailproto.errors import GrammarError
 
+__all__ = ["HopCounter", "received_field", "return_path_field", "with_protocol", "with_return_path"]
+
 _FIELD = b"\r\nreceived:"
 _NOT_IN_COMMENT = re.compile(r"[^ -'*-\[\]-~]")
 _ATOM = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+")

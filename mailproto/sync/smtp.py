@@ -46,7 +46,7 @@ class SMTPClient(SMTPClientBase, Client):
 
         Args:
             message: an ``email`` message, octets, a file or an iterable of octets.
-            sender: the reverse-path; None takes it from the message.
+            sender: the reverse-path, ``""`` the null one; None takes it from the message.
             recipients: the forward-paths, each an address, or a pair of one and its `RcptParameters`; None takes
                 them from the message.
             parameters: what else MAIL is to say.
@@ -133,8 +133,11 @@ class SMTPServer(Server):
         with SMTPServer(Inbox(), port=8025) as server:
             server.serve_forever()
 
+    Inside the ``with`` it serves already, in threads, and at its end it closes; `serve_forever` only waits.
+
     Args:
-        handler: an object with hooks, or a function over the events of a session.
+        handler: an object with hooks, which `mailproto.smtp.flows.server` lists, or a function over the
+            events of a session.
         host: a name or an address to listen on, several of them, or None for all of the machine.
         port: 0 has the system choose one; see ``port``.
         config: how to behave where the RFCs leave the choice.
@@ -143,7 +146,9 @@ class SMTPServer(Server):
         mechanisms: the SASL mechanisms by name, of which the config's are offered, or those that
             `mailproto.sasl.default_mechanisms` finds if the config names none.
         spool_threshold: octets of a message that are kept in memory for ``on_message``; more go to a file.
-        where: ``path`` or ``sock`` to listen on instead, and `ServerOptions`.
+        path: listen on a unix socket instead.
+        sock: listen on this socket instead, which is bound already.
+        options: how many connections, and the like: `ServerOptions`.
     """
 
     def __init__(
