@@ -151,7 +151,7 @@ def test_a_message_that_breaks_off_comes_nowhere() -> None:
     assert outbox.closed
     with pytest.raises(GrammarError, match="canonicalise=True makes it so"), MemoryClient(Outbox()) as client:
         client.send_message(b"bare\nnewline", "a@b", "c@d")
-    with pytest.raises(GrammarError, match="such as ada@example.org: 'Ada <a@b>'"), MemoryClient(Outbox()) as client:
+    with pytest.raises(GrammarError, match=r"such as ada.*Ada <a@b>"), MemoryClient(Outbox()) as client:
         client.send_message(MESSAGE, "Ada <a@b>", "c@d")
 
 

@@ -74,6 +74,10 @@ class POP3ClientBase(ClientBase):
         timeout: seconds that connecting, and each wait for the server after that, may last at most; None means
             ``connect_timeout`` and those of ``config.limits``, which are minutes long.
         config: how to behave where the RFCs leave the choice, the limits and timeouts among it.
+
+    Attributes:
+        conn: the state machine underneath, `mailproto.pop3.POP3ClientConnection`; its ``trace`` may be a
+            `mailproto.Transcript`.
     """
 
     conn: POP3ClientConnection

@@ -68,6 +68,10 @@ class SMTPClientBase(ClientBase):
         timeout: seconds that connecting, and each wait for the server after that, may last at most; None means
             ``connect_timeout`` and those of ``config.limits``, minutes long as RFC 5321 section 4.5.3.2 has them.
         config: how to behave where the RFCs leave the choice, the limits and timeouts among it.
+
+    Attributes:
+        conn: the state machine underneath, `mailproto.smtp.SMTPClientConnection`; its ``trace`` may be a
+            `mailproto.Transcript`.
     """
 
     conn: SMTPClientConnection
