@@ -3,7 +3,7 @@
 A handler is an object with any of these methods::
 
     on_connect(session)                    a client is there
-    on_auth(session, check)                is that who it says it is? see `mailproto.sasl.AUTH_HOOKS`, and `ApopCheck`
+    on_auth(session, check)                is that who it says it is? an `ApopCheck`, or see `mailproto.sasl`
     on_scram_key(session, request)         the key of this user
     on_authorize(session, identity, name)  may the one act as the other?
     on_login(session)                      return a `Snapshot` of the maildrop of ``session.identity.user``, locked

@@ -4,7 +4,7 @@ A handler is an object with any of these methods, and an event is what `mailprot
 
     on_connect(session)                    a client is there
     on_hello(session, event)               EHLO, HELO or LHLO: `Hello`
-    on_auth(session, check)                is that who it says it is? see `mailproto.sasl.AUTH_HOOKS`
+    on_auth(session, check)                is that who it says it is? see `mailproto.sasl` for these three
     on_scram_key(session, request)         the key of this user
     on_authorize(session, identity, name)  may the one act as the other?
     on_mail(session, event)                who sends: `Mail`
