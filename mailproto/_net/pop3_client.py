@@ -46,6 +46,10 @@ class POP3Report:
 class POP3ClientBase(ClientBase):
     """A POP3 client.
 
+    All that asks the server raises `mailproto.pop3.ResponseError` for an ``-ERR``, `ConnectionClosedError` when the
+    connection is gone, `RemoteProtocolError` when the server breaks the protocol, and `LocalProtocolError` when the
+    client is not connected, or busy.
+
     Args:
         host: the server's name or address.
         port: None means 995, or 110 where TLS is not implicit.

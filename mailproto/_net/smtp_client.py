@@ -42,6 +42,10 @@ class SMTPReport:
 class SMTPClientBase(ClientBase):
     """An SMTP client.
 
+    All that asks the server raises `ConnectionClosedError` when the connection is gone, `RemoteProtocolError` when
+    the server breaks the protocol, and `LocalProtocolError` when the client is not connected, or busy. Only sending
+    raises none of the first two: that a connection broke on the way is part of the result.
+
     Args:
         host: the server's name or address.
         port: None means 587, or 465 for implicit TLS.

@@ -28,8 +28,8 @@ class RelayHandler:
     """Takes mail for everybody from clients that have authenticated or are trusted, and none from others.
 
     Who may log in is for a subclass to say, in the hooks that `mailproto.sasl` lists; so is what a client may send,
-    and as whom, in ``on_mail``. Under asyncio wrap it in `mailproto.aio.InThreads` for ``on_message``, which waits for
-    the disk. The server's config may have `DSN` among its extensions: the relay keeps its promises.
+    and as whom, in ``on_mail``. Under asyncio wrap it in `mailproto.aio.InThreads` for ``on_message``, which waits
+    for the disk. The server's config may have `DSN` among its extensions: the relay keeps its promises.
 
     Args:
         queue: where the mail goes.

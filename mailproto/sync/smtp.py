@@ -74,7 +74,13 @@ class SMTPClient(SMTPClientBase, Client):
         return self.run(send_message(self.conn, submission))
 
     def send_messages(self, submissions: Iterable[Submission]) -> list[SendResult]:
-        """Send several messages, each begun before the reply to the last one is there."""
+        """Send several messages, each begun before the reply to the last one is there.
+
+        Returns:
+            A result for each, in their order. What `send_message` would raise is the ``error`` of its result here,
+            what a file or an iterable raised the cause of the `SourceError` that is. Behind a connection that breaks
+            all are deferred.
+        """
         return self.run(send_messages(self.conn, submissions))
 
     def quit(self) -> None:
