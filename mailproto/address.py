@@ -14,6 +14,8 @@ from typing import Any, NamedTuple, Self
 from mailproto._core.codec import UNSAFE
 from mailproto.errors import GrammarError
 
+__all__ = ["POSTMASTER", "Address", "Path", "address_literal", "check_domain", "format_path", "parse_path"]
+
 # Beyond ASCII whatever RFC 6531 allows, but for what is never safe.
 _ATOM = rf"[^{UNSAFE} \"(),.:;<>@\[\]\\]+"
 _DOT_STRING = rf"{_ATOM}(?:\.{_ATOM})*"
@@ -73,7 +75,7 @@ class Address(_Parts):
         """
         match = _MAILBOX_RE.fullmatch(text)
         if match is None:
-            raise GrammarError(f"not a mailbox: {text!a:.100}")
+            raise GrammarError(f"not a mailbox, such as ada@example.org: {text!a:.100}")
         return _from_match(match)
 
     @property

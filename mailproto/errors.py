@@ -29,6 +29,21 @@ Nothing else escapes from the state machines, whatever bytes a peer sends.
 
 from __future__ import annotations
 
+__all__ = [
+    "AuthenticationError",
+    "ConnectionClosedError",
+    "ConnectionExhaustedError",
+    "ConnectionTimeoutError",
+    "GrammarError",
+    "LocalProtocolError",
+    "MailProtoError",
+    "NotSupportedError",
+    "Reject",
+    "RemoteProtocolError",
+    "SourceError",
+    "TLSRequiredError",
+]
+
 
 class MailProtoError(Exception):
     """The root of every exception that this library raises on purpose."""
@@ -98,9 +113,14 @@ class Reject(MailProtoError):
     SMTP uses all three: the reply code (400 to 599), the text (one line or several), and the enhanced
     status code of RFC 3463, whose class has to match the code. POP3 has no codes: it sends the text, and
     ``enhanced`` as the response code of RFC 2449 section 8, such as ``"IN-USE"``.
+
+    Raises:
+        TypeError: the code is no number; such a text would be told to nobody.
     """
 
     def __init__(self, code: int = 550, text: str = "refused", enhanced: str | None = None) -> None:
+        if not isinstance(code, int):
+            raise TypeError(f"a refusal begins with its code, such as 550, and not with {code!r:.40}")
         super().__init__(f"{code} {text}")
         self.code = code
         self.text = text

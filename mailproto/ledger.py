@@ -14,6 +14,8 @@ from mailproto.errors import MailProtoError
 from mailproto.maildrop import Maildir
 from mailproto.pop3.flows.keep import Note
 
+__all__ = ["LedgerInUseError", "MaildirStore", "SQLiteLedger"]
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS notes (
     account TEXT NOT NULL,

@@ -18,6 +18,8 @@ from contextlib import contextmanager
 
 from mailproto.pop3.snapshot import LoginDelayError
 
+__all__ = ["LoginDelay"]
+
 
 class LoginDelay:
     """Refuses logins that come too soon after the last one of the same user.

@@ -35,6 +35,8 @@ from mailproto.smtp.events import Envelope, Rcpt
 from mailproto.smtp.flows.server import SMTPSession
 from mailproto.smtp.trace import with_return_path
 
+__all__ = ["BLOCKING_HOOKS", "NOT_LOCAL", "Delivered", "MailHost", "Secret"]
+
 logger = logging.getLogger("mailproto")
 
 NOT_LOCAL = Reject(550, "Relaying denied", "5.7.1")

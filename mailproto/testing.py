@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import email
 import email.policy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.message import EmailMessage
 from typing import Any
 
@@ -28,6 +28,8 @@ from mailproto.smtp.config import SMTPServerConfig
 from mailproto.smtp.events import Envelope, Rcpt
 from mailproto.sync import SMTPClient, TLSPolicy
 from mailproto.transcript import Transcript
+
+__all__ = ["Letter", "MemoryClient", "Outbox"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,8 @@ class Outbox:
 class MemoryClient(SMTPClient):
     """An SMTP client whose server is a handler in the same process.
 
+    Nobody can listen, so that both sides take logins without TLS, unless ``allow_plaintext_auth=False`` is said.
+
     Args:
         handler: an object with hooks. A coroutine among them must have nothing to wait for.
         server: how the server behaves where the RFCs leave the choice.
@@ -73,8 +77,10 @@ class MemoryClient(SMTPClient):
     """
 
     def __init__(self, handler: object, *, server: SMTPServerConfig | None = None, **arguments: Any) -> None:
+        arguments.setdefault("allow_plaintext_auth", True)
         super().__init__(tls=TLSPolicy.NONE, **arguments)
-        service = smtp_service(handler, server, None, False, SERVER_MECHANISMS, 1 << 20)
+        config = replace(server or SMTPServerConfig(), allow_plaintext_auth=True)
+        service = smtp_service(handler, config, None, False, SERVER_MECHANISMS, 1 << 20)
         if service.takes_events:
             raise LocalProtocolError("a handler over events wants a thread of its own, and so a server")
         conn = service.connect()

@@ -10,11 +10,15 @@ from collections.abc import Callable
 
 from mailproto._core.codec import printable
 
+__all__ = ["MAX_LINE", "Transcript"]
+
 MAX_LINE = 500  # octets of a line that are shown
 
 
 class Transcript:
-    """Keeps, or passes on, what is said. Set it as the ``trace`` of a connection, or of a client.
+    """Keeps, or passes on, what is said. Set it as the ``trace`` of a connection::
+
+        client.conn.trace = Transcript(print)
 
     Args:
         write: called with each line of text as it is said; without it the lines are kept in `lines`.

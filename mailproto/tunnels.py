@@ -27,6 +27,18 @@ from mailproto.errors import (
     RemoteProtocolError,
 )
 
+__all__ = [
+    "HTTPProxy",
+    "HTTPTunnel",
+    "Proxy",
+    "Socks5",
+    "Socks5Tunnel",
+    "TunnelConnection",
+    "TunnelError",
+    "TunnelOpened",
+    "open_tunnel",
+]
+
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,255}")
 _CREDENTIAL = re.compile(r"[^\x00-\x1f\x7f]{1,255}")
 _STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3})(?: (.*))?")

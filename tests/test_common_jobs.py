@@ -22,7 +22,8 @@ from tests.dns import wire
 from tests.dns.server import serving as name_server
 
 PAGE = (Path(__file__).parent.parent / "examples" / "README.md").read_text("utf-8")
-JOBS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+SECTIONS = {title: text for title, _, text in (part.partition("\n") for part in PAGE.split("\n## "))}
+JOBS = re.findall(r"^```python\n(.*?)^```$", SECTIONS["Common jobs"], re.DOTALL | re.MULTILINE)
 CONTENT = b"Subject: x\r\n\r\ntext\r\n"
 SERVER_TLS = aio.server_context(data.SERVER.certificate, data.SERVER.key)
 TRUST: dict[str, Any] = {"cafile": data.CA}

@@ -70,8 +70,8 @@ class Guarded(Outbox):
 
 def test_a_handler_of_one_s_own_is_told_what_a_client_would_tell_it() -> None:
     handler = Guarded()
-    settings = SMTPServerConfig(allow_plaintext_auth=True, require_auth=True, limits=Limits(auth_failure_delay=100.0))
-    login: dict[str, Any] = {"user": "ada", "allow_plaintext_auth": True, "server": settings}
+    settings = SMTPServerConfig(require_auth=True, limits=Limits(auth_failure_delay=100.0))
+    login: dict[str, Any] = {"user": "ada", "server": settings}
     with MemoryClient(handler, password="open sesame", **login) as client:
         result = client.send_message(MESSAGE, "a@b", ["bob@y", "eve@y"])
         assert [recipient.outcome for recipient in result.recipients] == [Outcome.ACCEPTED, Outcome.REFUSED]
@@ -82,6 +82,17 @@ def test_a_handler_of_one_s_own_is_told_what_a_client_would_tell_it() -> None:
     with pytest.raises(AuthenticationError), MemoryClient(handler, password="wrong", **login):
         pytest.fail("logged in")
     assert handler.calls == ["close"] * 2
+
+
+@pytest.mark.parametrize("server", [None, SMTPServerConfig(require_auth=True)])
+def test_a_login_needs_no_permission_where_nobody_can_listen(server: SMTPServerConfig | None) -> None:
+    handler = Guarded()
+    with MemoryClient(handler, server=server, user="ada", password="open sesame") as client:
+        assert client.send_message(MESSAGE, "a@b", "bob@y").ok
+    assert handler.letters[0].recipients == ["bob@y"]
+    cautious = MemoryClient(handler, user="ada", password="open sesame", allow_plaintext_auth=False)
+    with pytest.raises(AuthenticationError, match="without TLS"):
+        cautious.connect()
 
 
 def test_it_connects_first_and_once_as_real_ones_do() -> None:
@@ -138,8 +149,10 @@ def test_a_message_that_breaks_off_comes_nowhere() -> None:
         client.send_message(broken(), "a@b", "c@d")
     assert outbox.letters == []
     assert outbox.closed
-    with pytest.raises(GrammarError), MemoryClient(Outbox()) as client:
+    with pytest.raises(GrammarError, match="canonicalise=True makes it so"), MemoryClient(Outbox()) as client:
         client.send_message(b"bare\nnewline", "a@b", "c@d")
+    with pytest.raises(GrammarError, match=r"such as ada.*Ada <a@b>"), MemoryClient(Outbox()) as client:
+        client.send_message(MESSAGE, "Ada <a@b>", "c@d")
 
 
 def test_what_would_wait_is_told_so() -> None:

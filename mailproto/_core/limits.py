@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,3 +83,17 @@ class Limits:
     """A server's wait for the PROXY header of a load balancer, which is there at once or not at all."""
     quit_timeout: float = 5.0
     """A client's wait for the reply to QUIT, which changes nothing any more (SMTP)."""
+
+    def within(self, seconds: float) -> Limits:
+        """Return these limits, with no wait of a client longer than ``seconds``."""
+        return replace(self, **{name: min(seconds, getattr(self, name)) for name in _CLIENT_WAITS})
+
+
+_CLIENT_WAITS = (
+    "greeting_timeout",
+    "command_timeout",
+    "data_timeout",
+    "final_reply_timeout",
+    "handshake_timeout",
+    "quit_timeout",
+)

@@ -13,7 +13,7 @@ from io import IncrementalNewlineDecoder
 from mailproto.errors import GrammarError
 
 _BLOCK = 32 << 10  # octets that are text at a time, so that a message is never copied as a whole
-_BARE = "a bare CR or LF in the message; every line has to end in CRLF"
+_BARE = "a bare CR or LF in the message; every line has to end in CRLF, and canonicalise=True makes it so"
 
 
 def has_bare_newline(text: bytes) -> bool:

@@ -80,7 +80,7 @@ def get_credentials(tls: TLSInfo | None, source: CredentialsSource, options: Log
         AuthenticationError: there is no TLS, and they must not be sent without.
     """
     if tls is None and not options.allow_plaintext_auth:
-        raise AuthenticationError("credentials are not sent without TLS")
+        raise AuthenticationError("credentials are not sent without TLS, unless allow_plaintext_auth is true")
     if isinstance(source, Credentials):
         return source
     credentials: Credentials = yield Call(source)

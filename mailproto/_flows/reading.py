@@ -1,6 +1,8 @@
-"""The smallest flow: wait for the next event."""
+"""The smallest flows: wait for the next event, and for the first one."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from mailproto._core.connection import Connection, EventT
 from mailproto._core.events import ConnectionClosed, StartTLS
@@ -39,3 +41,17 @@ def go_on(conn: Connection[EventT], event: StartTLS | None) -> Flow[None]:
         conn.accept()
     if not conn.closing:  # it is, when the peer sent something behind its STARTTLS
         yield START_TLS
+
+
+def meet(conn: Connection[Any], greeting: Flow[None]) -> Flow[None]:
+    """Wait for a server's ``greeting``. Where none comes in clear, the error has a note of what mostly is the reason.
+
+    Raises:
+        ConnectionClosedError: the server hung up, or said nothing.
+    """
+    try:
+        yield from greeting
+    except ConnectionClosedError as error:
+        if conn.tls is None:
+            error.add_note("No greeting came: on a port for TLS from the first octet, TLSPolicy.IMPLICIT is needed")
+        raise

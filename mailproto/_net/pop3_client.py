@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mailproto._core.events import TLSInfo
 from mailproto._core.flow import Flow, T
@@ -46,6 +46,10 @@ class POP3Report:
 class POP3ClientBase(ClientBase):
     """A POP3 client.
 
+    All that asks the server raises `mailproto.pop3.ResponseError` for an ``-ERR``, `ConnectionClosedError` when the
+    connection is gone, `RemoteProtocolError` when the server breaks the protocol, and `LocalProtocolError` when the
+    client is not connected, or busy.
+
     Args:
         host: the server's name or address.
         port: None means 995, or 110 where TLS is not implicit.
@@ -71,7 +75,13 @@ class POP3ClientBase(ClientBase):
         proxy_header: begin with this PROXY header, which `ProxyHeader.encode` makes: the server then takes us for the
             load balancer, and for who connects whom the header names.
         connect_timeout: seconds until connecting is given up.
+        timeout: seconds that connecting, and each wait for the server after that, may last at most; None means
+            ``connect_timeout`` and those of ``config.limits``, which are minutes long.
         config: how to behave where the RFCs leave the choice, the limits and timeouts among it.
+
+    Attributes:
+        conn: the state machine underneath, `mailproto.pop3.POP3ClientConnection`; its ``trace`` may be a
+            `mailproto.Transcript`.
     """
 
     conn: POP3ClientConnection
@@ -101,8 +111,13 @@ class POP3ClientBase(ClientBase):
         proxy: Proxy | None = None,
         proxy_header: bytes | None = None,
         connect_timeout: float = 30.0,
+        timeout: float | None = None,
         config: POP3ClientConfig | None = None,
     ) -> None:
+        config = config or POP3ClientConfig()
+        if timeout is not None:
+            config = replace(config, limits=config.limits.within(timeout))
+            connect_timeout = min(connect_timeout, timeout)
         self.conn = POP3ClientConnection(config)
         if tls is None and path is not None:
             tls = TLSPolicy.NONE

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from mailproto._core.flow import Flow
@@ -21,6 +23,8 @@ from mailproto.smtp.flows import server as smtp
 from mailproto.smtp.server import SMTPServerConnection
 
 ConfigT = TypeVar("ConfigT", SMTPServerConfig, POP3ServerConfig)
+
+logger = logging.getLogger("mailproto")
 
 
 @dataclass(frozen=True)
@@ -101,10 +105,19 @@ def _takes_events(handler: Any, hooks: tuple[str, ...]) -> bool:
     if isinstance(handler, type):
         raise LocalProtocolError("the handler has to be an object, not a class")
     if any(hasattr(handler, name) for name in hooks):
+        _warn_of_misspelt(handler, hooks)
         return False
     if not callable(handler):
         raise LocalProtocolError(f"the handler has none of the hooks: {', '.join(hooks)}")
     return True
+
+
+def _warn_of_misspelt(handler: Any, hooks: tuple[str, ...]) -> None:
+    """Log what looks like a hook and is none. It would never be called, and no checker of types can tell."""
+    known = {*smtp.HOOKS, *pop3.HOOKS}
+    for name in dir(handler):
+        if name.startswith("on_") and name not in known and (meant := get_close_matches(name, hooks, 1, 0.8)):
+            logger.warning("the handler has %s, which is no hook and is not called: %s is one", name, meant[0])
 
 
 def _complete(

@@ -42,6 +42,10 @@ class SMTPReport:
 class SMTPClientBase(ClientBase):
     """An SMTP client.
 
+    All that asks the server raises `ConnectionClosedError` when the connection is gone, `RemoteProtocolError` when
+    the server breaks the protocol, and `LocalProtocolError` when the client is not connected, or busy. Only sending
+    raises none of the first two: that a connection broke on the way is part of the result.
+
     Args:
         host: the server's name or address.
         port: None means 587, or 465 for implicit TLS.
@@ -65,7 +69,13 @@ class SMTPClientBase(ClientBase):
         proxy_header: begin with this PROXY header, which `ProxyHeader.encode` makes: the server then takes us for the
             load balancer, and for who connects whom the header names.
         connect_timeout: seconds until connecting is given up.
+        timeout: seconds that connecting, and each wait for the server after that, may last at most; None means
+            ``connect_timeout`` and those of ``config.limits``, minutes long as RFC 5321 section 4.5.3.2 has them.
         config: how to behave where the RFCs leave the choice, the limits and timeouts among it.
+
+    Attributes:
+        conn: the state machine underneath, `mailproto.smtp.SMTPClientConnection`; its ``trace`` may be a
+            `mailproto.Transcript`.
     """
 
     conn: SMTPClientConnection
@@ -94,8 +104,13 @@ class SMTPClientBase(ClientBase):
         proxy: Proxy | None = None,
         proxy_header: bytes | None = None,
         connect_timeout: float = 30.0,
+        timeout: float | None = None,
         config: SMTPClientConfig | None = None,
     ) -> None:
+        config = config or SMTPClientConfig()
+        if timeout is not None:
+            config = replace(config, limits=config.limits.within(timeout))
+            connect_timeout = min(connect_timeout, timeout)
         self.conn = SMTPClientConnection(config)
         source = credentials_for(user, password, credentials)
         if tls is None and path is not None:

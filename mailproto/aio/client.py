@@ -52,7 +52,11 @@ class Client(ClientBase):
             raise
 
     async def quit(self) -> None:
-        """End the session in good order, and close the connection."""
+        """End the session in good order, and close the connection, whatever is raised.
+
+        Raises:
+            MailProtoError: as the flow ``quit_session`` does, when what was to be done at the end was not.
+        """
         try:
             await self.run(self._quit())
         finally:

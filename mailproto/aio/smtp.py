@@ -46,7 +46,7 @@ class SMTPClient(SMTPClientBase, Client):
 
         Args:
             message: an ``email`` message, octets, a file, an iterable of octets, or an asynchronous one.
-            sender: the reverse-path; None takes it from the message.
+            sender: the reverse-path, ``""`` the null one; None takes it from the message.
             recipients: the forward-paths, each an address, or a pair of one and its `RcptParameters`; None takes
                 them from the message.
             parameters: what else MAIL is to say.
@@ -76,8 +76,11 @@ class SMTPClient(SMTPClientBase, Client):
     async def send_messages(self, submissions: Iterable[Submission]) -> list[SendResult]:
         """Send several messages, each begun before the reply to the last one is there.
 
-        Nothing is sent before ``submissions`` was read to its end. There is a result for each, and its ``error`` is
-        what `send_message` would raise, or a `SourceError` that this is the cause of.
+        Nothing is sent before ``submissions`` was read to its end.
+
+        Returns:
+            A result for each, in their order. What `send_message` would raise is the ``error`` of its result here, or
+            the cause of the `SourceError` that is. Behind a connection that breaks all are deferred.
         """
         return await self.run(send_messages(self.conn, submissions))
 
@@ -137,8 +140,11 @@ class SMTPServer(Server):
         async with SMTPServer(Inbox(), port=8025) as server:
             await server.serve_forever()
 
+    Inside the ``async with`` it serves already, and at its end it closes; `serve_forever` only waits.
+
     Args:
-        handler: an object with hooks, or a coroutine function over the events of a session.
+        handler: an object with hooks, which `mailproto.smtp.flows.server` lists, or a coroutine function over the
+            events of a session.
         host: a name or an address to listen on, several of them, or None for all of the machine.
         port: 0 has the system choose one; see ``port``.
         config: how to behave where the RFCs leave the choice.
@@ -147,7 +153,9 @@ class SMTPServer(Server):
         mechanisms: the SASL mechanisms by name, of which the config's are offered, or those that
             `mailproto.sasl.default_mechanisms` finds if the config names none.
         spool_threshold: octets of a message that are kept in memory for ``on_message``; more go to a file.
-        where: ``path`` or ``sock`` to listen on instead, and `ServerOptions`.
+        path: listen on a unix socket instead.
+        sock: listen on this socket instead, which is bound already.
+        options: how many connections, and the like: `ServerOptions`.
     """
 
     def __init__(

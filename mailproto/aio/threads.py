@@ -6,9 +6,11 @@ import asyncio
 import contextvars
 import inspect
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import Executor, Future
 from typing import Any
+
+from mailproto.errors import LocalProtocolError
 
 logger = logging.getLogger("mailproto")
 
@@ -27,12 +29,21 @@ class InThreads:
         handler: an object with hooks.
         hooks: the names of those that block.
         executor: where they run; None means the loop's own.
+
+    Raises:
+        LocalProtocolError: the handler has no hook of one of the names, so that another one would hold up the loop.
     """
 
     def __init__(self, handler: object, *hooks: str, executor: Executor | None = None) -> None:
+        for name in hooks:
+            if not hasattr(handler, name):
+                raise LocalProtocolError(f"the handler has no {name} to run in a thread")
         self._handler = handler
         self._hooks = hooks
         self._executor = executor
+
+    def __dir__(self) -> Iterable[str]:
+        return dir(self._handler)
 
     def __getattr__(self, name: str) -> Any:
         hook = getattr(self._handler, name)

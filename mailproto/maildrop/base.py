@@ -98,7 +98,13 @@ class LockedSnapshot(ABC):
 
 
 def canonical(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield ``pieces`` with every CR, LF and CRLF made a CRLF, however they are cut."""
+    """Yield ``pieces`` with every CR, LF and CRLF made a CRLF, however they are cut.
+
+    Raises:
+        TypeError: that is no iterable of pieces but the octets themselves, or text.
+    """
+    if isinstance(pieces, bytes | bytearray | memoryview | str):
+        raise TypeError(f"a message comes in pieces, as [octets] if there is one, and not as {type(pieces).__name__}")
     newlines = CanonicalNewlines()
     for piece in pieces:
         if mended := newlines.feed(piece):

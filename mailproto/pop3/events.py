@@ -26,7 +26,7 @@ class Connected:
 
 @dataclass(slots=True)
 class Login:
-    """USER and PASS. Accept with the maildrop: ``accept(maildrop=snapshot.messages)``."""
+    """USER and PASS (RFC 1939 section 7). Accept with the maildrop: ``accept(maildrop=snapshot.messages)``."""
 
     username: str
     password: str = field(repr=False)
@@ -34,7 +34,7 @@ class Login:
 
 @dataclass(slots=True)
 class Apop:
-    """APOP. Check the digest with `ApopCheck`; accept with the maildrop, like `Login`."""
+    """APOP (RFC 1939 section 7). Check the digest with `ApopCheck`; accept with the maildrop, like `Login`."""
 
     username: str
     timestamp: str
@@ -67,7 +67,7 @@ class Retrieve:
 class Update:
     """QUIT after login: now, and only now, remove the messages with these numbers, which may be none.
 
-    Accept when they are gone for good; reject when some are not.
+    Accept when they are gone for good; reject when some are not (RFC 1939 section 6).
     """
 
     deleted: tuple[int, ...]

@@ -17,7 +17,7 @@ MAX_UNIQUE_ID = 70
 
 
 class Stat(NamedTuple):
-    """The drop listing: how many messages, and their octets together."""
+    """The drop listing of STAT: how many messages, and their octets together (RFC 1939 section 5)."""
 
     messages: int
     octets: int

@@ -27,9 +27,9 @@ _NOT_HONOURED = Reject(555, "This relay cannot keep what a parameter asks for", 
 class RelayHandler:
     """Takes mail for everybody from clients that have authenticated or are trusted, and none from others.
 
-    Who may log in is for a subclass to say, in the hooks of `mailproto.sasl.identity.AUTH_HOOKS`; so is what a client
-    may send, and as whom, in ``on_mail``. Under asyncio wrap it in `mailproto.aio.InThreads` for ``on_message``,
-    which waits for the disk. The server's config may have `DSN` among its extensions: the relay keeps its promises.
+    Who may log in is for a subclass to say, in the hooks that `mailproto.sasl` lists; so is what a client may send,
+    and as whom, in ``on_mail``. Under asyncio wrap it in `mailproto.aio.InThreads` for ``on_message``, which waits
+    for the disk. The server's config may have `DSN` among its extensions: the relay keeps its promises.
 
     Args:
         queue: where the mail goes.

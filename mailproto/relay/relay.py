@@ -37,8 +37,8 @@ class Relay:
     """Sends what is in a queue to where it belongs (RFC 5321 sections 3.6 and 4.5.4.1)::
 
         relay = Relay(queue, RelayConfig(hostname="relay.example.org", resolver=resolver))
-        handler = aio.InThreads(Submission(queue, postmaster=root, queued=relay.wake), "on_message")
-        async with aio.SMTPServer(handler, port=587, tls=context):
+        handler = RelayHandler(queue, postmaster=root, trusted=["192.0.2.0/24"], queued=relay.wake)
+        async with aio.SMTPServer(aio.InThreads(handler, "on_message"), port=587, tls=context):
             await relay.run()
 
     It need not be in the process of the server: what others add to the queue it finds by itself.

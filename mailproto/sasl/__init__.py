@@ -1,5 +1,13 @@
 """SASL (RFC 4422) for SMTP AUTH (RFC 4954) and POP3 AUTH (RFC 5034), client and server.
 
+A server's mechanisms ask its handler by these hooks; to what it has no hook for the answer is no::
+
+    on_auth(session, check)                   a `PasswordCheck`, or where such mechanisms are offered a `TokenCheck`,
+                                              an `ExternalCheck`, a `CramMD5Check` or an `AnonymousCheck`: returns
+                                              true, or the name of who it is, or false
+    on_scram_key(session, request)            a `ScramKeyRequest`: returns the `ScramKey`, or None
+    on_authorize(session, identity, authzid)  may this `Identity` act as that one? returns true or false
+
 A mechanism of your own is a class with ``name``, ``reveals_secret`` and ``start``, and on the client ``fits``; see
 `ClientMechanism` and `ServerMechanism`, and `mailproto.sasl.plain` for how short one is.
 """

@@ -62,8 +62,15 @@ def server_mechanisms(*, secret: bytes | None = None, iterations: int = ITERATIO
     return _by_name([*scrams, *tokens, *others])
 
 
+class _ByName(dict[str, MechanismT]):
+    """Mechanisms by name. It is the default of many an argument, and shown by names alone in the help of each."""
+
+    def __repr__(self) -> str:
+        return f"<{', '.join(self)}>"
+
+
 def _by_name(mechanisms: Iterable[MechanismT]) -> Mapping[str, MechanismT]:
-    return {mechanism.name: mechanism for mechanism in mechanisms}
+    return _ByName({mechanism.name: mechanism for mechanism in mechanisms})
 
 
 CLIENT_MECHANISMS: ClientMechanisms = client_mechanisms()
@@ -133,8 +140,10 @@ def choose_mechanism(
     names = [name for name in names if (can_bind if name.endswith(PLUS) else not must_bind)]
     if credentials is not None:
         names = [name for name in names if known[name].fits(credentials)]
+    if not offered:
+        raise AuthenticationError("the server offers no way to log in; in clear many do not")
     if not names:
-        raise AuthenticationError("the server offers no mechanism that can be used")
+        raise AuthenticationError(f"the server offers no mechanism that can be used: {', '.join(offered):.200}")
     usable = [name for name in names if secure or not known[name].reveals_secret]
     if not usable:
         raise AuthenticationError("the server offers only mechanisms that would show the password in clear")

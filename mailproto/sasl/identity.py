@@ -14,10 +14,7 @@ from mailproto.sasl.base import Identity, Question
 from mailproto.sasl.text import comparable, encode_utf8, saslprep
 
 AUTH_HOOKS = ("on_auth", "on_scram_key", "on_authorize")
-"""The hooks that mechanisms ask, each given the session first. ``on_auth`` gets a `PasswordCheck`, or where such
-mechanisms are offered a `TokenCheck`, an `ExternalCheck`, a `CramMD5Check` or an `AnonymousCheck`; ``on_scram_key`` a
-`ScramKeyRequest`; ``on_authorize`` the `Identity` and whom it wants to act as. Where a hook is missing, the answer to
-its questions is no."""
+"""The names of the hooks that mechanisms ask; what they are asked stands at the head of `mailproto.sasl`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,7 @@ from mailproto.smtp.extensions import (
     Standing,
     Tracking,
 )
-from mailproto.smtp.message import MessageSource, Recipient, Submission, make_submission
+from mailproto.smtp.message import MessageSource, Progress, Recipient, RecipientLike, Submission, make_submission
 from mailproto.smtp.notice_reading import ReceivedNotice, ReportedRecipient, Typed, parse_notice
 from mailproto.smtp.notices import Action
 from mailproto.smtp.parameters import Body, MailParameters, Parameter, RcptParameters, Submitter
@@ -137,11 +137,13 @@ __all__ = [
     "OriginalRecipient",
     "Outcome",
     "Parameter",
+    "Progress",
     "Rcpt",
     "RcptParameters",
     "ReadyForData",
     "ReceivedNotice",
     "Recipient",
+    "RecipientLike",
     "RecipientResult",
     "Reply",
     "ReplyError",

@@ -30,7 +30,7 @@ class Connected:
 
 @dataclass(slots=True)
 class Hello:
-    """EHLO (``extended``) or HELO. ``domain`` is what the client calls itself, which proves nothing."""
+    """EHLO (``extended``) or HELO (RFC 5321 section 4.1.1.1). ``domain`` is what the client says it is: no proof."""
 
     domain: str
     extended: bool
@@ -38,7 +38,7 @@ class Hello:
 
 @dataclass(slots=True)
 class Mail:
-    """MAIL begins a transaction. ``reverse_path`` is None for ``<>``, the path of failure notices."""
+    """MAIL begins a transaction (RFC 5321 section 4.1.1.2). ``reverse_path`` is None for ``<>``, that of notices."""
 
     reverse_path: Address | None
     parameters: MailParameters
@@ -46,7 +46,10 @@ class Mail:
 
 @dataclass(slots=True)
 class Rcpt:
-    """RCPT names one recipient. Left unanswered it is refused, so nobody becomes an open relay by forgetting."""
+    """RCPT names one recipient (RFC 5321 section 4.1.1.3).
+
+    Left unanswered it is refused, so nobody becomes an open relay by forgetting.
+    """
 
     address: Address
     parameters: RcptParameters
@@ -66,7 +69,8 @@ class Data:
 class Envelope:
     """A transaction: the sender, the recipients that were accepted, and in the end the message.
 
-    ``content`` is the message for hooks; who reads events has got it in `MessageChunk`.
+    ``bytes(envelope)`` is the whole message, and ``for piece in envelope`` has it in pieces, for hooks; who reads
+    events has got it in `MessageChunk`. ``content`` is where it is kept, on disk if it is large.
     """
 
     mail: Mail
@@ -94,7 +98,10 @@ class Envelope:
 
 @dataclass(slots=True)
 class MessageEnd:
-    """The whole message has come. Accepting it means that it is safe: the client will forget it."""
+    """The whole message has come, in ``size`` octets.
+
+    Accepting it means that it is safe: the client will forget it (RFC 5321 section 4.2.5).
+    """
 
     size: int
     envelope: Envelope
@@ -127,9 +134,9 @@ class Burl:
 
 @dataclass(slots=True)
 class Vrfy:
-    """VRFY. Accept: 252, which says nothing; reject: 502. Answer with 250 or 550 only to whom you trust.
+    """VRFY (RFC 5321 section 3.5). Accept: 252, which says nothing; reject: 502.
 
-    With ``smtputf8`` the reply may be in UTF-8.
+    Answer with 250 or 550 only to whom you trust. With ``smtputf8`` the reply may be in UTF-8.
     """
 
     argument: str
@@ -138,7 +145,7 @@ class Vrfy:
 
 @dataclass(slots=True)
 class Expn:
-    """EXPN. Reject (502) unless you want strangers to read your lists. ``smtputf8`` is as in `Vrfy`."""
+    """EXPN (RFC 5321 section 3.5). Reject (502) unless strangers may read your lists; ``smtputf8`` as in `Vrfy`."""
 
     argument: str
     smtputf8: bool = False

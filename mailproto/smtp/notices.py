@@ -24,6 +24,8 @@ from mailproto.smtp.multireport import ReportWriter
 from mailproto.smtp.parameters import NO_MAIL_PARAMETERS, NO_RCPT_PARAMETERS, MailParameters, RcptParameters
 from mailproto.smtp.reply import EnhancedStatus, Reply
 
+__all__ = ["Action", "Notice", "Report", "is_automatic", "make_notice"]
+
 _MAX_RETURNED = 50_000  # octets
 _MAX_REPLY, _MAX_REPLY_LINES = 1000, 20  # characters, and lines, of a reply that are quoted
 

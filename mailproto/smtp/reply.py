@@ -47,7 +47,10 @@ class EnhancedStatus(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """A reply: its code, its text (lines separated by ``\\n``), and its enhanced status code, if it has one."""
+    """A reply (RFC 5321 section 4.2).
+
+    It is its code, its text, whose lines are separated by ``\\n``, and its enhanced status code, if it has one.
+    """
 
     code: int
     text: str = ""

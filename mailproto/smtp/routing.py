@@ -16,6 +16,21 @@ from mailproto.errors import GrammarError, MailProtoError
 from mailproto.smtp.alabels import encode_domain, idna_2003
 from mailproto.smtp.reply import Reply
 
+__all__ = [
+    "LOOKUP_FAILED",
+    "MAIL_LOOP",
+    "MX",
+    "NO_MAIL_TAKEN",
+    "NO_SUCH_DOMAIN",
+    "UNROUTABLE",
+    "Resolver",
+    "RoutingError",
+    "StaticResolver",
+    "hosts_for",
+    "literal_host",
+    "lookup_name",
+]
+
 NO_SUCH_DOMAIN = Reply.build(550, "There is no such domain", "5.1.2")
 LOOKUP_FAILED = Reply.build(451, "The domain cannot be looked up now", "4.4.3")
 NO_MAIL_TAKEN = Reply.build(556, "This domain takes no mail", "5.1.10")  # RFC 7505 section 4.1

@@ -14,6 +14,8 @@ from email.utils import format_datetime
 from mailproto.address import Address, address_literal, check_domain, format_path
 from mailproto.errors import GrammarError
 
+__all__ = ["HopCounter", "received_field", "return_path_field", "with_protocol", "with_return_path"]
+
 _NAME = b"\r\nreceived"
 _FIELD = re.compile(rb"\r\nreceived[ \t]*:")  # with the spaces that RFC 5322 section 4.5.8 knows from old messages
 _NOT_IN_COMMENT = re.compile(r"[^ -'*-\[\]-~]")

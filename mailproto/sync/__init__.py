@@ -2,7 +2,7 @@
 
     with sync.POP3Client("pop.example.org", user="ada", password=secret) as pop:
         for message in pop.messages():
-            maildir.add(message.read())
+            maildir.deliver(message)
             message.delete()
 
 A server runs a thread a connection, under a cap; its handler is an object with hooks, or a function that loops over

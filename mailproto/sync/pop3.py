@@ -32,27 +32,27 @@ class POP3Client(POP3ClientBase, Client):
         return Messages(self, listed)
 
     def listing(self) -> list[MessageListing]:
-        """Return number, size and unique-id of every message."""
+        """Return number, size in octets and unique-id of every message (LIST, UIDL)."""
         return self._do(listing(self.conn))
 
     def status(self) -> Stat:
-        """Return how many messages there are, and how many octets they have."""
+        """Return how many messages there are, and how many octets they have together (STAT)."""
         return self._do(ask(self.conn, request, self.conn.stat))
 
     def retrieve(self, number: int) -> bytes:
-        """Return message ``number``, all of it."""
+        """Return message ``number``, from 1, all of it, every line end a CRLF (RETR)."""
         return self._do(self._retrieve(number))
 
     def top(self, number: int, lines: int = 0) -> bytes:
-        """Return the header of message ``number`` and so many lines of its body."""
+        """Return the header of message ``number`` and so many lines of its body (TOP)."""
         return self._do(self._retrieve(number, lines))
 
     def delete(self, number: int) -> None:
-        """Mark message ``number`` as deleted. It is deleted by `quit`."""
+        """Mark message ``number`` as deleted (DELE). It is deleted by `quit`."""
         self.run(self._delete(number), part=True)
 
     def reset(self) -> None:
-        """Take all deletions back."""
+        """Take all deletions back (RSET)."""
         self._do(ask(self.conn, request, self.conn.rset))
 
     def languages(self) -> dict[str, str]:
@@ -82,6 +82,10 @@ class POP3Client(POP3ClientBase, Client):
             store: stores a message and returns when it is safe; see `mailproto.pop3.flows.keep.Store`.
             policy: None fetches everything new and leaves it on the server.
             report: is filled in as things happen, so that it tells what was done even if this raises.
+
+        Raises:
+            NotSupportedError: the server has given unique-ids before and gives none now. All would be fetched again.
+            Exception: what the ledger and the store raise.
         """
         policy = policy if policy is not None else KeepPolicy()
         return self._do(fetch_and_keep(self.conn, ledger, store, policy, now=time.time(), report=report))
@@ -176,8 +180,11 @@ class POP3Server(Server):
         with POP3Server(Maildrops(), port=8110) as server:
             server.serve_forever()
 
+    Inside the ``with`` it serves already, in threads, and at its end it closes; `serve_forever` only waits.
+
     Args:
-        handler: an object with hooks, or a function over the events of a session.
+        handler: an object with hooks, which `mailproto.pop3.flows.server` lists, or a function over the
+            events of a session.
         host: a name or an address to listen on, several of them, or None for all of the machine.
         port: 0 has the system choose one; see ``port``.
         config: how to behave where the RFCs leave the choice.
@@ -185,7 +192,9 @@ class POP3Server(Server):
         implicit_tls: begin with the handshake, as on port 995.
         mechanisms: the SASL mechanisms by name, of which the config's are offered, or those that
             `mailproto.sasl.default_mechanisms` finds if the config names none.
-        where: ``path`` or ``sock`` to listen on instead, and `ServerOptions`.
+        path: listen on a unix socket instead.
+        sock: listen on this socket instead, which is bound already.
+        options: how many connections, and the like: `ServerOptions`.
     """
 
     def __init__(

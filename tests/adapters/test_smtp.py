@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from mailproto import smtp, sync
+from mailproto import aio, smtp, sync
 from mailproto._core.limits import Limits
 from mailproto.aio import ServerOptions, TLSPolicy
 from mailproto.errors import (
@@ -339,9 +339,11 @@ def test_credentials_do_not_leave_in_clear(front: Front) -> None:
     with front.SMTPServer(Guarded(), port=0) as server:
         with pytest.raises(TLSRequiredError):
             front.SMTPClient("127.0.0.1", server.port, user="ada", password="lovelace").connect()
-        with pytest.raises(AuthenticationError):
-            none = TLSPolicy.NONE
-            front.SMTPClient("127.0.0.1", server.port, tls=none, user="ada", password="lovelace").connect()
+        login: dict[str, Any] = {"tls": TLSPolicy.NONE, "user": "ada", "password": "lovelace"}
+        with pytest.raises(AuthenticationError, match="unless allow_plaintext_auth"):
+            front.SMTPClient("127.0.0.1", server.port, **login).connect()
+        with pytest.raises(AuthenticationError, match="no way to log in; in clear many do not"):
+            front.SMTPClient("127.0.0.1", server.port, allow_plaintext_auth=True, **login).connect()
 
 
 def test_a_server_that_lacks_tls_gets_nothing(front: Front) -> None:
@@ -563,6 +565,22 @@ def test_handlers_that_cannot_be(front: Front) -> None:
         front.SMTPServer(Inbox(), port=0, implicit_tls=True)
     with pytest.raises(TypeError, match="server_context"):
         front.SMTPServer(Inbox(), port=0, tls=True)
+
+
+@pytest.mark.parametrize("name", ["on_mesage", "on_messages", "on_receipt"])
+def test_what_looks_like_a_hook_is_told_if_it_is_none(
+    front: Front, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    """It would never be called, and no checker of types can tell."""
+    handler: Any = type("Misspelt", (Inbox,), {name: lambda *_: None, "on_login": lambda _: None})()
+    front.SMTPServer(handler, port=0)
+    front.SMTPServer(aio.InThreads(handler, "on_message"), port=0)
+    assert [record.args[0] for record in caplog.records if isinstance(record.args, tuple)] == [name] * 2
+
+
+def test_what_is_to_run_in_a_thread_has_to_be_there() -> None:
+    with pytest.raises(LocalProtocolError, match="has no on_mesage"):
+        aio.InThreads(Inbox(), "on_mesage")
 
 
 def test_coroutines_are_for_asyncio() -> None:

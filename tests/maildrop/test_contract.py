@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -50,6 +51,14 @@ def test_bare_newlines_become_crlf(maildrop: AnyMaildrop, content: bytes, cuts: 
 def test_real_mail_comes_back(maildrop: AnyMaildrop, name: str) -> None:
     content = MAIL[name].read_bytes()
     assert deliver_and_take(maildrop, [content]) == content
+
+
+@pytest.mark.parametrize("content", [b"Subject: x\r\n", bytearray(b"x"), memoryview(b"x"), "Subject: x\r\n"])
+def test_what_is_not_in_pieces_is_told_and_not_stored(maildrop: AnyMaildrop, content: Any) -> None:
+    """Octets are an iterable too, of numbers."""
+    with pytest.raises(TypeError, match="in pieces"):
+        maildrop.deliver(content)
+    assert maildrop.open().messages == ()
 
 
 def test_a_message_of_many_blocks_comes_back(maildrop: AnyMaildrop) -> None:

@@ -226,6 +226,20 @@ def test_any_other_exception_is_451_and_tells_nothing(
     assert caplog.records, "the operator is told"
 
 
+@pytest.mark.parametrize("code", ["550 no", None, Reply(550, "no")])
+def test_a_refusal_without_a_code_is_the_hook_s_mistake(code: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """It fails where it is made, so that the operator is told where, and the client may try again."""
+
+    class Careless:
+        def on_mail(self, session: Any, mail: Any) -> None:
+            raise Reject(code)
+
+    output, driver = serve_lines(Careless(), EHLO, b"MAIL FROM:<a@b>\r\n", b"NOOP\r\n")
+    assert codes(output)[-2:] == [b"451", b"250"]
+    assert "a refusal begins with its code" in caplog.text
+    assert driver.error is None
+
+
 @pytest.mark.parametrize("said", [Reply(354, "x"), Reply(700, "x"), Reply(99, "x")])
 def test_a_reply_that_does_not_fit_takes_no_mail(said: Reply, caplog: pytest.LogCaptureFixture) -> None:
     output, driver = serve_lines(Inbox(message=said), EHLO, ENVELOPE, BODY, b"NOOP\r\n")

@@ -63,7 +63,8 @@ class Ledger(Protocol):
 
 Store = Callable[[Note, Iterable[bytes]], Any]
 """Stores a message: called with its note and its content, returns when it is safe. Called again with an equal note,
-after an interruption, it has to leave one copy, not two."""
+after an interruption, it has to leave one copy, not two. What it raises ends the run, and the next one begins with
+that message again: one that can never be stored has to be taken without an error, lest it hold up all behind it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,18 @@
 """A server's job: carry each event to the application's hook, and its answer back.
 
-A handler is an object with any of the methods named in `HOOKS`, each called with the session first. Raising `Reject`
-refuses, with ``enhanced`` as the response code, and any other exception is logged and answered with [SYS/TEMP].
+A handler is an object with any of these methods::
+
+    on_connect(session)                    a client is there
+    on_auth(session, check)                is that who it says it is? an `ApopCheck`, or see `mailproto.sasl`
+    on_scram_key(session, request)         the key of this user
+    on_authorize(session, identity, name)  may the one act as the other?
+    on_login(session)                      return a `Snapshot` of the maildrop of ``session.identity.user``, locked
+    on_retrieve(session, number)           return the pieces of a message; without it the snapshot is asked
+    on_commit(session, numbers)            QUIT: remove these messages for good; without it the snapshot does
+    on_close(session)                      the end
+
+Raising `Reject` refuses, with ``enhanced`` as the response code, and any other exception is logged and answered with
+[SYS/TEMP].
 
 A message with UTF-8 in its header is refused with `UTF8RequiredError` to a client that has not said UTF8 (RFC 6856
 section 2.1), unless the config does without UTF8. ``session.conn.utf8`` tells whether it has, before login or never,
@@ -39,10 +50,7 @@ from mailproto.sasl.identity import AUTH_HOOKS, PasswordCheck, identify
 logger = logging.getLogger("mailproto")
 
 HOOKS = ("on_connect", *AUTH_HOOKS, "on_login", "on_retrieve", "on_commit", "on_close")
-"""The hooks. ``on_connect`` and ``on_close`` get the session alone; those of `mailproto.sasl.AUTH_HOOKS` what is
-written there, and ``on_auth`` an `ApopCheck`, too; ``on_login`` gets the session alone and returns a `Snapshot`;
-``on_retrieve`` gets a message number and returns the pieces of its content, ``on_commit`` the numbers of the messages
-to remove. Without the last two the snapshot is asked itself."""
+"""The names of the hooks."""
 
 NO_MAILDROP = Reject(550, "There is no maildrop here", "SYS/PERM")
 
@@ -51,6 +59,12 @@ class POP3Session(Session[POP3ServerConnection]):
     """One POP3 client, as the application sees it.
 
     Attributes:
+        peer: the address of the client: an IP address, or ``""`` on a unix socket. Where a trusted proxy has told
+            it, ``transport_peer`` is the proxy's own.
+        local: the address that the client reached.
+        state: a dictionary of the application's own, for what it wants to keep from hook to hook.
+        attributes: what a trusted peer has said of the client with XCLIENT.
+        conn: the state machine underneath, whose ``accept``, ``reject`` and ``challenge`` are here, too.
         snapshot: the open maildrop, None before login and after QUIT.
     """
 

@@ -7,7 +7,7 @@ the `Parameter` values it adds to MAIL and RCPT, and put it into a config's ``ex
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from mailproto._core.codec import parse_uint
@@ -95,9 +95,9 @@ class Extension:
 
     keyword: str
     rfc: str
-    offer: Callable[[Standing], str | None]
-    mail: tuple[Parameter, ...] = ()
-    rcpt: tuple[Parameter, ...] = ()
+    offer: Callable[[Standing], str | None] = field(repr=False)
+    mail: tuple[Parameter, ...] = field(default=(), repr=False)
+    rcpt: tuple[Parameter, ...] = field(default=(), repr=False)
 
 
 def offer_always(_: Standing) -> str:

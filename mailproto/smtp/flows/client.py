@@ -12,7 +12,7 @@ from mailproto._core.events import ConnectionClosed, StartTLS
 from mailproto._core.flow import Flow, Want
 from mailproto._core.policy import TLSPolicy, check_policy
 from mailproto._flows.login import Attempt, LoginOptions, choose_login, get_credentials
-from mailproto._flows.reading import go_on, read_event
+from mailproto._flows.reading import go_on, meet, read_event
 from mailproto.errors import (
     AuthenticationError,
     ConnectionClosedError,
@@ -74,7 +74,7 @@ def open_session(conn: SMTPClientConnection, options: SessionOptions) -> Flow[No
     """
     if options.tls is TLSPolicy.IMPLICIT:
         yield Want.START_TLS
-    yield from _greeting(conn)
+    yield from meet(conn, _greeting(conn))
     yield from _hello(conn, options.local_name)
     if options.tls in (TLSPolicy.REQUIRED, TLSPolicy.OPPORTUNISTIC):
         yield from _secure(conn, options)

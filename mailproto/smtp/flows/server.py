@@ -1,9 +1,34 @@
 """A server's job: carry each event to the application's hook, and its answer back.
 
-A handler is an object with any of the methods named in `HOOKS`, each called with the session first. Returning
-accepts (a text, or a `Reply`, says it in other words), raising `Reject` refuses, and any other exception is logged
-and answered with 451; so are ``False`` and a text such as ``550 no``, by which nobody can have meant yes. What the
-handler has no hook for is answered as is safe: no recipient, no login, no message.
+A handler is an object with any of these methods, and an event is what `mailproto.smtp` has under that name::
+
+    on_connect(session)                    a client is there
+    on_hello(session, event)               EHLO, HELO or LHLO: `Hello`
+    on_auth(session, check)                is that who it says it is? see `mailproto.sasl` for these three
+    on_scram_key(session, request)         the key of this user
+    on_authorize(session, identity, name)  may the one act as the other?
+    on_mail(session, event)                who sends: `Mail`
+    on_rcpt(session, event)                to whom, once for each: `Rcpt`
+    on_data(session, event)                the message is about to come: `Data`
+    on_chunk(session, octets)              a piece of it; with this hook nothing is kept for the next two
+    on_message(session, envelope)          the whole message: `Envelope`; returning means that it is safe
+    on_delivery(session, envelope, rcpt)   the same for each recipient, in LMTP and with PRDR
+    on_vrfy, on_expn, on_etrn, on_burl,
+    on_xclient, on_xforward(session, event)  the rarer commands
+    on_reset(session)                      the transaction was taken back, or its message refused: forget it
+    on_close(session)                      the end, on every way out; ``session.replies_lost`` is known now
+
+Returning accepts (a text, or a `Reply`, says it in other words), raising `Reject` refuses, and any other exception is
+logged and answered with 451; so are ``False`` and a text such as ``550 no``, by which nobody can have meant yes. What
+the handler has no hook for is answered as is safe: no recipient, no login, no message. A refusal by ``on_chunk`` is
+told at the end of the message; no more of that is handed on.
+
+``on_delivery`` comes behind ``on_message``, if that took the message or is not there, for each accepted recipient in
+turn (RFC 2033 section 4.2); its return or `Reject` is the reply for that one alone, sent at once. Without it the word
+of ``on_message`` is the reply for each.
+
+``on_burl`` fetches a piece of the message (RFC 4468 section 3.2). Behind the last piece no ``on_message`` comes: it
+takes the message as that would, and finds the pieces that came otherwise in the event's envelope.
 """
 
 from __future__ import annotations
@@ -81,20 +106,20 @@ HOOKS = (
     "on_reset",
     "on_close",
 )
-"""The hooks. ``on_connect``, ``on_reset`` and ``on_close`` get the session alone, ``on_chunk`` the octets,
-``on_message`` the `Envelope` with its content, those of `mailproto.sasl.AUTH_HOOKS` what is written there, the others
-the event that they are named after. In ``on_close`` the session's ``replies_lost`` is known.
-
-``on_delivery(session, envelope, rcpt)`` is for LMTP (RFC 2033 section 4.2) and PRDR: behind ``on_message``, if that
-took the message or is not there, it is called for each accepted recipient in turn, and its return or `Reject` is the
-reply for that one alone, sent at once. Without it the word of ``on_message`` is the reply for each.
-
-``on_burl`` fetches a piece of the message (RFC 4468 section 3.2). Behind the last piece no ``on_message`` comes: it
-takes the message as that would, and finds the pieces that came otherwise in the event's envelope."""
+"""The names of the hooks."""
 
 
 class SMTPSession(Session[SMTPServerConnection]):
-    """One SMTP client, as the application sees it."""
+    """One SMTP client, as the application sees it.
+
+    Attributes:
+        peer: the address of the client: an IP address, or ``""`` on a unix socket. Where a trusted proxy has told
+            it, ``transport_peer`` is the proxy's own.
+        local: the address that the client reached.
+        state: a dictionary of the application's own, for what it wants to keep from hook to hook.
+        attributes: what a trusted peer has said of the client with XCLIENT.
+        conn: the state machine underneath, whose ``accept``, ``reject``, ``reply`` and ``challenge`` are here, too.
+    """
 
     def __init__(self, conn: SMTPServerConnection, peer: str = "", local: str = "") -> None:
         super().__init__(conn, peer, local)

@@ -1,0 +1,59 @@
+"""What `help` shows somebody who has not read the source."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from typing import Any
+
+import pytest
+
+import mailproto
+import mailproto.aio
+import mailproto.smtp
+import mailproto.sync
+from mailproto.pop3.flows import server as pop3
+from mailproto.smtp.flows import server as smtp
+
+MODULES = [
+    "mailproto",
+    *(f"mailproto.{each.name}" for each in pkgutil.iter_modules(mailproto.__path__) if not each.name.startswith("_")),
+    "mailproto.smtp.flows",
+    "mailproto.smtp.notices",
+    "mailproto.smtp.routing",
+    "mailproto.smtp.trace",
+    "mailproto.pop3.flows",
+]
+LONGEST_DEFAULT = 200
+"""Characters of a default that a signature still can be read with."""
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name != "mailproto.cli"])
+def test_a_module_says_what_it_is_and_what_it_offers(module: str) -> None:
+    loaded = importlib.import_module(module)
+    assert loaded.__doc__
+    assert loaded.__all__
+    for name in loaded.__all__:
+        value = getattr(loaded, name)
+        if inspect.isclass(value) or inspect.isfunction(value):
+            assert inspect.getdoc(value), f"{module}.{name}"
+
+
+@pytest.mark.parametrize("name", ["SMTPClient", "SMTPServer", "POP3Client", "POP3Server"])
+def test_no_default_hides_the_rest_of_a_signature(name: str) -> None:
+    for adapter in (mailproto.sync, mailproto.aio):
+        for parameter in inspect.signature(getattr(adapter, name)).parameters.values():
+            assert len(repr(parameter.default)) < LONGEST_DEFAULT, parameter
+
+
+def test_an_extension_is_shown_by_what_it_is_called() -> None:
+    assert repr(mailproto.smtp.DEFAULT_EXTENSIONS[1]) == "Extension(keyword='SIZE', rfc='RFC 1870')"
+
+
+@pytest.mark.parametrize("flow", [smtp, pop3])
+def test_every_hook_is_listed(flow: Any) -> None:
+    listed = flow.__doc__.partition("::\n\n")[2].partition("\n\n")[0]
+    assert [name for name in flow.HOOKS if f"{name}(" not in listed and f"{name}," not in listed] == []
+    for server in (mailproto.sync, mailproto.aio):
+        assert flow.__name__ in (getattr(server, "SMTPServer" if flow is smtp else "POP3Server").__doc__ or "")
