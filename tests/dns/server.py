@@ -24,11 +24,8 @@ class NameServer:
         self.asked: list[tuple[str, str]] = []
         self.ports: set[int] = set()
         self._respond = respond
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        self._datagrams = socket.socket(family, socket.SOCK_DGRAM)
-        self._datagrams.bind((address, 0))
+        self._datagrams, self._listening = _listen(address)
         self.port: int = self._datagrams.getsockname()[1]
-        self._listening = socket.create_server((address, self.port), family=family)
         self._threads = [threading.Thread(target=target) for target in (self._serve_datagrams, self._serve_streams)]
         for thread in self._threads:
             thread.start()
@@ -68,6 +65,18 @@ class NameServer:
                 for answer in self._answers("stream", query[2:]):
                     for octet in len(answer).to_bytes(2) + answer:  # however it is cut
                         sock.sendall(bytes([octet]))
+
+
+def _listen(address: str) -> tuple[socket.socket, socket.socket]:
+    """Return a socket for datagrams and one for connections, on one port that nobody else has for either."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    while True:
+        datagrams = socket.socket(family, socket.SOCK_DGRAM)
+        datagrams.bind((address, 0))
+        try:
+            return datagrams, socket.create_server((address, datagrams.getsockname()[1]), family=family)
+        except OSError:
+            datagrams.close()
 
 
 @contextmanager
