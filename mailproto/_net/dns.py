@@ -29,7 +29,7 @@ class ResolverBase:
     Args:
         servers: their IP addresses. None takes what resolv.conf says, for each look-up anew.
         port: where they listen.
-        seconds: how long each of them may take; None: what resolv.conf says, or else 5.
+        timeout: seconds that each of them may take; None: what resolv.conf says, or else 5.
         attempts: how often each of them is asked; None: what resolv.conf says, or else 2.
     """
 
@@ -38,14 +38,14 @@ class ResolverBase:
         servers: Sequence[str] | None = None,
         *,
         port: int = 53,
-        seconds: float | None = None,
+        timeout: float | None = None,
         attempts: int | None = None,
     ) -> None:
         if isinstance(servers, str) or (servers is not None and not servers):
             raise ValueError("the name servers are a sequence of IP addresses, of one at least")
         self._servers = servers
         self._port = port
-        self._seconds = seconds
+        self._timeout = timeout
         self._attempts = attempts
 
     def _mx(self, domain: str) -> Lookup[list[MX]]:
@@ -80,7 +80,7 @@ class ResolverBase:
             Question(name, kind),
             system.addresses if self._servers is None else self._servers,
             new_id=_new_id,
-            seconds=system.seconds if self._seconds is None else self._seconds,
+            timeout=system.timeout if self._timeout is None else self._timeout,
             attempts=system.attempts if self._attempts is None else self._attempts,
         )
 

@@ -37,7 +37,7 @@ class DNSResolver(ResolverBase):
         while (query := asking.query) is not None:
             exchange = _stream if query.stream else _datagrams
             try:
-                async with asyncio.timeout(query.seconds), aclosing(exchange(query, self._port)) as messages:
+                async with asyncio.timeout(query.timeout), aclosing(exchange(query, self._port)) as messages:
                     while asking.query is query:
                         asking.hear(await anext(messages))
             except (OSError, EOFError):

@@ -39,13 +39,13 @@ class Query:
         server: its IP address.
         message: what to send.
         stream: over TCP, behind the message's length in two octets (RFC 1035 section 4.2.2), and not as a datagram.
-        seconds: to wait for the answer, in all.
+        timeout: seconds that the answer may take, in all.
     """
 
     server: str
     message: bytes
     stream: bool
-    seconds: float
+    timeout: float
 
 
 Lookup: TypeAlias = Generator[Query, bytes | None, T]
@@ -64,7 +64,7 @@ def look_up(
     servers: Sequence[str],
     *,
     new_id: Callable[[], int],
-    seconds: float = 5.0,
+    timeout: float = 5.0,
     attempts: int = 2,
 ) -> Lookup[list[str | MailExchange]]:
     """Return the values of the records that are asked for, aliases followed; none if the name has none of this type.
@@ -74,7 +74,7 @@ def look_up(
     Args:
         servers: the IP addresses of the name servers, the best first. All are asked before one is asked again.
         new_id: returns 16 bits that nobody can guess (RFC 5452 section 9.2).
-        seconds: how long each server may take.
+        timeout: seconds that each server may take.
         attempts: how often each of them is asked.
 
     Raises:
@@ -85,7 +85,7 @@ def look_up(
     places = [server for _ in range(attempts) for server in servers]
     names = {_key(question.name)}
     while True:
-        records = yield from _ask_any(question, places, new_id, seconds)
+        records = yield from _ask_any(question, places, new_id, timeout)
         name = _behind_aliases(_key(question.name), records)
         values = [each.value for each in records if each.type is question.type and _key(each.owner) == name]
         if values or name in names or len(names) > _MAX_ALIASES:
@@ -95,11 +95,11 @@ def look_up(
 
 
 def _ask_any(
-    question: Question, servers: Sequence[str], new_id: Callable[[], int], seconds: float
+    question: Question, servers: Sequence[str], new_id: Callable[[], int], timeout: float
 ) -> Lookup[Sequence[Record]]:
     """Return the records in the answer of the first server that can tell."""
     for server in servers:
-        response = yield from _ask(question, server, new_id, seconds)
+        response = yield from _ask(question, server, new_id, timeout)
         if response is None or not response.final:
             continue
         if response.code == ResponseCode.NAME_ERROR:
@@ -109,11 +109,11 @@ def _ask_any(
     raise LookupFailedError(f"no name server tells the {question.type.name} records of {question.name}")
 
 
-def _ask(question: Question, server: str, new_id: Callable[[], int], seconds: float) -> Lookup[Response | None]:
+def _ask(question: Question, server: str, new_id: Callable[[], int], timeout: float) -> Lookup[Response | None]:
     """Ask one server, and once more over TCP if its answer was too long for a datagram (RFC 7766 section 5)."""
     for stream in (False, True):
         message_id = new_id()
-        query = Query(server, encode_query(question, message_id), stream, seconds)
+        query = Query(server, encode_query(question, message_id), stream, timeout)
         response = yield from _answer(query, question, message_id)
         if response is None or not response.truncated:
             return response

@@ -10,7 +10,7 @@ from mailproto._core.codec import parse_uint
 from mailproto.errors import GrammarError
 
 _MAX_SERVERS = 3  # what the system's own resolver takes, too
-_MAX_SECONDS, _MAX_ATTEMPTS = 30, 5
+_MAX_TIMEOUT, _MAX_ATTEMPTS = 30, 5
 _WORD = re.compile(r"[^ \t\r]+")
 _LOCAL = ("127.0.0.1", "::1")
 
@@ -21,12 +21,12 @@ class NameServers:
 
     Attributes:
         addresses: their IP addresses, the first one first.
-        seconds: how long each of them may take.
+        timeout: seconds that each of them may take.
         attempts: how often each of them is asked.
     """
 
     addresses: tuple[str, ...] = _LOCAL
-    seconds: float = 5.0
+    timeout: float = 5.0
     attempts: int = 2
 
 
@@ -36,15 +36,15 @@ def parse_resolv_conf(text: str) -> NameServers:
     What is malformed is passed over, as the system does: a word that only others know must not stop all mail.
     """
     addresses: list[str] = []
-    seconds, attempts = 5, 2
+    timeout, attempts = 5, 2
     for line in text.split("\n"):
         match _WORD.findall(line):
             case ["nameserver", address, *_] if _is_address(address):
                 addresses.append(address)
             case ["options", *options]:
-                seconds = _option(options, "timeout:", seconds, _MAX_SECONDS)
+                timeout = _option(options, "timeout:", timeout, _MAX_TIMEOUT)
                 attempts = _option(options, "attempts:", attempts, _MAX_ATTEMPTS)
-    return NameServers(tuple(addresses[:_MAX_SERVERS]) or _LOCAL, seconds, attempts)
+    return NameServers(tuple(addresses[:_MAX_SERVERS]) or _LOCAL, timeout, attempts)
 
 
 def _is_address(text: str) -> bool:

@@ -38,7 +38,7 @@ class DNSResolver(ResolverBase):
         while (query := asking.query) is not None:
             exchange = _stream if query.stream else _datagrams
             try:
-                with closing(exchange(query, self._port, time.monotonic() + query.seconds)) as messages:
+                with closing(exchange(query, self._port, time.monotonic() + query.timeout)) as messages:
                     while asking.query is query:
                         asking.hear(next(messages))
             except (OSError, EOFError):

@@ -89,19 +89,19 @@ def test_an_answer_from_somebody_else_is_not_heard(front: Front) -> None:
 def test_a_server_that_is_gone_or_silent_is_passed_over(front: Front) -> None:
     with serving(records(*RECORDS)) as server:
         began = time.monotonic()
-        gone = front.DNSResolver(["127.0.0.2", "127.0.0.1"], port=server.port, seconds=60)
+        gone = front.DNSResolver(["127.0.0.2", "127.0.0.1"], port=server.port, timeout=60)
         assert gone.mx("example.org") == FOUND
         assert time.monotonic() - began < 30, "the system says at once that nobody is there"
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
             silent.bind(("127.0.0.3", server.port))
-            resolver = front.DNSResolver(["127.0.0.3", "127.0.0.1"], port=server.port, seconds=0.2)
+            resolver = front.DNSResolver(["127.0.0.3", "127.0.0.1"], port=server.port, timeout=0.2)
             assert resolver.mx("example.org") == FOUND
 
 
 def test_nobody_tells(front: Front) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind(("127.0.0.1", 0))
-        resolver = front.DNSResolver(["127.0.0.1"], port=silent.getsockname()[1], seconds=0.05, attempts=3)
+        resolver = front.DNSResolver(["127.0.0.1"], port=silent.getsockname()[1], timeout=0.05, attempts=3)
         for ask in (resolver.mx, resolver.addresses):
             with pytest.raises(RoutingError) as caught:
                 ask("example.org")
@@ -123,7 +123,7 @@ def test_a_connection_that_ends_too_soon_is_no_answer(front: Front) -> None:
 
     with serving(respond) as server:
         with pytest.raises(RoutingError) as caught:
-            front.DNSResolver(["127.0.0.1"], port=server.port, seconds=10, attempts=1).mx("example.org")
+            front.DNSResolver(["127.0.0.1"], port=server.port, timeout=10, attempts=1).mx("example.org")
         assert caught.value.reply is LOOKUP_FAILED
 
 
@@ -152,7 +152,7 @@ def test_some_addresses_are_better_than_none(front: Front) -> None:
 def test_the_system_says_whom_to_ask(front: Front, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared, "RESOLV_CONF", tmp_path / "resolv.conf")
     with serving(records(*RECORDS), "127.0.0.4") as server:
-        resolver = front.DNSResolver(port=server.port, seconds=0.2, attempts=1)
+        resolver = front.DNSResolver(port=server.port, timeout=0.2, attempts=1)
         with pytest.raises(RoutingError):
             resolver.mx("example.org")
         (tmp_path / "resolv.conf").write_bytes(b"# \xff\nnameserver 127.0.0.4\n")

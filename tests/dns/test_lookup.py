@@ -28,7 +28,7 @@ def run(
 ) -> tuple[list[str | MailExchange], list[Query]]:
     """Look it up, each server in turn saying one of ``answers``; return what was found, and what was asked."""
     asked: list[Query] = []
-    lookup = look_up(question, servers, new_id=count(7).__next__, seconds=3)
+    lookup = look_up(question, servers, new_id=count(7).__next__, timeout=3)
     said = iter(answers)
     try:
         query = next(lookup)
@@ -57,7 +57,7 @@ FOUND: list[str | MailExchange] = [MailExchange(10, "mx.example.org")]
 def test_the_first_server_tells() -> None:
     found, (query,) = run(GOOD)
     assert found == FOUND
-    assert (query.server, query.stream, query.seconds) == ("one", False, 3)
+    assert (query.server, query.stream, query.timeout) == ("one", False, 3)
     assert query.message[:2] == b"\0\7"
 
 

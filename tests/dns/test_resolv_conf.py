@@ -41,4 +41,4 @@ def test_without_a_server_it_is_the_one_on_this_host(text: str) -> None:
     ],
 )
 def test_times_within_reason(option: str, seconds: int) -> None:
-    assert parse_resolv_conf(f"options {option}\n").seconds == seconds
+    assert parse_resolv_conf(f"options {option}\n").timeout == seconds

@@ -51,7 +51,7 @@ def name_server() -> Iterator[int]:
 
 def wait_for(port: int) -> None:
     """Wait until it answers."""
-    resolver = sync.DNSResolver([HOST], port=port, seconds=0.5, attempts=1)
+    resolver = sync.DNSResolver([HOST], port=port, timeout=0.5, attempts=1)
     give_up = time.monotonic() + 20
     while True:
         try:
