@@ -57,3 +57,9 @@ def test_every_hook_is_listed(flow: Any) -> None:
     assert [name for name in flow.HOOKS if f"{name}(" not in listed and f"{name}," not in listed] == []
     for server in (mailproto.sync, mailproto.aio):
         assert flow.__name__ in (getattr(server, "SMTPServer" if flow is smtp else "POP3Server").__doc__ or "")
+
+
+def test_of_many_parameters_those_are_shown_that_are_given() -> None:
+    assert repr(mailproto.smtp.MailParameters()) == "MailParameters()"
+    assert repr(mailproto.smtp.MailParameters(size=0, prdr=True)) == "MailParameters(size=0, prdr=True)"
+    assert repr(mailproto.smtp.RcptParameters(extra={"X": None})) == "RcptParameters(extra={'X': None})"

@@ -41,7 +41,14 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+def _show(parameters: MailParameters | RcptParameters) -> str:
+    """Return a ``repr`` of what is given: there are many parameters, and most messages come without."""
+    values = ((each.name, getattr(parameters, each.name)) for each in fields(parameters))
+    given = (f"{name}={value!r}" for name, value in values if value not in (None, {}) and value is not False)
+    return f"{type(parameters).__name__}({', '.join(given)})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class MailParameters:
     """What a client says of a message as a whole, in MAIL.
 
@@ -90,8 +97,11 @@ class MailParameters:
         if isinstance(self.hold, HoldFor) and self.deliver_by and self.hold.seconds > self.deliver_by.seconds:
             raise GrammarError("the message would be held until it is late")
 
+    def __repr__(self) -> str:
+        return _show(self)
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, repr=False)
 class RcptParameters:
     """What a client says of one recipient, in RCPT.
 
@@ -109,6 +119,9 @@ class RcptParameters:
     rrvs: RequireRecipientValidSince | None = None
     conneg: bool = False
     extra: Mapping[str, object] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return _show(self)
 
 
 NO_MAIL_PARAMETERS = MailParameters()
