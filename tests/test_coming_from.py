@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 
 import mailproto
-from mailproto import aio, pop3, smtp, sync
+from mailproto import aio, pop3, smtp, sync, testing
 from mailproto.maildrop import MemoryMaildrop
 from mailproto.mailhost import MailHost
 from mailproto.smtp.flows import HOOKS, SMTPSession
-from mailproto.testing import Outbox
+from mailproto.testing import Letter, Outbox
 from tests import data
 from tests.test_common_jobs import SECTIONS
 
@@ -134,6 +134,7 @@ OWNERS: dict[str, Any] = {
     "server": sync.SMTPServer(Outbox()),
     "session": SMTPSession(smtp.SMTPServerConnection()),
     "envelope": smtp.Envelope,
+    "letter": Letter(None, [], b"", smtp.Envelope(smtp.Mail(None, smtp.MailParameters()))),
     "result": smtp.SendResult,
     "pop": sync.POP3Client,
     "TLSPolicy": mailproto.TLSPolicy,
@@ -163,5 +164,5 @@ def test_an_argument_of_the_tables_is_there(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"(?<![.\w])(?:\w+(?=\()|[A-Z]\w*[a-z]\w*|on_\w+)", CODE))))
 def test_a_class_and_a_call_of_the_tables_are_there(name: str) -> None:
-    places = (mailproto, sync, sync.SMTPClient, sync.POP3Client, smtp, smtp.SendResult, builtins)
+    places = (mailproto, testing, sync, sync.SMTPClient, sync.POP3Client, smtp, smtp.SendResult, builtins)
     assert name in HOOKS or any(hasattr(place, name) for place in places)
