@@ -6,7 +6,8 @@ import os
 import socket
 import ssl
 from abc import ABC, abstractmethod
-from typing import Any, NoReturn
+from collections.abc import Callable
+from typing import Any, NoReturn, ParamSpec, TypeVar
 
 from mailproto._core.client import ClientConnection
 from mailproto._core.events import TLSInfo
@@ -18,6 +19,14 @@ from mailproto.errors import LocalProtocolError
 from mailproto.tunnels import Proxy, TunnelConnection
 
 PathLike = str | os.PathLike[str]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def takes(_: Callable[P, object]) -> Callable[[Callable[..., R]], Callable[P, R]]:
+    """Let type checkers know whose arguments a function passes on."""
+    return lambda function: function
 
 
 class ClientBase(ABC):

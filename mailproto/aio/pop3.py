@@ -9,6 +9,7 @@ from typing import Any, Self, Unpack, cast
 
 from mailproto._core.flow import Flow, T
 from mailproto._flows.endpoints import ask, need_credentials
+from mailproto._net.client import takes
 from mailproto._net.listener import Where
 from mailproto._net.pop3_client import MessageBase, POP3ClientBase, POP3Report
 from mailproto._net.services import pop3_service
@@ -113,6 +114,7 @@ class POP3Client(POP3ClientBase, Client):
         return await self.run(self._then(flow))
 
 
+@takes(POP3Client)
 async def verify_pop3(*arguments: Any, **keywords: Any) -> POP3Report:
     """See whether a maildrop can be used: connect, secure the connection, log in, leave; return what is offered.
 

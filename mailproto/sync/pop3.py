@@ -9,6 +9,7 @@ from typing import Any, Self, Unpack
 
 from mailproto._core.flow import Flow, T
 from mailproto._flows.endpoints import ask, need_credentials
+from mailproto._net.client import takes
 from mailproto._net.listener import Where
 from mailproto._net.pop3_client import MessageBase, POP3ClientBase, POP3Report
 from mailproto._net.services import pop3_service
@@ -109,6 +110,7 @@ class POP3Client(POP3ClientBase, Client):
         return self.run(self._then(flow))
 
 
+@takes(POP3Client)
 def verify_pop3(*arguments: Any, **keywords: Any) -> POP3Report:
     """See whether a maildrop can be used: connect, secure the connection, log in, leave; return what is offered.
 

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Unpack
 
 from mailproto._flows.endpoints import ask, need_credentials
+from mailproto._net.client import takes
 from mailproto._net.listener import Where
 from mailproto._net.services import smtp_service
 from mailproto._net.smtp_client import SMTPClientBase, SMTPReport
@@ -121,6 +122,7 @@ class SMTPClient(SMTPClientBase, Client):
         return self.run(ask(self.conn, request, self.conn.noop))
 
 
+@takes(SMTPClient)
 def verify_smtp(*arguments: Any, **keywords: Any) -> SMTPReport:
     """See whether a server can be used: connect, secure the connection, log in, leave; return what it offers.
 
