@@ -6,7 +6,6 @@ import logging
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from mailproto._core.flow import Flow
@@ -114,10 +113,13 @@ def _takes_events(handler: Any, hooks: tuple[str, ...]) -> bool:
 
 def _warn_of_misspelt(handler: Any, hooks: tuple[str, ...]) -> None:
     """Log what looks like a hook and is none. It would never be called, and no checker of types can tell."""
-    known = {*smtp.HOOKS, *pop3.HOOKS}
-    for name in dir(handler):
-        if name.startswith("on_") and name not in known and (meant := get_close_matches(name, hooks, 1, 0.8)):
-            logger.warning("the handler has %s, which is no hook and is not called: %s is one", name, meant[0])
+    strangers = [name for name in dir(handler) if name.startswith("on_") and name not in smtp.HOOKS + pop3.HOOKS]
+    if strangers:
+        from difflib import get_close_matches  # most handlers have none
+
+        for name in strangers:
+            for meant in get_close_matches(name, hooks, 1, 0.8):
+                logger.warning("the handler has %s, which is no hook and is not called: %s is one", name, meant)
 
 
 def _complete(
