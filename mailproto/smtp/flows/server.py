@@ -15,7 +15,7 @@ A handler is an object with any of these methods, and an event is what `mailprot
     on_delivery(session, envelope, rcpt)   the same for each recipient, in LMTP and with PRDR
     on_vrfy, on_expn, on_etrn, on_burl,
     on_xclient, on_xforward(session, event)  the rarer commands
-    on_reset(session)                      the transaction was taken back, or its message refused: forget it
+    on_reset(session)                      RSET or EHLO, or a message that the connection refuses: forget what came
     on_close(session)                      the end, on every way out; ``session.replies_lost`` is known now
 
 Returning accepts (a text, or a `Reply`, says it in other words), raising `Reject` refuses, and any other exception is
