@@ -1,7 +1,7 @@
 """What is to be sent, from whom and to whom: messages in all the shapes that callers have them in.
 
-An `email.message.EmailMessage` brings its envelope along. How a message is written for a server is the business of
-`mailproto.smtp.content`.
+An `email.message.EmailMessage` brings its envelope along, which `mailproto.smtp.header_addresses` reads. How a
+message is written for a server is the business of `mailproto.smtp.content`.
 """
 
 from __future__ import annotations
