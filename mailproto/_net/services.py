@@ -17,7 +17,8 @@ from mailproto.pop3.flows import server as pop3
 from mailproto.pop3.server import POP3ServerConnection
 from mailproto.sasl.base import ServerMechanisms
 from mailproto.sasl.choice import default_mechanisms
-from mailproto.smtp.config import SMTPServerConfig
+from mailproto.smtp.config import SMTPServerConfig, with_extensions
+from mailproto.smtp.extensions import EXPN
 from mailproto.smtp.flows import server as smtp
 from mailproto.smtp.server import SMTPServerConnection
 
@@ -58,6 +59,8 @@ def smtp_service(
 ) -> Service:
     """Return the service of an SMTP server; see `mailproto.aio.SMTPServer` for the arguments."""
     config = _complete(config or SMTPServerConfig(), handler, tls, implicit_tls, mechanisms)
+    if hasattr(handler, "on_expn"):
+        config = with_extensions(config, EXPN)
 
     def serve(conn: SMTPServerConnection, peer: str, local: str, admit: Admit) -> Flow[None]:
         return smtp.serve(

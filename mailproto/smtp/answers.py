@@ -97,6 +97,11 @@ class AnsweringConnection(SpeakingConnection):
         return offerable(self.config.auth_mechanisms, self.tls) if self._auth_is_safe else ()
 
     @property
+    def _standing(self) -> Standing:
+        """What decides which extensions are offered."""
+        return Standing(self.config, self.tls is not None, self.authenticated, self.trusted, self.auth_mechanisms)
+
+    @property
     def _auth_is_safe(self) -> bool:
         """Whether nobody reads along, or that is allowed, and nothing else says that nobody may."""
         in_clear = self.config.allow_plaintext_auth and not self.config.require_tls
@@ -273,8 +278,7 @@ class AnsweringConnection(SpeakingConnection):
         self.hello = event.domain
         first = f"{self.config.hostname} {reply.text}" if reply.text else self.config.hostname
         self._offer = Offer(self.config)
-        standing = Standing(self.config, self.tls is not None, self.authenticated, self.trusted, self.auth_mechanisms)
-        offered = self._offer.make(standing) if event.extended else []
+        offered = self._offer.make(self._standing) if event.extended else []
         self._say(Reply(reply.code, "\n".join((first, *offered))))
 
     def _answered_starttls(self, _: ServerEvent, reply: Reply, accepted: bool) -> None:

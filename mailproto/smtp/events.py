@@ -145,7 +145,8 @@ class Vrfy:
 
 @dataclass(slots=True)
 class Expn:
-    """EXPN (RFC 5321 section 3.5). Reject (502) unless strangers may read your lists; ``smtputf8`` as in `Vrfy`."""
+    """EXPN (RFC 5321 section 3.5), where the config's extensions have it. Reject (502) unless strangers may read your
+    lists; ``smtputf8`` as in `Vrfy`."""
 
     argument: str
     smtputf8: bool = False

@@ -22,13 +22,11 @@ from mailproto.smtp.events import (
 from mailproto.smtp.extensions import prdr
 from mailproto.smtp.extensions.basic import TOO_BIG as TOO_BIG
 from mailproto.smtp.reply import Reply
-from mailproto.smtp.rules import LMTP_VERBS, SMTP_VERBS, Outcome
+from mailproto.smtp.rules import Outcome
 
 READY_FOR_DATA = Reply(354, "Go ahead, end with a dot on a line by itself")
 GOODBYE = Reply.build(221, "Bye", "2.0.0")
 OK = Reply.build(250, "OK", "2.0.0")
-HELP = Reply.build(214, " ".join(sorted(SMTP_VERBS)), "2.0.0")
-LMTP_HELP = Reply.build(214, " ".join(sorted(LMTP_VERBS)), "2.0.0")
 
 LINE_TOO_LONG = Reply.build(500, "Line too long", "5.5.2")
 SASL_LINE_TOO_LONG = Reply.build(500, "Authentication exchange line is too long", "5.5.6")

@@ -40,7 +40,20 @@ from mailproto.smtp.events import (
     XClient,
     XForward,
 )
-from mailproto.smtp.extensions import ETRN, PIPELINING, SMTPUTF8, XCLIENT, XFORWARD
+from mailproto.smtp.extensions import (
+    AUTH,
+    BURL,
+    CHUNKING,
+    ETRN,
+    EXPN,
+    HELP,
+    PIPELINING,
+    SMTPUTF8,
+    STARTTLS,
+    XCLIENT,
+    XFORWARD,
+    Extension,
+)
 from mailproto.smtp.intake import IntakeConnection
 from mailproto.smtp.reply import Reply
 from mailproto.smtp.rules import LMTP_VERBS, RULES, SMTP_VERBS, VERBS, Outcome, ServerState
@@ -50,6 +63,10 @@ _IDLE = frozenset({ServerState.CONNECTED, ServerState.START, ServerState.READY, 
 _FOREIGN = ("GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PATCH", "HOST:")
 _CLIENT_HELLO = b"\x16\x03"
 _WAIT_BEHIND = ("EHLO", "HELO", "LHLO", "DATA", "AUTH")
+_EXTENSIONS: dict[str, Extension] = {
+    **{each.keyword: each for each in (AUTH, BURL, ETRN, EXPN, STARTTLS, XCLIENT, XFORWARD)},
+    "BDAT": CHUNKING,
+}
 _BEHIND_MAIL = ("RCPT", "DATA", "BDAT", "BURL")
 
 
@@ -284,6 +301,8 @@ class SMTPServerConnection(IntakeConnection):
         return self._ask_unless_missing("VRFY", Vrfy(*self._query(argument)))
 
     def _on_expn(self, argument: bytes) -> ServerStep:
+        if EXPN not in self.config.extensions:
+            return self._refuse("EXPN", replies.NOT_IMPLEMENTED)
         return self._ask_unless_missing("EXPN", Expn(*self._query(argument)))
 
     def _ask_unless_missing(self, verb: str, event: Vrfy | Expn | Etrn) -> ServerStep:
@@ -314,7 +333,12 @@ class SMTPServerConnection(IntakeConnection):
         return self._ask(XForward(parse_attributes(text_argument(argument), XFORWARD_NAMES)))
 
     def _on_help(self, _: bytes) -> ServerStep:
-        self._say(replies.LMTP_HELP if self.config.lmtp else replies.HELP)
+        if HELP not in self.config.extensions:
+            return self._refuse("HELP", replies.NOT_IMPLEMENTED)
+        standing = self._standing
+        offered = {extension for extension in self.config.extensions if extension.offer(standing) is not None}
+        verbs = [verb for verb in sorted(self._verbs) if _EXTENSIONS.get(verb, HELP) in offered]
+        self._say(Reply.build(214, " ".join(verbs), "2.0.0"))
         return AGAIN
 
     def _on_noop(self, _: bytes) -> ServerStep:

@@ -413,6 +413,20 @@ def test_a_mechanism_that_nobody_knows_is_the_callers_mistake(front: Front, wron
             client("127.0.0.1", user="ada", password="pw", **wrong)
 
 
+def test_who_answers_for_lists_is_seen_to(front: Front) -> None:
+    """RFC 5321 section 3.5.2: where EXPN is supported, EHLO says so."""
+
+    class WithLists(Inbox):
+        def on_expn(self, session: Any, expn: Any) -> str:
+            return f"<member@{expn.argument}.example>"
+
+    for inbox, offered, reply in ((Inbox(), False, "502 "), (WithLists(), True, "252 2.0.0 <member@x.example>")):
+        with front.SMTPServer(inbox, port=0) as server, front.SMTPClient("127.0.0.1", server.port) as client:
+            assert ("EXPN" in client.extensions) is offered
+            assert "HELP" in client.extensions
+            assert str(client.expand("x")).startswith(reply)
+
+
 # Ends.
 
 

@@ -11,6 +11,7 @@ from mailproto.smtp import (
     SMTPServerConfig,
     SMTPServerConnection,
 )
+from mailproto.smtp.extensions import DEFAULT_EXTENSIONS, EXPN
 from tests.helpers import Talk, accept_all, talk
 
 ADA, BOB, EVE = map(Address.parse, ("ada@example.org", "bob@example.org", "eve@example.org"))
@@ -19,6 +20,7 @@ EHLO = b"EHLO client.example\r\n"
 MAIL = b"MAIL FROM:<ada@example.org>\r\n"
 RCPT = b"RCPT TO:<bob@example.org>\r\n"
 ENVELOPE = MAIL + RCPT + b"DATA\r\n"
+WITH_EXPN = (*DEFAULT_EXTENSIONS, EXPN)
 
 
 def server(**settings: Any) -> SMTPServerConnection:

@@ -21,8 +21,9 @@ from mailproto.smtp import (
     ToleranceUsed,
     Vrfy,
 )
+from mailproto.smtp.extensions import ALL_EXTENSIONS, HELP
 from tests.helpers import accept_all, every_cut, talk
-from tests.smtp import ADA, EHLO, ENVELOPE, MAIL, RCPT, deliver, greeted, in_transaction, server
+from tests.smtp import ADA, EHLO, ENVELOPE, MAIL, RCPT, WITH_EXPN, deliver, greeted, in_transaction, server
 
 
 def replies_to(*lines: bytes, **settings: Any) -> list[bytes]:
@@ -106,7 +107,7 @@ def test_what_is_not_utf8(line: bytes, bad: bytes) -> None:
 @pytest.mark.parametrize("evil", ["\x85", "\u2028", "\u2029", "\x9b[2J"])
 def test_no_line_end_of_unicode_reaches_the_application(verb: bytes, evil: str) -> None:
     """S54: a name or a query stands in logs and header fields."""
-    result = talk(greeted(), [b"%s a%sb\r\n" % (verb, evil.encode())])
+    result = talk(greeted(extensions=WITH_EXPN), [b"%s a%sb\r\n" % (verb, evil.encode())])
     assert result.replies == [b"501"]
     assert [type(event) for event in result.events] == [CommandRejected]
 
@@ -184,7 +185,8 @@ def test_verbs_are_ascii(verb: str) -> None:
     [b"DATA x", b"RSET x", b"QUIT now", b"STARTTLS now", b"EHLO", b"HELO", b"VRFY", b"EXPN", b"AUTH", b"EHLO  x"],
 )
 def test_arguments_too_many_or_too_few(line: bytes) -> None:
-    conn = in_transaction(starttls=True, auth_mechanisms=("PLAIN",), allow_plaintext_auth=True)
+    settings: dict[str, Any] = {"starttls": True, "auth_mechanisms": ("PLAIN",), "allow_plaintext_auth": True}
+    conn = in_transaction(extensions=WITH_EXPN, **settings)
     if line.startswith((b"STARTTLS", b"AUTH")):
         talk(conn, [b"RSET\r\n"])
     before = conn.state
@@ -217,7 +219,7 @@ def test_white_space_at_the_end_of_a_line_is_tolerated(line: bytes) -> None:
 
 def test_queries() -> None:
     """S48, S94: nothing is told by default, and what was asked is not said back."""
-    conn = greeted()
+    conn = greeted(extensions=WITH_EXPN)
     result = talk(conn, [b"VRFY ada <x@y>\r\n", b"EXPN list\r\n"], lambda conn, _: conn.answer_default())
     assert result.events == [Vrfy("ada <x@y>"), Expn("list")]
     assert result.replies == [b"252", b"502"]
@@ -232,10 +234,40 @@ def test_known_and_unknown_users_look_the_same() -> None:
     """S48."""
     for verb in (b"VRFY", b"EXPN"):
         known, unknown = (
-            talk(greeted(), [verb + b" " + name + b"\r\n"], lambda conn, _: conn.answer_default()).output
+            talk(
+                greeted(extensions=WITH_EXPN),
+                [verb + b" " + name + b"\r\n"],
+                lambda conn, _: conn.answer_default(),
+            ).output
             for name in (b"postmaster", b"nobody")
         )
         assert known == unknown
+
+
+def test_what_a_server_has_beyond_the_minimum_it_lists() -> None:
+    """RFC 5321 sections 3.5.2 and 4.1.1.1: HELP and EXPN are no required commands, and a client sees who has them."""
+    offered = talk(greeted(extensions=WITH_EXPN), [EHLO]).output
+    assert b"250-HELP\r\n" in offered
+    assert offered.endswith(b"250 EXPN\r\n")
+    conn = greeted()
+    assert b"EXPN" not in talk(conn, [EHLO]).output
+    result = talk(conn, [b"EXPN list\r\n"])
+    assert [type(event) for event in result.events] == [CommandRejected]
+    assert result.replies == [b"502"]
+    assert talk(greeted(extensions=()), [b"HELP\r\n"]).replies == [b"502"]
+
+
+def test_help_names_what_there_is() -> None:
+    """And no command that is answered with 502, or that others may give."""
+    required = "DATA EHLO HELO HELP MAIL NOOP QUIT RCPT RSET VRFY"
+    assert talk(server(extensions=(HELP,)), [b"HELP\r\n"]).output.endswith(f"214 {required}\r\n".encode())
+    conn = greeted(extensions=ALL_EXTENSIONS, starttls=True, auth_mechanisms=("PLAIN",))
+    everywhere = {"BDAT", "BURL", "ETRN", "EXPN", *required.split(" ")}
+    assert set(talk(conn, [b"HELP\r\n"]).output.decode().split()[2:]) == {"STARTTLS", *everywhere}
+    conn.trusted = True
+    talk(conn, [b"STARTTLS\r\n"])
+    conn.tls_established()
+    assert set(talk(conn, [b"HELP\r\n"]).output.decode().split()[2:]) == {"AUTH", "XCLIENT", "XFORWARD", *everywhere}
 
 
 # Paths.
@@ -567,7 +599,7 @@ def test_one_answer_is_one_reply(verb: bytes, text: str) -> None:
         (lambda conn, _: conn.reject(550, text), b"55"),
         (lambda conn, _: conn.reject(551, text, "5.7.1"), b"55"),
     ):
-        output = talk(greeted(), [verb], answer).output
+        output = talk(greeted(extensions=WITH_EXPN), [verb], answer).output
         lines = output.split(b"\r\n")
         assert lines.pop() == b""
         assert all(line[:2] == code and line[3:4] in (b" ", b"-") for line in lines)

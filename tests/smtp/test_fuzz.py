@@ -29,6 +29,7 @@ from mailproto.smtp import (
     Vrfy,
 )
 from tests.helpers import THOROUGH, Talk, cut_at, talk
+from tests.smtp import WITH_EXPN
 
 LINES = st.sampled_from(
     [
@@ -79,6 +80,7 @@ CONFIG = SMTPServerConfig(
     auth_mechanisms=("PLAIN",),
     allow_plaintext_auth=True,
     max_message_size=40,
+    extensions=WITH_EXPN,
     limits=Limits(max_line=50, max_sasl_line=50, max_errors=8, max_junk=8, max_recipients=3, max_excess=200),
 )
 KNOWN = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mailproto.smtp import AuthResponse, CommandRejected, ServerState, SMTPServerConfig, SMTPServerConnection
-from mailproto.smtp.extensions import BURL, DEFAULT_EXTENSIONS, ETRN, XCLIENT, XFORWARD
+from mailproto.smtp.extensions import BURL, DEFAULT_EXTENSIONS, ETRN, EXPN, XCLIENT, XFORWARD
 from mailproto.smtp.rules import JUNK, LMTP_VERBS, RULES, RULES_TABLE, SMTP_VERBS, VERBS, Outcome, read_rules
 from tests.helpers import Talk, talk
 from tests.smtp import MAIL, RCPT
@@ -33,7 +33,7 @@ def connection(lmtp: bool = False) -> SMTPServerConnection:
         starttls=True,
         auth_mechanisms=("PLAIN",),
         allow_plaintext_auth=True,
-        extensions=(*DEFAULT_EXTENSIONS, BURL, ETRN, XCLIENT, XFORWARD),
+        extensions=(*DEFAULT_EXTENSIONS, BURL, EXPN, ETRN, XCLIENT, XFORWARD),
         lmtp=lmtp,
     )
     conn = SMTPServerConnection(config)

@@ -14,6 +14,8 @@ from mailproto.smtp.extensions import (
     AUTH,
     EIGHT_BIT_MIME,
     ENHANCED_STATUS_CODES,
+    EXPN,
+    HELP,
     PIPELINING,
     SIZE,
     SMTPUTF8,
@@ -23,9 +25,7 @@ from mailproto.smtp.extensions import (
 from tests.helpers import assert_plays
 
 DSN = Extension("DSN", "RFC 3461", lambda _: "")
-HELP = Extension("HELP", "RFC 5321", lambda _: "")
 VRFY = Extension("VRFY", "RFC 5321", lambda _: "")
-EXPN = Extension("EXPN", "RFC 5321", lambda _: "")
 
 
 def server(hostname: str, *extensions: Extension, **settings: Any) -> SMTPServerConnection:
@@ -170,6 +170,7 @@ S: 250 OK
 
 # RFC 5321 section 3.5.1 (the list and its refusal) and 3.4 (251 and 551).
 EXPANDING = f"""{GREETING}
+S: 250-EXPN
 S: 250 HELP
 C: EXPN Example-People
 E: Expn 'Example-People'
@@ -560,7 +561,7 @@ E: ConnectionClosed 'the peer closed the connection'
         pytest.param(foo_com, ABORTED, id="5321-D.2"),
         pytest.param(lambda: server("xyz.com"), RELAYED, id="5321-D.3"),
         pytest.param(lambda: foo_com(VRFY), VERIFYING, id="5321-D.4"),
-        pytest.param(foo_com, EXPANDING, id="5321-3.5.1"),
+        pytest.param(lambda: foo_com(EXPN), EXPANDING, id="5321-3.5.1"),
         pytest.param(lambda: server("innosoft.com", PIPELINING), PIPELINED, id="2920-4.2"),
         pytest.param(lambda: server("innosoft.com", PIPELINING), NO_RECIPIENTS, id="2920-4.3"),
         pytest.param(

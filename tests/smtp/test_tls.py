@@ -15,7 +15,7 @@ from mailproto.smtp import (
     StartTLS,
     TLSInfo,
 )
-from mailproto.smtp.extensions import AUTH, ETRN, STARTTLS
+from mailproto.smtp.extensions import AUTH, ETRN, EXPN, STARTTLS
 from tests.helpers import Talk, talk
 from tests.smtp import EHLO, MAIL, RCPT, client, greeted, in_transaction, say
 
@@ -132,7 +132,7 @@ def test_mail_may_need_tls_or_a_login() -> None:
 @pytest.mark.parametrize("line", [b"VRFY ada\r\n", b"EXPN list\r\n", b"ETRN example.org\r\n"])
 def test_who_may_not_send_mail_may_not_ask_who_there_is_either(line: bytes) -> None:
     """RFC 3207 section 4 and RFC 4954 section 6: all commands that need what is missing get 530."""
-    extensions = (STARTTLS, AUTH, ETRN)
+    extensions = (STARTTLS, AUTH, ETRN, EXPN)
     result = talk(greeted(**SETTINGS, extensions=extensions, require_tls=True), [line])
     assert result.output == b"530 Must issue a STARTTLS command first\r\n"
     conn = greeted(**SETTINGS, extensions=extensions, require_auth=True)

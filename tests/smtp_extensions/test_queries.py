@@ -8,7 +8,7 @@ import pytest
 
 from mailproto.errors import NotSupportedError
 from mailproto.smtp import Reply, SMTPServerConfig, SMTPServerConnection
-from mailproto.smtp.extensions import ENHANCED_STATUS_CODES, SMTPUTF8
+from mailproto.smtp.extensions import ENHANCED_STATUS_CODES, EXPN, SMTPUTF8
 from tests.helpers import talk
 from tests.smtp import client
 from tests.smtp_extensions import converse, lines_sent, offering
@@ -31,7 +31,7 @@ PLAIN = SMTPServerConfig(extensions=(ENHANCED_STATUS_CODES,))
     ],
 )
 def test_what_a_server_reads(line: str, event: str) -> None:
-    assert converse(offering(), line).lines == [event]
+    assert converse(offering(EXPN), line).lines == [event]
 
 
 def test_where_it_is_not_offered_it_is_a_word_like_others() -> None:
@@ -46,7 +46,7 @@ def answered(line: str, reply: Reply, *before: str) -> str:
     def answer(conn: Any, _: object) -> None:
         conn.reply(reply)
 
-    conn = SMTPServerConnection(offering())
+    conn = SMTPServerConnection(offering(EXPN))
     talk(conn, [b"EHLO client.example\r\n", *(f"{each}\r\n".encode() for each in before)])
     return talk(conn, [f"{line}\r\n".encode()], answer).output.decode("utf-8")
 

@@ -27,6 +27,8 @@ from mailproto.smtp.extensions.basic import (
     CHUNKING,
     EIGHT_BIT_MIME,
     ENHANCED_STATUS_CODES,
+    EXPN,
+    HELP,
     PIPELINING,
     SIZE,
     SMTPUTF8,
@@ -67,6 +69,7 @@ DEFAULT_EXTENSIONS: tuple[Extension, ...] = (
     STARTTLS,
     AUTH,
     LIMITS,
+    HELP,
 )
 """What a server offers unless told otherwise, in this order."""
 
@@ -85,6 +88,7 @@ OFF_BY_DEFAULT: tuple[Extension, ...] = (
     CHECKPOINT,
     PRDR,
     BURL,
+    EXPN,
     ETRN,
     XCLIENT,
     XFORWARD,
@@ -113,8 +117,10 @@ __all__ = [
     "EIGHT_BIT_MIME",
     "ENHANCED_STATUS_CODES",
     "ETRN",
+    "EXPN",
     "Extension",
     "FUTURERELEASE",
+    "HELP",
     "HoldFor",
     "HoldUntil",
     "LIMITS",

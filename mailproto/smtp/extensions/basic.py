@@ -1,4 +1,7 @@
-"""The extensions that nearly every server has: pipelining, sizes, 8 bits, UTF-8, status codes, TLS, login, chunks."""
+"""The extensions that nearly every server has: pipelining, sizes, 8 bits, UTF-8, status codes, TLS, login, chunks.
+
+And HELP and EXPN, which RFC 5321 has itself, and wants to be listed by who supports them (sections 3.5.2, 4.1.1.1).
+"""
 
 from __future__ import annotations
 
@@ -105,3 +108,5 @@ CHUNKING = Extension("CHUNKING", "RFC 3030", offer_always)
 BINARYMIME = Extension("BINARYMIME", "RFC 3030", offer_always, mail=(_BODY,))
 STARTTLS = Extension("STARTTLS", "RFC 3207", _offer_starttls)
 AUTH = Extension("AUTH", "RFC 4954", _offer_auth, mail=(Parameter("AUTH", _parse_auth, _format_auth, "auth"),))
+HELP = Extension("HELP", "RFC 5321", offer_always)
+EXPN = Extension("EXPN", "RFC 5321", offer_always)

@@ -29,6 +29,8 @@ of ``on_message`` is the reply for each.
 
 ``on_burl`` fetches a piece of the message (RFC 4468 section 3.2). Behind the last piece no ``on_message`` comes: it
 takes the message as that would, and finds the pieces that came otherwise in the event's envelope.
+
+With ``on_expn`` a server offers EXPN, and refuses it without (RFC 5321 section 3.5.2).
 """
 
 from __future__ import annotations
