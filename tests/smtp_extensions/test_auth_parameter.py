@@ -48,6 +48,7 @@ VALUES: list[tuple[str, Address | Submitter, str]] = [
     ("auth=e+3Dmc2@example.com", EMC2, "AUTH=e+3Dmc2@example.com"),
     ("AUTH=+61da@example.org", Address.parse("ada@example.org"), "AUTH=ada@example.org"),
     ("AUTH=john+2B@example.org", Address.parse("john+@example.org"), "AUTH=john+2B@example.org"),
+    ("AUTH=john+2b@example.org", Address.parse("john+@example.org"), "AUTH=john+2B@example.org"),
     ('AUTH="a+20b"@example.org', Address("a b", "example.org"), 'AUTH="a+20b"@example.org'),
     ("AUTH=j+C3+B6rg@example.org", Address("jörg", "example.org"), "AUTH=j+C3+B6rg@example.org"),
 ]

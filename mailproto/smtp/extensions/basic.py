@@ -6,6 +6,7 @@ And HELP and EXPN, which RFC 5321 has itself, and wants to be listed by who supp
 from __future__ import annotations
 
 import enum
+import re
 
 from mailproto._core.codec import decode_xtext, encode_xtext
 from mailproto.address import Address
@@ -22,6 +23,8 @@ from mailproto.smtp.extensions.frame import (
     parse_number,
 )
 from mailproto.smtp.reply import Reply
+
+_HEXCHAR = re.compile(r"\+[0-9A-Fa-f]{2}")
 
 
 class Body(enum.Enum):
@@ -83,8 +86,9 @@ def _offer_auth(standing: Standing) -> str | None:
 def _parse_auth(text: str | None) -> Address | Submitter:
     if text == "<>":
         return Submitter.UNKNOWN
+    xtext = _HEXCHAR.sub(lambda match: match[0].upper(), need_value(text))  # for here case says nothing (section 8)
     try:
-        return Address.parse(decode_xtext(need_value(text).encode("utf-8")).decode("utf-8"))
+        return Address.parse(decode_xtext(xtext.encode("utf-8")).decode("utf-8"))
     except UnicodeDecodeError:
         raise GrammarError("not a mailbox in AUTH=") from None
 
