@@ -199,6 +199,9 @@ def test_an_enhanced_code_says_whether_552_is_meant() -> None:
     conn = client("PIPELINING", "ENHANCEDSTATUSCODES")
     result, _ = send("250|552 5.2.2 full|552 too many|554", "250 reset", conn=conn)
     assert [entry[0] for entry in outcomes(result)] == [REFUSED, DEFERRED]
+    conn = client("PIPELINING", "ENHANCEDSTATUSCODES")
+    result, _ = send("250|552 5.5.3 too many|552 5.3.4 too big|554", "250 reset", conn=conn)
+    assert [entry[0] for entry in outcomes(result)] == [DEFERRED, REFUSED]
 
 
 @pytest.mark.parametrize("code", [350, 399, 300, 334])

@@ -11,8 +11,10 @@ from mailproto.smtp.client import SMTPClientConnection
 from mailproto.smtp.command import Command
 from mailproto.smtp.extensions.checkpoint import RESUME
 from mailproto.smtp.message import Submission
-from mailproto.smtp.reply import Reply
+from mailproto.smtp.reply import EnhancedStatus, Reply
 from mailproto.smtp.result import Outcome, RecipientResult, SendResult
+
+_TOO_MANY_RECIPIENTS = EnhancedStatus(5, 5, 3)
 
 
 class Sending:
@@ -106,6 +108,6 @@ def _outcome(reply: Reply, verb: str) -> Outcome:
         return Outcome.DEFERRED  # the interrupted transaction was taken back, and the next one begins anew
     if reply.ok:
         return Outcome.ACCEPTED
-    if verb == "RCPT" and reply.code == 552 and reply.enhanced is None:
-        return Outcome.DEFERRED  # it means too many recipients (RFC 5321 section 4.5.3.1.10)
+    if verb == "RCPT" and reply.code == 552 and reply.enhanced in (None, _TOO_MANY_RECIPIENTS):
+        return Outcome.DEFERRED  # of an old server, which means a 452 (RFC 5321 section 4.5.3.1.10)
     return Outcome.REFUSED if reply.permanent else Outcome.DEFERRED
