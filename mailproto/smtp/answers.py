@@ -151,7 +151,7 @@ class AnsweringConnection(SpeakingConnection):
     def reply_each(self, each: Sequence[Reply]) -> None:
         """Answer a pending `MessageEnd` with a reply for each accepted recipient, see `answers_each`.
 
-        With PRDR a 421 closes the connection behind the word for all, and is said as 451 of its own recipient.
+        A 421 is said as 451 where other replies follow, and closes the connection behind the last of them.
 
         Raises:
             LocalProtocolError: that is not what is pending, or not so many replies are due.
@@ -163,7 +163,8 @@ class AnsweringConnection(SpeakingConnection):
             raise LocalProtocolError("such a reply is no answer to a message")
         self._take_pending()
         if self.config.lmtp:
-            self._finish_message(each)
+            self._finish_message((*map(_for_one, each[:-1]), each[-1]))
+            self._take_leave_if_told(each)
         else:
             self._say_all((replies.EACH_FOLLOWS, *map(_for_one, each)))
             self._finish_each(each)
@@ -356,6 +357,9 @@ class AnsweringConnection(SpeakingConnection):
         taking = [rcpt for rcpt, reply in zip(recipients, each, strict=True) if reply.ok]
         refusal = replies.NOBODY_TAKES_NOW if any(reply.temporary for reply in each) else replies.NOBODY_TAKES
         self._finish_message((replies.ACCEPTED[MessageEnd] if taking else refusal,), taking)
+        self._take_leave_if_told(each)
+
+    def _take_leave_if_told(self, each: Sequence[Reply]) -> None:
         farewell = next((reply for reply in each if reply.code == 421), None)
         if farewell is not None:
             self.close(farewell)

@@ -262,6 +262,22 @@ def test_good_bye_to_one_recipient_is_good_bye() -> None:
     assert conn.data_to_send() == b""
 
 
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_good_bye_among_replies_at_once_stands_behind_them(place: int) -> None:
+    """A client reads no further, and would send the message again to those who come behind."""
+    conn = at_message_end(3)
+    each = [Reply(250, "yes")] * 3
+    each[place] = Reply.build(421, "leaving", "4.3.2")
+    conn.reply_each(each)
+    said = [b"250 yes"] * 3 + [b"421 4.3.2 leaving"]
+    if place == 2:
+        del said[2]
+    else:
+        said[place] = b"451 4.3.2 leaving"
+    assert conn.data_to_send() == b"".join(line + b"\r\n" for line in said)
+    assert talk(conn, []).lines == ["ConnectionClosed 'closed by the server'"]
+
+
 def test_replies_one_by_one_are_for_messages_in_lmtp() -> None:
     with pytest.raises(LocalProtocolError):
         at_message_end(2).reply_each([Reply(250)])
