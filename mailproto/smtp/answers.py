@@ -45,7 +45,7 @@ from mailproto.smtp.extensions import Standing
 from mailproto.smtp.offer import Offer
 from mailproto.smtp.parameters import Body
 from mailproto.smtp.reply import Reply
-from mailproto.smtp.rules import ServerState
+from mailproto.smtp.rules import HELLO, ServerState
 from mailproto.smtp.speaking import SpeakingConnection
 
 FAREWELLS = frozenset({421, 521})
@@ -472,6 +472,8 @@ class AnsweringConnection(SpeakingConnection):
             return self._hang_up(farewell, "too many errors")
         if verb == "MAIL":
             self._mail_refused = True
+        elif verb in HELLO:  # whose replies have no status code (RFC 2034 section 4)
+            reply = reply._replace(enhanced=None)
         self._say(reply)
         return CommandRejected(verb, reply)
 

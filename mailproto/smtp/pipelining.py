@@ -14,11 +14,11 @@ from mailproto.smtp.command import Command
 from mailproto.smtp.config import SMTPClientConfig
 from mailproto.smtp.events import ClientEvent
 from mailproto.smtp.reply import ReplyParser
+from mailproto.smtp.rules import HELLO
 
 # Behind these the client has to wait for the reply (RFC 2920 section 3.1).
-_HELLO = ("EHLO", "HELO", "LHLO")
 _WAIT_BEHIND = frozenset(
-    {"greeting", *_HELLO, "DATA", "BURL", "STARTTLS", "AUTH", "VRFY", "EXPN", "ETRN", "XCLIENT"}
+    {"greeting", *HELLO, "DATA", "BURL", "STARTTLS", "AUTH", "VRFY", "EXPN", "ETRN", "XCLIENT"}
     | {"NOOP", "HELP", "QUIT"}
 )
 

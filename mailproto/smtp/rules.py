@@ -91,5 +91,7 @@ RULES = read_rules(RULES_TABLE)
 VERBS = frozenset(verb for _, verb in RULES)
 SMTP_VERBS = VERBS - {"LHLO"}
 LMTP_VERBS = VERBS - {"EHLO", "HELO"}
-JUNK = frozenset({"EHLO", "HELO", "LHLO", "RSET", "VRFY", "EXPN", "ETRN", "HELP", "NOOP"})
+HELLO = frozenset({"EHLO", "HELO", "LHLO"})
+"""The commands by which a client says who it is."""
+JUNK = HELLO | {"RSET", "VRFY", "EXPN", "ETRN", "HELP", "NOOP"}
 """Commands that deliver nothing, however many of them come."""

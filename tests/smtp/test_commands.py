@@ -173,6 +173,15 @@ def test_dead_and_unknown_verbs(verb: bytes) -> None:
     assert replies_to(verb, b"NOOP")[0][:2] == b"50"
 
 
+@pytest.mark.parametrize("verb", [b"EHLO", b"HELO"])
+def test_no_reply_to_a_hello_has_a_status_code(verb: bytes) -> None:
+    """RFC 2034 section 4: the refusals by the connection itself are like all others."""
+    assert talk(greeted(), [verb + b" x y\r\n"]).output == b"501 Syntax error in the arguments\r\n"
+    refused = server()
+    talk(refused, [], lambda conn, _: conn.reject())
+    assert talk(refused, [verb + b" x\r\n"]).output == b"503 Bad sequence of commands\r\n"
+
+
 @pytest.mark.parametrize("verb", ["\u017ftarttls", "ma\u0131l FROM:<a@b>", "QU\u0130T", "\u212a", "N\u041eOP"])
 def test_verbs_are_ascii(verb: str) -> None:
     """SECURITY section 7: Python's upper() makes verbs of things that are none."""

@@ -471,7 +471,7 @@ E: Connected
 S: 554 No SMTP service here
 C: EHLO x
 S: 503 Bad sequence of commands
-E: CommandRejected 'EHLO' 503 5.5.1 Bad sequence of commands
+E: CommandRejected 'EHLO' 503 Bad sequence of commands
 C: NOOP
 S: 503 Bad sequence of commands
 E: CommandRejected 'NOOP' 503 5.5.1 Bad sequence of commands
@@ -493,7 +493,7 @@ S: 503 Bad sequence of commands
 E: CommandRejected 'MAIL' 503 5.5.1 Bad sequence of commands
 C: EHLO
 S: 501 Syntax error in the arguments
-E: CommandRejected 'EHLO' 501 5.5.4 Syntax error in the arguments
+E: CommandRejected 'EHLO' 501 Syntax error in the arguments
 C: HELO [192.0.2.1]
 E: Hello '[192.0.2.1]'
 ! reject(450, "Later")
