@@ -309,7 +309,7 @@ class AnsweringConnection(SpeakingConnection):
         elif reply.permanent:
             farewell = self._budget.count_refused_recipient(len(envelope.recipients))
             if farewell is not None:
-                self._hang_up(farewell, "too many recipients that there are not")
+                self._hang_up(farewell, "too many recipients were refused")
                 return
         self._say(reply, envelope.mail.parameters.smtputf8 and reply.code in replies.SHOWS_ADDRESS)
 

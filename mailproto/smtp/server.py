@@ -40,33 +40,17 @@ from mailproto.smtp.events import (
     XClient,
     XForward,
 )
-from mailproto.smtp.extensions import (
-    AUTH,
-    BURL,
-    CHUNKING,
-    ETRN,
-    EXPN,
-    HELP,
-    PIPELINING,
-    SMTPUTF8,
-    STARTTLS,
-    XCLIENT,
-    XFORWARD,
-    Extension,
-)
+from mailproto.smtp.extensions import CHUNKING, ETRN, EXPN, HELP, PIPELINING, SMTPUTF8, XCLIENT, XFORWARD
 from mailproto.smtp.intake import IntakeConnection
 from mailproto.smtp.reply import Reply
-from mailproto.smtp.rules import LMTP_VERBS, RULES, SMTP_VERBS, VERBS, Outcome, ServerState
+from mailproto.smtp.rules import HELLO, LMTP_VERBS, RULES, SMTP_VERBS, VERBS, Outcome, ServerState
 
 _IDLE = frozenset({ServerState.CONNECTED, ServerState.START, ServerState.READY, ServerState.REFUSED})
 # The first words of protocols whose clients are tricked into talking to mail servers.
 _FOREIGN = ("GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PATCH", "HOST:")
 _CLIENT_HELLO = b"\x16\x03"
 _WAIT_BEHIND = ("EHLO", "HELO", "LHLO", "DATA", "AUTH")
-_EXTENSIONS: dict[str, Extension] = {
-    **{each.keyword: each for each in (AUTH, BURL, ETRN, EXPN, STARTTLS, XCLIENT, XFORWARD)},
-    "BDAT": CHUNKING,
-}
+_ALWAYS_THERE = HELLO | {"MAIL", "RCPT", "DATA", "RSET", "NOOP", "QUIT", "VRFY"}  # RFC 5321 section 4.5.1
 _BEHIND_MAIL = ("RCPT", "DATA", "BDAT", "BURL")
 
 
@@ -336,8 +320,10 @@ class SMTPServerConnection(IntakeConnection):
         if HELP not in self.config.extensions:
             return self._refuse("HELP", replies.NOT_IMPLEMENTED)
         standing = self._standing
-        offered = {extension for extension in self.config.extensions if extension.offer(standing) is not None}
-        verbs = [verb for verb in sorted(self._verbs) if _EXTENSIONS.get(verb, HELP) in offered]
+        offered = {extension.keyword for extension in self.config.extensions if extension.offer(standing) is not None}
+        if CHUNKING.keyword in offered:
+            offered.add("BDAT")
+        verbs = sorted(self._verbs & (_ALWAYS_THERE | offered))
         self._say(Reply.build(214, " ".join(verbs), "2.0.0"))
         return AGAIN
 
