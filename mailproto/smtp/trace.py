@@ -17,6 +17,7 @@ from mailproto.errors import GrammarError
 __all__ = ["HopCounter", "received_field", "return_path_field", "with_protocol", "with_return_path"]
 
 _NAME = b"\r\nreceived"
+_USUAL_FIELD = _NAME + b":"
 _FIELD = re.compile(rb"\r\nreceived[ \t]*:")  # with the spaces that RFC 5322 section 4.5.8 knows from old messages
 _NOT_IN_COMMENT = re.compile(r"[^ -'*-\[\]-~]")
 _ATOM = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+")
@@ -147,12 +148,15 @@ class HopCounter:
         offset = len(self._tail)
         end = text.find(b"\r\n\r\n")
         header = (text if end < 0 else text[: end + 2]).lower()
-        if _NAME in header:
-            room = self._limit - self.hops
+        room = self._limit - self.hops
+        found = header.count(_USUAL_FIELD)
+        if found > room or found != header.count(_NAME):
             ends = [field.end() for field in _FIELD.finditer(header)]
-            self.hops += len(ends)
-            if len(ends) > room:
+            found = len(ends)
+            if found > room:
+                self.hops += found
                 return ends[room] - offset
+        self.hops += found
         self._tail = None if end >= 0 else _unfinished(header)
         return None
 
