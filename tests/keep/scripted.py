@@ -34,6 +34,9 @@ class Server:
 
     mails: list[Mail]
     uidl: bool = True
+    pipelining: bool = True
+    lists: str = "one"
+    """What LIST with a number lists: one message, as it should, all of them, or none."""
     refused: frozenset[bytes] = frozenset()
     """Commands that are answered -ERR."""
     loses_quit: bool = False
@@ -49,10 +52,13 @@ class Server:
             return b"-ERR not now\r\n"
         match verb:
             case b"CAPA":
-                return b"+OK\r\nUSER\r\nPIPELINING\r\n%b.\r\n" % (b"UIDL\r\n" if self.uidl else b"")
+                offered = (b"PIPELINING\r\n" if self.pipelining else b"") + (b"UIDL\r\n" if self.uidl else b"")
+                return b"+OK\r\nUSER\r\n%b.\r\n" % offered
             case b"USER" | b"PASS":
                 return b"+OK\r\n"
-            case b"LIST":
+            case b"LIST" if argument and self.lists == "one":
+                return b"+OK %d %d\r\n" % self._sizes()[int(argument) - 1]
+            case b"LIST" if not argument or self.lists == "all":
                 return b"+OK\r\n%b.\r\n" % b"".join(b"%d %d\r\n" % entry for entry in self._sizes())
             case b"UIDL":
                 uids = enumerate((mail.uid.encode() for mail in self.mails), 1)
@@ -104,7 +110,7 @@ def fetch(
     server.marked.clear()
     conn = POP3ClientConnection()
     report = KeepReport()
-    runner = Runner(conn, _session(conn, ledger, store, policy if policy is not None else KeepPolicy(), now, report))
+    runner = Runner(conn, session(conn, ledger, store, policy if policy is not None else KeepPolicy(), now, report))
     conn.receive_data(b"+OK\r\n")
     left = cut if cut is not None else 1 << 60
     while not runner.done:
@@ -122,15 +128,21 @@ def fetch(
     return report
 
 
-def _session(
+def session(
     conn: POP3ClientConnection, ledger: Any, store: Any, policy: KeepPolicy, now: float, report: KeepReport
 ) -> Flow[None]:
+    """Log in, fetch what is new, and leave."""
+    yield from log_in(conn)
+    yield from fetch_and_keep(conn, ledger, store, policy, now=now, report=report)
+    yield from quit_session(conn)
+
+
+def log_in(conn: POP3ClientConnection) -> Flow[None]:
+    """Open a session, in clear."""
     credentials = Credentials("ada", "secret")
     yield from open_session(
         conn, SessionOptions(tls=TLSPolicy.NONE, credentials=credentials, mechanisms=(), allow_plaintext_auth=True)
     )
-    yield from fetch_and_keep(conn, ledger, store, policy, now=now, report=report)
-    yield from quit_session(conn)
 
 
 def numbers(server: Server, verb: bytes) -> Sequence[int]:
