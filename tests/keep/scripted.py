@@ -39,6 +39,8 @@ class Server:
     """What LIST with a number lists: one message, as it should, all of them, or none."""
     refused: frozenset[bytes] = frozenset()
     """Commands that are answered -ERR."""
+    hangs_up_at: frozenset[str] = frozenset()
+    """The unique-ids of messages that it cannot give, and hangs up instead."""
     loses_quit: bool = False
     """Hang up at QUIT without having done anything."""
     asked: list[bytes] = field(default_factory=list)
@@ -63,6 +65,8 @@ class Server:
             case b"UIDL":
                 uids = enumerate((mail.uid.encode() for mail in self.mails), 1)
                 return b"+OK\r\n%b.\r\n" % b"".join(b"%d %b\r\n" % entry for entry in uids)
+            case b"RETR" if self.mails[int(argument) - 1].uid in self.hangs_up_at:
+                return b""
             case b"RETR":
                 return b"+OK\r\n%b.\r\n" % self.mails[int(argument) - 1].content
             case b"DELE":
@@ -102,6 +106,7 @@ def fetch(
     *,
     now: float = 0.0,
     cut: int | None = None,
+    report: KeepReport | None = None,
 ) -> KeepReport:
     """Fetch in one session, which the server ends behind so many octets, if ``cut`` says so.
 
@@ -109,7 +114,7 @@ def fetch(
     """
     server.marked.clear()
     conn = POP3ClientConnection()
-    report = KeepReport()
+    report = report if report is not None else KeepReport()
     runner = Runner(conn, session(conn, ledger, store, policy if policy is not None else KeepPolicy(), now, report))
     conn.receive_data(b"+OK\r\n")
     left = cut if cut is not None else 1 << 60

@@ -152,6 +152,11 @@ class Fetch:
         self._begun: MessageListing | None = None  # what is read, as long as the caller has not heard of it
         self._deletions: deque[Command[None]] = deque()
 
+    @property
+    def current(self) -> MessageListing | None:
+        """The message whose answer has begun or is due next: that at which it broke off, if it did."""
+        return self._reading.message if self._reading is not None else None
+
     def next_message(self) -> Flow[MessageListing | None]:
         """Go on to the next message, past what is unread of the last one; None when there is none.
 
@@ -220,12 +225,13 @@ class Fetch:
             self._next = next(self._messages, None)
 
     def _begin(self, order: _Order) -> Flow[None]:
+        self._reading = order
         try:
             yield from _begin(self._conn, order.retr)
         except ResponseError:
             yield from self._prove(order)
+            self._reading = None
             raise
-        self._reading = order
 
     def _prove(self, order: _Order) -> Flow[None]:
         proved = yield from order.prove(strictly=self._sends_ahead)
