@@ -116,6 +116,7 @@ class _Service:
         self._conn = session.conn
         self._handler = handler
         self._mechanisms = mechanisms
+        self._failures = 0
         self._hooks: dict[str, Any] = {name: getattr(handler, name, None) for name in HOOKS}
 
     def converse(self) -> Flow[None]:
@@ -190,7 +191,8 @@ class _Service:
     def _identify(self, event: Login | Apop | Auth) -> Flow[Identity | None]:
         """Return who the client has proved to be; None if nobody, or if it gave up."""
         if isinstance(event, Auth):
-            return (yield from authenticate(self._conn, event, self._mechanisms, self._handler, self._session))
+            conn, session = self._conn, self._session
+            return (yield from authenticate(conn, event, self._mechanisms, self._handler, session, self._delay))
         hook = self._hooks["on_auth"]
         if hook is None:
             return None
@@ -203,7 +205,8 @@ class _Service:
 
     def _delay(self) -> Flow[None]:
         """Make guessing slow: each refusal takes longer than the one before."""
-        delay = self._conn.limits.auth_failure_delay * (self._conn.auth_failures + 1)
+        self._failures += 1
+        delay = self._conn.limits.auth_failure_delay * self._failures
         if delay > 0:
             yield Sleep(delay)
 
