@@ -27,13 +27,14 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from mailproto._core.events import ConnectionClosed
 from mailproto._core.flow import Call, Flow, Sleep
 from mailproto._flows.auth import authenticate
 from mailproto._flows.beginning import Admit, admit_all, begin_session
-from mailproto._flows.hooks import INTERNAL_ERROR, answer, call_hook, forget
+from mailproto._flows.hooks import INTERNAL_ERROR, HookCutOffError, answer, call_hook, forget
 from mailproto._flows.reading import read_event
 from mailproto._flows.session import Session
 from mailproto.errors import ConnectionClosedError, Reject
@@ -157,10 +158,7 @@ class _Service:
         """Release the maildrop without waiting for anything: nobody drives this flow any more."""
         snapshot, self._session.snapshot = self._session.snapshot, None
         if snapshot is not None:
-            closing = snapshot.close()
-            if inspect.iscoroutine(closing):
-                closing.close()
-                logger.error("a session was broken off, and its maildrop could not be closed")
+            _close_at_once(snapshot)
 
     def _connect(self) -> Flow[None]:
         hook = self._hooks["on_connect"]
@@ -305,15 +303,22 @@ class _Service:
         hook = self._hooks["on_commit"]
         try:
             if hook is not None:
-                yield from call_hook(hook, self._session, event.deleted)
+                yield from call_hook(hook, self._session, event.deleted, cut_off=self._release_later)
             else:
-                yield from call_hook(self._open_maildrop.commit, event.deleted)
+                yield from call_hook(self._open_maildrop.commit, event.deleted, cut_off=self._release_later)
         except Reject as refusal:
             yield from self._release()
             self._refuse_commit(refusal)
         else:
             yield from self._release()
             self._conn.accept()
+
+    def _release_later(self, cancelled: HookCutOffError) -> None:
+        """Leave the maildrop locked for as long as its deletions are made, though nobody waits for them any more."""
+        snapshot = self._session.snapshot
+        if snapshot is not None and cancelled.when_over is not None:
+            self._session.snapshot = None
+            cancelled.when_over(partial(_close_at_once, snapshot))
 
     def _refuse_commit(self, refusal: Reject) -> None:
         if refusal is INTERNAL_ERROR:
@@ -339,3 +344,11 @@ class _Service:
             raise
         except Exception:
             logger.exception("a maildrop could not be closed")
+
+
+def _close_at_once(snapshot: Snapshot) -> None:
+    """Release a maildrop where nothing can be awaited."""
+    closing: Any = snapshot.close()
+    if inspect.iscoroutine(closing):
+        closing.close()
+        logger.error("a session was broken off, and its maildrop could not be closed")
