@@ -75,13 +75,13 @@ def beside(function: Callable[..., Any], executor: Executor | None = None) -> Ca
             if returned.cancel():  # before its turn came, and so it never will
                 raise
             returned.add_done_callback(_close_late)  # at once if it is there, but was not taken yet
-            raise GoesOn(returned) from None
+            raise _GoesOn(returned) from None
         return await result if inspect.isawaitable(result) else result
 
     return run
 
 
-class GoesOn(asyncio.CancelledError):
+class _GoesOn(asyncio.CancelledError):
     """Nobody waits any more for a function that goes on in its thread."""
 
     def __init__(self, returned: Future[Any]) -> None:
