@@ -349,6 +349,7 @@ def test_wrong_usage_ends_at_once(arguments: list[str], capsys: pytest.CaptureFi
         ["fetch", "--user", "ada", "--limit", "3"],
         ["fetch", "--user", "ada", "--ledger", "file"],
         ["fetch", "--user", "ada", "--mbox"],
+        ["probe", "--user", "ada", "--password-env", "NO_SUCH_VARIABLE"],
         ["send", "--from", "", "--to", "a@b.example", "--user", "ada", "--password-env", "NO_SUCH", __file__],
     ],
 )
