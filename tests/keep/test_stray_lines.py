@@ -160,21 +160,20 @@ def check(server: Babbler, notes: Notes, shelf: Shelf) -> None:
     for uid in server.removed:
         assert any(is_of(content, wholes[uid], server.stray) for content in shelf.values()), f"{uid} is lost: {where}"
     for key, note in notes.items():
-        named = [wholes[key]] if key in wholes else wholes.values()
-        is_right = any(is_of(shelf[note.sha256], whole, server.stray) for whole in named)
-        assert is_right or not note.stored, f"a wrong note: {where}"
+        if note.stored:
+            named = [wholes[key]] if key in wholes else wholes.values()
+            assert any(is_of(shelf[note.sha256], whole, server.stray) for whole in named), f"a wrong note: {where}"
 
 
 @pytest.mark.parametrize("job", [keep, fetch])
-@pytest.mark.parametrize("late", [False, True], ids=["at once", "late"])
 @pytest.mark.parametrize("lists", ["one", "all", "none"])
 @pytest.mark.parametrize("pipelining", [True, False], ids=["pipelining", "lock-step"])
 @pytest.mark.parametrize("refused", [frozenset[bytes](), frozenset({b"RETR 2"})], ids=["", "refusing"])
 def test_nothing_is_lost_by_a_line_too_many(
-    job: Job, late: bool, lists: str, pipelining: bool, refused: frozenset[bytes]
+    job: Job, lists: str, pipelining: bool, refused: frozenset[bytes]
 ) -> None:
     ends: set[type] = set()
-    for uidl in (True, False) if lists == "one" else (True,):
+    for late, uidl in [(False, True), (True, True), (True, False)] if lists == "one" else [(True, True)]:
         for server in babblers(job, lists=lists, pipelining=pipelining, uidl=uidl, refused=refused):
             shelf, notes = Shelf(), Notes()
             ends.add(type(talk(server, job, notes, shelf, late=late)))
