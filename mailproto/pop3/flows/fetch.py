@@ -100,7 +100,7 @@ class _Order:
             response = yield from wait_done(self._conn, self._check)
             proved = response.ok and self._check.shape is Shape.LINE
             size = self._check.result if self._check.result is not None else size
-        lacks_proof = strictly and self._was_given and proved is False
+        lacks_proof = strictly and self.was_given and proved is False
         if lacks_proof or (self._begins_with_a_response and self._size != size):
             self._conn.shut_down()
             raise RemoteProtocolError(f"the server is out of step at message {self.message.number}")
@@ -108,10 +108,11 @@ class _Order:
 
     @property
     def _is_odd(self) -> bool:
-        return not self._was_given or self._size != self.message.size
+        return not self.was_given or self._size != self.message.size
 
     @property
-    def _was_given(self) -> bool:
+    def was_given(self) -> bool:
+        """Whether the server gives the message."""
         return self.retr.response is not None and self.retr.response.ok
 
     @property
@@ -128,7 +129,8 @@ class Fetch:
 
     Before a message is at its end it is proved to be the one that was asked for, by a LIST behind its RETR. The first
     one comes alone: nothing is sent ahead to a server that cannot prove it. There, and without PIPELINING, only what
-    looks odd is asked about. Where a server is out of step every method raises `RemoteProtocolError`.
+    looks odd is asked about. Where a server is out of step every method raises `RemoteProtocolError`, and so where
+    one that could prove a message cannot prove another.
     """
 
     def __init__(
@@ -143,8 +145,7 @@ class Fetch:
         self._messages: Iterator[MessageListing] = iter(messages)
         self._next: MessageListing | None = next(self._messages, None)
         self._window = window
-        self._sends_ahead = False
-        self._is_first = True
+        self._can_prove: bool | None = None  # whether the server can, None as long as nobody knows
         self._max_ahead = max_ahead
         self._asked: deque[_Order] = deque()
         self._ahead = 0  # octets that were asked for
@@ -214,13 +215,13 @@ class Fetch:
         self._check_deletions()
 
     def _ask(self) -> None:
-        window = self._window if self._sends_ahead else 1
+        sends_ahead = self._conn.pipelining and self._can_prove is True
+        window = self._window if sends_ahead else 1
         while self._next is not None and len(self._asked) < window:
             if self._asked and self._ahead + self._next.size > self._max_ahead:
                 return
-            check = self._sends_ahead or self._is_first
+            check = sends_ahead or self._can_prove is None
             self._asked.append(_Order(self._conn, self._next, check=check))
-            self._is_first = False
             self._ahead += self._next.size
             self._next = next(self._messages, None)
 
@@ -234,9 +235,9 @@ class Fetch:
             raise
 
     def _prove(self, order: _Order) -> Flow[None]:
-        proved = yield from order.prove(strictly=self._sends_ahead)
-        if proved is not None:
-            self._sends_ahead = proved and self._conn.pipelining
+        proved = yield from order.prove(strictly=self._can_prove is True)
+        if proved or (self._can_prove is None and order.was_given):
+            self._can_prove = proved
 
     def _skip(self) -> Flow[None]:
         while (yield from self.next_chunk()) is not None:
