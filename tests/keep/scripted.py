@@ -22,6 +22,11 @@ class Mail(NamedTuple):
     content: bytes
     listed: int | None = None
 
+    @property
+    def size(self) -> int:
+        """What the server lists."""
+        return len(self.content) if self.listed is None else self.listed
+
 
 def mail(name: str, uid: str | None = None, length: int = 0) -> Mail:
     """Return a message, with a unique-id of its name or of another one."""
@@ -59,7 +64,7 @@ class Server:
             case b"USER" | b"PASS":
                 return b"+OK\r\n"
             case b"LIST" if argument and self.lists == "one":
-                return b"+OK %d %d\r\n" % self._sizes()[int(argument) - 1]
+                return b"+OK %b %d\r\n" % (argument, self.mails[int(argument) - 1].size)
             case b"LIST" if not argument or self.lists == "all":
                 return b"+OK\r\n%b.\r\n" % b"".join(b"%d %d\r\n" % entry for entry in self._sizes())
             case b"UIDL":
@@ -77,8 +82,7 @@ class Server:
         return b"-ERR what?\r\n"
 
     def _sizes(self) -> list[tuple[int, int]]:
-        sizes = (len(mail.content) if mail.listed is None else mail.listed for mail in self.mails)
-        return list(enumerate(sizes, 1))
+        return list(enumerate((mail.size for mail in self.mails), 1))
 
     def _quit(self) -> bytes:
         if self.loses_quit:

@@ -466,6 +466,22 @@ def test_a_fetch_without_pipelining() -> None:
     assert list(contents) == list(range(1, 11))
 
 
+def test_a_message_may_be_deleted_before_it_is_read() -> None:
+    """It has to be listed before, if it is to be."""
+    script = Script(HELLO, "+OK|SASL PLAIN|.", "+OK", *given("m"), "+OK|odd|.", "+OK 2 9", "+OK")
+    conn = open_with(script, tls=IMPLICIT, credentials=ADA)
+    fetch = Fetch(conn, TEN[:2])
+
+    def delete_second() -> Flow[None]:
+        yield from fetch.next_message()
+        yield from fetch.next_message()
+        fetch.delete(2)
+        yield from fetch.finish()
+
+    run(script, conn, delete_second())
+    assert script.heard[-3:] == ["RETR 2", "LIST 2", "DELE 2"]
+
+
 def test_deletions_go_between() -> None:
     script, conn = logged_in(*given("m"), "+OK", *given("m", "m", "m", first=2), "+OK", "+OK", "+OK")
     four = TEN[:4]

@@ -83,6 +83,11 @@ class _Order:
             self._conn.withdraw(self._check)
         return True
 
+    def check(self) -> None:
+        """Have LIST sent, if it was not yet: as long as the message is not marked as deleted, it is listed."""
+        if self._check is None:
+            self._check = self._conn.list(self.message.number)
+
     def prove(self, *, strictly: bool) -> Flow[bool | None]:
         """See, when all has come, that it was the answer to this order; None if there was no reason to doubt it.
 
@@ -94,8 +99,8 @@ class _Order:
             RemoteProtocolError: the server is out of step. The connection is over then.
         """
         size, proved = self.message.size, None
-        if self._check is None and self._is_odd:
-            self._check = self._conn.list(self.message.number)
+        if self._is_odd:
+            self.check()
         if self._check is not None:
             response = yield from wait_done(self._conn, self._check)
             proved = response.ok and self._check.shape is Shape.LINE
@@ -194,6 +199,8 @@ class Fetch:
 
     def delete(self, number: int) -> None:
         """Mark message ``number`` as deleted. Whether the server did so shows at `next_message` or `finish`."""
+        if self._reading is not None and self._reading.message.number == number:
+            self._reading.check()
         self._deletions.append(self._conn.dele(number))
 
     def finish(self) -> Flow[None]:
