@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from mailproto._core.flow import Call, Flow
 from mailproto.pop3.flows.client import MessageListing
-
-if TYPE_CHECKING:
-    from mailproto.pop3.flows.keep import Ledger, Note
+from mailproto.pop3.flows.notes import Ledger, Note
 
 _NAME = re.compile(r"broken off ([12]): (.*)")  # no unique-id has a space in it
 
@@ -35,7 +32,7 @@ class Hurdles:
         self._times: dict[str, int] = {}
         for match in filter(None, map(_NAME.fullmatch, list(notes))):
             del notes[match[0]]
-            self._times[match[2]] = max(int(match[1]), self._times.get(match[2], 0))
+            self._times[match[2]] = max(int(match[1]), self._times.get(match[2], 0))  # both are there after a crash
 
     def times(self, message: MessageListing) -> int:
         """Return how often runs have broken off at a message: 0, once, or, so that it is to be left out, twice."""

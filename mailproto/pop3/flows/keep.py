@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from mailproto._core.flow import Call, Flow
 from mailproto._core.spool import Spool
@@ -21,49 +21,11 @@ from mailproto.pop3.client import POP3ClientConnection
 from mailproto.pop3.flows.client import MessageListing, listing, request, wait_done
 from mailproto.pop3.flows.fetch import Fetch
 from mailproto.pop3.flows.hurdles import Hurdles
+from mailproto.pop3.flows.notes import Ledger as Ledger
+from mailproto.pop3.flows.notes import Note as Note
 from mailproto.pop3.response import ResponseError
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """What a ledger knows of a message.
-
-    ``key`` names it: its unique-id, or what takes its place, or something else to remember, which then has no
-    ``sha256`` and is not ``stored``. ``first_seen`` is in seconds of the clock that the
-    caller's ``now`` is of. ``sha256`` is the digest of its content, in hexadecimal. ``stored`` is whether it is safe;
-    if not, it may be stored or not. ``deleted`` is whether the server was told to delete it.
-    """
-
-    key: str
-    first_seen: float
-    sha256: str
-    stored: bool = False
-    deleted: bool = False
-
-
-class Ledger(Protocol):
-    """Where it is written down what was fetched. Each method is done, durably, when it returns.
-
-    A ledger serves one run at a time: two at once would both take everything for new. See to it where that can be.
-    """
-
-    def read(self) -> dict[str, Note]:
-        """Return all notes, by key."""
-
-    def begin(self, key: str, now: float, sha256: str) -> Note:
-        """Note that a message is about to be stored, and return the note, or the older one if there is one."""
-
-    def finish(self, key: str) -> None:
-        """Note that it is stored, and on the server still."""
-
-    def mark_deleted(self, keys: Sequence[str]) -> None:
-        """Note that the server is told to delete these messages."""
-
-    def forget(self, keys: Sequence[str]) -> None:
-        """Drop these notes: the messages are no longer on the server, which may use their names again."""
-
 
 Store = Callable[[Note, Iterable[bytes]], Any]
 """Stores a message: called with its note and its content, returns when it is safe. Called again with an equal note,
