@@ -110,6 +110,8 @@ def _fetch(options: argparse.Namespace, fetched: list[dict[str, Any]]) -> None:
             progress.end()
         if deleting:
             settle()  # before QUIT, which is what deletes
+    if fetched and not (options.keep or options.json or safe):
+        complain("the messages stay on the server, for a terminal keeps none")
     _report(refusals)
 
 

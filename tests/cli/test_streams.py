@@ -100,7 +100,9 @@ def test_what_a_terminal_showed_stays_on_the_server(message_file: str) -> None:
         fetching = ("fetch", "--server", pop3, "--tls", "none", "--user", "any", "--password-env", "PW")
         ours, theirs = pty.openpty()
         command = [sys.executable, "-m", "mailproto", *fetching]
-        subprocess.run(command, stdout=theirs, env={**os.environ, "PW": "x"}, check=True)
+        environment = {**os.environ, "PW": "x"}
+        shown = subprocess.run(command, stdout=theirs, stderr=subprocess.PIPE, env=environment, check=True)
+        assert b"stay on the server" in shown.stderr
         assert MESSAGE.splitlines()[0] in os.read(ours, 1 << 16)
         os.close(ours)
         os.close(theirs)
