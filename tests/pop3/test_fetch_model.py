@@ -65,7 +65,6 @@ class Fickle:
                 self.deleted.append(int(argument))
         return b"+OK\r\n"
 
-
     def _entry(self, number: int) -> bytes:
         return b"%d %d\r\n" % (number, len(self.contents[number]) + self._wrong)
 
