@@ -14,7 +14,7 @@ from typing import Any, cast
 import pytest
 
 from mailproto import Address, GrammarError, Reject, TLSPolicy, aio, sync
-from mailproto.maildrop import MemoryMaildrop
+from mailproto.maildrop import MaildropBusyError, MemoryMaildrop
 from mailproto.mailhost import BLOCKING_HOOKS, MailHost, Secret
 from mailproto.pop3 import LoginDelayError, POP3ServerConfig
 from mailproto.sasl import CramMD5Check, Identity, ScramKeyRequest, ScramPassword, make_scram_key
@@ -327,6 +327,49 @@ def test_a_maildrop_that_is_opened_too_late_is_not_kept_locked() -> None:
 
     asyncio.run(run())
     drop.open().close()
+
+
+def test_a_maildrop_stays_locked_while_a_commit_goes_on_that_its_server_has_given_up() -> None:
+    """Else the next session would see messages that are about to go."""
+    gate = Held()
+
+    class Slow(MemoryMaildrop):
+        def open(self) -> Any:
+            snapshot = super().open()
+            commit = snapshot.commit
+
+            def commit_late(deleted: Any) -> None:
+                gate.pass_through()
+                commit(deleted)
+
+            vars(snapshot)["commit"] = commit_late
+            return snapshot
+
+    drop = Slow()
+    drop.deliver([b"one\r\n"])
+    host = MailHost(lambda _: drop, {"ada": "secret"})
+
+    async def run() -> None:
+        handler = aio.InThreads(host, *BLOCKING_HOOKS)
+        server = aio.POP3Server(handler, port=0, config=POP3ServerConfig(allow_plaintext_auth=True))
+        await server.start()
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"USER ada\r\nPASS secret\r\nDELE 1\r\nQUIT\r\n")
+        assert await asyncio.to_thread(gate.reached.wait, PATIENCE)
+        await server.close(grace=0)
+        assert not server.connections
+        with pytest.raises(MaildropBusyError):
+            drop.open()
+        gate.open.set()
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+        reader.feed_eof()
+
+    asyncio.run(run())
+    snapshot = drop.open()
+    assert not snapshot.messages
+    snapshot.close()
 
 
 def test_a_message_is_not_stored_empty_when_its_server_has_given_up() -> None:

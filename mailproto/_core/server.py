@@ -105,8 +105,11 @@ class ServerConnection(Connection[EventT]):
         """
 
     @abstractmethod
-    def challenge(self, data: bytes) -> None:
-        """Answer a pending `Auth` or `AuthResponse` with a challenge; the next event is the response to it."""
+    def challenge(self, data: bytes, *, refused: bool = False) -> None:
+        """Answer a pending `Auth` or `AuthResponse` with a challenge; the next event is the response to it.
+
+        If it says that the login was ``refused``, that counts even if the client breaks off.
+        """
 
     @abstractmethod
     def answer_default(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from mailproto._core.flow import Call, Flow
@@ -33,9 +34,16 @@ NOT_KNOWN = Reject(504, "Authentication mechanism not available", "5.5.4")
 
 
 def authenticate(
-    conn: ServerConnection[EventT], event: Auth, mechanisms: ServerMechanisms, handler: Any, session: Any
+    conn: ServerConnection[EventT],
+    event: Auth,
+    mechanisms: ServerMechanisms,
+    handler: Any,
+    session: Any,
+    delay: Callable[[], Flow[None]],
 ) -> Flow[Identity | None]:
     """Carry on the exchange that ``event`` begins, up to its outcome, which is left to the caller to answer.
+
+    When the client breaks off an exchange that it has lost already, it is made to wait by ``delay``.
 
     Returns:
         The identity, or None if the client failed to prove it; then the last event is still pending. None with
@@ -56,6 +64,8 @@ def authenticate(
             step = exchange.send(reply)
             if isinstance(step, Challenge):
                 reply = yield from _challenge(conn, step)
+                if reply is None and step.refuses and not conn.closing:
+                    yield from delay()
                 if reply is None:
                     return None
             else:
@@ -84,6 +94,6 @@ def _grant(request: Request, channel: Channel, handler: Any, session: Any) -> Fl
 
 
 def _challenge(conn: ServerConnection[EventT], challenge: Challenge) -> Flow[bytes | None]:
-    conn.challenge(challenge.data)
+    conn.challenge(challenge.data, refused=challenge.refuses)
     event = yield from read_event(conn)
     return event.data if isinstance(event, AuthResponse) else None

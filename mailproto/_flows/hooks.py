@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from mailproto._core.flow import Call, Flow
@@ -15,8 +16,24 @@ INTERNAL_ERROR = Reject(451, "Internal error, try again later", "4.3.0")
 """What the peer is told when a hook fails: never the text of the exception, which may hold anything."""
 
 
-def call_hook(hook: Any, *arguments: Any) -> Flow[Any]:
+class HookCutOffError(Exception):
+    """A hook was cancelled.
+
+    Args:
+        when_over: has a function called when the hook has come to its end, as one does in a thread, which nobody can
+            stop. None for one that is over.
+    """
+
+    def __init__(self, when_over: Callable[[Callable[[], None]], None] | None = None) -> None:
+        super().__init__("the hook was cancelled")
+        self.when_over = when_over
+
+
+def call_hook(hook: Any, *arguments: Any, cut_off: Callable[[HookCutOffError], None] = lambda _: None) -> Flow[Any]:
     """Return what ``hook(*arguments)`` returns.
+
+    Args:
+        cut_off: is told if the hook was cancelled, before anything else is done.
 
     Raises:
         Reject: as the hook raised it, or `INTERNAL_ERROR` for any other exception, which is logged.
@@ -25,6 +42,10 @@ def call_hook(hook: Any, *arguments: Any) -> Flow[Any]:
         return (yield Call(hook, arguments))
     except Reject:
         raise
+    except HookCutOffError as error:
+        cut_off(error)
+        logger.error("the hook was cancelled: %s", getattr(hook, "__qualname__", type(hook).__name__))
+        raise INTERNAL_ERROR from None
     except Exception:
         logger.exception("a hook failed: %s", getattr(hook, "__qualname__", type(hook).__name__))
         raise INTERNAL_ERROR from None

@@ -200,10 +200,16 @@ class POP3ClientBase(ClientBase):
 
     def _retrieve(self, number: int, lines: int | None = None) -> Flow[bytes]:
         """Return a message, or with ``lines`` its header and so many lines of its body."""
-        yield from begin_retrieve(self.conn, number, lines)
         chunks = []
-        while (chunk := (yield from next_chunk(self.conn))) is not None:
-            chunks.append(chunk)
+        if lines is None:
+            fetch = Fetch(self.conn, [MessageListing(number, 0)])
+            yield from fetch.next_message()
+            while (chunk := (yield from fetch.next_chunk())) is not None:
+                chunks.append(chunk)
+        else:
+            yield from begin_retrieve(self.conn, number, lines)
+            while (chunk := (yield from next_chunk(self.conn))) is not None:
+                chunks.append(chunk)
         return b"".join(chunks)
 
     def _report(self) -> Flow[POP3Report]:

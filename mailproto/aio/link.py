@@ -16,6 +16,7 @@ from typing import Any, cast
 from mailproto._core.connection import Connection
 from mailproto._core.flow import FLUSH, READ, Call, Flow, Sleep, T, Want
 from mailproto._flows.engine import HIGH_WATER, Engine, TLSSession
+from mailproto._flows.hooks import HookCutOffError
 from mailproto.errors import ConnectionClosedError
 
 logger = logging.getLogger("mailproto")
@@ -217,10 +218,10 @@ class Link(asyncio.Protocol):
             while awaitable is not None:
                 try:
                     awaitable = await self._grant(awaitable)
-                except asyncio.CancelledError:
+                except asyncio.CancelledError as cancelled:
                     # To the flow a cancelled hook is one that failed: it goes on, and so to its proper end.
                     self._cut_short()
-                    awaitable = self._advance(error=RuntimeError("the hook was cancelled"))
+                    awaitable = self._advance(error=HookCutOffError(getattr(cancelled, "when_over", None)))
         except BaseException as raised:
             failure = raised
             if self._engine.busy:  # a hook's SystemExit, say: nobody answers the flow any more

@@ -23,7 +23,8 @@ class InThreads:
     What a hook returns to be awaited, as one does that is a coroutine after all, is awaited in the loop.
 
     A thread cannot be stopped: when a hook is cancelled, as a server that closes does in the end, its thread goes on.
-    What it returns then is nobody's any more and is closed, if it has a ``close``: a maildrop keeps no lock.
+    What it returns then is nobody's any more and is closed, if it has a ``close``: a maildrop keeps no lock. One that
+    deletes messages keeps it until it has.
 
     Args:
         handler: an object with hooks.
@@ -58,22 +59,44 @@ def beside(function: Callable[..., Any], executor: Executor | None = None) -> Ca
         returned: Future[Any] = Future()
 
         def work() -> Any:
-            result = context.run(function, *arguments)
+            if not returned.set_running_or_notify_cancel():
+                return None
+            try:
+                result = context.run(function, *arguments)
+            except BaseException as error:
+                returned.set_exception(error)
+                raise
             returned.set_result(result)
             return result
 
         try:
             result = await asyncio.get_running_loop().run_in_executor(executor, work)
         except asyncio.CancelledError:
+            if returned.cancel():  # before its turn came, and so it never will
+                raise
             returned.add_done_callback(_close_late)  # at once if it is there, but was not taken yet
-            raise
+            raise _GoesOn(returned) from None
         return await result if inspect.isawaitable(result) else result
 
     return run
 
 
+class _GoesOn(asyncio.CancelledError):
+    """Nobody waits any more for a function that goes on in its thread."""
+
+    def __init__(self, returned: Future[Any]) -> None:
+        super().__init__()
+        self._returned = returned
+
+    def when_over(self, function: Callable[[], None]) -> None:
+        """Call ``function`` when it has come to its end: at once, or in its thread."""
+        self._returned.add_done_callback(lambda _: function())
+
+
 def _close_late(returned: Future[Any]) -> None:
     """Close what was returned to nobody."""
+    if returned.exception() is not None:
+        return
     close = getattr(returned.result(), "close", None)
     if close is not None and inspect.iscoroutine(closing := close()):
         closing.close()

@@ -5,21 +5,26 @@ from __future__ import annotations
 import argparse
 import hashlib
 import sqlite3
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from mailproto import sync
-from mailproto.cli.options import Progress, add_server_options, client_arguments, count, days
-from mailproto.cli.streams import complain, print_json, write
-from mailproto.errors import MailProtoError
+from mailproto.cli.options import Progress, UsageError, add_server_options, client_arguments, count, days
+from mailproto.cli.streams import complain, is_terminal, print_json, settle, write
+from mailproto.errors import ConnectionClosedError, MailProtoError
 from mailproto.ledger import MaildirStore, SQLiteLedger
-from mailproto.maildrop import Maildir
+from mailproto.maildrop import Maildir, mbox_entry
+from mailproto.pop3.flows.client import POP3_PORT, POP3S_PORT
 from mailproto.pop3.flows.keep import KeepPolicy, KeepReport
 from mailproto.pop3.response import ResponseError
 from mailproto.transcript import Transcript
 
 Store = Callable[[Iterable[bytes]], object]
+
+_IN_MEMORY = 1 << 20
 
 
 def add_parser(commands: Any) -> None:
@@ -30,8 +35,14 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--maildir",
         metavar="DIR",
-        help="store the messages in this Maildir; without it they go to standard output, or with --json nowhere, "
-        "and then they stay on the server",
+        help="store the messages in this Maildir; without it they go to standard output as they are, one behind the "
+        "other and nothing between them, or with --json nowhere. What went to a terminal, or nowhere, stays on the "
+        "server",
+    )
+    parser.add_argument(
+        "--mbox",
+        action="store_true",
+        help="write to standard output in the mbox format of RFC 4155, in which the messages can be told apart",
     )
     kept = parser.add_argument_group("fetch only what is new (with --maildir)")
     kept.add_argument("--ledger", metavar="FILE", help="remember in this file what was fetched")
@@ -49,27 +60,36 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Fetch; the exit status is 0 only if everything was fetched, and deleted where that was wanted."""
-    given = (options.delete_after, options.delete_over, options.max_size, options.limit)
-    if options.ledger is None and (options.no_unique_ids or any(option is not None for option in given)):
-        raise SystemExit("--delete-after, --delete-over, --max-size, --limit and --no-unique-ids go with --ledger")
-    if options.ledger is not None and options.maildir is None:
-        raise SystemExit("--ledger goes with --maildir")
     fetched: list[dict[str, Any]] = []
     error: BaseException | None = None
     try:
+        _check(options)
         (_fetch if options.ledger is None else _fetch_new)(options, fetched)
-    except (MailProtoError, OSError, sqlite3.Error, KeyboardInterrupt) as raised:
+    except (MailProtoError, OSError, sqlite3.Error, KeyboardInterrupt, UsageError) as raised:
         error = raised
     if options.json:
         failure = type(error).__name__ if error is not None else None
         print_json({"ok": error is None, "messages": fetched, "error": failure})
-    elif error is not None:
+    if isinstance(error, UsageError):
+        raise error
+    if error is not None and not options.json:
         complain(f"{type(error).__name__}: {error}")
     return 0 if error is None else 1
 
 
+def _check(options: argparse.Namespace) -> None:
+    given = (options.delete_after, options.delete_over, options.max_size, options.limit)
+    if options.ledger is None and (options.no_unique_ids or any(option is not None for option in given)):
+        raise UsageError("--delete-after, --delete-over, --max-size, --limit and --no-unique-ids go with --ledger")
+    if options.ledger is not None and options.maildir is None:
+        raise UsageError("--ledger goes with --maildir")
+    if options.mbox and (options.maildir is not None or options.json):
+        raise UsageError("--mbox is for standard output, and goes with neither --maildir nor --json")
+
+
 def _fetch(options: argparse.Namespace, fetched: list[dict[str, Any]]) -> None:
     store, safe = _store(options)
+    deleting = safe and not options.keep
     refusals: list[ResponseError] = []
     with _client(options) as pop:
         listing = pop.listing()
@@ -82,12 +102,16 @@ def _fetch(options: argparse.Namespace, fetched: list[dict[str, Any]]) -> None:
                 fetched.append(
                     {"number": message.number, "uid": message.uid, "size": digest.size, "sha256": digest.hexdigest()}
                 )
-                if safe and not options.keep:
+                if deleting:
                     message.delete()
                 octets += digest.size
                 progress.show(octets)
         finally:
             progress.end()
+        if deleting:
+            settle()  # before QUIT, which is what deletes
+    if fetched and not (options.keep or options.json or safe):
+        complain("the messages stay on the server, for a terminal keeps none")
     _report(refusals)
 
 
@@ -111,7 +135,7 @@ def _report(refusals: list[ResponseError]) -> None:
 
 
 def _fetch_new(options: argparse.Namespace, fetched: list[dict[str, Any]]) -> None:
-    account = f"{options.user}@{options.server.host.lower()}"
+    account = _account(options)
     policy = KeepPolicy(
         keep=options.keep or (options.delete_after, options.delete_over) != (None, None),
         delete_after=None if options.delete_after is None else options.delete_after * 86400,
@@ -127,9 +151,21 @@ def _fetch_new(options: argparse.Namespace, fetched: list[dict[str, Any]]) -> No
             pop.fetch_new(ledger, store, policy, report=report)
     finally:
         fetched += map(asdict, report.fetched)
+        if report.broken_off is not None:
+            complain(f"broken off at message {report.broken_off.number}, which is tried last the next time")
     for message in report.too_big:
         complain(f"left on the server: message {message.number} has {message.size} octets")
     _report(report.refused)
+    if report.left_out:
+        numbers = ", ".join(str(message.number) for message in report.left_out)
+        raise ConnectionClosedError(f"left out, because runs have broken off there: message {numbers}")
+
+
+def _account(options: argparse.Namespace) -> str:
+    """Return whose maildrop it is. On both ports of POP3 it is the same one; on any other there may be another."""
+    host, port = options.server
+    host = f"[{host.lower()}]" if ":" in host else host.lower()
+    return f"{options.user}@{host}" if port in (None, POP3_PORT, POP3S_PORT) else f"{options.user}@{host}:{port}"
 
 
 def _client(options: argparse.Namespace) -> sync.POP3Client:
@@ -140,12 +176,26 @@ def _client(options: argparse.Namespace) -> sync.POP3Client:
 
 
 def _store(options: argparse.Namespace) -> tuple[Store, bool]:
-    """Return where messages go, and whether they are safe there."""
+    """Return where messages go, one whole one after the other, and whether they are safe there."""
     if options.maildir is not None:
         return Maildir(options.maildir).deliver, True
     if options.json:
         return _drop, False
-    return write, True
+    if options.mbox:
+        return _write_mbox, not is_terminal()
+    return _write, not is_terminal()
+
+
+def _write(content: Iterable[bytes]) -> None:
+    """Write a message as it is, but only when all of it is here: half of one could not be told from a whole one."""
+    with tempfile.SpooledTemporaryFile(_IN_MEMORY) as spool:
+        spool.writelines(content)
+        spool.seek(0)
+        write(iter(partial(spool.read, _IN_MEMORY), b""))
+
+
+def _write_mbox(content: Iterable[bytes]) -> None:
+    write(mbox_entry(content))
 
 
 def _drop(content: Iterable[bytes]) -> None:

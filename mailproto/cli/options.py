@@ -13,6 +13,10 @@ from typing import Any, NamedTuple
 from mailproto._core.policy import TLSPolicy
 
 
+class UsageError(SystemExit):
+    """Ends a command that cannot begin, because something is missing or makes no sense, with this text."""
+
+
 class HostPort(NamedTuple):
     """Where to listen, or whom to connect to. ``port`` is None where it was left out."""
 
@@ -120,9 +124,9 @@ def ask_password(prompt: str) -> str:
     try:
         return getpass.getpass(prompt)
     except (EOFError, OSError):
-        raise SystemExit("nobody types a password: name a variable with --password-env") from None
+        raise UsageError("nobody types a password: name a variable with --password-env") from None
     except UnicodeDecodeError:
-        raise SystemExit("a password that cannot be read as text") from None
+        raise UsageError("a password that cannot be read as text") from None
 
 
 def password_from_environment(name: str) -> str:
@@ -130,7 +134,7 @@ def password_from_environment(name: str) -> str:
     try:
         return os.environ[name]
     except KeyError:
-        raise SystemExit(f"there is no environment variable {name}") from None
+        raise UsageError(f"there is no environment variable {name}") from None
 
 
 _LONG = 1 << 20

@@ -8,7 +8,7 @@ from typing import Any
 
 from mailproto import sync
 from mailproto._core.events import TLSInfo
-from mailproto.cli.options import add_server_options, client_arguments
+from mailproto.cli.options import UsageError, add_server_options, client_arguments
 from mailproto.cli.streams import complain, print_json, say
 from mailproto.errors import MailProtoError
 from mailproto.transcript import Transcript
@@ -32,15 +32,22 @@ def run(options: argparse.Namespace) -> int:
     error: BaseException | None = None
     try:
         found = _look_at_pop3(options) if _is_pop3(options) else _look_at_smtp(options)
-    except (MailProtoError, OSError, KeyboardInterrupt) as raised:
+    except (MailProtoError, OSError, KeyboardInterrupt, UsageError) as raised:
         error = raised
     if options.json:
         print_json({"ok": error is None, **found, "error": type(error).__name__ if error is not None else None})
-    elif error is not None:
+    if isinstance(error, UsageError):
+        raise error
+    if not options.json:
+        _tell(found, error)
+    return 0 if error is None else 1
+
+
+def _tell(found: dict[str, Any], error: BaseException | None) -> None:
+    if error is not None:
         complain(f"{type(error).__name__}: {error}")
     else:
         say("\n".join(_lines(found)))
-    return 0 if error is None else 1
 
 
 def _is_pop3(options: argparse.Namespace) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mailproto import sync
-from mailproto.cli.options import Progress, add_server_options, client_arguments
+from mailproto.cli.options import Progress, UsageError, add_server_options, client_arguments
 from mailproto.cli.streams import complain, print_json, say
 from mailproto.errors import MailProtoError
 from mailproto.smtp.result import RecipientResult, SendResult
@@ -33,11 +33,13 @@ def run(options: argparse.Namespace) -> int:
     error: BaseException | None = None
     try:
         result = _send(options)
-    except (MailProtoError, OSError, KeyboardInterrupt) as raised:
+    except (MailProtoError, OSError, KeyboardInterrupt, UsageError) as raised:
         error = raised
     if options.json:
         print_json(_as_json(result, error))
-    else:
+    if isinstance(error, UsageError):
+        raise error
+    if not options.json:
         _tell(result, error)
     return 0 if result is not None and result.ok else 1
 

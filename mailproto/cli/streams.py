@@ -9,6 +9,7 @@ import errno
 import io
 import json
 import os
+import stat
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
@@ -60,6 +61,22 @@ def write(content: Iterable[bytes]) -> None:
     for piece in content:
         _put(piece)
     _put(b"", flush=True)
+
+
+def is_terminal() -> bool:
+    """Whether standard output is a terminal, which shows and keeps nothing."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+def settle() -> None:
+    """Have what was written to standard output on disk, where it is a file.
+
+    Raises:
+        OSError: it does not get there.
+    """
+    with suppress(io.UnsupportedOperation):  # a program's own stream in place of it
+        if sys.stdout is not None and stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode):
+            os.fsync(sys.stdout.fileno())
 
 
 def _put(data: bytes, *, flush: bool = False) -> None:

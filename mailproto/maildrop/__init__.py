@@ -21,7 +21,7 @@ from mailproto.maildrop.base import (
 )
 from mailproto.maildrop.maildir import Maildir, MaildirRoot
 from mailproto.maildrop.maildir_snapshot import MaildirSnapshot
-from mailproto.maildrop.mbox import Mbox
+from mailproto.maildrop.mbox import Mbox, mbox_entry
 from mailproto.maildrop.mbox_format import MboxFormatError
 from mailproto.maildrop.mbox_snapshot import MboxSnapshot
 from mailproto.maildrop.memory import MemoryMaildrop, MemorySnapshot
@@ -48,4 +48,5 @@ __all__ = [
     "ReadOnlySnapshot",
     "canonical",
     "is_safe_name",
+    "mbox_entry",
 ]

@@ -157,6 +157,20 @@ def _repair(box: LockedMbox) -> None:
         note.unlink()
 
 
+def mbox_entry(content: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield a message as it stands in an mbox, from the line that begins it to the empty line behind it.
+
+    ``content`` comes in pieces cut anywhere; all of it is taken before the first piece is yielded.
+    """
+    text = Spool()
+    try:
+        sender, _ = _store(content, text)
+        yield separator(sender, time.time())
+        yield from text
+    finally:
+        text.close()
+
+
 def _store(content: Iterable[bytes], text: Spool) -> tuple[str, bool]:
     """Write a message as it stands in an mbox, with the empty line that ends it.
 

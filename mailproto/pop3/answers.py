@@ -68,6 +68,7 @@ class AnsweringConnection(SpeakingConnection):
     """
 
     __slots__ = (
+        "_login_lost",
         "_maildrop",
         "_outgoing",
         "_stopping",
@@ -87,6 +88,7 @@ class AnsweringConnection(SpeakingConnection):
             timestamp = make_timestamp()
         self.state = ServerState.CONNECTED
         self.auth_failures = 0
+        self._login_lost = False
         self._timestamp = timestamp
         self._maildrop = MarkedMaildrop(())
         self._outgoing: OutgoingMessage | None = None
@@ -112,8 +114,11 @@ class AnsweringConnection(SpeakingConnection):
     def _login_allowed(self) -> bool:
         return self.tls is not None or self.config.allow_plaintext_auth
 
-    def challenge(self, data: bytes) -> None:
+    def challenge(self, data: bytes, *, refused: bool = False) -> None:
         """Answer a pending `Auth` or `AuthResponse` with a challenge; the next event is the response to it.
+
+        Args:
+            refused: the challenge says that the login has failed. So it counts if the client breaks off.
 
         Raises:
             LocalProtocolError: something else is pending, or nothing.
@@ -121,6 +126,7 @@ class AnsweringConnection(SpeakingConnection):
         if not isinstance(self.pending, Auth | AuthResponse):
             raise LocalProtocolError("a challenge answers only Auth and AuthResponse")
         self.pending = None
+        self._login_lost = refused
         self._enter(ServerState.EXCHANGE)
         self._mode = self._read_exchange
         if self.trace is not None:
@@ -207,10 +213,13 @@ class AnsweringConnection(SpeakingConnection):
         elif isinstance(pending, Connected):
             self._over("refused the connection")
         elif isinstance(pending, _LOGINS) and response.code in (None, "AUTH"):
-            self.auth_failures += 1
-            if self.auth_failures >= self.limits.max_auth_failures:
-                self._over("too many failed logins")
+            self._count_auth_failure()
         self._stop_if_told()
+
+    def _count_auth_failure(self) -> None:
+        self.auth_failures += 1
+        if self.auth_failures >= self.limits.max_auth_failures:
+            self._over("too many failed logins")
 
     def answer_default(self) -> None:
         """Answer the `pending` event with what is safe when nobody did: the greeting, and no to everything else."""

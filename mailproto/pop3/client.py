@@ -5,6 +5,8 @@ The commands, and when they leave, are in `mailproto.pop3.requests`; here is wha
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from mailproto._core.buffer import LineTooLongError
@@ -34,6 +36,7 @@ from mailproto.pop3.tolerance import Lenience, Tolerance
 ClientStep: TypeAlias = ClientEvent | ConnectionClosed | Step
 
 _MAX_ENTRY = 128  # octets that the lines of a listing may have, one with another
+_TWO_NUMBERS = re.compile(rb"\s*[0-9]+\s+[0-9]+")
 _LOGINS = frozenset({"PASS", "APOP", "AUTH"})
 
 
@@ -159,11 +162,19 @@ class POP3ClientConnection(RequestingConnection):
         try:
             response = parse_response(line, resp_codes=self.capabilities is not None and self.capabilities.resp_codes)
             if response.ok and command.shape is Shape.LINE and command.parse is not None:
-                command.result = command.parse([line[4:]], self._lenience)
+                self._understand(command, command.parse, line[4:])
         except GrammarError as error:
             return self._break(RemoteProtocolError(f"{command.verb}: {error}"))
         command.response = response
         return self._on_response(command, response)
+
+    def _understand(self, command: Command[Any], parse: Callable[[list[bytes], Lenience], Any], text: bytes) -> None:
+        """Read what a response of one line says, or see that a whole listing begins with it."""
+        if command.entry is not None and not _TWO_NUMBERS.match(text):
+            self._lenience.need(Tolerance.WHOLE_LISTING, f"not two numbers: {printable(text)}")
+            command.shape = Shape.LISTING
+        else:
+            command.result = parse([text], self._lenience)
 
     def _on_response(self, command: Command[Any], response: Response) -> ClientStep:
         if response.ok and command.shape is Shape.LISTING:
@@ -239,14 +250,19 @@ class POP3ClientConnection(RequestingConnection):
 
     def _read_listing(self) -> ClientStep:
         """Read the lines behind the first, up to the lone dot."""
-        lines = self._lines
+        lines, command = self._lines, self._waiting[0]
         while (line := self._take_line()) is not None:
             self._trace_line(line)
             if line == b".":
-                return self._end_listing(self._waiting[0])
+                return self._end_listing(command)
             self._room -= len(line) + 2
             if len(lines) >= self.limits.max_listing or self._room < 0:
                 return self._break(RemoteProtocolError("an endless listing"))
+            if command.entry is not None:  # the end of what is no listing might never come
+                try:
+                    command.entry(line, self._lenience)
+                except GrammarError as error:
+                    return self._break(RemoteProtocolError(f"{command.verb}: {error}"))
             lines.append(line[1:] if line[:1] == b"." else line)
         return self._starved()
 

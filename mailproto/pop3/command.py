@@ -58,7 +58,7 @@ class Command(Generic[T]):
         done: whether all of the response has come.
     """
 
-    __slots__ = ("done", "held", "line", "parse", "response", "result", "shape", "shown", "verb")
+    __slots__ = ("done", "entry", "held", "line", "parse", "response", "result", "shape", "shown", "verb")
 
     def __init__(
         self,
@@ -68,6 +68,7 @@ class Command(Generic[T]):
         *,
         shape: Shape = Shape.LINE,
         parse: Callable[[list[bytes], Lenience], T] | None = None,
+        entry: Callable[[bytes, Lenience], object] | None = None,
         held: bytes | None = None,
     ) -> None:
         self.verb = verb
@@ -75,6 +76,7 @@ class Command(Generic[T]):
         self.shown = line[:-2] if shown is None else shown
         self.shape = shape
         self.parse = parse
+        self.entry = entry  # reads a line of the listing that may come in place of the one line
         self.held = held  # an initial response that has to wait for the server's empty challenge
         self.response: Response | None = None
         self.result: T | None = None
@@ -205,7 +207,14 @@ def last() -> Command[int]:
 
 def list_one(number: int) -> Command[int]:
     """Return the LIST command for one message (RFC 1939 section 5)."""
-    return _one("LIST", number, parse_size)
+
+    def parse(lines: list[bytes], lenience: Lenience) -> int:
+        sizes = collect(parse_size, lines, lenience)
+        if number not in sizes:
+            raise GrammarError(f"an answer about message {min(sizes, default=0)}, not {number}")
+        return sizes[number]
+
+    return Command("LIST", command_line("LIST", _at_least(1, number)), parse=parse, entry=parse_size)
 
 
 def list_all() -> Command[dict[int, int]]:
@@ -219,22 +228,19 @@ def list_all() -> Command[dict[int, int]]:
 
 def uidl_one(number: int) -> Command[str]:
     """Return the UIDL command for one message (RFC 1939 section 7)."""
-    return _one("UIDL", number, lambda line, lenience: parse_one_unique_id(line, number, lenience))
+
+    def parse(lines: list[bytes], lenience: Lenience) -> str:
+        answered, uid = parse_one_unique_id(lines[0], number, lenience)
+        if answered != number:
+            raise GrammarError(f"an answer about message {answered}, not {number}")
+        return uid
+
+    return Command("UIDL", command_line("UIDL", _at_least(1, number)), parse=parse)
 
 
 def uidl_all() -> Command[dict[int, str]]:
     """Return the UIDL command for all messages (RFC 1939 section 7)."""
     return Command("UIDL", b"UIDL\r\n", shape=Shape.LISTING, parse=collect_unique_ids)
-
-
-def _one(verb: str, number: int, parse_entry: Callable[[bytes, Lenience], tuple[int, T]]) -> Command[T]:
-    def parse(lines: list[bytes], lenience: Lenience) -> T:
-        answered, value = parse_entry(lines[0], lenience)
-        if answered != number:
-            raise GrammarError(f"an answer about message {answered}, not {number}")
-        return value
-
-    return Command(verb, command_line(verb, _at_least(1, number)), parse=parse)
 
 
 def _at_least(minimum: int, number: int) -> int:

@@ -87,7 +87,7 @@ class POP3ClientConfig:
     pipelining: bool = True
     """Send commands ahead of their responses to servers that offer it (RFC 2449 section 6.6)."""
     tolerances: frozenset[Tolerance] = frozenset(Tolerance)
-    """All by default: they change neither where a response ends nor what it says."""
+    """All by default: none of them changes where a response ends, or what it says, that is as the RFC has it."""
     limits: Limits = field(default_factory=Limits)
 
 

@@ -109,7 +109,7 @@ class ResponseReceived:
 
 @dataclass(slots=True)
 class ListingReceived:
-    """The lines behind the first, as a whole: a dict from message numbers, or the capabilities."""
+    """The lines behind the first, as a whole: what the command's result is, such as a dict from message numbers."""
 
     command: Command[Any]
     entries: Any = field(repr=False)

@@ -312,7 +312,7 @@ class POP3ServerConnection(AnsweringConnection):
             line = self._buffer.take_line(self.limits.max_sasl_line)
         except LineTooLongError:
             self._enter(ServerState.AUTHORIZATION)
-            return self._skip_long_line(responses.LINE_TOO_LONG)
+            return self._end_exchange(self._skip_long_line(responses.LINE_TOO_LONG))
         if line is None:
             return STARVED
         if self.trace is not None:
@@ -320,11 +320,17 @@ class POP3ServerConnection(AnsweringConnection):
         self._mode = self._read
         self._enter(ServerState.AUTHORIZATION)
         if line == b"*":
-            return self._refuse(b"AUTH", responses.AUTH_CANCELLED)
+            return self._end_exchange(self._refuse(b"AUTH", responses.AUTH_CANCELLED))
         try:
             return self._ask(AuthResponse(decode_base64(line)))
         except GrammarError:
-            return self._refuse(b"AUTH", responses.AUTH_NOT_BASE64)
+            return self._end_exchange(self._refuse(b"AUTH", responses.AUTH_NOT_BASE64))
+
+    def _end_exchange(self, step: ServerStep) -> ServerStep:
+        """Count an exchange that was broken off as a failed login if it was one already."""
+        if self._login_lost:
+            self._count_auth_failure()
+        return step
 
     # Limits.
 

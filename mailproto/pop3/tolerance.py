@@ -19,6 +19,8 @@ class Tolerance(enum.Enum):
     """A message in a unique-id listing without an id behind its number; it is left out."""
     SAME_UNIQUE_ID = "same unique-id"
     """Two messages of one listing with the same unique-id, which then tells nothing of either."""
+    WHOLE_LISTING = "whole listing"
+    """All messages listed in answer to LIST with a number."""
     ID_WITHOUT_NUMBER = "unique-id without number"
     """``+OK`` and the unique-id alone, in answer to UIDL with a number."""
     BARE_PLUS = "plus without space"

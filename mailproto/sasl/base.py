@@ -121,9 +121,13 @@ class ClientMechanism(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """A server's mechanism wants this sent, and the response to it back."""
+    """A server's mechanism wants this sent, and the response to it back.
+
+    One that ``refuses`` says why the login has failed, whatever the response will be (RFC 7628 section 3.2.3).
+    """
 
     data: bytes = field(repr=False)
+    refuses: bool = False
 
 
 class Question(Request):

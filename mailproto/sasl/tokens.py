@@ -228,7 +228,7 @@ def parse_details(data: bytes) -> Mapping[str, Any]:
 def _refuse(answer: object) -> Generator[Challenge | Request, Any, None]:
     """Say why, and let the client have the last word, which changes nothing (RFC 7628 section 3.2.3)."""
     error = answer if isinstance(answer, TokenError) else TokenError()
-    yield Challenge(error.encode())
+    yield Challenge(error.encode(), refuses=True)
 
 
 def _parse_pairs(data: bytes) -> Pairs:

@@ -63,6 +63,7 @@ class AnsweringConnection(SpeakingConnection):
         "_chunks",
         "_draining",
         "_hushed",
+        "_login_lost",
         "_mail_refused",
         "_offer",
         "_verdicts",
@@ -79,6 +80,7 @@ class AnsweringConnection(SpeakingConnection):
         self.state = ServerState.CONNECTED
         self.envelope: Envelope | None = None
         self.authenticated = False
+        self._login_lost = False
         self.extended = False
         self.hello = ""
         self.trusted = False
@@ -196,8 +198,11 @@ class AnsweringConnection(SpeakingConnection):
             raise LocalProtocolError("only a message in LMTP, or with PRDR, has a reply for each recipient")
         return self.pending
 
-    def challenge(self, data: bytes) -> None:
+    def challenge(self, data: bytes, *, refused: bool = False) -> None:
         """Answer a pending `Auth` or `AuthResponse` with 334; the response will be the next event.
+
+        Args:
+            refused: the challenge says that the login has failed. So it counts if the client breaks off.
 
         Raises:
             LocalProtocolError: neither is pending.
@@ -205,6 +210,7 @@ class AnsweringConnection(SpeakingConnection):
         if not isinstance(self.pending, Auth | AuthResponse):
             raise LocalProtocolError("a challenge answers Auth and AuthResponse only")
         self._take_pending()
+        self._login_lost = refused
         self.state = ServerState.AUTH
         self._mode = self._read_sasl
         self._trace_line(self._speaker, b"334 " + SECRET if data else b"334")

@@ -358,17 +358,25 @@ class SMTPServerConnection(IntakeConnection):
             self._trace_line(self._other, b"<over-long line>")
             self._end_sasl()
             self._mode = self._skip_line
+            self._count_lost_login()
             return self._refuse("AUTH", replies.SASL_LINE_TOO_LONG)
         if line is None:
             return STARVED
         self._end_sasl()
         self._trace_line(self._other, line if line == b"*" else SECRET)
         if line == b"*":
+            self._count_lost_login()
             return self._refuse("AUTH", replies.AUTH_CANCELLED)
         try:
             return self._ask(AuthResponse(decode_base64(line)))
         except GrammarError:
+            self._count_lost_login()
             return self._refuse("AUTH", replies.AUTH_NOT_BASE64)
+
+    def _count_lost_login(self) -> None:
+        """Count an exchange that the client breaks off as a failed login if it was one already."""
+        if self._login_lost:
+            self._budget.count_auth_failure()
 
     def _end_sasl(self) -> None:
         self.state = ServerState.READY

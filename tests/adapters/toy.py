@@ -67,7 +67,7 @@ class ToyServer(ServerConnection[ServerEvent]):
     def auth_mechanisms(self) -> tuple[str, ...]:
         return ()
 
-    def challenge(self, data: bytes) -> None:
+    def challenge(self, data: bytes, *, refused: bool = False) -> None:
         raise LocalProtocolError("nobody logs in here")
 
     @property

@@ -154,11 +154,22 @@ def test_messages_can_be_told_by_content(
             assert (status, [entry["uid"] for entry in result["messages"]]) == (0, [None] * count)
 
 
+@pytest.mark.parametrize(
+    ("server", "account"),
+    [
+        ("127.0.0.1:1", "x@127.0.0.1:1"),
+        ("127.0.0.1", "x@127.0.0.1"),
+        ("127.0.0.1:110", "x@127.0.0.1"),
+        ("127.0.0.1:995", "x@127.0.0.1"),
+        ("[::1]:1", "x@[::1]:1"),
+    ],
+)
 def test_a_second_run_on_an_account_fails_before_it_asks_for_anything(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], server: str, account: str
 ) -> None:
-    fetching = ("fetch", "--server", "127.0.0.1:1", "--user", "x", "--maildir", str(tmp_path / "in"))
-    with SQLiteLedger(tmp_path / "ledger", "x@127.0.0.1"):
+    """The maildrop is the same on both ports of POP3, and behind any other port, of a tunnel say, another one."""
+    fetching = ("fetch", "--server", server, "--user", "x", "--maildir", str(tmp_path / "in"))
+    with SQLiteLedger(tmp_path / "ledger", account):
         result = run_json(capsys, *fetching, "--ledger", str(tmp_path / "ledger"))
     assert result == (1, {"ok": False, "messages": [], "error": "LedgerInUseError"})
 
@@ -329,6 +340,39 @@ def test_wrong_usage_ends_at_once(arguments: list[str], capsys: pytest.CaptureFi
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code != 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["fetch", "--user", "ada", "--password-env", "NO_SUCH_VARIABLE"],
+        ["fetch", "--user", "ada", "--limit", "3"],
+        ["fetch", "--user", "ada", "--ledger", "file"],
+        ["fetch", "--user", "ada", "--mbox"],
+        ["probe", "--user", "ada", "--password-env", "NO_SUCH_VARIABLE"],
+        ["send", "--from", "", "--to", "a@b.example", "--user", "ada", "--password-env", "NO_SUCH", __file__],
+    ],
+)
+def test_what_cannot_begin_reports_in_json_all_the_same(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([*arguments, "--server", "127.0.0.1:1", "--json"])
+    assert isinstance(caught.value.code, str), "which goes to standard error"
+    (line,) = capsys.readouterr().out.splitlines()
+    assert (json.loads(line)["ok"], json.loads(line)["error"]) == (False, "UsageError")
+
+
+@pytest.mark.parametrize("cafile", ["no-such-file", __file__, "."])
+def test_authorities_that_cannot_be_read_are_an_error_of_the_command(
+    cafile: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PW", "y")
+    with serving(listeners=("pop3",)) as server:
+        place = f"127.0.0.1:{server.ports['pop3']}"
+        fetching = ("fetch", "--server", place, "--tls", "implicit", "--user", "x", "--password-env", "PW")
+        status, result = run_json(capsys, *fetching, "--cafile", cafile)
+    assert (status, result["ok"], result["messages"]) == (1, False, [])
 
 
 NUMBERS = ("--limit", "--max-size", "--delete-over", "--delete-after")

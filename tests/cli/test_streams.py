@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import pty
 import re
+import socketserver
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -66,9 +69,89 @@ def test_mail_that_cannot_be_written_stays_on_the_server(message_file: str) -> N
         smtp, pop3 = (f"127.0.0.1:{server.ports[name]}" for name in ("smtp", "pop3"))
         assert main(["send", "--server", smtp, "--from", "", "--to", "a@b.example", message_file]) == 0
         fetching = ("fetch", "--server", pop3, "--tls", "none", "--user", "any", "--password-env", "PW")
-        for where in ("> /dev/full", ">&-"):
+        for where in ("> /dev/full", ">&-", "--mbox > /dev/full", "--mbox >&-"):
             assert run_in_shell(f'"$@" {where}', *fetching, PW="x").returncode == 1
+        unread = run_in_shell('{ "$@"; echo $? >&2; } | true', *fetching, PW="x")
+        assert unread.stderr.splitlines()[-1] == b"1"
         assert run_in_shell('"$@"', *fetching, PW="x").stdout == MESSAGE.replace(b"\n", b"\r\n")
+
+
+def test_an_mbox_tells_messages_apart(tmp_path: Path) -> None:
+    contents = [b"Subject: %d\r\n\r\nFrom here\r\n>From there\r\n" % number for number in range(3)]
+    with serving() as server:
+        smtp, pop3 = (f"127.0.0.1:{server.ports[name]}" for name in ("smtp", "pop3"))
+        for content in contents:
+            (tmp_path / "message").write_bytes(content)
+            sending = ["send", "--server", smtp, "--from", "", "--to", "a@b.example"]
+            assert main([*sending, str(tmp_path / "message")]) == 0
+        fetching = ("fetch", "--server", pop3, "--tls", "none", "--user", "any", "--password-env", "PW")
+        fetched = run_in_shell('"$@" --mbox', *fetching, PW="x")
+        assert run_in_shell('"$@"', *fetching, PW="x").stdout == b"", "they were written, and so deleted"
+    lines = re.split(rb"^(From MAILER-DAEMON .*)\n", fetched.stdout, flags=re.MULTILINE)
+    assert len(lines) == 1 + 2 * len(contents)
+    quoted = [content.replace(b"\r\n", b"\n").replace(b"From ", b">From ") + b"\n" for content in contents]
+    assert (fetched.returncode, lines[2::2]) == (0, quoted)
+
+
+def test_what_a_terminal_showed_stays_on_the_server(message_file: str) -> None:
+    with serving() as server:
+        smtp, pop3 = (f"127.0.0.1:{server.ports[name]}" for name in ("smtp", "pop3"))
+        assert main(["send", "--server", smtp, "--from", "", "--to", "a@b.example", message_file]) == 0
+        fetching = ("fetch", "--server", pop3, "--tls", "none", "--user", "any", "--password-env", "PW")
+        ours, theirs = pty.openpty()
+        command = [sys.executable, "-m", "mailproto", *fetching]
+        environment = {**os.environ, "PW": "x"}
+        shown = subprocess.run(command, stdout=theirs, stderr=subprocess.PIPE, env=environment, check=True)
+        assert b"stay on the server" in shown.stderr
+        assert MESSAGE.splitlines()[0] in os.read(ours, 1 << 16)
+        os.close(ours)
+        os.close(theirs)
+        assert run_in_shell('"$@"', *fetching, PW="x").stdout == MESSAGE.replace(b"\n", b"\r\n")
+
+
+class HangsUp(socketserver.StreamRequestHandler):
+    """Hangs up in the middle of the second message."""
+
+    def handle(self) -> None:
+        self.wfile.write(b"+OK\r\n")
+        for line in self.rfile:
+            match line.split():
+                case [b"CAPA"] | [b"UIDL"]:
+                    self.wfile.write(b"-ERR\r\n")
+                case [b"LIST"]:
+                    self.wfile.write(b"+OK\r\n1 5\r\n2 9\r\n.\r\n")
+                case [b"LIST", number]:
+                    self.wfile.write(b"+OK %b 5\r\n" % number)
+                case [b"RETR", b"1"]:
+                    self.wfile.write(b"+OK\r\none\r\n.\r\n")
+                case [b"RETR", _]:
+                    self.wfile.write(b"+OK\r\nhalf of")
+                    return
+                case _:
+                    self.wfile.write(b"+OK\r\n")
+
+
+@pytest.mark.parametrize("mbox", [(), ("--mbox",)])
+def test_half_a_message_is_not_written(mbox: tuple[str, ...]) -> None:
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), HangsUp) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        fetching = ("fetch", "--server", f"127.0.0.1:{server.server_address[1]}", "--tls", "none", "--user", "any")
+        fetched = run_in_shell('"$@"', *fetching, "--password-env", "PW", *mbox, PW="x")
+        server.shutdown()
+    assert (fetched.returncode, b"ConnectionClosedError" in fetched.stderr) == (1, True)
+    assert b"one" in fetched.stdout and b"half" not in fetched.stdout
+
+
+def test_a_message_at_which_a_server_hangs_up_is_told(tmp_path: Path) -> None:
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), HangsUp) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        fetching = ("fetch", "--server", f"127.0.0.1:{server.server_address[1]}", "--tls", "none", "--user", "any")
+        stored = ("--maildir", str(tmp_path / "in"), "--ledger", str(tmp_path / "ledger"))
+        said = [run_in_shell('"$@"', *fetching, "--password-env", "PW", *stored, PW="x").stderr for _ in range(3)]
+        server.shutdown()
+    assert all(b"broken off at message 2" in words for words in said[:2])
+    assert b"left out" in said[2] and b"message 2" in said[2]
+    assert [path.read_bytes() for path in tmp_path.glob("in/new/*")] == [b"one\n"]
 
 
 def test_what_cannot_be_printed_is_stored_and_taken_all_the_same(message_file: str) -> None:

@@ -62,7 +62,7 @@ class Toy(ServerConnection[Line | StartTLS | MessageChunk]):
         self._take_pending()
         self._send(b"no\r\n")
 
-    def challenge(self, data: bytes) -> None:
+    def challenge(self, data: bytes, *, refused: bool = False) -> None:
         raise LocalProtocolError("nobody logs in here")
 
     def answer_default(self) -> None:

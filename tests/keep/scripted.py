@@ -22,6 +22,11 @@ class Mail(NamedTuple):
     content: bytes
     listed: int | None = None
 
+    @property
+    def size(self) -> int:
+        """What the server lists."""
+        return len(self.content) if self.listed is None else self.listed
+
 
 def mail(name: str, uid: str | None = None, length: int = 0) -> Mail:
     """Return a message, with a unique-id of its name or of another one."""
@@ -34,8 +39,13 @@ class Server:
 
     mails: list[Mail]
     uidl: bool = True
+    pipelining: bool = True
+    lists: str = "one"
+    """What LIST with a number lists: one message, as it should, all of them, or none."""
     refused: frozenset[bytes] = frozenset()
     """Commands that are answered -ERR."""
+    hangs_up_at: frozenset[str] = frozenset()
+    """The unique-ids of messages that it cannot give, and hangs up instead."""
     loses_quit: bool = False
     """Hang up at QUIT without having done anything."""
     asked: list[bytes] = field(default_factory=list)
@@ -49,14 +59,19 @@ class Server:
             return b"-ERR not now\r\n"
         match verb:
             case b"CAPA":
-                return b"+OK\r\nUSER\r\nPIPELINING\r\n%b.\r\n" % (b"UIDL\r\n" if self.uidl else b"")
+                offered = (b"PIPELINING\r\n" if self.pipelining else b"") + (b"UIDL\r\n" if self.uidl else b"")
+                return b"+OK\r\nUSER\r\n%b.\r\n" % offered
             case b"USER" | b"PASS":
                 return b"+OK\r\n"
-            case b"LIST":
+            case b"LIST" if argument and self.lists == "one":
+                return b"+OK %b %d\r\n" % (argument, self.mails[int(argument) - 1].size)
+            case b"LIST" if not argument or self.lists == "all":
                 return b"+OK\r\n%b.\r\n" % b"".join(b"%d %d\r\n" % entry for entry in self._sizes())
             case b"UIDL":
                 uids = enumerate((mail.uid.encode() for mail in self.mails), 1)
                 return b"+OK\r\n%b.\r\n" % b"".join(b"%d %b\r\n" % entry for entry in uids)
+            case b"RETR" if self.mails[int(argument) - 1].uid in self.hangs_up_at:
+                return b""
             case b"RETR":
                 return b"+OK\r\n%b.\r\n" % self.mails[int(argument) - 1].content
             case b"DELE":
@@ -67,8 +82,7 @@ class Server:
         return b"-ERR what?\r\n"
 
     def _sizes(self) -> list[tuple[int, int]]:
-        sizes = (len(mail.content) if mail.listed is None else mail.listed for mail in self.mails)
-        return list(enumerate(sizes, 1))
+        return list(enumerate((mail.size for mail in self.mails), 1))
 
     def _quit(self) -> bytes:
         if self.loses_quit:
@@ -96,6 +110,7 @@ def fetch(
     *,
     now: float = 0.0,
     cut: int | None = None,
+    report: KeepReport | None = None,
 ) -> KeepReport:
     """Fetch in one session, which the server ends behind so many octets, if ``cut`` says so.
 
@@ -103,8 +118,8 @@ def fetch(
     """
     server.marked.clear()
     conn = POP3ClientConnection()
-    report = KeepReport()
-    runner = Runner(conn, _session(conn, ledger, store, policy if policy is not None else KeepPolicy(), now, report))
+    report = report if report is not None else KeepReport()
+    runner = Runner(conn, session(conn, ledger, store, policy if policy is not None else KeepPolicy(), now, report))
     conn.receive_data(b"+OK\r\n")
     left = cut if cut is not None else 1 << 60
     while not runner.done:
@@ -122,15 +137,21 @@ def fetch(
     return report
 
 
-def _session(
+def session(
     conn: POP3ClientConnection, ledger: Any, store: Any, policy: KeepPolicy, now: float, report: KeepReport
 ) -> Flow[None]:
+    """Log in, fetch what is new, and leave."""
+    yield from log_in(conn)
+    yield from fetch_and_keep(conn, ledger, store, policy, now=now, report=report)
+    yield from quit_session(conn)
+
+
+def log_in(conn: POP3ClientConnection) -> Flow[None]:
+    """Open a session, in clear."""
     credentials = Credentials("ada", "secret")
     yield from open_session(
         conn, SessionOptions(tls=TLSPolicy.NONE, credentials=credentials, mechanisms=(), allow_plaintext_auth=True)
     )
-    yield from fetch_and_keep(conn, ledger, store, policy, now=now, report=report)
-    yield from quit_session(conn)
 
 
 def numbers(server: Server, verb: bytes) -> Sequence[int]:

@@ -28,12 +28,13 @@ READINGS = st.lists(st.sampled_from(["skip", "read", "delete", "delete", "delete
 class Fickle:
     """A server that refuses RETR and DELE as it is told, and gives everything else."""
 
-    def __init__(self, contents: list[bytes], refusals: list[bool], pipelining: bool) -> None:
+    def __init__(self, contents: list[bytes], refusals: list[bool], pipelining: bool, wrong: int) -> None:
         self.contents = dict(enumerate(contents, 1))
         self.deleted: list[int] = []
         self.refused: list[str] = []
         self._refusals = iter(refusals)
         self._pipelining = pipelining
+        self._wrong = wrong  # octets by which it is mistaken about sizes
         self._heard = b""
 
     def answer(self, said: bytes) -> bytes:
@@ -49,9 +50,10 @@ class Fickle:
                 return b"+OK\r\nPIPELINING\r\n.\r\n"
             case "CAPA" | "UIDL":
                 return b"-ERR\r\n"
+            case "LIST" if argument:
+                return b"-ERR\r\n" if int(argument) in self.deleted else b"+OK " + self._entry(int(argument))
             case "LIST":
-                sizes = (b"%d %d\r\n" % (number, len(content)) for number, content in self.contents.items())
-                return b"+OK\r\n" + b"".join(sizes) + b".\r\n"
+                return b"+OK\r\n" + b"".join(map(self._entry, self.contents)) + b".\r\n"
             case "RETR" | "DELE" if next(self._refusals, False) or int(argument) in self.deleted:
                 self.refused.append(verb)
                 return b"-ERR\r\n"
@@ -62,6 +64,9 @@ class Fickle:
             case "DELE":
                 self.deleted.append(int(argument))
         return b"+OK\r\n"
+
+    def _entry(self, number: int) -> bytes:
+        return b"%d %d\r\n" % (number, len(self.contents[number]) + self._wrong)
 
 
 def fetch_all(
@@ -96,11 +101,22 @@ def read(fetch: Fetch) -> Flow[bytes]:
 
 
 @settings(parent=THOROUGH)
-@given(CONTENTS, REFUSALS, READINGS, st.integers(1, 4), st.booleans(), st.lists(st.integers(1, 40), min_size=1))
+@given(
+    *(CONTENTS, REFUSALS, READINGS, st.integers(1, 4)),
+    *(st.booleans(), st.sampled_from([0, 3]), st.lists(st.integers(1, 40), min_size=1)),
+)
 def test_every_message_is_handed_out_or_refused(
-    contents: list[bytes], refusals: list[bool], readings: list[str], window: int, pipelining: bool, sizes: list[int]
+    contents: list[bytes],
+    refusals: list[bool],
+    readings: list[str],
+    window: int,
+    pipelining: bool,
+    wrong: int,
+    sizes: list[int],
 ) -> None:
-    server, refused = Fickle(contents, refusals, pipelining), list[str]()
+    if wrong:  # nobody could tell what looks like a response from one
+        contents = [content.replace(b"+OK", b"yes") for content in contents]
+    server, refused = Fickle(contents, refusals, pipelining, wrong), list[str]()
     conn = POP3ClientConnection()
     driver, _ = converse(conn, fetch_all(conn, window, iter(readings), refused), server.answer, sizes)
     assert driver.error is None

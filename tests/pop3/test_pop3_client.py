@@ -493,6 +493,31 @@ def test_a_tolerance_can_be_switched_off(tolerance: Tolerance) -> None:
         events(conn)
 
 
+def test_a_whole_listing_answers_for_the_message_asked() -> None:
+    conn = logged_in()
+    size, stat = conn.list(2), conn.stat()
+    conn.data_to_send()
+    conn.receive_data(b"+OK 2 messages\r\n1 120\r\n2 200\r\n.\r\n+OK 2 320\r\n")
+    assert ToleranceUsed(Tolerance.WHOLE_LISTING) in events(conn)
+    assert (size.result, stat.result) == (200, Stat(2, 320))
+    conn = logged_in(POP3ClientConfig(tolerances=frozenset()))
+    conn.list(2)
+    conn.data_to_send()
+    conn.receive_data(b"+OK\r\n1 120\r\n2 200\r\n.\r\n")
+    with pytest.raises(RemoteProtocolError, match=Tolerance.WHOLE_LISTING.value):
+        events(conn)
+
+
+@pytest.mark.parametrize("answer", [b"+OK 120 octets\r\nReceived: by", b"+OK\r\n1 120\r\n.\r\n", b"+OK\r\n+OK 2 200"])
+def test_what_is_no_listing_is_none_though_its_end_does_not_come(answer: bytes) -> None:
+    conn = logged_in()
+    conn.list(2)
+    conn.data_to_send()
+    conn.receive_data(answer + b"\r\n")
+    with pytest.raises(RemoteProtocolError):
+        events(conn)
+
+
 def test_a_unique_id_without_number_answers_for_the_message_asked() -> None:
     conn = logged_in()
     uid = conn.uidl(2)

@@ -382,7 +382,8 @@ def test_a_line_that_ends_anywhere_with_the_last_octets_is_a_closed_connection()
     """The end of input may come together with data, so that a flow learns of it when it has more to ask."""
     cut, ended = 0, None
     while ended is None or ended.error is not None:
-        script = Script(PLAIN, "+OK", "+OK|1 9|2 9|.", "+OK|1 a|2 b|.", "+OK|one|.", "+OK|two|.", *["+OK"] * 3)
+        fetched = [*given("one"), "+OK", *given("two", first=2), "+OK", "+OK"]
+        script = Script(PLAIN, "+OK", "+OK|1 9|2 9|.", "+OK|1 a|2 b|.", *fetched)
         ended = Runner(conn := POP3ClientConnection(), _whole_session(conn))
         left = cut
         heard = f"{HELLO}\r\n".encode("ascii")
@@ -426,26 +427,28 @@ def collect(fetch: Fetch, *, deleting: bool = False, stop: int = 99) -> Flow[dic
     return contents
 
 
+def given(*contents: str, first: int = 1) -> list[str]:
+    """Return the answers to RETR and LIST of messages."""
+    numbered = enumerate(contents, first)
+    return [answer for number, text in numbered for answer in (f"+OK|{text}|.", f"+OK {number} 9")]
+
+
 def answers_for(messages: list[MessageListing]) -> list[str]:
-    return [f"+OK|message {message.number}|." for message in messages]
+    return given(*(f"message {message.number}" for message in messages))
 
 
-def test_a_fetch_asks_ahead_but_not_too_far() -> None:
-    conn = logged_in()[1]
-    fetch = Fetch(conn, TEN, window=4)
-    runner = Runner(conn, fetch.next_message())
+@pytest.mark.parametrize(("size", "window", "ahead"), [(100, 4, 4), (600_000, 16, 1), (300_000, 16, 3)])
+def test_a_fetch_asks_ahead_but_not_too_far(size: int, window: int, ahead: int) -> None:
+    """And not before the server has shown that it can tell whose an answer is."""
+    script, conn = logged_in(*given("m"))
+    fetch = Fetch(conn, [MessageListing(number, size) for number in range(1, 11)], window=window)
+    runner = Runner(conn, collect(fetch))
     runner.run()
-    assert runner.take() == b"RETR 1\r\nRETR 2\r\nRETR 3\r\nRETR 4\r\n"
-    conn = logged_in()[1]
-    fetch = Fetch(conn, [MessageListing(number, 600_000) for number in range(1, 9)])
-    runner = Runner(conn, fetch.next_message())
+    asked = runner.take()
+    assert asked == b"RETR 1\r\nLIST 1\r\n"
+    conn.receive_data(script.answer(asked))
     runner.run()
-    assert runner.take() == b"RETR 1\r\n"
-    conn = logged_in()[1]
-    fetch = Fetch(conn, [MessageListing(number, 300_000) for number in range(1, 9)])
-    runner = Runner(conn, fetch.next_message())
-    runner.run()
-    assert runner.take() == b"RETR 1\r\nRETR 2\r\nRETR 3\r\n"
+    assert runner.take() == b"".join(b"RETR %d\r\nLIST %d\r\n" % (number, number) for number in range(2, 2 + ahead))
 
 
 def test_a_fetch_of_all() -> None:
@@ -456,23 +459,41 @@ def test_a_fetch_of_all() -> None:
 
 
 def test_a_fetch_without_pipelining() -> None:
-    script = Script(HELLO, "+OK|SASL PLAIN|.", "+OK", *answers_for(TEN))
+    ten = [MessageListing(number, 3) for number in range(1, 11)]
+    script = Script(HELLO, "+OK|SASL PLAIN|.", "+OK", "+OK|m|.", "+OK 1 3", *["+OK|m|."] * 9)
     conn = open_with(script, tls=IMPLICIT, credentials=ADA)
-    contents = run(script, conn, collect(Fetch(conn, TEN)))
+    contents = run(script, conn, collect(Fetch(conn, ten)))
     assert list(contents) == list(range(1, 11))
 
 
+def test_a_message_may_be_deleted_before_it_is_read() -> None:
+    """It has to be listed before, if it is to be."""
+    script = Script(HELLO, "+OK|SASL PLAIN|.", "+OK", *given("m"), "+OK|odd|.", "+OK 2 9", "+OK")
+    conn = open_with(script, tls=IMPLICIT, credentials=ADA)
+    fetch = Fetch(conn, TEN[:2])
+
+    def delete_second() -> Flow[None]:
+        yield from fetch.next_message()
+        yield from fetch.next_message()
+        fetch.delete(2)
+        yield from fetch.finish()
+
+    run(script, conn, delete_second())
+    assert script.heard[-3:] == ["RETR 2", "LIST 2", "DELE 2"]
+
+
 def test_deletions_go_between() -> None:
-    script, conn = logged_in("+OK|m|.", "+OK|m|.", "+OK|m|.", "+OK", "+OK|m|.", "+OK", "+OK", "+OK")
+    script, conn = logged_in(*given("m"), "+OK", *given("m", "m", "m", first=2), "+OK", "+OK", "+OK")
     four = TEN[:4]
     contents = run(script, conn, collect(Fetch(conn, four, window=3), deleting=True))
     assert list(contents) == [1, 2, 3, 4]
-    assert script.heard == ["RETR 1", "RETR 2", "RETR 3", "DELE 1", "RETR 4", "DELE 2", "DELE 3", "DELE 4"]
+    heard = [line for line in script.heard if not line.startswith("LIST")]
+    assert heard == ["RETR 1", "DELE 1", "RETR 2", "RETR 3", "RETR 4", "DELE 2", "DELE 3", "DELE 4"]
     assert conn.idle
 
 
 def test_a_refused_deletion_is_told() -> None:
-    script, conn = logged_in("+OK|m|.", "-ERR gone")
+    script, conn = logged_in(*given("m"), "-ERR gone")
     with pytest.raises(ResponseError) as caught:
         run(script, conn, collect(Fetch(conn, TEN[:1]), deleting=True))
     assert caught.value.command == "DELE"
@@ -480,7 +501,7 @@ def test_a_refused_deletion_is_told() -> None:
 
 
 def test_a_refused_deletion_is_told_as_soon_as_it_is_known() -> None:
-    script, conn = logged_in("+OK|m|.", "+OK|m|.", "-ERR gone", "+OK|m|.", "+OK")
+    script, conn = logged_in(*given("m"), "-ERR gone", *given("m", "m", first=2))
     fetch = Fetch(conn, TEN[:3], window=2)
 
     def read() -> Flow[list[int]]:
@@ -493,7 +514,7 @@ def test_a_refused_deletion_is_told_as_soon_as_it_is_known() -> None:
             return seen
         return []
 
-    assert run(script, conn, read()) == [1, 2]
+    assert run(script, conn, read()) == [1]
 
 
 def next_message(fetch: Fetch, refused: list[object]) -> Flow[MessageListing | None]:
@@ -505,8 +526,9 @@ def next_message(fetch: Fetch, refused: list[object]) -> Flow[MessageListing | N
             refused.append(error.command)
 
 
-def test_a_message_that_is_gone_does_not_stop_the_rest() -> None:
-    script, conn = logged_in("+OK|m|.", "-ERR gone", "+OK|m|.")
+@pytest.mark.parametrize("behind", [["+OK 2 9"], ["-ERR gone"]], ids=["listed", "not listed"])
+def test_a_message_that_is_gone_does_not_stop_the_rest(behind: list[str]) -> None:
+    script, conn = logged_in(*given("m"), "-ERR gone", *behind, *given("m", first=3))
     fetch = Fetch(conn, TEN[:3])
     found: list[object] = []
 
@@ -521,38 +543,40 @@ def test_a_message_that_is_gone_does_not_stop_the_rest() -> None:
 
 @pytest.mark.parametrize("window", [1, 2])
 def test_a_refused_deletion_costs_no_message(window: int) -> None:
-    answers = ["+OK|one|.", *["-ERR gone", "-ERR gone", "+OK|two|."][:: -1 if window == 2 else 1], "+OK|three|."]
-    script, conn = logged_in(*answers)
-    fetch = Fetch(conn, TEN[:3], window=window)
+    gone, three = ["-ERR gone", "-ERR gone"], given("three", first=3)
+    between = [*three, *gone] if window == 2 else [*gone, *three]
+    script, conn = logged_in(*given("one", "two"), *between, *given("four", first=4))
+    fetch = Fetch(conn, TEN[:4], window=window)
     found: list[object] = []
 
     def read() -> Flow[None]:
         while (message := (yield from next_message(fetch, found))) is not None:
             found.append(((yield from fetch.next_chunk()), message.number))
-            if message.number == 1:
-                fetch.delete(1)
-                fetch.delete(1)
+            if message.number == 2:
+                fetch.delete(2)
+                fetch.delete(2)
 
     run(script, conn, read())
     refused = ["DELE", "DELE"]
-    second = [(b"two\r\n", 2)]
-    expected = [*refused, *second] if window == 1 else [*second, *refused]
-    assert found == [(b"one\r\n", 1), *expected, (b"three\r\n", 3)]
+    third = [(b"three\r\n", 3)]
+    expected = [*refused, *third] if window == 1 else [*third, *refused]
+    assert found == [(b"one\r\n", 1), (b"two\r\n", 2), *expected, (b"four\r\n", 4)]
     assert conn.idle
 
 
 def test_leaving_off_reads_past_what_was_ordered_and_no_further() -> None:
-    script, conn = logged_in(*answers_for(TEN[:3]), "+OK", "+OK 1 2")
+    script, conn = logged_in(*answers_for(TEN[:4]), "+OK", "+OK 1 2")
     fetch = Fetch(conn, TEN, window=3)
 
     def read() -> Flow[None]:
+        yield from fetch.next_message()
         yield from fetch.next_message()
         fetch.delete(1)
         yield from fetch.finish()
         assert (yield from fetch.next_chunk()) is None
 
     run(script, conn, read())
-    assert script.heard == ["RETR 1", "RETR 2", "RETR 3", "DELE 1"]
+    assert script.heard == [f"{verb} {number}" for number in range(1, 5) for verb in ("RETR", "LIST")] + ["DELE 1"]
     assert conn.idle
     assert run(script, conn, request(conn, conn.stat())) == Stat(1, 2)
 
@@ -567,7 +591,7 @@ def test_leaving_off_before_anything_was_sent_orders_nothing() -> None:
 
 
 def test_a_connection_that_ends_in_the_middle_of_a_message() -> None:
-    script, conn = logged_in("+OK|half")
+    script, conn = logged_in("+OK|half", "")
     runner = Runner(conn, collect(Fetch(conn, TEN[:1])))
     runner.run()
     runner.conn.receive_data(script.answer(runner.take()))

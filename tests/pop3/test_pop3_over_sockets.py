@@ -1,12 +1,16 @@
-"""UTF-8 mode and languages through both adapters, and as poplib asks for them."""
+"""UTF-8 mode and languages through both adapters, and as poplib asks for them; and servers that are out of step."""
 
 from __future__ import annotations
 
 import asyncio
 import poplib
+import socketserver
+import threading
 from typing import Any
 
-from mailproto import aio, sync
+import pytest
+
+from mailproto import RemoteProtocolError, aio, sync
 from mailproto._core.policy import TLSPolicy
 from mailproto.pop3 import Language, POP3ServerConfig
 from mailproto.pop3.flows import POP3Session
@@ -68,3 +72,33 @@ def test_asyncio() -> None:
 
     asyncio.run(talk())
     assert app.modes == [("jürgen", True)]
+
+
+class Babbler(socketserver.StreamRequestHandler):
+    """Says a line too many in front of what it answers to the first RETR."""
+
+    def handle(self) -> None:
+        self.wfile.write(b"+OK\r\n")
+        for line in self.rfile:
+            match line.split():
+                case [b"CAPA"]:
+                    self.wfile.write(b"-ERR\r\n")
+                case [b"RETR", b"1"]:
+                    self.wfile.write(b"-ERR too many\r\n")
+                case [b"LIST", number]:  # the answer to RETR is late
+                    self.wfile.write(b"+OK 5 octets\r\none\r\n.\r\n+OK %b 5\r\n" % number)
+                case _:
+                    self.wfile.write(b"+OK\r\n")
+
+
+def test_a_message_is_not_taken_for_refused_because_of_a_line_too_many() -> None:
+    """The next one would else be taken for this one."""
+    client: dict[str, Any] = {**CLIENT, "user": "ada"}
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Babbler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        with (
+            pytest.raises(RemoteProtocolError),
+            sync.POP3Client("127.0.0.1", server.server_address[1], **client) as pop,
+        ):
+            pop.retrieve(1)
+        server.shutdown()

@@ -86,6 +86,18 @@ def test_broken_off_and_then_a_clean_login(protocol: Protocol, name: str, step: 
 
 
 @protocols
+@pytest.mark.parametrize("name", ["OAUTHBEARER", "XOAUTH2"])
+@pytest.mark.parametrize("response", ["*", "not base64", "A" * 13_000])
+def test_a_refused_token_counts_though_the_client_breaks_off(protocol: Protocol, name: str, response: str) -> None:
+    talked = make(protocol)
+    replies = talked.script(*[f"AUTH {name}", STEPS[name][0], response] * 3, GOOD)
+    assert talked.identity is None and talked.server.conn.closing
+    assert talked.server.sleeps[:2] == [1.0, 2.0]
+    assert not any(reply.startswith(protocol.yes) for reply in replies)
+    assert sum(reply.startswith(protocol.cancelled) for reply in replies) == 3 * (response == "*")
+
+
+@protocols
 @everywhere
 def test_a_client_that_leaves_in_between(protocol: Protocol, name: str, step: int) -> None:
     talked = make(protocol)

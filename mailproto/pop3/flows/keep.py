@@ -12,54 +12,20 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Any, Protocol
+from typing import Any, TypeVar
 
 from mailproto._core.flow import Call, Flow
 from mailproto._core.spool import Spool
-from mailproto.errors import NotSupportedError
+from mailproto.errors import ConnectionClosedError, NotSupportedError, RemoteProtocolError
 from mailproto.pop3.client import POP3ClientConnection
 from mailproto.pop3.flows.client import MessageListing, listing, request, wait_done
 from mailproto.pop3.flows.fetch import Fetch
+from mailproto.pop3.flows.hurdles import Hurdles
+from mailproto.pop3.flows.notes import Ledger as Ledger
+from mailproto.pop3.flows.notes import Note as Note
 from mailproto.pop3.response import ResponseError
 
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """What a ledger knows of a message.
-
-    ``key`` names it: its unique-id, or what takes its place. ``first_seen`` is in seconds of the clock that the
-    caller's ``now`` is of. ``sha256`` is the digest of its content, in hexadecimal. ``stored`` is whether it is safe;
-    if not, it may be stored or not. ``deleted`` is whether the server was told to delete it.
-    """
-
-    key: str
-    first_seen: float
-    sha256: str
-    stored: bool = False
-    deleted: bool = False
-
-
-class Ledger(Protocol):
-    """Where it is written down what was fetched. Each method is done, durably, when it returns.
-
-    A ledger serves one run at a time: two at once would both take everything for new. See to it where that can be.
-    """
-
-    def read(self) -> dict[str, Note]:
-        """Return all notes, by key."""
-
-    def begin(self, key: str, now: float, sha256: str) -> Note:
-        """Note that a message is about to be stored, and return the note, or the older one if there is one."""
-
-    def finish(self, key: str) -> None:
-        """Note that it is stored, and on the server still."""
-
-    def mark_deleted(self, keys: Sequence[str]) -> None:
-        """Note that the server is told to delete these messages."""
-
-    def forget(self, keys: Sequence[str]) -> None:
-        """Drop these notes: the messages are no longer on the server, which may use their names again."""
-
+T = TypeVar("T")
 
 Store = Callable[[Note, Iterable[bytes]], Any]
 """Stores a message: called with its note and its content, returns when it is safe. Called again with an equal note,
@@ -104,6 +70,10 @@ class KeepReport:
     refused: list[ResponseError] = field(default_factory=list)
     """What the server said instead of giving a message, or of deleting it; the next time it is tried again."""
     deleted: list[int] = field(default_factory=list)
+    broken_off: MessageListing | None = None
+    """The message at which the server hung up, or did not go on. The next time it is tried last."""
+    left_out: list[MessageListing] = field(default_factory=list)
+    """Messages at which that has happened twice in a row. The next time they are tried again, last."""
 
 
 def fetch_and_keep(
@@ -125,9 +95,13 @@ def fetch_and_keep(
     fetched each time, and stored only if their content is new, whatever it was known by. So is a message that has got
     a unique-id only since.
 
+    A message at which the line breaks stands in nobody's way: the next time it is tried last, and if the line breaks
+    at it again it is left out of one run, so that the others are fetched and deleted all the same.
+
     Raises:
         NotSupportedError: the server has given unique-ids before and gives none now. All would be fetched again.
         ConnectionClosedError: the line broke; what is in the report is safe.
+        RemoteProtocolError: the server has broken the protocol; the same holds.
         Whatever ``ledger`` and ``store`` raise.
     """
     job = _Job(conn, ledger, store, policy, now, report if report is not None else KeepReport())
@@ -157,17 +131,20 @@ class _Job:
         self._notes: dict[str, Note] = {}
         self._keys: dict[str, str] = {}  # of the notes, by their digests; of equal messages one that is stored
         self._safe: dict[MessageListing, str] = {}  # what is stored, by key
+        self._ahead: list[MessageListing] = []  # what runs have broken off at, and this one has not tried
 
     def run(self) -> Flow[None]:
         """Fetch what is to be fetched, and delete what is to be deleted."""
         listed = yield from self._list()
         self._notes = yield Call(self._ledger.read)
+        self._hurdles = Hurdles(self._ledger, self._notes, self._now)
         self._keys = {note.sha256: note.key for note in sorted(self._notes.values(), key=attrgetter("stored"))}
         self._check_unique_ids(listed)
         known = _with_trusted_ids(listed)
         self._safe = {message: message.uid for message in known if message.uid is not None and self._has(message.uid)}
         yield from self._fetch(known)
         yield from self._delete()
+        yield from self._hurdles.settle(self._ahead)
         all_named = all(message.uid is not None for message in known)
         yield from self._forget_vanished({message.uid for message in listed}, all_named)
 
@@ -193,7 +170,7 @@ class _Job:
 
         What is known by content was seen only if all was fetched; and so was what has lost its unique-id.
         """
-        all_seen = not (self._is_full() or self.report.too_big or self.report.refused)
+        all_seen = not (self._is_full() or self.report.too_big or self.report.refused or self._ahead)
         named_seen = self._policy.unique_ids and (all_seen or all_named)
         seen = there.union(self._safe.values())
         unseen = [key for key in self._notes if key not in seen]
@@ -202,22 +179,40 @@ class _Job:
             yield Call(self._ledger.forget, (gone,))
 
     def _fetch(self, known: Iterable[MessageListing]) -> Flow[None]:
-        wanted = self._wanted(known)
-        while not self._is_full() and (batch := self._take_batch(wanted)):
+        """Fetch what is new, and last, one at a time, that at which a run has broken off before."""
+        by_times: tuple[list[MessageListing], ...] = ([], [], [])
+        for message in known:
+            by_times[self._hurdles.times(message)].append(message)
+        new, suspect, left_out = map(self._wanted, by_times)
+        while not self._is_full() and (batch := self._take_batch(new)):
             yield from self._fetch_batch(batch)
+        while not self._is_full() and (last := next(suspect, None)) is not None:
+            yield from self._fetch_batch([last])
+        self.report.left_out += left_out
+        self._ahead = [*suspect, *self.report.left_out]
 
     def _fetch_batch(self, batch: Sequence[MessageListing]) -> Flow[None]:
         fetch = Fetch(self._conn, batch)
         while not self._is_full():
             try:
-                message = yield from fetch.next_message()
+                message = yield from self._minded(fetch, fetch.next_message())
             except ResponseError as error:
                 self.report.refused.append(error)
                 continue
             if message is None:
                 break
             yield from self._keep(fetch, message)
-        yield from fetch.finish()
+        yield from self._minded(fetch, fetch.finish())
+
+    def _minded(self, fetch: Fetch, flow: Flow[T]) -> Flow[T]:
+        """Do a part of a fetch, and remember it if the line breaks at a message."""
+        try:
+            return (yield from flow)
+        except (ConnectionClosedError, RemoteProtocolError):
+            self.report.broken_off = fetch.current
+            if fetch.current is not None:
+                yield from self._hurdles.stumble(fetch.current)
+            raise
 
     def _is_full(self) -> bool:
         return self._policy.limit is not None and len(self.report.fetched) >= self._policy.limit
@@ -252,7 +247,7 @@ class _Job:
         """Fetch one message whole, and only then store it; what is cut off is nothing."""
         content, digest = Spool(), hashlib.sha256()
         try:
-            while (chunk := (yield from fetch.next_chunk())) is not None:
+            while (chunk := (yield from self._minded(fetch, fetch.next_chunk()))) is not None:
                 content.write(chunk)
                 digest.update(chunk)
                 if self._policy.max_size is not None and len(content) > self._policy.max_size:

@@ -27,13 +27,14 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from mailproto._core.events import ConnectionClosed
 from mailproto._core.flow import Call, Flow, Sleep
 from mailproto._flows.auth import authenticate
 from mailproto._flows.beginning import Admit, admit_all, begin_session
-from mailproto._flows.hooks import INTERNAL_ERROR, answer, call_hook, forget
+from mailproto._flows.hooks import INTERNAL_ERROR, HookCutOffError, answer, call_hook, forget
 from mailproto._flows.reading import read_event
 from mailproto._flows.session import Session
 from mailproto.errors import ConnectionClosedError, Reject
@@ -116,6 +117,7 @@ class _Service:
         self._conn = session.conn
         self._handler = handler
         self._mechanisms = mechanisms
+        self._failures = 0
         self._hooks: dict[str, Any] = {name: getattr(handler, name, None) for name in HOOKS}
 
     def converse(self) -> Flow[None]:
@@ -156,10 +158,7 @@ class _Service:
         """Release the maildrop without waiting for anything: nobody drives this flow any more."""
         snapshot, self._session.snapshot = self._session.snapshot, None
         if snapshot is not None:
-            closing = snapshot.close()
-            if inspect.iscoroutine(closing):
-                closing.close()
-                logger.error("a session was broken off, and its maildrop could not be closed")
+            _close_at_once(snapshot)
 
     def _connect(self) -> Flow[None]:
         hook = self._hooks["on_connect"]
@@ -190,7 +189,8 @@ class _Service:
     def _identify(self, event: Login | Apop | Auth) -> Flow[Identity | None]:
         """Return who the client has proved to be; None if nobody, or if it gave up."""
         if isinstance(event, Auth):
-            return (yield from authenticate(self._conn, event, self._mechanisms, self._handler, self._session))
+            conn, session = self._conn, self._session
+            return (yield from authenticate(conn, event, self._mechanisms, self._handler, session, self._delay))
         hook = self._hooks["on_auth"]
         if hook is None:
             return None
@@ -203,7 +203,8 @@ class _Service:
 
     def _delay(self) -> Flow[None]:
         """Make guessing slow: each refusal takes longer than the one before."""
-        delay = self._conn.limits.auth_failure_delay * (self._conn.auth_failures + 1)
+        self._failures += 1
+        delay = self._conn.limits.auth_failure_delay * self._failures
         if delay > 0:
             yield Sleep(delay)
 
@@ -302,15 +303,22 @@ class _Service:
         hook = self._hooks["on_commit"]
         try:
             if hook is not None:
-                yield from call_hook(hook, self._session, event.deleted)
+                yield from call_hook(hook, self._session, event.deleted, cut_off=self._release_later)
             else:
-                yield from call_hook(self._open_maildrop.commit, event.deleted)
+                yield from call_hook(self._open_maildrop.commit, event.deleted, cut_off=self._release_later)
         except Reject as refusal:
             yield from self._release()
             self._refuse_commit(refusal)
         else:
             yield from self._release()
             self._conn.accept()
+
+    def _release_later(self, cancelled: HookCutOffError) -> None:
+        """Leave the maildrop locked for as long as its deletions are made, though nobody waits for them any more."""
+        snapshot = self._session.snapshot
+        if snapshot is not None and cancelled.when_over is not None:
+            self._session.snapshot = None
+            cancelled.when_over(partial(_close_at_once, snapshot))
 
     def _refuse_commit(self, refusal: Reject) -> None:
         if refusal is INTERNAL_ERROR:
@@ -336,3 +344,11 @@ class _Service:
             raise
         except Exception:
             logger.exception("a maildrop could not be closed")
+
+
+def _close_at_once(snapshot: Snapshot) -> None:
+    """Release a maildrop where nothing can be awaited."""
+    closing: Any = snapshot.close()
+    if inspect.iscoroutine(closing):
+        closing.close()
+        logger.error("a session was broken off, and its maildrop could not be closed")

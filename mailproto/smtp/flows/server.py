@@ -371,7 +371,9 @@ class _Service:
     def _auth(self, event: Auth) -> Flow[None]:
         conn = self._conn
         try:
-            identity = yield from authenticate(conn, event, self._mechanisms, self._handler, self._session)
+            identity = yield from authenticate(
+                conn, event, self._mechanisms, self._handler, self._session, self._delay
+            )
         except Reject as refusal:
             yield from self._delay()
             answer(conn, refusal)
