@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from collections.abc import Callable
 
@@ -10,6 +11,18 @@ from mailproto._core.events import ConnectionClosed, TLSInfo
 from mailproto._core.limits import Limits
 from mailproto._core.proxyheader import MAX_V2, ProxyHeader, parse_proxy_header
 from mailproto.errors import GrammarError, LocalProtocolError
+
+_FOREIGN = re.compile(
+    rb"(?:GET|POST|PUT|HEAD|DELETE|OPTIONS|TRACE|CONNECT|PATCH) |Host:|\x16\x03", re.IGNORECASE
+)
+FOREIGN_SIZE = len(b"OPTIONS ")
+"""Octets of a line that `is_foreign` needs to see."""
+
+
+def is_foreign(beginning: bytes) -> bool:
+    """Say whether a line begins as those of HTTP, or TLS, do: a client of these was lured here to talk to us for
+    somebody else."""
+    return _FOREIGN.match(beginning) is not None
 
 
 class ServerConnection(Connection[EventT]):

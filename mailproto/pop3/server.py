@@ -15,6 +15,7 @@ from mailproto._core.buffer import LineTooLongError
 from mailproto._core.codec import decode_base64, parse_uint
 from mailproto._core.connection import AGAIN, STARVED
 from mailproto._core.events import StartTLS
+from mailproto._core.server import FOREIGN_SIZE, is_foreign
 from mailproto.errors import GrammarError
 from mailproto.pop3 import offer, responses
 from mailproto.pop3.answers import AnsweringConnection, ServerStep
@@ -34,8 +35,6 @@ _UTF8_COMMAND = re.compile(rb"(?i:USER|PASS|APOP) [ -~\x80-\xff]+")
 _LANGUAGE_RANGE = re.compile(rb"\*|[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*")
 _DIGEST = re.compile(rb"[0-9a-f]{32}")
 _BEFORE_LOGIN = frozenset({ServerState.AUTHORIZATION, ServerState.NAMED, ServerState.EXCHANGE})
-_FOREIGN = (b"GET ", b"POST ", b"PUT ", b"HEAD ", b"DELETE ", b"OPTIONS ", b"CONNECT ", b"Host:", b"\x16\x03")
-"""How a client of HTTP, or of TLS, begins: one that was lured here to talk to us on behalf of somebody else."""
 
 
 class POP3ServerConnection(AnsweringConnection):
@@ -89,10 +88,9 @@ class POP3ServerConnection(AnsweringConnection):
         try:
             line = self._buffer.take_line(self.limits.max_line)
         except LineTooLongError:
-            return self._skip_long_line(responses.LINE_TOO_LONG)
+            return self._hang_up_on_foreigner() or self._skip_long_line(responses.LINE_TOO_LONG)
         if line is None:
-            foreign = not self._known_command_seen and self._hang_up_on_foreigner(self._buffer.peek(4))
-            return foreign or STARVED
+            return self._hang_up_on_foreigner() or STARVED
         verb, space, argument = line.partition(b" ")
         handler = self._commands.get(verb) or self._commands.get(verb.upper())
         if handler is None or not self._is_readable(line):
@@ -143,8 +141,10 @@ class POP3ServerConnection(AnsweringConnection):
         self._mode = self._read
         return AGAIN
 
-    def _hang_up_on_foreigner(self, beginning: bytes) -> ServerStep | None:
-        if self._known_command_seen or not beginning.startswith(_FOREIGN):
+    def _hang_up_on_foreigner(self, line: bytes | None = None) -> ServerStep | None:
+        """Hang up if the client began with this ``line`` of another protocol, or with what there is of one."""
+        beginning = self._buffer.peek(FOREIGN_SIZE) if line is None else line
+        if self._known_command_seen or not is_foreign(beginning):
             return None
         self._over("the peer speaks another protocol")
         return AGAIN

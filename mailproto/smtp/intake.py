@@ -38,7 +38,7 @@ class IntakeConnection(AnsweringConnection):
         """Take a chunk. Its octets are consumed whatever becomes of it, or they would be taken for commands."""
         chunk = parse_chunk(argument)
         if chunk is None:
-            return self._hang_up(replies.BAD_CHUNK, "a chunk of unknown size")
+            return self._lose_chunk()
         size, last = chunk
         if size > self.limits.max_excess and 0 < self.config.max_message_size < size:
             return self._hang_up(replies.HUGE_CHUNK, "a chunk beyond all bounds")
@@ -124,6 +124,10 @@ class IntakeConnection(AnsweringConnection):
         return self._ask(Delivery(envelope.recipients[len(self._verdicts)], envelope))
 
     # Chunks for nobody.
+
+    def _lose_chunk(self) -> ServerStep:
+        """Hang up on a chunk of which nobody can tell where it ends."""
+        return self._hang_up(replies.BAD_CHUNK, "a chunk of unknown size")
 
     def _skip_stray_chunk(self, size: int, last: bool, outcome: Outcome) -> ServerStep:
         """Refuse a chunk without a transaction. Said ahead of the refusal (RFC 2920) it is junk, but no error."""

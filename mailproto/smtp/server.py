@@ -13,6 +13,7 @@ from mailproto._core.buffer import LineTooLongError
 from mailproto._core.codec import decode_base64
 from mailproto._core.connection import AGAIN, STARVED
 from mailproto._core.events import StartTLS
+from mailproto._core.server import FOREIGN_SIZE, is_foreign
 from mailproto.address import Path
 from mailproto.errors import GrammarError
 from mailproto.sasl.base import Auth, AuthResponse
@@ -46,9 +47,6 @@ from mailproto.smtp.reply import Reply
 from mailproto.smtp.rules import HELLO, LMTP_VERBS, RULES, SMTP_VERBS, VERBS, Outcome, ServerState
 
 _IDLE = frozenset({ServerState.CONNECTED, ServerState.START, ServerState.READY, ServerState.REFUSED})
-# The first words of protocols whose clients are tricked into talking to mail servers.
-_FOREIGN = ("GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PATCH", "HOST:")
-_CLIENT_HELLO = b"\x16\x03"
 _WAIT_BEHIND = ("EHLO", "HELO", "LHLO", "DATA", "AUTH")
 _ALWAYS_THERE = HELLO | {"MAIL", "RCPT", "DATA", "RSET", "NOOP", "QUIT", "VRFY"}  # RFC 5321 section 4.5.1
 _BEHIND_MAIL = ("RCPT", "DATA", "BDAT", "BURL")
@@ -124,13 +122,11 @@ class SMTPServerConnection(IntakeConnection):
         try:
             line = self._buffer.take_line(self.limits.max_line)
         except LineTooLongError:
-            if self._buffer.peek(2) == _CLIENT_HELLO:
-                return self._foreign()
             self._trace_line(self._other, b"<over-long line>")
             self._mode = self._skip_line
-            return self._refuse("", replies.LINE_TOO_LONG)
+            return self._refuse_line(self._buffer.peek(FOREIGN_SIZE), replies.LINE_TOO_LONG)
         if line is None:
-            return self._foreign() if self._buffer.peek(2) == _CLIENT_HELLO else STARVED
+            return self._foreign() if is_foreign(self._buffer.peek(FOREIGN_SIZE)) else STARVED
         self.progress += 1  # who says something is given time to say more, even if nobody has to be told of it
         return self._dispatch(line)
 
@@ -146,13 +142,13 @@ class SMTPServerConnection(IntakeConnection):
             verb, argument = parse_command(line)
         except GrammarError:
             self._trace_unknown(line)
-            return self._foreign() if line.startswith(_CLIENT_HELLO) else self._refuse("", replies.UNREADABLE)
+            return self._refuse_line(line, replies.UNREADABLE)
         farewell = self._budget.count_command(verb)
         if farewell is not None:
             return self._hang_up(farewell, "too many commands")
         if verb not in self._verbs:
             self._trace_unknown(line)
-            return self._foreign() if verb in _FOREIGN else self._refuse("", replies.UNKNOWN)
+            return self._foreign() if is_foreign(line) else self._refuse("", replies.UNKNOWN)
         if self.trace is not None:
             self.trace(self._other, self._shown(verb, argument, line))
         if self.config.forbid_illegal_pipelining and self._buffer and self._ends_a_group(verb):
@@ -174,6 +170,12 @@ class SMTPServerConnection(IntakeConnection):
     def _ends_a_group(self, verb: str) -> bool:
         """Say whether the client has to wait for the reply to this command before it says more."""
         return verb in _WAIT_BEHIND or (verb != "BDAT" and not self._offer.offers(PIPELINING))
+
+    def _refuse_line(self, beginning: bytes, reply: Reply) -> ServerStep:
+        """Refuse a line that cannot be read. If it was to announce a chunk, the chunk would be taken for commands."""
+        if is_foreign(beginning):
+            return self._foreign()
+        return self._lose_chunk() if beginning[:4].upper() == b"BDAT" else self._refuse("", reply)
 
     def _foreign(self) -> ServerStep:
         """Hang up on a client of another protocol at once: it is a browser somebody makes use of."""

@@ -364,6 +364,9 @@ def test_after_login_there_is_no_login() -> None:
         b"POST / HTTP/1.1\r\n\r\nQUIT\r\n",
         b"CONNECT a:1 HTTP/1.1\r\n",
         b"OPTIONS * HTTP/1.0\r\n",
+        b"TRACE / HTTP/1.1\r\n",
+        b"PATCH / HTTP/1.1\r\n",
+        b"get / http/1.1\r\n",
         b"Host: x\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"\x16\x03\x01\r\nQUIT\r\n",
@@ -373,6 +376,13 @@ def test_who_begins_in_another_protocol_is_hung_up_on(data: bytes) -> None:
     played = every_server_cut(lambda: POP3ServerConnection(IN_CLEAR), [data], Application())
     assert played.events == [Connected(), ConnectionClosed(False, "the peer speaks another protocol")]
     assert played.output == b"+OK POP3 server ready\r\n"
+
+
+def test_however_long_a_line_it_begins_with() -> None:
+    request = b"POST /" + b"x" * 5000 + b" HTTP/1.1\r\nCAPA\r\n"
+    for pieces in ([request], [request[i : i + 1] for i in range(len(request))]):
+        played = play_server(lambda: POP3ServerConnection(IN_CLEAR), [pieces], Application())
+        assert played.events == [Connected(), ConnectionClosed(False, "the peer speaks another protocol")]
 
 
 def test_later_it_is_only_an_unknown_command() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import tracemalloc
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from mailproto.smtp import (
     MessageEnd,
     Reply,
     ServerState,
+    SMTPServerConnection,
 )
 from tests.helpers import THOROUGH, Talk, accept_all, cut_at, every_cut, talk
 from tests.smtp import ENVELOPE, MAIL, RCPT, deliver, greeted, in_data, in_transaction
@@ -411,14 +413,19 @@ def test_octets_one_by_one_are_no_more_work_each(octet: bytes) -> None:
         b"5\0",
         b"LAST",
         b"0x5",
+        b"5\t",
+        b"5\rLAST",
+        b"5" + b" " * 5000,
     ],
 )
-def test_a_chunk_of_unknown_size_is_the_end(argument: bytes) -> None:
-    """Nothing else is safe: where it ends cannot be told."""
-    conn = in_transaction()
-    result = talk(conn, [b"BDAT " + argument + b"\r\nMAIL FROM:<evil@x>\r\nQUIT\r\n"])
-    assert not result.of(Mail)
-    if b"\0" not in argument:
+@pytest.mark.parametrize("ready", [greeted, in_transaction])
+def test_a_chunk_of_unknown_size_is_the_end(ready: Callable[[], SMTPServerConnection], argument: bytes) -> None:
+    """Nothing else is safe: where it ends cannot be told, even if the line cannot be read at all."""
+    wire = b"bdat " + argument + b"\r\nMAIL FROM:<evil@x>\r\nQUIT\r\n"
+    for pieces in ([wire], [wire[i : i + 1] for i in range(len(wire))]):
+        conn = ready()
+        result = talk(conn, pieces)
+        assert not result.of(Mail)
         assert result.replies == [b"521"]
         assert conn.closing
 
