@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,255}")
-_CREDENTIAL = re.compile(r"[^\x00-\x1f\x7f]{1,255}")
+_CREDENTIAL = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,255}")
 _STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3})(?: (.*))?")
 _MAX_HEADER = 64 << 10
 _MAX_LINE = 8 << 10

@@ -325,6 +325,8 @@ def test_what_is_no_port(kind: type[TunnelConnection], port: int) -> None:
         ("ada", "é" * 128),
         ("a\r\nb", "x"),
         ("a", "\0"),
+        ("\ud800", "x"),
+        ("a", "\udcff"),
     ],
 )
 def test_what_is_no_login(kind: type[TunnelConnection], user: str | None, password: str | None) -> None:
