@@ -179,8 +179,8 @@ class POP3ClientConnection(RequestingConnection):
     def _on_response(self, command: Command[Any], response: Response) -> ClientStep:
         if response.ok and command.shape is Shape.LISTING:
             self._lines = []
-            capa = command.verb == "CAPA"
-            self._room = self.limits.max_keywords * 512 if capa else self.limits.max_listing * _MAX_ENTRY
+            of_server = command.verb in ("CAPA", "LANG")  # and so not longer where there is more mail
+            self._room = self.limits.max_keywords * 512 if of_server else self.limits.max_listing * _MAX_ENTRY
             self._mode = self._read_listing
         elif response.ok and command.shape is Shape.MESSAGE:
             self._unstuffer = Unstuffer()

@@ -307,9 +307,16 @@ def test_a_listing_without_end_is_not_kept() -> None:
             conn.next_event()
 
 
-@pytest.mark.parametrize("command", ["list", "capa"])
-def test_nor_is_a_listing_of_long_lines(command: str) -> None:
-    conn = logged_in(POP3ClientConfig(limits=Limits(max_listing=10, max_keywords=2)))
+@pytest.mark.parametrize(
+    ("command", "limits"),
+    [
+        ("list", Limits(max_listing=10)),
+        ("capa", Limits(max_keywords=2)),
+        ("languages", Limits(max_keywords=2)),
+    ],
+)
+def test_nor_is_a_listing_of_long_lines(command: str, limits: Limits) -> None:
+    conn = logged_in(POP3ClientConfig(limits=limits))
     getattr(conn, command)()
     conn.data_to_send()
     conn.receive_data(b"+OK\r\n1 " + b"1" * 700 + b"\r\n2 " + b"2" * 700 + b"\r\n")
