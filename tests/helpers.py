@@ -59,7 +59,7 @@ def _word(name: str, value: object) -> str:
         case bool():
             return name if value else ""
         case Address() | Reply() | EnhancedStatus():
-            return str(value).replace("\n", " / ")
+            return str(value)
         case Command():
             return f"[{value.verb}]"
         case MailParameters() | RcptParameters():

@@ -304,8 +304,9 @@ class Relay:
             return
         for report in reports:
             if report.action is Action.FAILED:
-                reply = str(report.reply).replace("\n", " / ")  # of one line is every line of the log
-                logger.warning("%s: undeliverable to %s, and nobody to be told: %s", name, report.address, reply)
+                logger.warning(
+                    "%s: undeliverable to %s, and nobody to be told: %s", name, report.address, report.reply
+                )
 
     async def _on_disk(self, function: Callable[..., _T], *arguments: object) -> _T:
         """Call what waits for the disk, beside the loop. Once begun it is done, even if nobody waits any more."""

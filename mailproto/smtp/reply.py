@@ -98,8 +98,9 @@ class Reply(NamedTuple):
         return match[1] if match else None
 
     def __str__(self) -> str:
+        """Return the reply on one line, whatever its text: a line of a log is not to look like two."""
         status = f"{self.enhanced} " if self.enhanced else ""
-        return f"{self.code} {status}{self.text}".rstrip(" ")
+        return f"{self.code} {status}{self.text}".rstrip(" ").replace("\n", " / ")
 
 
 class ReplyError(MailProtoError):

@@ -52,6 +52,13 @@ def test_what_looks_like_a_queue_id(text: str, queue_id: str | None) -> None:
     assert Reply(250, text).queue_id == queue_id
 
 
+def test_of_one_reply_is_one_line_of_a_log() -> None:
+    """S54: a server has no say in where a line ends."""
+    reply = Reply.build(550, "no\n250 accepted", "5.7.1")
+    assert str(reply) == "550 5.7.1 no / 250 accepted"
+    assert str(ReplyError(reply, "RCPT")) == "RCPT: 550 5.7.1 no / 250 accepted"
+
+
 @pytest.mark.parametrize("text", ["2.0.0", "4.7.1", "5.123.999"])
 def test_enhanced_codes(text: str) -> None:
     assert str(EnhancedStatus.parse(text)) == text
