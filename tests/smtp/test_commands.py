@@ -16,6 +16,7 @@ from mailproto.smtp import (
     Mail,
     Rcpt,
     ServerState,
+    SMTPServerConnection,
     Submitter,
     Tolerance,
     ToleranceUsed,
@@ -388,6 +389,21 @@ def test_no_recipient_is_accepted_by_forgetting(path: bytes) -> None:
     assert result.replies[1] in (b"550", b"501")
     assert conn.envelope is not None
     assert not conn.envelope.recipients
+
+
+def test_nobody_is_logged_in_by_forgetting() -> None:
+    steps = {b"AUTH PLAIN AGEAYg==\r\n": [b"535"], b"AUTH PLAIN\r\nAGEAYg==\r\n": [b"334", b"535"]}
+    for wire, replies in steps.items():
+        conn = greeted(auth_mechanisms=("PLAIN",), allow_plaintext_auth=True)
+
+        def forget(conn: SMTPServerConnection, event: object) -> None:
+            if event == Auth("PLAIN"):
+                conn.challenge(b"")
+            else:
+                conn.answer_default()
+
+        assert talk(conn, [wire], forget).replies == replies
+        assert not conn.authenticated
 
 
 def test_a_policy_sees_through_percent_and_bang_and_route() -> None:
