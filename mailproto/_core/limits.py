@@ -18,7 +18,7 @@ class Limits:
     """A reply line a client reads: servers exceed the 512 of the RFC, and a challenge of AUTH may be as long as this
     (RFC 4954 section 4)."""
     max_reply_lines: int = 128
-    """Lines of one reply. More is no reply but an attack on memory."""
+    """Lines of one reply, with 512 octets one with another. More is no reply but an attack on memory."""
     max_sasl_line: int = 12288
     """A line of an AUTH exchange (RFC 4954 section 4)."""
     max_body_line: int | None = None

@@ -13,7 +13,7 @@ from mailproto.errors import LocalProtocolError, NotSupportedError
 from mailproto.smtp.command import Command
 from mailproto.smtp.config import SMTPClientConfig
 from mailproto.smtp.events import ClientEvent
-from mailproto.smtp.reply import ReplyParser
+from mailproto.smtp.reply import MAX_REPLY_LINE, ReplyParser
 from mailproto.smtp.rules import HELLO
 
 # Behind these the client has to wait for the reply (RFC 2920 section 3.1).
@@ -36,7 +36,8 @@ class PipeliningConnection(ClientConnection[ClientEvent]):
         super().__init__(self.config.limits)
         limits = self.limits
         self.extensions: dict[str, str] = {}
-        self._parser = ReplyParser(limits.max_reply_lines, limits.max_reply_lines * limits.max_reply_line)
+        max_reply = max(limits.max_reply_line, limits.max_reply_lines * MAX_REPLY_LINE)
+        self._parser = ReplyParser(limits.max_reply_lines, max_reply)
         self._unsent: deque[Command] = deque()
         self._waiting: deque[Command] = deque((Command("greeting", b""),))
         self._sending: Command | None = None  # the DATA whose message is being sent

@@ -691,6 +691,15 @@ def test_an_endless_reply() -> None:
     conn.receive_data(b"250-x\r\n" * 6)
     with pytest.raises(RemoteProtocolError, match="endless"):
         conn.next_event()
+    long = b"250-" + b"x" * 9_996 + b"\r\n"
+    conn = client()
+    conn.noop()
+    conn.data_to_send()
+    conn.receive_data(long * 6)
+    assert conn.next_event() is None
+    conn.receive_data(long)
+    with pytest.raises(RemoteProtocolError, match="endless"):
+        conn.next_event()
 
 
 def test_a_reply_to_nothing_fails_the_connection() -> None:
