@@ -88,7 +88,7 @@ class PipeliningConnection(ClientConnection[ClientEvent]):
         self._send(command.line)
         if command.payload:
             self._send(command.payload)
-            command.payload = b""
+        command.line = command.payload = b""  # nothing secret is kept that is not needed any more
         self._waiting.append(command)
         if self.trace is not None:
             self.trace(self._speaker, command.shown)

@@ -159,6 +159,14 @@ def test_a_client_shows_neither_challenge_nor_response() -> None:
     ]
 
 
+def test_what_was_sent_is_not_kept() -> None:
+    """S99."""
+    conn = client("AUTH PLAIN")
+    command = conn.auth("PLAIN", f"\0{USER}\0{PASSWORD}".encode())
+    assert shows_the_secret(conn.data_to_send().decode())
+    assert not any(shows_the_secret(repr(getattr(command, name))) for name in command.__slots__)
+
+
 def test_a_challenge_is_not_remembered() -> None:
     """What a process has read once it does not keep for its life: the usual replies only."""
     conn = client("AUTH LOGIN")
