@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import hmac
 from dataclasses import replace
 from typing import Any
 
@@ -506,6 +507,29 @@ def test_a_proof_of_something_else(change: Any) -> None:
     called, right = challenged()
     assert called.answer(change(right)) is None
     assert called.outcome is None
+
+
+@pytest.mark.parametrize(
+    ("wrong", "known"),
+    [
+        (b"c=biws,r=clientserver", True),
+        (b"c=biws,r=clientserve", False),
+        (b"c=biws,r=clientserver2", False),
+        (b"c=biws,r=client", False),
+        (b"c=eSws,r=clientserver", False),
+        (b"c=biwsAA==,r=clientserver", False),
+    ],
+)
+def test_a_proof_that_is_right_for_what_it_should_not_say(wrong: bytes, known: bool) -> None:
+    """Who knows the password can prove anything, so that the nonce and the binding are looked at by themselves."""
+    called, _ = challenged()
+    salt, iterations = KEYS["SHA-256"].salt, KEYS["SHA-256"].iterations
+    salted = hashlib.pbkdf2_hmac("sha256", ADA.password.encode(), salt, iterations)
+    secret = hmac.digest(salted, b"Client Key", "sha256")
+    signed = b",".join((b"n=ada,r=client", called.challenge or b"", wrong))
+    signature = hmac.digest(hashlib.sha256(secret).digest(), signed, "sha256")
+    proof = bytes(one ^ other for one, other in zip(secret, signature, strict=True))
+    assert (called.answer(wrong + b",p=" + base64.b64encode(proof)) is not None) is known
 
 
 def test_a_proof_is_good_for_one_session_only() -> None:
