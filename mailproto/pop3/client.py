@@ -165,6 +165,8 @@ class POP3ClientConnection(RequestingConnection):
                 self._understand(command, command.parse, line[4:])
         except GrammarError as error:
             return self._break(RemoteProtocolError(f"{command.verb}: {error}"))
+        if response.ok and command.held is not None:
+            return self._break(RemoteProtocolError(f"{command.verb}: a yes to what was not said yet"))
         command.response = response
         return self._on_response(command, response)
 

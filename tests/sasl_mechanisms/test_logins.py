@@ -429,6 +429,19 @@ def test_a_yes_that_comes_too_early_ends_the_connection(protocol: Protocol, step
 
 
 @protocols
+@pytest.mark.parametrize(("name", "steps"), [("LOGIN", 0), ("LOGIN", 1), ("CRAM-MD5", 0), ("PLAIN", 0)])
+def test_a_yes_to_what_was_not_said_yet_is_none(protocol: Protocol, name: str, steps: int) -> None:
+    """PLAIN is one of them where its one message is too long to go with the command."""
+    yes = "235 2.7.0 ok" if protocol is SMTP else "+OK"
+    credentials = Credentials("ada", "p" * 600)
+    impostor = Impostor(protocol, *[protocol.ask] * steps, yes)
+    side = impostor.meet(mechanisms=[name], credentials=credentials)
+    assert isinstance(side.error, AuthenticationError | RemoteProtocolError)
+    assert side.conn.closing or not side.conn.idle
+    assert encode("p" * 9) not in side.said.decode()
+
+
+@protocols
 @pytest.mark.parametrize(
     ("name", "answers"),
     [
