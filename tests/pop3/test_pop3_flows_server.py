@@ -266,6 +266,11 @@ def test_a_maildrop_that_is_none_lets_nobody_in_and_is_closed() -> None:
         assert lines[1] == "-ERR [SYS/TEMP] Internal error, try again later"
         assert drop.diary == ["close"]
         assert app.closed == [None]
+        drop.diary.clear()
+        server = runner(app)
+        server.conn.receive_data(LOGIN)
+        server.run()
+        assert drop.diary == ["close"], "at once, for whoever comes meanwhile"
 
 
 def test_a_client_that_gives_up_an_exchange_may_begin_another() -> None:
