@@ -53,6 +53,26 @@ def test_a_domain_without_a_form_in_idna_2003_is_still_itself() -> None:
     assert not takes(host, "ada@fass.example")
 
 
+@pytest.mark.parametrize(
+    ("peer", "let_in"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.9.10", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("", True),  # a unix socket
+        ("192.0.2.1", False),
+        ("::ffff:192.0.2.1", False),
+        ("fe80::1%lo", False),
+        ("unknown", False),  # whom a trusted proxy does not know
+    ],
+)
+def test_without_users_this_machine_alone_may_fetch_mail(peer: str, let_in: bool) -> None:
+    host = MailHost(lambda _: MemoryMaildrop())
+    session = SMTPSession(SMTPServerConnection(), peer)
+    assert host.on_auth(session, parse_plain(b"\0ada\0anything")) is let_in
+
+
 def test_without_users_a_host_still_has_its_domains() -> None:
     host = MailHost(lambda _: MemoryMaildrop(), domains=["example.org"])
     assert takes(host, "ada@example.org")
