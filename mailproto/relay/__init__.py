@@ -4,28 +4,36 @@
     Queue            keeps it on disk, whatever crashes
     Relay            sends it, tries again, gives up, and tells the sender
     RelayConfig      the relay's name, who asks the DNS, and what else it may do so or so
+    Route            a host that takes mail whatever the DNS says: a smarthost, or one of a closed network
     Schedule         when it tries again, and for how long
+    Attempt, Fate    what became of a message for one recipient, which is logged, or told as the config has it
 
 Everything is asyncio, but for the queue, which any process may fill. `Entry` and `Pending` are for who looks into it
 or puts mail in without a server, and `UnreadableError` says that what is there cannot be read.
 """
 
+from mailproto.relay.attempt import Attempt, Fate, log_attempt
 from mailproto.relay.config import RelayConfig
 from mailproto.relay.entry import Entry, Pending
 from mailproto.relay.handler import RelayHandler
 from mailproto.relay.queue import Queue, new_name
 from mailproto.relay.relay import Relay
+from mailproto.relay.route import Route
 from mailproto.relay.schedule import Schedule
 from mailproto.relay.unreadable import UnreadableError
 
 __all__ = [
+    "Attempt",
     "Entry",
+    "Fate",
     "Pending",
     "Queue",
     "Relay",
     "RelayConfig",
     "RelayHandler",
+    "Route",
     "Schedule",
     "UnreadableError",
+    "log_attempt",
     "new_name",
 ]

@@ -7,22 +7,23 @@ import logging
 import random
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from mailproto._core.policy import TLSPolicy
-from mailproto.address import check_domain
+from mailproto.address import Address, check_domain
 from mailproto.aio.smtp import SMTPClient
-from mailproto.errors import ConnectionClosedError, GrammarError
+from mailproto.errors import ConnectionClosedError, GrammarError, LocalProtocolError, RemoteProtocolError
+from mailproto.relay.attempt import Attempt, log_attempt
+from mailproto.relay.route import Route, Target, Way
 from mailproto.relay.schedule import Schedule
 from mailproto.smtp.alabels import idna_2003
 from mailproto.smtp.config import SMTPClientConfig
 from mailproto.smtp.flows.client import RELAY_PORT
-from mailproto.smtp.routing import Resolver, literal_host
+from mailproto.smtp.routing import Resolver, RoutingError, literal_host, lookup_name
 
 logger = logging.getLogger("mailproto")
-
-MakeClient = Callable[[str, str], SMTPClient]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,18 +32,31 @@ class RelayConfig:
 
     hostname: str
     """Its own name, which it says in EHLO, and by which it knows itself among the MX hosts."""
-    resolver: Resolver
-    """Who knows where mail goes: a `mailproto.aio.DNSResolver`, say."""
-    make_client: MakeClient | None = None
-    """Makes the client for a host, from its name and its address, for a relay that hands all mail to one host, say:
-    with its port, with credentials, with TLS that is verified. What it requires is kept to. By default it is port 25,
-    and TLS where that works, whatever the certificate (RFC 7435): nothing says which one a mail host should have, and
-    without TLS anybody could listen."""
+    resolver: Resolver | None = None
+    """Who knows where mail goes: a `mailproto.aio.DNSResolver`, say. Without one only routes and a smarthost lead on."""
+    routes: Mapping[str, Route] = field(default_factory=dict)
+    """The hosts that take the mail for some domains, in lower-case A-labels, whatever the DNS says."""
+    smarthost: Route | None = None
+    """The host that takes the mail for all other domains, whatever the DNS says."""
+    make_client: Callable[[str, str], SMTPClient] | None = None
+    """Makes the client for a host of the DNS, from its name and its address, for a relay that wants more of it than
+    what is usual. What the client requires is kept to. By default it is port 25, and TLS where that works, whatever
+    the certificate (RFC 7435): nothing says which one a mail host should have, and without TLS anybody could listen.
+    """
     schedule: Schedule = field(default_factory=Schedule)
     max_connections: int = 20
-    """Connections at a time; never more than one to the hosts of a domain."""
+    """Connections at a time; never more than one to the hosts of a domain, or over a route."""
+    turn: float = 300.0
+    """Seconds after which such a connection makes place, behind the message under way, if others wait for one."""
+    attempt_timeout: float = 1800.0
+    """Seconds that a host has to let itself be reached, and those that it has to take a message. A long message has a
+    second more for each 10,000 octets. Each step has limits of its own (RFC 5321 section 4.5.3.2), but they do not
+    end what goes on slowly: a host that answers each command at the last moment would hold its place for hours."""
     max_targets: int = 6
     """Addresses that are tried for a message in one attempt; RFC 5321 section 5.1 wants two at least."""
+    on_attempt: Callable[[Attempt], object] = log_attempt
+    """Called with what came of each attempt, for each recipient, in the loop, so that it must not block. What it
+    raises is logged. One of your own may call `log_attempt`, too."""
     idna_encode: Callable[[str], str] = idna_2003
     """Makes A-labels of a domain, as in `SMTPClientConfig`."""
     clock: Callable[[], float] = time.time
@@ -54,29 +68,69 @@ class RelayConfig:
         check_domain(self.hostname)
         if not self.hostname.isascii():
             raise GrammarError("the name of a relay is said before UTF-8 is agreed on: give it in A-labels")
+        for domain in self.routes:
+            if domain != lookup_name(domain, self.idna_encode):
+                raise GrammarError(f"a domain with a route is given in lower-case A-labels: {domain!a:.100}")
+        if self.resolver is None and self.smarthost is None and not self.routes:
+            raise LocalProtocolError("a relay needs a resolver, routes, or a smarthost")
 
-    async def connect(self, host: str, address: str) -> SMTPClient:
+    def way_to(self, address: Address) -> Way:
+        """Return the route that mail to an address takes; without one its domain, whose MX hosts are to be asked."""
+        domain = name = address.canonical.domain
+        with suppress(RoutingError):  # which is told when it is tried
+            name = lookup_name(domain, self.idna_encode)
+        return self.routes.get(name) or self.smarthost or domain
+
+    def tell(self, attempt: Attempt) -> None:
+        """Call ``on_attempt``. If that fails, the mail goes its way all the same."""
+        try:
+            self.on_attempt(attempt)
+        except Exception:
+            logger.exception("%s: what came of it could not be told", attempt.queue_id)
+
+    async def connect(self, target: Target) -> SMTPClient:
         """Return a client that is connected to this host; raise what `SMTPClient.connect` raises.
 
-        Without `make_client`, a host that offers STARTTLS and then hangs up, falls silent or fails in the handshake
-        is tried once more in clear (RFC 7435 section 3), with a line in the log.
+        With opportunistic TLS, a host that offers STARTTLS and then hangs up, falls silent, fails in the handshake or
+        says something else in its place is tried once more in clear (RFC 7435 section 3), with a line in the log.
+        So is one that has words in clear behind its 220: they may be those of an attacker, who must not be believed,
+        and is not. But he could have taken the offer of STARTTLS away as well (RFC 3207 section 6), so that not to
+        send at all would keep nothing from him, and from the recipients of a host that is just broken all their mail.
         """
-        if self.make_client is not None:
-            client = self.make_client(host, address)
-            await client.connect()
-            return client
-        client = self._client(host, address, TLSPolicy.OPPORTUNISTIC)
+        client = self._client(target)
         try:
             await client.connect()
-        except (ConnectionClosedError, OSError) as error:
+        except (ConnectionClosedError, RemoteProtocolError, OSError) as error:
+            if not self._may_go_in_clear(target):
+                raise
             if client.tls is None and "STARTTLS" not in client.extensions:  # it never came to that
                 raise
-            logger.warning("%s: no session under TLS, so that mail goes in clear: %s", host, error)
-            client = self._client(host, address, TLSPolicy.NONE)
+            logger.warning("%s: no session under TLS, so that mail goes in clear: %s", target.host, error)
+            client = self._client(target, TLSPolicy.NONE)
             await client.connect()
         return client
 
-    def _client(self, host: str, address: str, tls: TLSPolicy) -> SMTPClient:
+    def _may_go_in_clear(self, target: Target) -> bool:
+        return self.make_client is None if target.route is None else target.route.opportunistic
+
+    def _client(self, target: Target, tls: TLSPolicy = TLSPolicy.OPPORTUNISTIC) -> SMTPClient:
+        config = SMTPClientConfig(idna_encode=self.idna_encode)
+        route = target.route
+        if route is not None:
+            return SMTPClient(
+                route.host,
+                route.port,
+                tls=tls if route.opportunistic else route.tls,
+                context=_any_certificate() if route.opportunistic else None,
+                cafile=None if route.opportunistic else route.cafile,
+                credentials=route.credentials,
+                allow_plaintext_auth=route.allow_plaintext_auth,
+                local_name=self.hostname,
+                config=config,
+            )
+        host, address, _ = target
+        if self.make_client is not None:
+            return self.make_client(host, address)
         return SMTPClient(
             address,
             RELAY_PORT,
@@ -84,7 +138,7 @@ class RelayConfig:
             context=_any_certificate(),
             server_hostname=host if literal_host(host) is None else address,  # SNI is for names (RFC 6066 section 3)
             local_name=self.hostname,
-            config=SMTPClientConfig(idna_encode=self.idna_encode),
+            config=config,
         )
 
 

@@ -62,6 +62,7 @@ class Entry:
         parameters: what the sender said in MAIL.
         late: whether the sender was told that it is late.
         notices: how many notices there were about it.
+        attempts: how often it was tried in vain, for some of its recipients at least.
         size: the octets of its message, which the queue counts; None if it has not.
     """
 
@@ -74,6 +75,7 @@ class Entry:
     late: bool = False
     notices: int = 0
     size: int | None = None
+    attempts: int = 0
 
     @property
     def waiting(self) -> tuple[Pending, ...]:
@@ -100,6 +102,7 @@ def encode_entry(entry: Entry) -> bytes:
             "late": entry.late,
             "notices": entry.notices,
             "size": entry.size,
+            "attempts": entry.attempts,
             "recipients": [_encode_pending(recipient) for recipient in entry.recipients],
         },
         indent=1,
@@ -125,6 +128,7 @@ def decode_entry(name: str, data: bytes) -> Entry:
             bool(read["late"]),
             int(read["notices"]),
             int(read["size"]) if read.get("size") is not None else None,
+            int(read.get("attempts", 0)),
         )
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise GrammarError(f"not an entry of a queue: {name}") from error

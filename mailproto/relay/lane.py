@@ -1,4 +1,5 @@
-"""The way to one domain: its hosts in their order, one connection at a time, and the messages one after another.
+"""The way to one domain, or over one route: its hosts in their order, one connection at a time, and the messages one
+after another.
 
 They are not pipelined into each other: what a host has said of a message is on disk before the next one begins, so
 that a crash repeats at most the one that was under way, which nobody can help (RFC 1047).
@@ -10,15 +11,18 @@ import asyncio
 import logging
 import os
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from types import MappingProxyType
 from typing import NamedTuple
 
+from mailproto.address import Address, address_literal
 from mailproto.aio.smtp import SMTPClient
-from mailproto.errors import MailProtoError
+from mailproto.errors import ConnectionTimeoutError, GrammarError, MailProtoError
 from mailproto.relay.config import RelayConfig
 from mailproto.relay.entry import Entry, Pending
 from mailproto.relay.queue import Queue
+from mailproto.relay.route import Route, Target, Way
 from mailproto.relay.transfer import Changes, Message, transfer, with_reply
 from mailproto.relay.unreadable import UnreadableError
 from mailproto.smtp.reply import Reply, ReplyError
@@ -27,17 +31,29 @@ from mailproto.smtp.routing import UNROUTABLE, RoutingError, hosts_for, literal_
 logger = logging.getLogger("mailproto")
 
 _IN_MEMORY = 1 << 20  # octets of a message that can leave in one flight with its envelope
+_SLOWEST = 10_000  # octets a second that a host has to take of a long message
+_GOODBYE = 30.0  # seconds that a host has to answer QUIT
 
 
-class Target(NamedTuple):
-    """A host, and one of its addresses."""
+class Heard(NamedTuple):
+    """What was said of some recipients.
 
-    host: str
-    address: str
+    Attributes:
+        host: the name of the host that was asked; None if none was.
+        duration: the seconds that it took.
+        accepted: the reply to the message, for those for whom it was taken.
+    """
+
+    host: str | None = None
+    duration: float | None = None
+    accepted: Mapping[Address, Reply] = MappingProxyType({})
+
+
+Record = Callable[[Changes, Heard], Awaitable[None]]
 
 
 class Job:
-    """A message for the recipients in one domain.
+    """A message for those of its recipients to whom one way leads.
 
     Attributes:
         entry: the message.
@@ -46,41 +62,48 @@ class Job:
         unreadable: why the message cannot be read, if it cannot.
     """
 
-    def __init__(self, entry: Entry, recipients: list[Pending], record: Callable[[Changes], Awaitable[None]]) -> None:
+    def __init__(self, entry: Entry, recipients: list[Pending], record: Record) -> None:
         self.entry = entry
         self.recipients = {recipient.address: recipient for recipient in recipients}
         self.done = asyncio.Event()
         self.unreadable: UnreadableError | None = None
         self._record = record
 
-    async def note(self, changes: Changes) -> None:
+    async def note(self, changes: Changes, heard: Heard) -> None:
         """Keep what has become of some recipients. Those who wait on stay in this attempt."""
         for address, change in changes.items():
             if change is not None and change.action is None:
                 self.recipients[address] = change
             else:
                 del self.recipients[address]
-        await self._record(changes)
+        await self._record(changes, heard)
 
-    async def note_all(self, reply: Reply, remote_mta: str | None = None) -> None:
+    async def note_all(self, reply: Reply, heard: Heard, remote_mta: str | None = None) -> None:
         """Keep one reply for all of them: they have failed if it is permanent, and wait on if not."""
-        await self.note(with_reply(self.recipients, reply, remote_mta))
+        await self.note(with_reply(self.recipients, reply, remote_mta), heard)
 
 
 class Lane:
-    """Works off the jobs for one domain.
+    """Works off the jobs for one way.
 
     Attributes:
         jobs: those that are left; more may be added at any time before `run` is over.
-        begun: whether `run` was called.
+        begun: whether it has had its turn.
+
+    Args:
+        way: where it leads.
+        config: that of the relay.
+        queue: where the messages are.
+        slots: one for each connection that the relay may have. Who waits for one gets it in his turn.
     """
 
-    def __init__(self, domain: str, config: RelayConfig, queue: Queue) -> None:
+    def __init__(self, way: Way, config: RelayConfig, queue: Queue, slots: asyncio.Semaphore) -> None:
         self.jobs: deque[Job] = deque()
         self.begun = False
-        self._domain = domain
+        self._way = way
         self._config = config
         self._queue = queue
+        self._slots = slots
         self._again: list[Job] = []  # those that the host now asked has not ended
         self._dropped = False
         self._not_found: Reply | None = None  # why there is a host that could not be tried
@@ -91,11 +114,12 @@ class Lane:
 
     async def run(self) -> None:
         """Try one target after another, until none of them or no job is left."""
-        self.begun = True
         try:
-            targets = await self._find_targets()
+            async with self._slots:
+                self.begun = True
+                targets = await self._find_targets()
         except RoutingError as error:
-            await self._finish(error.reply)
+            await self._finish(error.reply, Heard())
             return
         refusals = []
         for target in targets:
@@ -104,9 +128,9 @@ class Lane:
         last = refusals[-1] if refusals else None
         if last is not None and all(refusals):  # wherever one knocks nobody takes mail (RFC 7504 section 4)
             if self._not_found is not None:
-                await self._finish(self._not_found)
+                await self._finish(self._not_found, Heard())
             else:
-                await self._finish(last, targets[-1].host)
+                await self._finish(last, Heard(targets[-1].host), targets[-1].host)
 
     def drop(self) -> None:
         """End the jobs that were not begun, and begin none any more."""
@@ -114,22 +138,26 @@ class Lane:
         while self.jobs:
             self.jobs.popleft().done.set()
 
-    async def _finish(self, reply: Reply, remote_mta: str | None = None) -> None:
+    async def _finish(self, reply: Reply, heard: Heard, remote_mta: str | None = None) -> None:
         """End all jobs with this reply."""
         while self.jobs:
             job = self.jobs.popleft()  # at once: it is begun, and no longer to be dropped
             try:
-                await job.note_all(reply, remote_mta)
+                await job.note_all(reply, heard, remote_mta)
             finally:
                 job.done.set()
 
     async def _find_targets(self) -> list[Target]:
-        """Return the hosts that take mail for the domain, at each of their addresses."""
-        literal = literal_host(self._domain)
+        """Return the host of the route, or those that take mail for the domain, at each of their addresses."""
+        way, config = self._way, self._config
+        if isinstance(way, Route):
+            return [Target(_name_of(way.host), way.host, way)]
+        literal = literal_host(way)
         if literal is not None:
-            return [Target(self._domain, literal)]
-        config = self._config
-        name = lookup_name(self._domain, config.idna_encode)
+            return [Target(way, literal)]
+        if config.resolver is None:
+            raise RoutingError(UNROUTABLE)
+        name = lookup_name(way, config.idna_encode)
         records = await config.resolver.mx(name)
         targets: list[Target] = []
         failure: RoutingError | None = None
@@ -148,27 +176,46 @@ class Lane:
 
     async def _use(self, target: Target) -> Reply | None:
         """Send to this host what it takes; return its reply if it says for good that it takes nothing."""
-        progress = True
         try:
-            while self.jobs and progress:
-                try:
-                    client = await self._config.connect(*target)
-                except (MailProtoError, OSError) as error:
-                    return await self._not_reached(target, error)
-                try:
-                    progress = await self._send_all(client, target)
-                    left = len(self.jobs)
-                    with suppress(MailProtoError, OSError):
-                        await client.quit()
-                finally:
-                    await client.close()
-                progress = progress or len(self.jobs) > left  # who has come meanwhile is to be tried
+            refusal, progress = None, True
+            while self.jobs and progress and refusal is None:
+                async with self._slots:
+                    if self.jobs:  # else they were dropped meanwhile
+                        refusal, progress = await self._visit(target)
         finally:
             self.jobs.extend(self._again)
             self._again.clear()
-        return None
+        return refusal
 
-    async def _not_reached(self, target: Target, error: Exception) -> Reply | None:
+    async def _visit(self, target: Target) -> tuple[Reply | None, bool]:
+        """Send what one connection takes; return the refusal for good, if there is one, and whether to come again."""
+        clock = asyncio.get_running_loop().time
+        begun = clock()
+        try:
+            client = await self._connect(target)
+        except (MailProtoError, OSError) as error:
+            return await self._not_reached(target, error, clock() - begun), False
+        try:
+            progress = await self._send_all(client, target)
+            left = len(self.jobs)
+            with suppress(MailProtoError, OSError):
+                async with asyncio.timeout(_GOODBYE):
+                    await client.quit()
+        finally:
+            await client.close()
+        return None, progress or len(self.jobs) > left  # who has come meanwhile is to be tried
+
+    async def _connect(self, target: Target) -> SMTPClient:
+        limit = self._config.attempt_timeout
+        try:
+            async with asyncio.timeout(limit) as deadline:
+                return await self._config.connect(target)
+        except TimeoutError as error:
+            if not deadline.expired():
+                raise
+            raise ConnectionTimeoutError(f"no session within {limit:g} seconds") from error
+
+    async def _not_reached(self, target: Target, error: Exception, duration: float) -> Reply | None:
         """Note for all jobs why there is no connection; return the reply if it is for good."""
         if not isinstance(error, ReplyError):
             reply, remote = Reply.build(451, f"{target.host} cannot be reached: {error}", "4.4.1"), None
@@ -177,46 +224,60 @@ class Lane:
         else:
             reply, remote = error.reply, target.host
         for job in tuple(self.jobs):
-            await job.note_all(reply, remote)
+            await job.note_all(reply, Heard(target.host, duration), remote)
         return None
 
     async def _send_all(self, client: SMTPClient, target: Target) -> bool:
-        """Send over one connection as long as it lasts, note what is to be sent again, and say whether any went."""
+        """Send over one connection as long as it lasts, note what is to be sent again, and say whether to go on.
+
+        It lasts until its turn is over, too, if others wait for theirs.
+        """
         progress = False
+        clock = asyncio.get_running_loop().time
+        end_of_turn = clock() + self._config.turn
         while self.jobs and not (client.conn.over or client.conn.exhausted):
             job = self.jobs.popleft()
             self._again.append(job)  # at once, so that it is not lost whatever happens
             before = len(job.recipients)
-            await self._send(client, target, job)
+            cut_off = await self._send(client, target, job)
             if not job.recipients:
                 self._again.remove(job)
                 job.done.set()
                 progress = True
+            elif cut_off:
+                progress = True  # for those behind it
             elif (progress and client.conn.over) or _were_too_many(job, before):
                 self._again.remove(job)
                 self.jobs.appendleft(job)  # other messages, or recipients, have used up what this one now has
                 progress = True
+            if clock() >= end_of_turn and self._slots.locked():
+                return True
         return progress
 
-    async def _send(self, client: SMTPClient, target: Target, job: Job) -> None:
+    async def _send(self, client: SMTPClient, target: Target, job: Job) -> bool:
+        """Send one message, and return whether the host took too long."""
+        clock = asyncio.get_running_loop().time
+        begun = clock()
         try:
             message = await asyncio.to_thread(self._open, job.entry)
+            limit = self._config.attempt_timeout + message.size / _SLOWEST
             try:
-                done = await transfer(client, target.host, job.entry, job.recipients, message)
+                done = await transfer(client, target.host, job.entry, job.recipients, message, limit)
             finally:
                 if not isinstance(message.content, bytes):
                     message.content.close()
         except UnreadableError as error:
             job.unreadable = error
             job.recipients.clear()
-            return
+            return False
         except OSError as error:  # of opening it, for the network's stand in the result
             logger.error("%s cannot be read now: %s", job.entry.name, error)
             job.recipients.clear()
-            return
-        await job.note(done.changes)
+            return False
+        await job.note(done.changes, Heard(target.host, clock() - begun, done.accepted))
         for address in done.unknown:
             del job.recipients[address]
+        return done.cut_off
 
     def _open(self, entry: Entry) -> Message:
         """Return a message, in memory if it is small."""
@@ -232,3 +293,11 @@ def _were_too_many(job: Job, before: int) -> bool:
     """Say whether the host has taken so many recipients as it takes at a time (RFC 5321 section 4.5.3.1.10)."""
     left = job.recipients.values()
     return len(left) < before and all(each.reply is not None and each.reply.code == 452 for each in left)
+
+
+def _name_of(host: str) -> str:
+    """Return the name of a host, as it may stand in a notice: that of an address is its literal."""
+    try:
+        return address_literal(host)
+    except GrammarError:
+        return host

@@ -6,8 +6,8 @@ import asyncio
 import heapq
 import logging
 import math
-from collections import defaultdict, deque
-from collections.abc import Callable, Collection
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -15,22 +15,43 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
 
+from mailproto.address import Address
+from mailproto.relay.attempt import Attempt, Fate
 from mailproto.relay.config import RelayConfig
 from mailproto.relay.entry import Entry, Pending
-from mailproto.relay.lane import Job, Lane
+from mailproto.relay.lane import Heard, Job, Lane
 from mailproto.relay.queue import MAX_NAME, Queue, new_name
+from mailproto.relay.route import Way
 from mailproto.relay.schedule import conclude
 from mailproto.relay.transfer import Changes
 from mailproto.relay.unreadable import UnreadableError
+from mailproto.relay.waiting import WaitingRoom
 from mailproto.smtp.notices import Action, Report, make_notice
+from mailproto.smtp.reply import Reply
 
 logger = logging.getLogger("mailproto")
 
 _MAX_ACTIVE = 1000  # entries that are tried at a time
+_TAKEN = Reply.build(250, "Taken", "2.0.0")
 _PIECE = 64 << 10  # octets
 _POLL = 60.0  # seconds between two looks for what other processes have added
 
 _T = TypeVar("_T")
+
+
+class _Round:
+    """An attempt at an entry, on all of its ways. If some of them are full it is made in parts.
+
+    Attributes:
+        begun: the time when it began.
+        tried: the ways that are through.
+        deferred: the last word on each recipient who waits on.
+    """
+
+    def __init__(self, begun: float) -> None:
+        self.begun = begun
+        self.tried: set[Way] = set()
+        self.deferred: dict[Address, Attempt] = {}
 
 
 class Relay:
@@ -51,8 +72,9 @@ class Relay:
         self._agenda: list[tuple[float, str]] = []  # a heap: when which entry is due
         self._active: dict[str, Entry | None] = {}
         self._unsaved: dict[str, Entry] = {}  # what has become of entries, and is not on disk
-        self._lanes: dict[str, Lane] = {}
-        self._behind: defaultdict[str, deque[str]] = defaultdict(deque)  # what waits for the end of a domain's lane
+        self._rounds: dict[str, _Round] = {}
+        self._lanes: dict[Way, Lane] = {}
+        self._waiting = WaitingRoom()
         self._stopping = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = asyncio.Event()
@@ -89,8 +111,8 @@ class Relay:
 
     async def _work(self, *, forever: bool) -> None:
         self._loop = loop = asyncio.get_running_loop()
-        for state in (self._known, self._agenda, self._active, self._lanes, self._behind):  # of a cancelled run
-            state.clear()
+        for state in (self._known, self._agenda, self._active, self._rounds, self._lanes, self._waiting):
+            state.clear()  # what a cancelled run has left
         self._stopping = False
         # One thread, so that the disk sees the states of an entry in their order.
         with self._queue.reserved(), ThreadPoolExecutor(1, "mailproto-queue") as self._disk:
@@ -102,7 +124,7 @@ class Relay:
                         await self._look(first=next_look == -math.inf)
                         next_look = loop.time() + _POLL
                     self._start_due()
-                    if not self._active and (self._stopping or not (forever or self._behind)):
+                    if not self._active and (self._stopping or not (forever or self._waiting)):
                         return
                     with suppress(TimeoutError):
                         async with asyncio.timeout(min(self._idle_time(), next_look - loop.time())):
@@ -119,43 +141,33 @@ class Relay:
             return
         for name in names:
             self._enter(name)
-        for domain in self._behind.keys() - self._lanes.keys():  # whoever was called in before is gone
-            self._call_in(domain)
+        for way in self._waiting.ways - self._lanes.keys():  # whoever was called in before is gone
+            self._call_in(way)
 
     def _enter(self, name: str, due: float = -math.inf) -> None:
         """Put an entry on the agenda; a new one is seen to at once, and then tells itself when it is due."""
         if name not in self._known:
             self._known.add(name)
-            if due < math.inf:  # else it is behind
+            if due < math.inf:  # else it waits for a lane
                 heapq.heappush(self._agenda, (due, name))
                 self._changed.set()
 
-    def _put_behind(self, name: str, domains: Collection[str]) -> bool:
-        """Have an entry wait outside if no lane for its domains takes any more."""
-        if not domains or any(map(self._takes_more, domains)):
-            return False
-        self._behind[next(iter(domains))].append(name)
-        return True
-
-    def _takes_more(self, domain: str) -> bool:
-        """Say whether there is room in the lane for a domain.
+    def _takes_more(self, way: Way) -> bool:
+        """Say whether there is room in the lane for a way.
 
         So that no number of messages for one that is slow holds up those for another, it takes no more than there is
         room left for all others; nor, once it has begun, while others wait to begin.
         """
-        lane = self._lanes.get(domain)
+        lane = self._lanes.get(way)
         if lane is None:
             return True
         others_wait = len(self._lanes) > self._config.max_connections
         return len(lane) < _MAX_ACTIVE - len(self._active) and not (lane.begun and others_wait)
 
-    def _call_in(self, domain: str) -> None:
-        """Put on the agenda, of those behind for a domain whose lane has ended, as many as may have room."""
-        names = self._behind.pop(domain, deque())
-        for _ in range(min(len(names), _MAX_ACTIVE // 2)):
-            heapq.heappush(self._agenda, (-math.inf, names.popleft()))
-        if names:
-            self._behind[domain] = names
+    def _call_in(self, way: Way) -> None:
+        """Put on the agenda, of those who wait for a way whose lane has ended, as many as may have room."""
+        for name in self._waiting.call(way, _MAX_ACTIVE // 2):
+            heapq.heappush(self._agenda, (-math.inf, name))
         self._changed.set()
 
     def _start_due(self) -> None:
@@ -184,6 +196,8 @@ class Relay:
         except Exception:
             logger.exception("%s: an attempt failed", name)
             due = self._config.clock() + self._config.schedule.first_hour
+        if due is None or math.isfinite(due):
+            self._rounds.pop(name, None)
         del self._active[name]
         self._known.discard(name)
         if due is not None:
@@ -191,7 +205,7 @@ class Relay:
         self._changed.set()
 
     async def _try(self, name: str) -> float | None:
-        """Try an entry if it is due, and return when it is due next, None if it is gone; infinity if it is behind.
+        """Try an entry if it is due; return when it is next, None if it is gone, and infinity if it waits for a lane.
 
         Raises:
             UnreadableError: there is something of it that cannot be read.
@@ -205,50 +219,87 @@ class Relay:
             entry = replace(entry, arrival=now, due=now)
         if entry.due > now:
             return entry.due
-        domains: dict[str, list[Pending]] = defaultdict(list)
-        for recipient in entry.waiting:
-            domains[recipient.address.canonical.domain].append(recipient)
-        if self._put_behind(name, domains):
+        attempt = self._rounds.setdefault(name, _Round(now))
+        ways = self._ways(entry, attempt)
+        open_ways = [way for way in ways if self._takes_more(way)]
+        if ways and not open_ways:
+            self._waiting.add(name, ways)
             return math.inf
         self._active[name] = entry
-        jobs = [Job(entry, recipients, partial(self._record, name)) for recipients in domains.values()]
-        for domain, job in zip(domains, jobs, strict=True):
-            self._lane(domain).jobs.append(job)
-        for job in jobs:
-            await job.done.wait()
+        jobs = [Job(entry, ways[way], partial(self._record, name)) for way in open_ways]
+        await self._work_off(dict(zip(open_ways, jobs, strict=True)))
         await self._save_what_was_not(name)
         for job in jobs:
             if job.unreadable is not None:
                 raise job.unreadable
         if self._stopping:
             return None  # perhaps nothing was tried; what was done is on disk, and concluded by the next run
-        return await self._conclude(self._active[name] or entry)
+        entry = self._active[name] or entry
+        if len(open_ways) < len(ways):  # nobody waits for those to whom it is a long way
+            attempt.tried.update(open_ways)
+            await self._on_disk(self._save, entry)
+            return -math.inf
+        return await self._conclude(entry, self._rounds.pop(name))
 
-    def _lane(self, domain: str) -> Lane:
-        if domain not in self._lanes:
-            self._lanes[domain] = Lane(domain, self._config, self._queue)
-            self._tasks.create_task(self._drive(domain, self._lanes[domain]))
-        return self._lanes[domain]
+    def _ways(self, entry: Entry, attempt: _Round) -> dict[Way, list[Pending]]:
+        """Return where an entry is still to be sent in this attempt, and for whom."""
+        ways: defaultdict[Way, list[Pending]] = defaultdict(list)
+        for recipient in entry.waiting:
+            ways[self._config.way_to(recipient.address)].append(recipient)
+        return {way: recipients for way, recipients in ways.items() if way not in attempt.tried}
 
-    async def _drive(self, domain: str, lane: Lane) -> None:
+    async def _work_off(self, jobs: Mapping[Way, Job]) -> None:
+        """Have jobs done, all at a time."""
+        for way, job in jobs.items():
+            self._lane(way).jobs.append(job)
+        for job in jobs.values():
+            await job.done.wait()
+
+    def _lane(self, way: Way) -> Lane:
+        if way not in self._lanes:
+            self._lanes[way] = Lane(way, self._config, self._queue, self._slots)
+            self._tasks.create_task(self._drive(way, self._lanes[way]))
+        return self._lanes[way]
+
+    async def _drive(self, way: Way, lane: Lane) -> None:
         try:
-            async with self._slots:
-                await lane.run()
+            await lane.run()
         except Exception:
-            logger.exception("the way to %s failed", domain)
+            logger.exception("the way to %s failed", way if isinstance(way, str) else way.host)
         finally:
-            del self._lanes[domain]
+            del self._lanes[way]
             for job in lane.jobs:
                 job.done.set()
-            self._call_in(domain)
+            self._call_in(way)
 
-    async def _record(self, name: str, changes: Changes) -> None:
+    async def _record(self, name: str, changes: Changes, heard: Heard) -> None:
         """Keep what has become of some recipients; on disk, if nothing is to be sent to them any more."""
         entry = self._active[name]
         if entry is not None:
+            self._tell(entry, changes, heard)
             self._active[name] = entry = entry.changed(changes)
             if any(change is None or change.action is not None for change in changes.values()):
                 await self._on_disk(self._save, entry)
+
+    def _tell(self, entry: Entry, changes: Changes, heard: Heard) -> None:
+        """Tell whose fate is certain. Of the others the last word is told, at the end of the attempt."""
+        deferred = self._rounds[entry.name].deferred
+        for address, change in changes.items():
+            attempt = Attempt(
+                queue_id=entry.name,
+                sender=entry.reverse_path,
+                recipient=address,
+                fate=_fate(change),
+                host=heard.host,
+                reply=heard.accepted.get(address) or (change and change.reply) or _TAKEN,
+                duration=heard.duration,
+                age=self._config.clock() - entry.arrival,
+            )
+            if attempt.fate is Fate.DEFERRED:
+                deferred[address] = attempt
+            else:
+                deferred.pop(address, None)
+                self._config.tell(attempt)
 
     def _save(self, entry: Entry) -> None:
         """Note on disk what has become of an entry; if that fails it is remembered, to be noted first of all."""
@@ -261,12 +312,16 @@ class Relay:
         if name in self._unsaved:
             await self._on_disk(self._save, self._unsaved[name])
 
-    async def _conclude(self, entry: Entry) -> float | None:
+    async def _conclude(self, entry: Entry, attempt: _Round) -> float | None:
         """Tell the sender what he is to be told, and put off what is left; return until when, None if nothing is."""
         if not entry.recipients:
             return None
-        reports, rest = conclude(entry, self._config.clock(), self._config.schedule)
+        begun = attempt.begun if attempt.deferred else None
+        reports, rest = conclude(entry, begun, self._config.clock(), self._config.schedule)
         await self._on_disk(self._settle, entry, reports, rest)
+        left = {recipient.address for recipient in rest.recipients}
+        for address, told in attempt.deferred.items():
+            self._config.tell(told if address in left else replace(told, fate=Fate.BOUNCED))
         return rest.due if rest.recipients else None
 
     def _settle(self, entry: Entry, reports: list[Report], rest: Entry) -> None:
@@ -312,3 +367,9 @@ class Relay:
         """Call what waits for the disk, beside the loop. Once begun it is done, even if nobody waits any more."""
         future = asyncio.get_running_loop().run_in_executor(self._disk, function, *arguments)
         return await asyncio.shield(future)
+
+
+def _fate(change: Pending | None) -> Fate:
+    if change is None or change.action is Action.RELAYED:
+        return Fate.DELIVERED
+    return Fate.BOUNCED if change.action is not None else Fate.DEFERRED

@@ -24,17 +24,37 @@ class Schedule:
     delay_notice: float = 4 * 3600.0
     """From the arrival of a message until its sender is told, once, that it is late."""
     give_up: float = 5 * 86400.0
-    """From the arrival until it is given up."""
+    """From the arrival until it is given up, if it really was tried meanwhile: see `is_over`."""
+    min_attempts: int = 5
+    """In vain, before a message is given up."""
 
     def next_attempt(self, arrival: float, now: float) -> float:
         """Return when a message that was tried in vain is tried again; the last time is when it is given up."""
-        interval = self.first_hour if now - arrival < 3600 else self.later
-        return min(now + interval, arrival + self.give_up)
+        due, end = now + (self.first_hour if now - arrival < 3600 else self.later), arrival + self.give_up
+        return min(due, end) if now < end else due
+
+    def is_over(self, entry: Entry, begun: float) -> bool:
+        """Say whether a message is to be given up after an attempt in vain that began at this time.
+
+        Clocks jump, machines sleep, and a relay that is started again may be there before its network is. So it takes
+        more than time: a message is tried often enough, and the last attempt is made when it is due, and not as the
+        first one after nobody knows how long.
+        """
+        enough = entry.attempts + 1 >= self.min_attempts
+        in_time = begun - entry.due <= self.later
+        return begun >= entry.arrival + self.give_up and enough and in_time
 
 
-def conclude(entry: Entry, now: float, schedule: Schedule) -> tuple[list[Report], Entry]:
-    """Return what the sender may be told after an attempt, and the entry with what is left to be done after that."""
-    expired = now >= entry.arrival + schedule.give_up
+def conclude(entry: Entry, begun: float | None, now: float, schedule: Schedule) -> tuple[list[Report], Entry]:
+    """Return what the sender may be told after an attempt, and the entry with what is left to be done after that.
+
+    Args:
+        entry: what has become of the message.
+        begun: when the attempt began; None if nothing could be tried, so that it does not count.
+        now: when it has ended.
+        schedule: when what is done.
+    """
+    expired = begun is not None and schedule.is_over(entry, begun)
     late = not (entry.late or expired) and now >= entry.arrival + schedule.delay_notice
     reports: list[Report] = []
     left: list[Pending] = []
@@ -46,7 +66,8 @@ def conclude(entry: Entry, now: float, schedule: Schedule) -> tuple[list[Report]
         else:
             left.append(recipient)
             if late:
-                reply, until = recipient.reply or _STILL_TRYING, entry.arrival + schedule.give_up
+                reply, end = recipient.reply or _STILL_TRYING, entry.arrival + schedule.give_up
+                until = end if end > now else None
                 reports.append(_report(recipient, Action.DELAYED, reply, now, until))
     rest = replace(
         entry,
@@ -54,6 +75,7 @@ def conclude(entry: Entry, now: float, schedule: Schedule) -> tuple[list[Report]
         due=schedule.next_attempt(entry.arrival, now),
         late=entry.late or late,
         notices=entry.notices + bool(reports),
+        attempts=entry.attempts + (begun is not None),
     )
     return reports, rest
 

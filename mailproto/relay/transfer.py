@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import BinaryIO, NamedTuple
 
 from mailproto.address import Address
@@ -20,6 +22,7 @@ from mailproto.smtp.result import Outcome, RecipientResult
 _TOO_BIG = Reply.build(552, "The next host takes no message of this size", "5.3.4")
 _NEEDS_UTF8 = Reply.build(550, "The message needs SMTPUTF8, which the next host does not offer", "5.6.7")
 _BROKEN = Reply.build(451, "The connection broke before the next host had answered for the message", "4.4.2")
+_SLOW = Reply.build(451, "The next host took too long to take the message", "4.4.2")
 _FULL = Reply.build(452, "The next host takes no more on one connection", "4.5.3")
 
 Changes = Mapping[Address, Pending | None]
@@ -34,10 +37,19 @@ class Message(NamedTuple):
 
 
 class Transfer(NamedTuple):
-    """What came of it. The ``unknown`` may have the message, so that nobody else is to give it to them at once."""
+    """What came of it.
+
+    Attributes:
+        changes: what is left to be done.
+        accepted: the reply to the message, for those for whom it was taken.
+        unknown: those who may have the message, so that nobody else is to give it to them at once.
+        cut_off: whether the host took too long, and has no connection any more.
+    """
 
     changes: Changes
+    accepted: Mapping[Address, Reply] = MappingProxyType({})
     unknown: frozenset[Address] = frozenset()
+    cut_off: bool = False
 
 
 def with_reply(recipients: Mapping[Address, Pending], reply: Reply, remote_mta: str | None = None) -> Changes:
@@ -50,11 +62,14 @@ def with_reply(recipients: Mapping[Address, Pending], reply: Reply, remote_mta: 
 
 
 async def transfer(
-    client: SMTPClient, host: str, entry: Entry, recipients: Mapping[Address, Pending], message: Message
+    client: SMTPClient, host: str, entry: Entry, recipients: Mapping[Address, Pending], message: Message, limit: float
 ) -> Transfer:
-    """Send a message to some of its recipients, with what the host can do of what its sender wanted."""
-    offered, limit = client.extensions, client.max_message_size
-    if limit is not None and message.size > limit:
+    """Send a message to some of its recipients, with what the host can do of what its sender wanted.
+
+    After ``limit`` seconds it is cut off, as if the host had.
+    """
+    offered, biggest = client.extensions, client.max_message_size
+    if biggest is not None and message.size > biggest:
         return Transfer(with_reply(recipients, _TOO_BIG))
     if entry.parameters.smtputf8 and "SMTPUTF8" not in offered:
         return Transfer(with_reply(recipients, _NEEDS_UTF8))
@@ -69,17 +84,34 @@ async def transfer(
     to: list[RecipientLike] = [
         (address, recipient.parameters if dsn else NO_RCPT_PARAMETERS) for address, recipient in recipients.items()
     ]
+    loop = asyncio.get_running_loop()
+    end = loop.time() + limit
+    cut = loop.create_task(_close_after(client, limit))
     try:
         result = await client.send_message(
             message.content, entry.reverse_path or "", to, parameters=parameters, downgrade=True
         )
     except (NotSupportedError, GrammarError) as error:
         return Transfer(with_reply(recipients, Reply.build(554, str(error), "5.6.0")))
-    changes = {each.address: _judge(recipients[each.address], each, host, dsn) for each in result.recipients}
-    return Transfer(changes, frozenset(each.address for each in result.unknown))
+    finally:
+        cut.cancel()
+    cut_off = loop.time() >= end
+    broken = _SLOW if cut_off else _BROKEN
+    return Transfer(
+        {each.address: _judge(recipients[each.address], each, host, dsn, broken) for each in result.recipients},
+        {each.address: each.reply for each in result.accepted if each.reply is not None},
+        frozenset(each.address for each in result.unknown),
+        cut_off,
+    )
 
 
-def _judge(recipient: Pending, result: RecipientResult, host: str, dsn: bool) -> Pending | None:
+async def _close_after(client: SMTPClient, seconds: float) -> None:
+    """Close the connection. What is under way ends as if the host had done it, and with the truth about each one."""
+    await asyncio.sleep(seconds)
+    await client.close()
+
+
+def _judge(recipient: Pending, result: RecipientResult, host: str, dsn: bool, broken: Reply) -> Pending | None:
     """Return what is left to be done for a recipient.
 
     A host with DSN sends the notices itself; one without sends none, so that the sender is told of this relay if he
@@ -95,7 +127,7 @@ def _judge(recipient: Pending, result: RecipientResult, host: str, dsn: bool) ->
         return replace(recipient, action=Action.FAILED, reply=reply or own, remote_mta=host if reply else None)
     if reply is None:
         full = isinstance(result.error, ConnectionExhaustedError)
-        return replace(recipient, reply=_FULL if full else _BROKEN, remote_mta=None)
+        return replace(recipient, reply=_FULL if full else broken, remote_mta=None)
     if reply.permanent:  # 552 to RCPT, which means too many recipients (RFC 5321 section 4.5.3.1.10)
         reply = Reply(452, reply.text, EnhancedStatus(4, 5, 3))
     return replace(recipient, reply=reply, remote_mta=host)

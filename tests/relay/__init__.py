@@ -133,6 +133,17 @@ def run(test: Callable[[World], Awaitable[None]], world: World) -> None:
     asyncio.run(in_time())
 
 
+def in_loop(test: Callable[[World], Awaitable[None]]) -> Callable[[World], None]:
+    """Make a test of a coroutine function."""
+
+    def wrapped(world: World) -> None:
+        run(test, world)
+
+    wrapped.__name__ = test.__name__
+    wrapped.__doc__ = test.__doc__
+    return wrapped
+
+
 def content_of(queue: Queue, name: str) -> bytes:
     """Return the message of an entry."""
     with queue.open(name) as file:
@@ -156,3 +167,6 @@ def read_notice(content: bytes) -> tuple[EmailMessage, list[Mapping[str, str]]]:
 MX_NET = {"net": [(10, "mx.example.net")]}
 HOME = {"org": [(10, "mx.example.org")]}
 """Where notices to ADA go."""
+
+NO_SUCH_USER = Reply.build(550, "No such user", "5.1.1")
+LATER = Reply.build(451, "Not so fast", "4.7.1")

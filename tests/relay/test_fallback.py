@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
 from mailproto import aio
+from mailproto.address import Address
 from mailproto.aio import TLSPolicy
 from mailproto.smtp import Limits, SMTPClientConfig
 from tests import data
-from tests.relay import BOB, MX_NET, World, run, table
+from tests.relay import BOB, MX_NET, Host, World, in_loop, run, table
 
 End = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -92,7 +94,17 @@ AGREED = b"220 go ahead\r\n"
 
 @pytest.mark.parametrize(
     ("end", "words"),
-    [(hang_up, AGREED), (hang_up, b""), (reset, AGREED), (stall, AGREED), (stall, b""), (hang_up_under_tls, AGREED)],
+    [
+        (hang_up, AGREED),
+        (hang_up, b""),
+        (reset, AGREED),
+        (stall, AGREED),
+        (stall, b""),
+        (hang_up_under_tls, AGREED),
+        (stall, AGREED + b"250-evil\r\n250 AUTH PLAIN\r\n"),
+        (stall, AGREED + b"2"),
+        (stall, b"nonsense\r\n"),
+    ],
 )
 def test_where_the_connection_breaks_over_tls_mail_goes_without(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, end: End, words: bytes
@@ -166,3 +178,51 @@ def test_a_host_that_fails_in_clear_as_well_is_tried_twice_and_no_more(
         assert (closed.connections, len(world.entries())) == (2, 1)
 
     run(test, world)
+
+
+@pytest.mark.parametrize("certificate", [data.SELF_SIGNED, data.EXPIRED, data.WRONG_NAME])
+def test_any_certificate_is_better_than_none(
+    world: World, certificate: data.KeyPair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RFC 7435: nobody vouches for it, but who only listens hears nothing."""
+    context = aio.server_context(certificate.certificate, certificate.key)
+
+    async def test(world: World) -> None:
+        host = Host()
+        async with aio.SMTPServer(host, port=0, tls=context) as server:
+            monkeypatch.setattr("mailproto.relay.config.RELAY_PORT", server.port)
+            world.put(BOB)
+            await world.relay(table(**MX_NET), make_client=None).attempt_due()
+        assert host.secure == [True]
+
+    run(test, world)
+
+
+@in_loop
+async def test_an_address_literal_is_no_name_of_a_server(world: World) -> None:
+    """RFC 6066 section 3: a server may break off the handshake over one."""
+    names: list[str | None] = []
+    context = aio.server_context(data.SERVER.certificate, data.SERVER.key)
+    context.sni_callback = lambda _, name, __: names.append(name)
+    async with aio.SMTPServer(Host(), port=0, tls=context) as server:
+        world.put(Address("bob", "[127.0.0.1]"))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("mailproto.relay.config.RELAY_PORT", server.port)
+            await world.relay(table(), make_client=None).attempt_due()
+    assert world.queue.names() == []
+    assert names == [None]
+
+
+@in_loop
+async def test_where_tls_fails_mail_goes_without(world: World) -> None:
+    """RFC 7435 section 3: to a host that offers STARTTLS and cannot do it, rather than not at all."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # without a certificate
+    host = Host()
+    async with aio.SMTPServer(host, port=0, tls=context) as server:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("mailproto.relay.config.RELAY_PORT", server.port)
+            world.put(BOB)
+            world.put(BOB)
+            await world.relay(table(**MX_NET), make_client=None).attempt_due()
+    assert host.secure == [False, False]
+    assert world.queue.names() == []

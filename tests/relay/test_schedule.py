@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from mailproto.relay import Entry, Pending, Schedule
@@ -26,6 +28,8 @@ def entry(*recipients: Pending, late: bool = False) -> Entry:
         (0.5 * HOUR, HOUR),
         (HOUR, 3 * HOUR),
         (5 * DAY - HOUR, 5 * DAY),
+        (5 * DAY, 5 * DAY + 2 * HOUR),
+        (9 * DAY, 9 * DAY + 2 * HOUR),
     ],
 )
 def test_the_next_attempt(age: float, due: float) -> None:
@@ -46,7 +50,8 @@ def test_the_next_attempt(age: float, due: float) -> None:
     ],
 )
 def test_what_the_sender_hears(age: float, late: bool, told: list[str]) -> None:
-    reports, rest = conclude(entry(late=late), START + age, Schedule())
+    tried = replace(entry(late=late), due=START + age)
+    reports, rest = conclude(tried, START + age, START + age, Schedule(min_attempts=1))
     assert [report.action.value for report in reports] == told
     assert all(report.reply == LATER for report in reports)
     assert rest.late == (late or told == ["delayed"])
@@ -55,7 +60,7 @@ def test_what_the_sender_hears(age: float, late: bool, told: list[str]) -> None:
 
 
 def test_who_was_settled_is_told_of_at_once_and_forgotten() -> None:
-    reports, rest = conclude(entry(FAILED, Pending(BOB)), START + 1, Schedule())
+    reports, rest = conclude(entry(FAILED, Pending(BOB)), START + 1, START + 1, Schedule())
     assert [(report.address, report.remote_mta) for report in reports] == [(CAROL, "mx.example.net")]
     assert rest.recipients == (Pending(BOB),)
 
@@ -63,6 +68,30 @@ def test_who_was_settled_is_told_of_at_once_and_forgotten() -> None:
 def test_somebody_who_was_never_reached() -> None:
     """There may be no reply at all, from nobody."""
     for age, status in ((4 * HOUR, "4.4.7"), (5 * DAY, "4.4.7")):
-        (report,), _ = conclude(entry(Pending(BOB)), START + age, Schedule())
+        (report,), _ = conclude(entry(Pending(BOB)), START + age, START + age, Schedule())
         assert str(report.status) == status
         assert report.remote_mta is None
+
+
+@pytest.mark.parametrize(
+    ("age", "attempts", "since_due", "over"),
+    [
+        (5 * DAY, 4, 0, True),
+        (5 * DAY, 3, 0, False),
+        (5 * DAY - 1, 99, 0, False),
+        (5 * DAY, 99, 2 * HOUR, True),
+        (5 * DAY, 99, 2 * HOUR + 1, False),
+    ],
+)
+def test_what_is_given_up_was_really_tried(age: float, attempts: int, since_due: float, over: bool) -> None:
+    tried = replace(entry(), due=START + age - since_due, attempts=attempts)
+    reports, rest = conclude(tried, START + age, START + age, Schedule())
+    assert [report.action.value for report in reports] == ["failed" if over else "delayed"]
+    assert rest.attempts == attempts + 1
+    assert all(report.retry_until is None for report in reports) == (age == 5 * DAY), "it is no time in the past"
+
+
+def test_an_attempt_in_which_nothing_could_be_tried_does_not_count() -> None:
+    tried = replace(entry(late=True), due=START + 6 * DAY, attempts=99)
+    reports, rest = conclude(tried, None, START + 6 * DAY, Schedule())
+    assert (reports, rest.recipients, rest.attempts) == ([], tried.recipients, 99)

@@ -1,0 +1,97 @@
+"""Disks that fail under a relay."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import itertools
+
+import pytest
+
+from mailproto.relay import Entry, Queue
+from tests.relay import BOB, CAROL, ERIN, HOME, HOUR, LATER, MX_NET, NO_SUCH_USER, Host, World, in_loop, run, table
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC])
+def test_a_disk_that_takes_nothing_more_repeats_no_message(
+    world: World, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """What is on disk is out of date then, and is found there at every look."""
+
+    class Full(Queue):
+        def save(self, entry: Entry) -> None:
+            if full:
+                raise OSError(number, "nothing more")
+            super().save(entry)
+
+    async def test(world: World) -> None:
+        net, com = Host(), Host(erin=LATER)
+        relay = world.relay(table(**MX_NET, com=[(0, "mx.example.com")]))
+        async with world.host("mx.example.net", net), world.host("mx.example.com", com):
+            running = asyncio.create_task(relay.run())
+            for count, recipients in enumerate([(BOB,), (BOB, ERIN)]):
+                world.put(*recipients)
+                while len(net.envelopes) == count:
+                    await asyncio.sleep(0.01)
+            world.now += HOUR
+            await asyncio.sleep(0.3)
+            full.clear()
+            del com.replies["erin"]
+            while world.queue.names():
+                world.now += HOUR
+                await asyncio.sleep(0.01)
+            relay.stop()
+            await running
+        assert (len(net.envelopes), len(com.envelopes)) == (2, 1)
+
+    full = ["yes"]
+    monkeypatch.setattr("mailproto.relay.relay._POLL", 0.05)
+    world.queue = Full(world.queue.path)
+    run(test, world)
+
+
+@in_loop
+async def test_what_the_disk_did_not_take_is_remembered_from_one_run_to_the_next(world: World) -> None:
+    class Once(Queue):
+        def save(self, entry: Entry) -> None:
+            if entry.notices and not failures:
+                failures.append(entry)
+                raise OSError(errno.EIO, "not now")
+            super().save(entry)
+
+    failures: list[Entry] = []
+    world.queue = Once(world.queue.path)
+    host, home = Host(carol=NO_SUCH_USER), Host()
+    relay = world.relay(table(**MX_NET, **HOME))
+    async with world.host("mx.example.net", host), world.host("mx.example.org", home):
+        world.put(BOB, CAROL)
+        for _ in range(3):
+            await relay.attempt_due()
+            world.now += HOUR
+    assert (len(failures), len(host.envelopes), len(home.envelopes)) == (1, 1, 1)
+    assert world.queue.names() == []
+
+
+@in_loop
+async def test_a_look_through_the_queue_that_fails_is_repeated(world: World) -> None:
+    class Short(Queue):
+        def names(self) -> list[str]:
+            if next(looks) == 2:  # behind that of the sweeping, and the first one
+                raise OSError(errno.EMFILE, "too many files")
+            return super().names()
+
+    looks = itertools.count()
+    world.queue = Short(world.queue.path)
+    host = Host()
+    relay = world.relay(table(**MX_NET))
+    async with world.host("mx.example.net", host):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("mailproto.relay.relay._POLL", 0.05)
+            running = asyncio.create_task(relay.run())
+            await asyncio.sleep(0.02)
+            world.put(BOB)
+            while not host.envelopes:
+                assert not running.done()
+                await asyncio.sleep(0.01)
+            relay.stop()
+            await running

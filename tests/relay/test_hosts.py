@@ -1,0 +1,242 @@
+"""Which hosts are asked, in which order, and what it is if there are none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from mailproto.address import Address
+from mailproto.relay import Pending, RelayHandler
+from mailproto.smtp import Reply
+from mailproto.smtp.alabels import idna_2003
+from mailproto.smtp.routing import LOOKUP_FAILED, MX, NO_SUCH_DOMAIN, RoutingError, StaticResolver
+from tests.relay import (
+    ADA,
+    BOB,
+    CAROL,
+    HOME,
+    HOUR,
+    LATER,
+    MESSAGE,
+    MX_NET,
+    NO_SUCH_USER,
+    START,
+    Host,
+    World,
+    in_loop,
+    read_notice,
+    run,
+    table,
+)
+
+
+@in_loop
+async def test_the_next_host_is_tried(world: World) -> None:
+    """RFC 5321 section 5.1: in the order of preference, past one that is down, one that is busy, one that defers."""
+    busy, picky, last = Host(), Host(bob=LATER), Host()
+    busy.greeting = Reply.build(421, "Too busy")
+    records = [
+        (10, "down.example.net"),
+        (20, "busy.example.net"),
+        (30, "picky.example.net"),
+        (40, "last.example.net"),
+    ]
+    async with (
+        world.host("busy.example.net", busy),
+        world.host("picky.example.net", picky),
+        world.host("last.example.net", last),
+    ):
+        world.put(BOB, CAROL)
+        await world.relay(table(net=records)).attempt_due()
+    assert [name.partition(".")[0] for name in world.asked] == ["down", "busy", "picky", "last"]
+    assert picky.received == [("carol@example.net", MESSAGE)]
+    assert last.received == [("bob@example.net", MESSAGE)]
+    assert world.queue.names() == []
+
+
+@in_loop
+async def test_every_address_of_a_host_is_tried(world: World) -> None:
+    host = Host()
+    resolver = StaticResolver(
+        {"example.net": [MX(10, "mx.example.net")]}, {"mx.example.net": ["127.0.0.2", "127.0.0.3", "127.0.0.1"]}
+    )
+    async with world.host("mx.example.net", host):
+        world.put(BOB)
+        await world.relay(resolver).attempt_due()
+        world.put(BOB)
+        await world.relay(resolver, max_targets=2).attempt_due()
+    assert len(host.envelopes) == 1
+    assert len(world.entries()) == 1
+    assert world.asked == ["mx.example.net"] * 5
+
+
+@in_loop
+async def test_what_is_refused_for_good_is_not_tried_elsewhere(world: World) -> None:
+    first, second, home = Host(bob=NO_SUCH_USER), Host(), Host()
+    records = [(10, "mx1.example.net"), (20, "mx2.example.net")]
+    async with (
+        world.host("mx1.example.net", first),
+        world.host("mx2.example.net", second),
+        world.host("mx.example.org", home),
+    ):
+        world.put(BOB)
+        await world.relay(table(net=records, **HOME)).attempt_due()
+    assert second.connections == 0
+    assert len(home.envelopes) == 1
+
+
+@in_loop
+async def test_hosts_that_take_no_mail_at_all(world: World) -> None:
+    """RFC 7504: 521 is final, once every host says so."""
+    closed, home = Host(), Host()
+    closed.greeting = Reply.build(521, "No mail here")
+    async with world.host("mx.example.net", closed), world.host("mx.example.org", home):
+        world.put(BOB)
+        relay = world.relay(table(net=[(10, "mx.example.net"), (20, "down.example.net")], **HOME))
+        await relay.attempt_due()
+        assert home.envelopes == []
+        world.now += HOUR
+        await world.relay(table(**MX_NET, **HOME)).attempt_due()
+    _, (_, fields) = read_notice(home.received[0][1])
+    assert fields["Diagnostic-Code"] == "smtp; 521 No mail here"
+
+
+class Doubtful:
+    """A resolver that raises what it is told to."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    async def mx(self, domain: str) -> list[MX]:
+        if domain == "example.org":
+            return [MX(10, "mx.example.org")]
+        raise self._error
+
+    async def addresses(self, _: str) -> list[str]:
+        return ["127.0.0.1"]
+
+
+@pytest.mark.parametrize(
+    ("records", "status"),
+    [
+        ([(0, ".")], "5.1.10"),
+        ([(10, "relay.example.org")], "5.4.6"),
+        ([(10, "no host at all")], "5.4.4"),
+        (None, "5.4.4"),
+    ],
+)
+def test_there_is_no_way_to_the_domain(world: World, records: list[tuple[int, str]] | None, status: str) -> None:
+    async def test(world: World) -> None:
+        home = Host()
+        async with world.host("mx.example.org", home):
+            world.put(BOB)
+            await world.relay(table(**HOME, **({} if records is None else {"net": records}))).attempt_due()
+        _, (_, fields) = read_notice(home.received[0][1])
+        assert fields["Status"] == status
+        assert "Remote-MTA" not in fields
+        assert world.queue.names() == []
+
+    run(test, world)
+
+
+@in_loop
+async def test_mail_that_goes_in_a_circle_ends(world: World) -> None:
+    """RFC 5321 section 6.3: where the DNS leads a relay to itself under another name, the hops are counted."""
+    home = Host()
+    relay = world.relay(table(**MX_NET, **HOME))
+    itself = RelayHandler(world.queue, postmaster=ADA, trusted=["127.0.0.1"], queued=relay.wake)
+    async with world.host("mx.example.net", itself), world.host("mx.example.org", home):
+        world.put(BOB)
+        await relay.attempt_due()
+    ((_, content),) = home.received
+    assert b"\r\nStatus: 5.4.6\r\n" in content
+    assert 100 <= content.count(b"\r\nReceived: ") <= 101
+    assert world.queue.names() == []
+
+
+@in_loop
+async def test_the_look_up_fails(world: World) -> None:
+    home = Host()
+    async with world.host("mx.example.org", home):
+        world.put(BOB)
+        await world.relay(Doubtful(RoutingError(LOOKUP_FAILED))).attempt_due()
+        (entry,) = world.entries()
+        assert entry.recipients[0].reply == LOOKUP_FAILED
+        world.now += HOUR
+        await world.relay(Doubtful(RoutingError(NO_SUCH_DOMAIN))).attempt_due()
+    _, (_, fields) = read_notice(home.received[0][1])
+    assert fields["Status"] == "5.1.2"
+
+
+class Backup:
+    """A resolver that finds the first host of example.net, and of the second one none of the addresses."""
+
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
+
+    async def mx(self, _: str) -> list[MX]:
+        return [MX(1, "mx.example.net"), MX(2, "backup.example.net")]
+
+    async def addresses(self, host: str) -> list[str]:
+        if host == "mx.example.net":
+            return ["127.0.0.1"]
+        raise RoutingError(self._reply)
+
+
+@pytest.mark.parametrize("reply", [LOOKUP_FAILED, NO_SUCH_DOMAIN])
+def test_a_host_that_cannot_be_found_holds_up_no_mail_for_another(world: World, reply: Reply) -> None:
+    async def test(world: World) -> None:
+        host = Host()
+        async with world.host("mx.example.net", host):
+            world.put(BOB)
+            await world.relay(Backup(reply)).attempt_due()
+        assert host.received == [("bob@example.net", MESSAGE)]
+
+    run(test, world)
+
+
+@in_loop
+async def test_a_host_that_cannot_be_found_may_take_what_the_others_never_do(world: World) -> None:
+    host = Host()
+    host.greeting = Reply.build(554, "No mail here")
+    async with world.host("mx.example.net", host):
+        world.put(BOB)
+        await world.relay(Backup(LOOKUP_FAILED)).attempt_due()
+    (entry,) = world.entries()
+    assert entry.waiting == (Pending(BOB, reply=LOOKUP_FAILED),)
+
+
+def test_a_resolver_that_falls_over_loses_nothing(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    async def test(world: World) -> None:
+        world.put(BOB)
+        await world.relay(Doubtful(RuntimeError("a bug"))).attempt_due()
+
+    run(test, world)
+    (entry,) = world.entries()
+    assert entry.waiting == (Pending(BOB),)
+    assert entry.due == START + 1800
+    assert caplog.messages == ["the way to example.net failed"]
+
+
+@in_loop
+async def test_an_address_literal(world: World) -> None:
+    host = Host()
+    async with world.host("[127.0.0.1]", host):
+        world.put(Address("bob", "[127.0.0.1]"))
+        await world.relay(table()).attempt_due()
+    assert len(host.envelopes) == 1
+
+
+@pytest.mark.parametrize("encode", [idna_2003, lambda _: "xn--of-2008.example"])
+def test_a_domain_beyond_ascii_is_looked_up_in_a_labels(world: World, encode: Callable[[str], str]) -> None:
+    name, host = encode("b\u00fccher.example"), Host()
+    resolver = StaticResolver({name: [MX(10, "mx.example.net")]}, {"mx.example.net": ["127.0.0.1"]})
+
+    async def test(world: World) -> None:
+        async with world.host("mx.example.net", host):
+            world.put(Address("bob", "b\u00fccher.example"))
+            await world.relay(resolver, idna_encode=encode).attempt_due()
+
+    run(test, world)
+    assert len(host.envelopes) == 1

@@ -1,0 +1,217 @@
+"""Hosts that take mail whatever the DNS says: smarthosts, and those of closed networks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mailproto import aio
+from mailproto.address import Address
+from mailproto.aio import TLSPolicy
+from mailproto.errors import GrammarError, LocalProtocolError
+from mailproto.relay import Relay, RelayConfig, Route
+from mailproto.sasl import Credentials, PasswordCheck
+from mailproto.smtp import SMTPServerConfig
+from tests import data
+from tests.relay import ADA, BOB, CAROL, ERIN, HOUR, LATER, MX_NET, Host, World, in_loop, read_notice, run, table
+
+RELAY = "relay.example.org"
+
+
+class Guarded(Host):
+    """A host that takes mail of who has logged in."""
+
+    def on_auth(self, _: Any, check: PasswordCheck) -> bool:
+        """Say whether it is Ada."""
+        return check.matches("analytical" if check.username == "ada" else None)
+
+
+GUARDED = SMTPServerConfig(require_auth=True)
+
+
+def relay(world: World, **config: Any) -> Relay:
+    return Relay(world.queue, RelayConfig(hostname=RELAY, clock=lambda: world.now, **config))
+
+
+def route(server: aio.SMTPServer, **more: Any) -> Route:
+    return Route("127.0.0.1", server.port, **more)
+
+
+@in_loop
+async def test_the_smarthost_takes_mail_for_everybody_in_one_transaction(world: World) -> None:
+    """Also for who is named by an address: that would be a way around it."""
+    literal, utf8 = Address("dan", "[192.0.2.1]"), Address("eve", "b\u00fccher.example")
+    host = Host()
+    async with aio.SMTPServer(host, port=0) as server:
+        world.put(BOB, ERIN, literal, utf8)
+        await relay(world, smarthost=route(server)).attempt_due()
+    (envelope,) = host.envelopes
+    assert envelope.forward_paths[:3] == [BOB, ERIN, literal]
+    assert world.queue.names() == []
+
+
+@in_loop
+async def test_a_route_comes_before_the_smarthost_and_the_smarthost_before_the_dns(world: World) -> None:
+    one, other = Host(), Host()
+    async with aio.SMTPServer(one, port=0) as here, aio.SMTPServer(other, port=0) as there:
+        world.put(Address("bob", "Example.NET"), ERIN, Address("eve", "b\u00fccher.example"))
+        routes = {"example.net": route(here), "xn--bcher-kva.example": route(here)}
+        await relay(world, routes=routes, smarthost=route(there), resolver=table(**MX_NET)).attempt_due()
+    assert [to for to, _ in one.received] == ["bob@Example.NET", "eve@b\u00fccher.example"] or [
+        to for to, _ in one.received
+    ] == ["eve@b\u00fccher.example", "bob@Example.NET"]
+    assert [to for to, _ in other.received] == ["erin@example.com"]
+
+
+@in_loop
+async def test_without_a_route_the_dns_is_asked(world: World) -> None:
+    host, other = Host(), Host()
+    async with world.host("mx.example.net", host), aio.SMTPServer(other, port=0) as there:
+        world.put(BOB, ERIN)
+        await world.relay(table(**MX_NET), routes={"example.com": route(there)}).attempt_due()
+    assert [to for to, _ in host.received] == ["bob@example.net"]
+    assert [to for to, _ in other.received] == ["erin@example.com"]
+
+
+@in_loop
+async def test_without_any_way_mail_comes_back(world: World) -> None:
+    home = Host()
+    async with aio.SMTPServer(home, port=0) as server:
+        world.put(BOB)
+        await relay(world, routes={"example.org": route(server)}).attempt_due()
+    assert [to for to, _ in home.received] == [str(ADA)]
+    _, (_, fields) = read_notice(home.received[0][1])
+    assert (fields["Status"], "Remote-MTA" in fields) == ("5.4.4", False)
+
+
+@in_loop
+async def test_a_host_is_not_the_relay_itself_because_it_has_its_name(world: World) -> None:
+    """It has another port: routes are laid by who knows where they lead."""
+    host = Host()
+    async with aio.SMTPServer(host, "localhost", 0) as server:
+        world.put(BOB)
+        config = RelayConfig(hostname="localhost", smarthost=Route("localhost", server.port))
+        await Relay(world.queue, config).attempt_due()
+    assert len(host.envelopes) == 1
+
+
+@pytest.mark.parametrize(
+    ("certificate", "secure"), [(data.SERVER, True), (data.SELF_SIGNED, True), (None, False)]
+)
+def test_tls_to_a_host_that_needs_none_is_taken_as_it_comes(
+    world: World, certificate: data.KeyPair | None, secure: bool
+) -> None:
+    tls = aio.server_context(certificate.certificate, certificate.key) if certificate else None
+
+    async def test(world: World) -> None:
+        host = Host()
+        async with aio.SMTPServer(host, port=0, tls=tls) as server:
+            world.put(BOB)
+            await relay(world, smarthost=route(server)).attempt_due()
+        assert host.secure == [secure]
+
+    run(test, world)
+
+
+@pytest.mark.parametrize("implicit", [False, True])
+def test_a_login_takes_tls_that_is_verified(world: World, implicit: bool) -> None:
+    async def test(world: World) -> None:
+        host = Guarded()
+        policy = {"tls": TLSPolicy.IMPLICIT} if implicit else {}
+        tls = aio.server_context(data.SERVER.certificate, data.SERVER.key)
+        known: dict[str, Any] = {"credentials": Credentials("ada", "analytical"), "cafile": data.CA, **policy}
+        async with aio.SMTPServer(host, port=0, tls=tls, implicit_tls=implicit, config=GUARDED) as server:
+            world.put(BOB)
+            await relay(world, smarthost=Route("localhost", server.port, **known)).attempt_due()
+        assert host.secure == [True]
+
+    run(test, world)
+
+
+@pytest.mark.parametrize(
+    ("certificate", "more"),
+    [
+        (data.SELF_SIGNED, {"cafile": data.CA}),
+        (None, {}),
+        (None, {"tls": TLSPolicy.OPPORTUNISTIC}),
+        (data.SERVER, {}),
+    ],
+)
+def test_who_cannot_be_trusted_gets_no_password_and_no_mail(
+    world: World, certificate: data.KeyPair | None, more: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    tls = aio.server_context(certificate.certificate, certificate.key) if certificate else None
+    asked: list[object] = []
+
+    class Curious(Guarded):
+        def on_auth(self, _: Any, check: PasswordCheck) -> bool:
+            asked.append(check)
+            return True
+
+    async def test(world: World) -> None:
+        host = Curious()
+        config = SMTPServerConfig(allow_plaintext_auth=True)
+        async with aio.SMTPServer(host, port=0, tls=tls, config=config) as server:
+            world.put(BOB)
+            known = Credentials("ada", "analytical")
+            await relay(world, smarthost=Route("localhost", server.port, credentials=known, **more)).attempt_due()
+        assert (host.envelopes, asked) == ([], [])
+        ((recipient,),) = (entry.recipients for entry in world.entries())
+        assert str(recipient.reply).startswith("451 4.4.1 localhost cannot be reached: ")
+
+    caplog.set_level("DEBUG")
+    run(test, world)
+    assert "analytical" not in caplog.text
+
+
+@in_loop
+async def test_a_password_goes_in_clear_if_it_is_told_to(world: World) -> None:
+    host = Guarded()
+    config = SMTPServerConfig(require_auth=True, allow_plaintext_auth=True)
+    known = Credentials("ada", "analytical")
+    async with aio.SMTPServer(host, port=0, config=config) as server:
+        world.put(BOB)
+        way = route(server, credentials=known, tls=TLSPolicy.NONE, allow_plaintext_auth=True)
+        await relay(world, smarthost=way).attempt_due()
+    assert host.secure == [False]
+    assert "analytical" not in repr(way)
+
+
+@in_loop
+async def test_a_smarthost_that_is_down_is_tried_again(world: World) -> None:
+    host = Host(bob=LATER)
+    async with aio.SMTPServer(host, port=0) as server:
+        way = route(server)
+    told: list[object] = []
+    running = relay(world, smarthost=way, on_attempt=told.append)
+    world.put(BOB, CAROL)
+    await running.attempt_due()
+    world.now += HOUR
+    async with aio.SMTPServer(host, port=way.port):
+        await running.attempt_due()
+        world.now += 2 * HOUR
+        host.replies.clear()
+        await running.attempt_due()
+    assert [to for to, _ in host.received] == ["carol@example.net", "bob@example.net"]
+    assert [str(each).split(" ")[1:3] for each in told] == [
+        ["deferred", "to=<bob@example.net>"],
+        ["deferred", "to=<carol@example.net>"],
+        ["delivered", "to=<carol@example.net>"],
+        ["deferred", "to=<bob@example.net>"],
+        ["delivered", "to=<bob@example.net>"],
+    ]
+    assert all("host=[127.0.0.1]" in str(each) for each in told)
+
+
+@pytest.mark.parametrize("domain", ["Example.net", "b\u00fccher.example"])
+def test_the_domain_of_a_route_is_written_as_it_is_looked_up(domain: str) -> None:
+    with pytest.raises(GrammarError):
+        RelayConfig(hostname=RELAY, routes={domain: Route("localhost")})
+
+
+def test_a_relay_that_knows_no_way_at_all_is_a_mistake(tmp_path: Path) -> None:
+    """All mail would come back."""
+    with pytest.raises(LocalProtocolError):
+        RelayConfig(hostname=RELAY)

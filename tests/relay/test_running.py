@@ -1,0 +1,223 @@
+"""The run of a relay: what it finds, what it ends with, and that it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+
+from mailproto import aio
+from mailproto.aio import TLSPolicy
+from mailproto.maildrop import MaildropBusyError
+from mailproto.relay import Entry, Queue, Relay
+from mailproto.relay.lane import Lane
+from mailproto.relay.route import Way
+from mailproto.smtp import Envelope, Reply
+from mailproto.smtp.notices import Action
+from tests.relay import (
+    BOB,
+    CAROL,
+    HOME,
+    HOUR,
+    LATER,
+    MESSAGE,
+    MX_NET,
+    NO_SUCH_USER,
+    START,
+    Host,
+    World,
+    in_loop,
+    run,
+    table,
+)
+
+
+@in_loop
+async def test_it_goes_on_until_it_is_stopped(world: World) -> None:
+    """`Relay.run` sends what comes while it runs, whichever thread has put it there; and there is one alone."""
+    host = Host()
+    relay = world.relay(table(**MX_NET))
+    async with world.host("mx.example.net", host):
+        running = asyncio.create_task(relay.run())
+        await asyncio.sleep(0.1)
+
+        def add() -> None:
+            relay.wake(world.put(BOB))
+
+        for count in range(1, 4):
+            threading.Thread(target=add).start()
+            while len(host.envelopes) < count:
+                await asyncio.sleep(0.01)
+        with pytest.raises(MaildropBusyError):
+            await world.relay(table()).attempt_due()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        relay.wake("gone")  # which harms nobody
+        await world.relay(table()).attempt_due()
+    assert world.queue.names() == []
+
+
+@in_loop
+async def test_what_another_process_adds_is_found(world: World) -> None:
+    host = Host()
+    relay = world.relay(table(**MX_NET))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mailproto.relay.relay._POLL", 0.02)
+        async with world.host("mx.example.net", host):
+            running = asyncio.create_task(relay.run())
+            await asyncio.sleep(0.1)
+            world.put(BOB)
+            while not host.envelopes:
+                await asyncio.sleep(0.01)
+            relay.stop()
+            await running
+    assert world.queue.names() == []
+
+
+@in_loop
+async def test_what_came_while_the_clock_was_ahead(world: World) -> None:
+    """It is not kept until that time, nor for so long."""
+    host = Host(bob=LATER)
+    async with world.host("mx.example.net", host):
+        world.now = START + 1e9
+        world.put(BOB)
+        world.now = START
+        await world.relay(table(**MX_NET)).attempt_due()
+        (entry,) = world.entries()
+        assert (entry.arrival, entry.due) == (START, START + 1800)
+        host.replies.clear()
+        world.now = entry.due
+        await world.relay(table(**MX_NET)).attempt_due()
+    assert host.received == [("bob@example.net", MESSAGE)]
+
+
+@in_loop
+async def test_what_comes_while_a_host_is_left_is_tried(world: World) -> None:
+    class Slow(aio.SMTPClient):
+        async def quit(self) -> None:
+            while len(late) < 3:
+                late.append(world.put(CAROL))
+                relay.wake(late[-1])
+            await asyncio.sleep(0.1)
+            await super().quit()
+
+    def make_client(host: str, address: str) -> aio.SMTPClient:
+        return Slow(address, world.ports[host], tls=TLSPolicy.NONE)
+
+    late: list[str] = []
+    host = Host(bob=LATER)
+    relay = world.relay(table(**MX_NET), make_client=make_client)
+    async with world.host("mx.example.net", host):
+        world.put(BOB)
+        await relay.attempt_due()
+    assert host.received == [("carol@example.net", MESSAGE)] * 3
+    assert host.connections == 2
+
+
+def test_it_stops_while_it_notes_that_there_is_no_way(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    loop: Any = None
+
+    class Stopping(Queue):
+        def save(self, entry: Entry) -> None:
+            stopped = threading.Event()
+            loop.call_soon_threadsafe(relay.stop)
+            loop.call_soon_threadsafe(stopped.set)
+            assert stopped.wait(10)
+            super().save(entry)
+
+    async def test(world: World) -> None:
+        nonlocal loop
+        loop = asyncio.get_running_loop()
+        world.put(BOB)
+        world.put(BOB)
+        await relay.attempt_due()
+        assert [[each.action for each in entry.recipients] for entry in world.entries()] == [[Action.FAILED], [None]]
+
+    world.queue = Stopping(world.queue.path)
+    relay = world.relay(table())
+    run(test, world)
+    assert caplog.messages == []
+
+
+@in_loop
+async def test_it_stops_in_good_order(world: World) -> None:
+    """What is under way is ended, nothing else is begun, and nobody loses time or a notice by that."""
+
+    class Last(Host):
+        def on_message(self, session: Any, envelope: Envelope) -> Reply:
+            relay.stop()
+            return super().on_message(session, envelope)
+
+    host, home = Last(carol=NO_SUCH_USER), Host()
+    relay = world.relay(table(**MX_NET, **HOME))
+    async with world.host("mx.example.net", host), world.host("mx.example.org", home):
+        world.put(BOB, CAROL)
+        world.put(BOB)
+        world.put(BOB)
+        await relay.run()
+        assert (len(host.envelopes), len(home.envelopes)) == (1, 0)
+        assert [len(entry.recipients) for entry in world.entries()] == [1, 1, 1]
+        assert [entry.due for entry in world.entries()] == [START] * 3
+        while world.queue.names():
+            await world.relay(table(**MX_NET, **HOME)).attempt_due()
+    assert (len(host.envelopes), len(home.envelopes)) == (3, 1)
+
+
+@in_loop
+async def test_it_begins_nothing_that_was_being_read_from_the_disk_when_it_was_stopped(world: World) -> None:
+    class Stopping(Queue):
+        def load(self, name: str) -> Entry | None:
+            loop.call_soon_threadsafe(relay.stop)  # which it does before it is told what was read
+            return super().load(name)
+
+    loop = asyncio.get_running_loop()
+    world.queue = Stopping(world.queue.path)
+    host = Host()
+    relay = world.relay(table(**MX_NET))
+    async with world.host("mx.example.net", host):
+        world.put(BOB)
+        await relay.run()
+    assert (host.envelopes, len(world.entries())) == ([], 1)
+
+
+@in_loop
+async def test_a_run_that_is_cancelled_before_the_way_to_a_domain_has_begun(world: World) -> None:
+    class Hasty(Relay):
+        def _lane(self, way: Way) -> Lane:
+            if not running.done():
+                running.cancel()
+            return super()._lane(way)
+
+    host = Host()
+    async with world.host("mx.example.net", host):
+        world.put(BOB)
+        relay = Hasty(world.queue, world.relay(table(**MX_NET))._config)
+        running = asyncio.ensure_future(relay.run())
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        await relay.attempt_due()
+    assert host.received == [("bob@example.net", MESSAGE)]
+
+
+@in_loop
+async def test_a_clock_that_jumps_days_ahead_bounces_nothing(world: World) -> None:
+    """Nor does a machine that was asleep for so long, whose network is not there yet when it awakes."""
+    relay = world.relay(table(**MX_NET))
+    for _ in range(3):
+        world.put(BOB)
+    for _ in range(20):
+        await relay.attempt_due()
+        world.now += HOUR
+    world.put(CAROL)
+    await relay.attempt_due()
+    world.now += 30 * 24 * HOUR
+    await relay.attempt_due()
+    assert [entry.waiting[0].address for entry in world.entries()] == [BOB, BOB, BOB, CAROL]
+    host = Host()
+    async with world.host("mx.example.net", host):
+        world.now += 2 * HOUR
+        await relay.attempt_due()
+    assert [to for to, _ in host.received] == ["bob@example.net"] * 3 + ["carol@example.net"]

@@ -1,0 +1,178 @@
+"""What goes over a connection: which messages, to how many recipients, with what of their parameters."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from mailproto.address import Address
+from mailproto.errors import Reject
+from mailproto.smtp import Body, Limits, MailParameters, Rcpt, Reply
+from mailproto.smtp.extensions import PIPELINING, SIZE
+from tests.relay import ADA, BOB, CAROL, ERIN, HOME, HOUR, MESSAGE, MX_NET, Host, World, in_loop, run, table
+
+
+@in_loop
+async def test_mail_goes_to_where_it_belongs(world: World) -> None:
+    net, com = Host(), Host()
+    async with world.host("mx.example.net", net), world.host("mx.example.com", com):
+        world.put(BOB, ERIN, CAROL)
+        await world.relay(table(**MX_NET, com=[(0, "mx.example.com")])).attempt_due()
+    assert net.received == [("bob@example.net,carol@example.net", MESSAGE)]
+    assert com.received == [("erin@example.com", MESSAGE)]
+    assert net.envelopes[0].reverse_path == ADA
+    assert world.queue.names() == []
+    assert [path.name for path in world.queue.path.rglob("*") if path.is_file()] == ["lock"]
+
+
+@in_loop
+async def test_several_messages_go_over_one_connection(world: World) -> None:
+    host = Host()
+    async with world.host("mx.example.net", host):
+        for count in range(20):
+            world.put(BOB, message=b"Subject: %d\r\n\r\n" % count)
+        await world.relay(table(**MX_NET)).attempt_due()
+    assert [content for _, content in host.received] == [b"Subject: %d\r\n\r\n" % count for count in range(20)]
+    assert host.connections == 1
+
+
+@in_loop
+async def test_the_server_that_takes_three_at_a_time_is_asked_again(world: World) -> None:
+    class Three(Host):
+        def on_mail(self, session: Any, _: object) -> None:
+            session.state["count"] = session.state.get("count", 0) + 1
+            if session.state["count"] > 3:
+                session.conn.reply(Reply.build(421, "Enough for now", "4.7.0"))
+
+    host = Three()
+    async with world.host("mx.example.net", host):
+        for _ in range(8):
+            world.put(BOB)
+        await world.relay(table(**MX_NET)).attempt_due()
+    assert (host.connections, len(host.envelopes)) == (3, 8)
+    assert world.queue.names() == []
+
+
+@pytest.mark.parametrize("reply", [Reply.build(452, "Too many", "4.5.3"), Reply.build(552, "Too many")])
+def test_recipients_of_whom_there_are_too_many(world: World, reply: Reply) -> None:
+    """RFC 5321 section 4.5.3.1.10: the others follow at once."""
+
+    class Few(Host):
+        def on_rcpt(self, session: Any, rcpt: Rcpt) -> None:
+            super().on_rcpt(session, rcpt)
+            if len(session.envelope.recipients) >= 4:
+                raise Reject(reply.code, reply.text, str(reply.enhanced) if reply.enhanced else None)
+
+    async def test(world: World) -> None:
+        host = Few()
+        async with world.host("mx.example.net", host, extensions=(PIPELINING, SIZE)):
+            world.put(*(Address(f"user{number}", "example.net") for number in range(10)))
+            await world.relay(table(**MX_NET)).attempt_due()
+        assert [len(envelope.recipients) for envelope in host.envelopes] == [4, 4, 2]
+        assert host.connections == 1
+        assert world.queue.names() == []
+
+    run(test, world)
+
+
+@in_loop
+async def test_a_host_that_says_how_much_it_takes_on_a_connection_gets_the_rest_on_another(world: World) -> None:
+    """RFC 9422 sections 4.1 and 4.2, at once: they have not to wait for the next attempt."""
+    host = Host()
+    async with world.host("mx.example.net", host, limits=Limits(max_transactions=2, max_recipients=2)):
+        world.put(*(Address(f"user{number}", "example.net") for number in range(9)))
+        world.put(BOB)
+        await world.relay(table(**MX_NET)).attempt_due()
+    assert sorted(len(envelope.recipients) for envelope in host.envelopes) == [1, 1, 2, 2, 2, 2]
+    assert host.connections == 3
+    assert world.queue.names() == []
+
+
+@in_loop
+async def test_the_broken_connection_behind_the_end_of_a_message(world: World) -> None:
+    """RFC 1047: it may have come, so no other host gets it at once; but it may not, so it is sent again."""
+
+    taken: list[bytes] = []
+
+    async def die(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for words in (b"220 hello", b"250 hello", b"250 sender", b"250 recipient", b"354 go on"):
+            writer.write(words + b"\r\n")
+            await (reader.readuntil(b"\r\n") if words[:3] != b"354" else reader.readuntil(b"\r\n.\r\n"))
+        taken.append(words)
+        writer.close()
+
+    other = Host()
+    records = [(10, "mx1.example.net"), (20, "mx2.example.net")]
+    async with await asyncio.start_server(die, "127.0.0.1") as dying, world.host("mx2.example.net", other):
+        world.ports["mx1.example.net"] = dying.sockets[0].getsockname()[1]
+        world.put(BOB)
+        await world.relay(table(net=records)).attempt_due()
+        assert (len(taken), other.connections) == (1, 0)
+        (entry,) = world.entries()
+        assert entry.recipients[0].reply is not None
+        assert str(entry.recipients[0].reply.enhanced) == "4.4.2"
+        world.ports["mx1.example.net"] = 1
+        world.now += HOUR
+        await world.relay(table(net=records)).attempt_due()
+    assert len(other.envelopes) == 1
+
+
+UTF8 = "Subject: Gr\u00fc\u00dfe\r\n\r\n\u00f1\r\n".encode()
+OLD = (PIPELINING, SIZE)
+
+
+@pytest.mark.parametrize(
+    ("message", "parameters", "config", "status"),
+    [
+        (MESSAGE + b"x" * 98 + b"\r\n", MailParameters(), {"max_message_size": 100}, "5.3.4"),
+        (UTF8, MailParameters(smtputf8=True, body=Body.EIGHT_BIT_MIME), {"extensions": OLD}, "5.6.7"),
+    ],
+)
+def test_what_the_next_host_cannot_take(
+    world: World, message: bytes, parameters: MailParameters, config: dict[str, Any], status: str
+) -> None:
+    async def test(world: World) -> None:
+        host, home = Host(), Host()
+        async with world.host("mx.example.net", host, **config), world.host("mx.example.org", home):
+            world.put(BOB, message=message, parameters=parameters)
+            await world.relay(table(**MX_NET, **HOME)).attempt_due()
+        assert host.envelopes == []
+        ((_, content),) = home.received
+        assert f"Status: {status}\r\n".encode() in content
+
+    run(test, world)
+
+
+@in_loop
+async def test_eight_bits_for_a_host_that_takes_seven(world: World) -> None:
+    """RFC 6152 section 3: rather other octets than none."""
+    host = Host()
+    message = b"MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n" + "\u00f1\r\n".encode()
+    async with world.host("mx.example.net", host, extensions=OLD):
+        world.put(BOB, message=message, parameters=MailParameters(body=Body.EIGHT_BIT_MIME))
+        await world.relay(table(**MX_NET)).attempt_due()
+    ((_, content),) = host.received
+    assert content.endswith(b"\r\n\r\n=C3=B1\r\n")
+
+
+@in_loop
+async def test_utf8_goes_on_as_utf8(world: World) -> None:
+    host, utf8 = Host(), Address("j\u00f6rg", "example.net")
+    async with world.host("mx.example.net", host):
+        world.put(utf8, message=UTF8, parameters=MailParameters(smtputf8=True, body=Body.EIGHT_BIT_MIME))
+        await world.relay(table(**MX_NET)).attempt_due()
+    assert host.received == [(str(utf8), UTF8)]
+    assert host.envelopes[0].mail.parameters.smtputf8
+
+
+@in_loop
+async def test_a_message_of_many_octets_is_streamed(world: World) -> None:
+    host, message = Host(), MESSAGE + b"0123456789abcdef.\xe4\r\n" * 200_000
+    async with world.host("mx.example.net", host):
+        world.put(BOB, message=message, parameters=MailParameters(body=Body.EIGHT_BIT_MIME))
+        await world.relay(table(**MX_NET)).attempt_due()
+    assert host.received == [("bob@example.net", message)]
+    assert host.envelopes[0].mail.parameters.size == len(message)
+    assert host.envelopes[0].mail.parameters.body is Body.EIGHT_BIT_MIME
