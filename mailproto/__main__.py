@@ -1,4 +1,4 @@
-"""``python -m mailproto``: serve, send and fetch mail without a line of code."""
+"""``python -m mailproto``: serve, send, fetch and relay mail without a line of code."""
 
 from __future__ import annotations
 

@@ -7,27 +7,24 @@ one user whose maildrop is slow stops all others.
 
 from __future__ import annotations
 
-import hmac
 import logging
-import secrets
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import chain
-from typing import Any, TypeAlias
+from typing import Any
 
 from mailproto._core.peers import is_loopback
 from mailproto._flows.session import Session
+from mailproto.accounts import Accounts
+from mailproto.accounts import Secret as Secret
 from mailproto.address import POSTMASTER, Address, check_domain
 from mailproto.errors import GrammarError, Reject
 from mailproto.logindelay import LoginDelay
 from mailproto.maildrop.base import Maildrop
-from mailproto.pop3.apop import ApopCheck
 from mailproto.pop3.flows.server import POP3Session
 from mailproto.pop3.snapshot import Snapshot
 from mailproto.sasl.base import Question
-from mailproto.sasl.cram_md5 import CramMD5Check
-from mailproto.sasl.identity import PasswordCheck
-from mailproto.sasl.scram_key import ScramKey, ScramPassword, decoy_scram_key
+from mailproto.sasl.scram_key import ScramKey, ScramPassword
 from mailproto.sasl.scram_server import ScramKeyRequest
 from mailproto.sasl.text import comparable
 from mailproto.smtp.alabels import encode_domain
@@ -45,9 +42,6 @@ BLOCKING_HOOKS = ("on_message", "on_delivery", "on_auth", "on_login", "on_retrie
 """The hooks that wait for maildrops, and the one that takes its time to check a password."""
 
 _STORED = "mailhost.stored"  # the users who have the message under way, among what a session keeps
-
-Secret: TypeAlias = str | ScramKey
-"""What a host keeps of a user's password: itself, or what SCRAM needs, which cannot be used to log in."""
 
 Delivered = Callable[[str, Envelope], None]
 
@@ -84,22 +78,15 @@ class MailHost:
         trace: bool = False,
     ) -> None:
         users = users or {}
-        self._secrets = {comparable(name): secret for name, secret in users.items()}
-        if len(self._secrets) < len(users):
-            raise GrammarError("two users with names that SASLprep makes the same")
+        self._accounts = Accounts(users)
         for domain in domains:
             check_domain(domain)
         self._domains = frozenset(map(_domain_key, domains))
         self._delivered = delivered
         self._trace = trace
         self._delay = LoginDelay(login_delay)
-        keys = [secret for secret in self._secrets.values() if isinstance(secret, ScramKey)]
-        iterations = max((key.iterations for key in keys), default=0)
-        self._decoy = decoy_scram_key(secrets.token_bytes(32), "", iterations=iterations) if keys else None
-        self._share_of_keys = len(keys) / max(len(self._secrets), 1)
-        self._mask = secrets.token_bytes(32)
         self._drops = {comparable(name): open_drop(name) for name in users or ("",)}
-        if self._secrets:  # SCRAM cannot prove a password that is anything
+        if self._accounts:  # SCRAM cannot prove a password that is anything
             self.on_scram_key = self._scram_secret
 
     def drop_of(self, user: str) -> Maildrop:
@@ -165,44 +152,27 @@ class MailHost:
 
     def on_auth(self, session: Session[Any], check: Question) -> bool:
         """Say whether the password is right; an unknown user costs what a known one costs."""
-        if not self._secrets:
-            return is_loopback(session.peer)
-        if not isinstance(check, PasswordCheck | CramMD5Check | ApopCheck):
-            return False
-        secret = self._secrets.get(comparable(check.username))
-        right = check.matches(secret if isinstance(secret, str) else None)
-        if self._decoy is not None and isinstance(check, PasswordCheck):
-            key = secret if isinstance(secret, ScramKey) else self._decoy
-            right = key.matches(check.password) or right
-        return right
+        return self._accounts.check(check) if self._accounts else is_loopback(session.peer)
 
     def _scram_secret(self, _: Session[Any], request: ScramKeyRequest) -> ScramKey | ScramPassword | None:
-        """Return the key of a user, or the password that SCRAM makes one of, which takes longer."""
-        secret = self._secrets.get(request.username)
-        if isinstance(secret, ScramKey) or (secret is None and self._passes_for_one_with_a_key(request.username)):
-            return secret
-        return ScramPassword(secret)
-
-    def _passes_for_one_with_a_key(self, name: str) -> bool:
-        """Say whether a name that nobody has costs what that of a user with a key costs: as many do as have keys."""
-        digest = hmac.digest(self._mask, name.encode("utf-8"), "sha256")
-        return int.from_bytes(digest[:4], "big") < self._share_of_keys * 2**32
+        """Return what SCRAM needs of a user's password."""
+        return self._accounts.scram_secret(request)
 
     def _key_of(self, user: str) -> str:
         """Return by which name a user is kept, however it is written; where there are none that is everybody's."""
-        return comparable(user) if self._secrets else ""
+        return comparable(user) if self._accounts else ""
 
     def _user_of(self, address: Address) -> str | None:
         """Return whose mail this is, None if nobody's here."""
-        if not self._secrets:
+        if not self._accounts:
             return "" if address == POSTMASTER or self._is_local(address.domain) else None
         if address != POSTMASTER and not self._is_local(address.domain):
             return None
         for name in map(comparable, (address.local_part, address.local_part.lower())):
-            if name in self._secrets:
+            if name in self._accounts:
                 return name
         # Every host has to take mail for its postmaster (RFC 5321 section 4.5.1).
-        return next(iter(self._secrets)) if address.local_part.lower() == "postmaster" else None
+        return next(iter(self._accounts)) if address.local_part.lower() == "postmaster" else None
 
     def _is_local(self, domain: str) -> bool:
         return not self._domains or _domain_key(domain) in self._domains

@@ -1,7 +1,7 @@
 """The command line: thin, and made of the public names alone.
 
 ``serve`` runs a small mail host, ``send`` sends a message, ``fetch`` fetches a maildrop, ``probe`` looks at a server,
-``scram-key`` makes what a server keeps of a password.
+``relay`` runs a small relay and ``queue`` shows what it has, ``scram-key`` makes what a server keeps of a password.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from importlib import import_module
 
 from mailproto.cli import streams
 
-_COMMANDS = ("serve", "send", "fetch", "probe", "scram-key")
+_COMMANDS = ("serve", "send", "fetch", "probe", "relay", "queue", "scram-key")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -84,6 +84,17 @@ def _tls_policy(text: str) -> TLSPolicy:
 def add_server_options(parser: argparse.ArgumentParser, *, user_required: bool) -> None:
     """Add what tells whom to connect to, and as whom."""
     parser.add_argument("--server", required=True, type=host_port, metavar="HOST[:PORT]", help="the server")
+    add_tls_options(parser)
+    parser.add_argument("--user", required=user_required, type=_text, metavar="NAME", help="log in as this user")
+    parser.add_argument(
+        "--password-env", metavar="VAR", help="take the password from this environment variable, do not ask for it"
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as one line of JSON")
+    parser.add_argument("-v", "--verbose", action="store_true", help="show the conversation on standard error")
+
+
+def add_tls_options(parser: argparse._ActionsContainer) -> None:
+    """Add what tells how a client secures its connection."""
     parser.add_argument(
         "--tls",
         type=_tls_policy,
@@ -91,12 +102,6 @@ def add_server_options(parser: argparse.ArgumentParser, *, user_required: bool) 
         help="how much TLS it takes; left out it is what the port is for. 'none' sends a password in clear, too",
     )
     parser.add_argument("--cafile", metavar="FILE", help="trust the authorities in this PEM file, not the system's")
-    parser.add_argument("--user", required=user_required, type=_text, metavar="NAME", help="log in as this user")
-    parser.add_argument(
-        "--password-env", metavar="VAR", help="take the password from this environment variable, do not ask for it"
-    )
-    parser.add_argument("--json", action="store_true", help="print the result as one line of JSON")
-    parser.add_argument("-v", "--verbose", action="store_true", help="show the conversation on standard error")
 
 
 def client_arguments(options: argparse.Namespace) -> dict[str, Any]:
@@ -107,16 +112,16 @@ def client_arguments(options: argparse.Namespace) -> dict[str, Any]:
         "tls": options.tls,
         "cafile": options.cafile,
         "user": options.user,
-        "password": read_password(options) if options.user is not None else None,
+        "password": read_password(options, options.user) if options.user is not None else None,
         "allow_plaintext_auth": options.tls is TLSPolicy.NONE,
     }
 
 
-def read_password(options: argparse.Namespace) -> str:
-    """Return the password, which is never on the command line, where every user of the machine could read it."""
+def read_password(options: argparse.Namespace, user: str) -> str:
+    """Return the password of a user, which is never on the command line, where all of the machine could read it."""
     if options.password_env is not None:
         return password_from_environment(options.password_env)
-    return ask_password(f"Password of {options.user}: ")
+    return ask_password(f"Password of {user}: ")
 
 
 def ask_password(prompt: str) -> str:

@@ -11,7 +11,7 @@ from mailproto.smtp.reply import Reply
 
 logger = logging.getLogger("mailproto.relay")
 
-_MAX_REPLY = 300  # characters of a reply in a line of the log
+_MAX_TEXT = 400  # characters of a stranger's in a line of the log; an address has 320 at most
 
 
 class Fate(enum.Enum):
@@ -53,15 +53,14 @@ class Attempt:
     def __str__(self) -> str:
         fields = [
             f"{self.queue_id}: {self.fate.value}",
-            f"to={_shown(format_path(self.recipient))}",
-            f"from={_shown(format_path(self.sender))}",
+            f"to={one_line(format_path(self.recipient))}",
+            f"from={one_line(format_path(self.sender))}",
         ]
         if self.host is not None:
-            fields.append(f"host={_shown(self.host)}")
+            fields.append(f"host={one_line(self.host)}")
         if self.duration is not None:
             fields.append(f"duration={self.duration:.3f}")
-        words = str(self.reply).replace("\n", " / ")
-        return " ".join((*fields, f"age={self.age:.0f}", f"reply={_shown(words[:_MAX_REPLY])}"))
+        return " ".join((*fields, f"age={self.age:.0f}", f"reply={one_line(str(self.reply))}"))
 
 
 def log_attempt(attempt: Attempt) -> None:
@@ -72,6 +71,7 @@ def log_attempt(attempt: Attempt) -> None:
     logger.info("%s", attempt, extra={"attempt": attempt})
 
 
-def _shown(text: str) -> str:
+def one_line(text: str) -> str:
     """Return a stranger's text fit for a log: what ends lines, moves cursors or turns letters around is escaped."""
+    text = text.replace("\n", " / ")[:_MAX_TEXT]
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

@@ -63,7 +63,7 @@ class RelayHandler:
     def on_rcpt(self, session: SMTPSession, rcpt: Rcpt) -> None:
         """Take every recipient from those who may send, and the postmaster from anybody."""
         known = session.identity is not None or is_among(session.peer, self._trusted)
-        if not known and not _is_postmaster(session, rcpt.address):
+        if not known and not self.is_postmaster(session, rcpt.address):
             raise RELAYING_DENIED
         if rcpt.parameters != RcptParameters(rcpt.parameters.notify, rcpt.parameters.orcpt):
             raise _NOT_HONOURED
@@ -90,16 +90,16 @@ class RelayHandler:
                 logger.exception("%s was taken, and telling so failed", name)
         return f"queued as {name}"
 
+    @staticmethod
+    def is_postmaster(session: SMTPSession, address: Address) -> bool:
+        """Say whether this is the postmaster of this host, whom notices are from, with its name or without."""
+        name, domain = address.local_part.lower(), address.domain.lower()
+        return name == "postmaster" and domain in ("", session.conn.config.hostname.lower())
+
     def _pending(self, session: SMTPSession, envelope: Envelope) -> Iterator[Pending]:
         for rcpt in envelope.recipients:
-            ours = _is_postmaster(session, rcpt.address)
+            ours = self.is_postmaster(session, rcpt.address)
             yield Pending(self._postmaster if ours else rcpt.address, rcpt.parameters)
-
-
-def _is_postmaster(session: SMTPSession, address: Address) -> bool:
-    """Say whether this is the postmaster of this host, whom notices are from, with its name or without."""
-    name, domain = address.local_part.lower(), address.domain.lower()
-    return name == "postmaster" and domain in ("", session.conn.config.hostname.lower())
 
 
 def _kept(parameters: MailParameters) -> MailParameters:

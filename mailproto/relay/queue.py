@@ -82,6 +82,10 @@ class Queue:
         """Return the names of all entries, the oldest first."""
         return sorted(path.name for path in (self.path / "entries").iterdir())
 
+    def unreadable(self) -> list[str]:
+        """Return the names of the entries that are set aside, the oldest first."""
+        return sorted(path.name for path in (self.path / "unreadable").iterdir())
+
     def load(self, name: str) -> Entry | None:
         """Return an entry; None if it is gone.
 
@@ -147,7 +151,7 @@ class Queue:
     def _sweep(self) -> None:
         """Remove what belongs to no entry, unless it is of one that is still coming."""
         oldest = time.time() - _STALE_AFTER
-        aside = [path.name for path in (self.path / "unreadable").iterdir()]  # first: from there they are moved back
+        aside = self.unreadable()  # first: from there they are moved back
         known = {self.path / "messages" / name for name in (*aside, *self.names())}
         for path in (*self.path.glob("tmp/*"), *self.path.glob("messages/*")):
             with contextlib.suppress(OSError):

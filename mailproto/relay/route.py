@@ -17,7 +17,7 @@ class Route:
 
     Args:
         host: its name or its address.
-        port: its port.
+        port: its port; None means that of submission, as in `SMTPClient`.
         tls: how much TLS it takes; None means what the port is for, as in `SMTPClient`. Opportunistic TLS without
             credentials takes any certificate, and where it fails mail goes in clear, as to the hosts of the DNS.
         credentials: whom to log in as there.
@@ -26,7 +26,7 @@ class Route:
     """
 
     host: str
-    port: int = RELAY_PORT
+    port: int | None = RELAY_PORT
     tls: TLSPolicy | None = None
     credentials: CredentialsSource | None = None
     cafile: str | PathLike[str] | None = None

@@ -1,4 +1,4 @@
-"""Runs the commands: ``serve`` as a process of its own, the others in this one."""
+"""Runs the commands: ``serve`` and ``relay`` as processes of their own, the others in this one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import pytest
@@ -17,7 +17,7 @@ from mailproto.cli import main
 
 
 class Running:
-    """A ``serve`` process, and where its listeners are."""
+    """A process that serves, and where its listeners are."""
 
     def __init__(self, process: subprocess.Popen[str], ports: dict[str, int]) -> None:
         self.process = process
@@ -30,19 +30,28 @@ class Running:
         return self.process.returncode, out
 
 
-@contextmanager
-def serving(*arguments: str, listeners: tuple[str, ...] = ("smtp", "pop3")) -> Iterator[Running]:
+def serving(*arguments: str, listeners: tuple[str, ...] = ("smtp", "pop3")) -> AbstractContextManager[Running]:
     """Run ``serve`` with these listeners on free ports."""
+    return _running("serve", arguments, listeners)
+
+
+def relaying(*arguments: str, listeners: tuple[str, ...] = ("submission",)) -> AbstractContextManager[Running]:
+    """Run ``relay`` with these listeners on free ports."""
+    return _running("relay", arguments, listeners)
+
+
+@contextmanager
+def _running(command: str, arguments: tuple[str, ...], listeners: tuple[str, ...]) -> Iterator[Running]:
     places = [part for name in listeners for part in (f"--{name}", "127.0.0.1:0")]
-    command = [sys.executable, "-m", "mailproto", "serve", *places, *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    line = [sys.executable, "-m", "mailproto", command, *places, *arguments]
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
         ports = {}
         for _ in listeners:
-            line = process.stdout.readline()
-            match = re.fullmatch(r"(\w+): listening on 127\.0\.0\.1 port (\d+)\n", line)
-            assert match, line
+            said = process.stdout.readline()
+            match = re.fullmatch(r"(\w+): listening on 127\.0\.0\.1 port (\d+)\n", said)
+            assert match, said
             ports[match[1]] = int(match[2])
         yield Running(process, ports)
     finally:

@@ -189,7 +189,7 @@ async def test_a_smarthost_that_is_down_is_tried_again(world: World) -> None:
     world.put(BOB, CAROL)
     await running.attempt_due()
     world.now += HOUR
-    async with aio.SMTPServer(host, port=way.port):
+    async with aio.SMTPServer(host, port=way.port or 0):
         await running.attempt_due()
         world.now += 2 * HOUR
         host.replies.clear()

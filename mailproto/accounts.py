@@ -1,0 +1,76 @@
+"""Who has an account on a server, and whether a login is his: one check for SMTP and POP3, and for all mechanisms."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections.abc import Iterator, Mapping
+from typing import TypeAlias
+
+from mailproto.errors import GrammarError
+from mailproto.pop3.apop import ApopCheck
+from mailproto.sasl.base import Question
+from mailproto.sasl.cram_md5 import CramMD5Check
+from mailproto.sasl.identity import PasswordCheck
+from mailproto.sasl.scram_key import ScramKey, ScramPassword, decoy_scram_key
+from mailproto.sasl.scram_server import ScramKeyRequest
+from mailproto.sasl.text import comparable
+
+Secret: TypeAlias = str | ScramKey
+"""What a host keeps of a user's password: itself, or what SCRAM needs, which cannot be used to log in."""
+
+
+class Accounts:
+    """Users and their secrets. Names are compared as SASLprep has them, however they are written.
+
+    Args:
+        users: user name to password, or to a key made of it for SCRAM-SHA-256; with keys among them a check of a
+            password takes some milliseconds.
+
+    Raises:
+        GrammarError: two users have names that no login can tell apart.
+    """
+
+    def __init__(self, users: Mapping[str, Secret]) -> None:
+        self._secrets = {comparable(name): secret for name, secret in users.items()}
+        if len(self._secrets) < len(users):
+            raise GrammarError("two users with names that SASLprep makes the same")
+        keys = [secret for secret in self._secrets.values() if isinstance(secret, ScramKey)]
+        iterations = max((key.iterations for key in keys), default=0)
+        self._decoy = decoy_scram_key(secrets.token_bytes(32), "", iterations=iterations) if keys else None
+        self._share_of_keys = len(keys) / max(len(self._secrets), 1)
+        self._mask = secrets.token_bytes(32)
+
+    def __len__(self) -> int:
+        return len(self._secrets)
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the names of all users as they are compared, in the order in which they were given."""
+        return iter(self._secrets)
+
+    def __contains__(self, name: str) -> bool:
+        """Say whether this is the name of a user, as it is compared."""
+        return name in self._secrets
+
+    def check(self, check: Question) -> bool:
+        """Say whether a password is right; an unknown user costs what a known one costs."""
+        if not isinstance(check, PasswordCheck | CramMD5Check | ApopCheck):
+            return False
+        secret = self._secrets.get(comparable(check.username))
+        right = check.matches(secret if isinstance(secret, str) else None)
+        if self._decoy is not None and isinstance(check, PasswordCheck):
+            key = secret if isinstance(secret, ScramKey) else self._decoy
+            right = key.matches(check.password) or right
+        return right
+
+    def scram_secret(self, request: ScramKeyRequest) -> ScramKey | ScramPassword | None:
+        """Return the key of a user, or the password that SCRAM makes one of, which takes longer."""
+        secret = self._secrets.get(request.username)
+        if isinstance(secret, ScramKey) or (secret is None and self._passes_for_one_with_a_key(request.username)):
+            return secret
+        return ScramPassword(secret)
+
+    def _passes_for_one_with_a_key(self, name: str) -> bool:
+        """Say whether a name that nobody has costs what that of a user with a key costs: as many do as have keys."""
+        digest = hmac.digest(self._mask, name.encode("utf-8"), "sha256")
+        return int.from_bytes(digest[:4], "big") < self._share_of_keys * 2**32

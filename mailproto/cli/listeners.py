@@ -1,0 +1,176 @@
+"""What the commands that serve have in common: where they listen and for whom, with which certificate, how long."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+from mailproto import aio
+from mailproto.accounts import Secret
+from mailproto.cli.options import HostPort, listening_place
+from mailproto.cli.streams import complain, say
+from mailproto.cli.users import read_users, user
+from mailproto.pop3.config import POP3ServerConfig
+from mailproto.sasl import ScramKey, ServerMechanisms, server_mechanisms
+from mailproto.sasl.scram_key import ITERATIONS
+from mailproto.smtp.config import SMTPServerConfig
+
+
+class Role(NamedTuple):
+    """What a listener is for."""
+
+    name: str
+    pop3: bool = False
+    submission: bool = False
+    implicit_tls: bool = False
+    lmtp: bool = False
+
+
+SMTP = Role("smtp")
+SUBMISSION = Role("submission", submission=True)
+SMTPS = Role("smtps", submission=True, implicit_tls=True)
+LMTP = Role("lmtp", lmtp=True)
+POP3 = Role("pop3", pop3=True)
+POP3S = Role("pop3s", pop3=True, implicit_tls=True)
+
+Place: TypeAlias = HostPort | Path
+Places: TypeAlias = Mapping[Role, Place]
+
+PLACES = "A place is HOST:PORT, or the path of a unix socket, which has a slash."
+
+_SMTP_PORT = 25
+_ENDING = (signal.SIGINT, signal.SIGTERM)
+
+
+def add_listeners(parser: argparse._ActionsContainer, roles: Iterable[Role], *, without_users: str) -> None:
+    """Add what tells where to listen, for whom, and how."""
+    for role in roles:
+        parser.add_argument(
+            f"--{role.name}", type=listening_place, metavar="PLACE", help=f"listen here for {role.name}"
+        )
+    parser.add_argument(
+        "--user",
+        action="append",
+        default=[],
+        type=user,
+        metavar="NAME:PASSWORD",
+        help="a user; repeatable. The command line can be read by all of the machine, a file of --users need not. "
+        + without_users,
+    )
+    parser.add_argument(
+        "--users",
+        action="extend",
+        dest="user",
+        type=read_users,
+        metavar="FILE",
+        help="users, one a line: NAME:PASSWORD, or what 'scram-key' prints",
+    )
+    parser.add_argument("--hostname", default="localhost", metavar="NAME", help="the host's own name")
+    parser.add_argument("--tls-cert", metavar="FILE", help="the certificate (PEM), for STARTTLS and implicit TLS")
+    parser.add_argument("--tls-key", metavar="FILE", help="its key (PEM)")
+    parser.add_argument(
+        "--allow-plaintext-auth", action="store_true", help="let users log in without TLS, where others may listen"
+    )
+    parser.add_argument(
+        "--max-size", type=int, default=32 << 20, metavar="BYTES", help="the largest message taken; 0 takes any"
+    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="show the conversations on standard error")
+
+
+def listeners(options: argparse.Namespace, roles: Sequence[Role], default: Places) -> list[tuple[Role, Place]]:
+    """Return what to listen for, and where: what the options say, or else the default."""
+    wanted = {role: place for role in roles if (place := getattr(options, role.name)) is not None}
+    return [(role, place) for role, place in (wanted or default).items()]
+
+
+class Servers:
+    """Makes the servers of all roles over one handler, with one certificate and one set of users.
+
+    Args:
+        options: what `add_listeners` has added.
+        handler: an object with hooks.
+    """
+
+    def __init__(self, options: argparse.Namespace, handler: object) -> None:
+        self._options = options
+        self._handler = handler
+        self._tls = _tls_context(options)
+        self._mechanisms = _mechanisms(dict(options.user))
+
+    def make(self, role: Role, place: Place, config: SMTPServerConfig | POP3ServerConfig) -> Any:
+        """Return the server of a role, which does not listen yet."""
+        if role.implicit_tls and self._tls is None:
+            raise SystemExit(f"--{role.name} needs --tls-cert")
+        if role.lmtp and isinstance(place, HostPort) and place.port == _SMTP_PORT:
+            raise SystemExit(f"LMTP must not be spoken on port {_SMTP_PORT} (RFC 2033 section 5)")
+        if (role.pop3 or role.submission) and self._tls is None and not in_clear(self._options):
+            complain(f"{role.name}: nobody can log in here without --tls-cert or --allow-plaintext-auth")
+        where: dict[str, Any] = {"path": place} if isinstance(place, Path) else place._asdict()
+        server: Callable[..., Any] = aio.POP3Server if role.pop3 else aio.SMTPServer
+        return server(
+            self._handler,
+            **where,
+            config=config,
+            tls=self._tls,
+            implicit_tls=role.implicit_tls,
+            mechanisms=self._mechanisms,
+        )
+
+
+def in_clear(options: argparse.Namespace) -> bool:
+    """Say whether users may log in without TLS. A host without any has no passwords that could be listened to."""
+    return bool(options.allow_plaintext_auth or not options.user)
+
+
+class Ending:
+    """The end that SIGTERM or Ctrl-C asks for. They are heeded from here on, and the first one alone."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._told = asyncio.Event()
+        for number in _ENDING:
+            self._loop.add_signal_handler(number, self._told.set)
+
+    async def wait(self) -> None:
+        """Wait for it. Who asks a second time does not want to wait."""
+        try:
+            await self._told.wait()
+        finally:
+            for number in _ENDING:
+                self._loop.remove_signal_handler(number)
+
+
+@asynccontextmanager
+async def listening(servers: Iterable[tuple[Role, Place, Any]]) -> AsyncIterator[None]:
+    """Start servers, with a line for each; in the end let what is under way finish, of all at a time."""
+    started = []
+    try:
+        for role, place, server in servers:
+            started.append(server)
+            await server.start()
+            where = place if isinstance(place, Path) else f"{place.host} port {server.port}"
+            say(f"{role.name}: listening on {where}")
+        yield
+    finally:
+        await asyncio.gather(*(server.close() for server in started))
+
+
+def _mechanisms(users: Mapping[str, Secret]) -> ServerMechanisms:
+    """Return what a server knows; who has no key must not be told from the others by the iterations of SCRAM."""
+    keys = (secret for secret in users.values() if isinstance(secret, ScramKey))
+    return server_mechanisms(iterations=max((key.iterations for key in keys), default=ITERATIONS))
+
+
+def _tls_context(options: argparse.Namespace) -> ssl.SSLContext | None:
+    certificate, key = options.tls_cert, options.tls_key
+    if certificate is None:
+        if key is not None:
+            raise SystemExit("--tls-key needs --tls-cert")
+        return None
+    return aio.server_context(certificate, key)

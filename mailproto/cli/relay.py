@@ -1,0 +1,245 @@
+"""python -m mailproto relay: a small relay. It takes mail of known clients, keeps it on disk, and sends it on.
+
+Mail goes to a smarthost, or over the routes that are laid for its domain: the standard library cannot ask the DNS for
+mail hosts. What cannot be sent is tried again for days, and then comes back to its sender by the same ways.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import Any
+
+from mailproto import aio
+from mailproto._core.peers import is_loopback
+from mailproto._flows.session import Session
+from mailproto.accounts import Accounts
+from mailproto.address import Address, check_domain
+from mailproto.cli.listeners import (
+    PLACES,
+    SMTP,
+    SMTPS,
+    SUBMISSION,
+    Ending,
+    Role,
+    Servers,
+    add_listeners,
+    in_clear,
+    listeners,
+    listening,
+)
+from mailproto.cli.options import HostPort, add_tls_options, count, days, host_port, read_password
+from mailproto.cli.streams import complain
+from mailproto.errors import GrammarError, MailProtoError, Reject
+from mailproto.relay import Queue, Relay, RelayConfig, RelayHandler, Route, Schedule
+from mailproto.sasl import Credentials, ScramKey, ScramKeyRequest
+from mailproto.sasl.base import Question
+from mailproto.sasl.scram_key import ScramPassword
+from mailproto.smtp.config import SMTPServerConfig, with_extensions
+from mailproto.smtp.events import Rcpt
+from mailproto.smtp.extensions import DSN
+from mailproto.smtp.flows.client import RELAY_PORT
+from mailproto.smtp.flows.server import SMTPSession
+from mailproto.smtp.routing import UNROUTABLE, RoutingError, lookup_name
+from mailproto.transcript import Transcript
+
+ROLES = (SMTP, SUBMISSION, SMTPS)
+LOOPBACK = ("127.0.0.0/8", "::1", "unix")
+_DEFAULT = {SUBMISSION: HostPort("127.0.0.1", 8587)}
+_EPILOG = f"{PLACES} Without any, it listens for submission on 127.0.0.1:8587."
+_GRACE = 30.0  # seconds that a message under way may take in the end; one that is cut off is sent again
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the command line."""
+    parser = commands.add_parser("relay", help="run a small relay", description=__doc__, epilog=_EPILOG)
+    parser.add_argument("--queue", required=True, metavar="DIR", help="keep the mail here until it is sent")
+    ways = parser.add_argument_group("where mail goes")
+    ways.add_argument("--smarthost", type=host_port, metavar="HOST[:PORT]", help="hand all mail to this host")
+    ways.add_argument(
+        "--route",
+        action="append",
+        default=[],
+        type=_route,
+        metavar="DOMAIN=HOST[:PORT]",
+        help="hand the mail for a domain to this host; repeatable",
+    )
+    add_tls_options(ways)
+    ways.add_argument("--login", metavar="NAME", help="log in at the smarthost as this user")
+    ways.add_argument(
+        "--password-env", metavar="VAR", help="take the password from this environment variable, do not ask for it"
+    )
+    when = parser.add_argument_group("when it goes there")
+    when.add_argument(
+        "--retry-after",
+        type=_seconds,
+        metavar="SECONDS",
+        help="how long after an attempt in vain a message is tried again; left out, it is half an hour in its first "
+        "hour, and two hours then",
+    )
+    when.add_argument(
+        "--give-up-after", type=days, default=5.0, metavar="DAYS", help="when a message comes back at last: 5 days"
+    )
+    clients = parser.add_argument_group("whom mail comes from")
+    add_listeners(clients, ROLES, without_users="Without users whoever is on this machine may send, and nobody else")
+    clients.add_argument(
+        "--trust",
+        action="append",
+        default=[],
+        metavar="NETWORK",
+        help="clients that need not log in: an address, a network, or 'unix'; repeatable",
+    )
+    clients.add_argument(
+        "--postmaster", metavar="ADDRESS", help="who gets the mail to the postmaster here, which everybody may send"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Relay until SIGTERM or Ctrl-C, then let what is under way finish. What is left is for the next run."""
+    if options.smarthost is None and not options.route:
+        raise SystemExit("there is nowhere to send mail to: give --smarthost, or --route")
+    try:
+        with _log_on_standard_error():
+            asyncio.run(_relay(options))
+    except KeyboardInterrupt:
+        return 1  # the second one: something was cut off
+    except (MailProtoError, OSError) as error:
+        complain(f"{type(error).__name__}: {error}")
+        return 1
+    return 0
+
+
+async def _relay(options: argparse.Namespace) -> None:
+    config = _relay_config(options)
+    queue = Queue(options.queue)
+    relay = Relay(queue, config)
+    handler = _Handler(queue, config, relay, options)
+    servers = Servers(options, aio.InThreads(handler, "on_message", "on_auth"))
+    made = [
+        (role, place, servers.make(role, place, _server_config(role, options)))
+        for role, place in listeners(options, ROLES, _DEFAULT)
+    ]
+    ending = asyncio.create_task(Ending().wait())
+    running = asyncio.create_task(relay.run())
+    async with listening(made):
+        await asyncio.wait((ending, running), return_when=asyncio.FIRST_COMPLETED)
+        relay.stop()
+    ending.cancel()
+    with suppress(TimeoutError):
+        await asyncio.wait_for(running, _GRACE)
+
+
+class _Handler(RelayHandler):
+    """The handler of the listeners: who may log in, and for whom there is no way."""
+
+    def __init__(self, queue: Queue, config: RelayConfig, relay: Relay, options: argparse.Namespace) -> None:
+        self._accounts = Accounts(dict(options.user))
+        self._config = config
+        self._verbose = options.verbose
+        postmaster = Address.parse(options.postmaster or f"postmaster@{options.hostname}")
+        if not self._leads_to(postmaster):
+            complain(f"there is no route to the postmaster, {postmaster}: name another one with --postmaster")
+        trusted = options.trust or (() if self._accounts else LOOPBACK)
+        super().__init__(queue, postmaster=postmaster, trusted=trusted, queued=relay.wake)
+        if self._accounts:  # SCRAM cannot prove a password that is anything
+            self.on_scram_key = self._scram_secret
+
+    def on_connect(self, session: Session[Any]) -> None:
+        """Have both sides of the conversation written to standard error, if that is wanted."""
+        if self._verbose:
+            session.conn.trace = Transcript(complain, f"{session.peer or 'unix'} ")
+
+    def on_auth(self, session: Session[Any], check: Question) -> bool:
+        """Say whether the password is right. Without users it need not be, on this machine."""
+        return self._accounts.check(check) if self._accounts else is_loopback(session.peer)
+
+    def _scram_secret(self, _: Session[Any], request: ScramKeyRequest) -> ScramKey | ScramPassword | None:
+        return self._accounts.scram_secret(request)
+
+    def on_rcpt(self, session: SMTPSession, rcpt: Rcpt) -> None:
+        """Take recipients as a relay does, but those to whom it knows no way: better now than by a notice."""
+        super().on_rcpt(session, rcpt)
+        if not (self.is_postmaster(session, rcpt.address) or self._leads_to(rcpt.address)):
+            raise Reject(UNROUTABLE.code, UNROUTABLE.text, str(UNROUTABLE.enhanced))
+
+    def _leads_to(self, address: Address) -> bool:
+        return isinstance(self._config.way_to(address), Route)
+
+
+def _relay_config(options: argparse.Namespace) -> RelayConfig:
+    common = {"tls": options.tls, "cafile": options.cafile}
+    routes = {domain: Route(place.host, place.port or RELAY_PORT, **common) for domain, place in options.route}
+    return RelayConfig(
+        hostname=options.hostname,
+        routes=routes,
+        smarthost=_smarthost(options, common),
+        schedule=_schedule(options),
+    )
+
+
+def _schedule(options: argparse.Namespace) -> Schedule:
+    schedule = Schedule(give_up=options.give_up_after * 86400)
+    interval = options.retry_after
+    return schedule if interval is None else replace(schedule, first_hour=interval, later=interval)
+
+
+def _smarthost(options: argparse.Namespace, common: dict[str, Any]) -> Route | None:
+    """Return the way to the smarthost. The login is for it alone."""
+    if options.smarthost is None:
+        if options.login is not None:
+            raise SystemExit("--login needs --smarthost")
+        return None
+    in_clear = options.tls is aio.TLSPolicy.NONE  # which says so
+    known = Credentials(options.login, read_password(options, options.login)) if options.login is not None else None
+    host, port = options.smarthost
+    return Route(host, port, credentials=known, allow_plaintext_auth=in_clear, **common)
+
+
+def _server_config(role: Role, options: argparse.Namespace) -> SMTPServerConfig:
+    config = SMTPServerConfig(
+        hostname=options.hostname,
+        max_message_size=options.max_size,
+        allow_plaintext_auth=in_clear(options),
+        require_auth=role.submission and bool(options.user),
+        require_tls=role.submission and not in_clear(options),
+    )
+    return with_extensions(config, DSN)
+
+
+def _seconds(text: str) -> int:
+    if count(text) == 0:
+        raise argparse.ArgumentTypeError("there are no attempts without a second between them")
+    return int(text)
+
+
+def _route(text: str) -> tuple[str, HostPort]:
+    """Return the domain and the host of a route; an option may name it as people write it."""
+    domain, equals, place = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"a route is DOMAIN=HOST[:PORT]: {text}")
+    try:
+        check_domain(domain)
+        return lookup_name(domain), host_port(place)
+    except (GrammarError, RoutingError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+@contextmanager
+def _log_on_standard_error() -> Iterator[None]:
+    """Show meanwhile what becomes of each message, and what goes wrong."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger = logging.getLogger("mailproto")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)

@@ -1,0 +1,328 @@
+"""``python -m mailproto relay`` as a process of its own, and ``queue``, which looks at what it has."""
+
+from __future__ import annotations
+
+import os
+import signal
+import smtplib
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mailproto import sync
+from mailproto.address import Address
+from mailproto.cli import main
+from mailproto.relay import Entry, Pending, Queue
+from mailproto.sasl import make_scram_key
+from mailproto.smtp import Reply
+from mailproto.testing import Outbox
+from tests import data
+from tests.cli.harness import relaying, run_json, serving
+
+GRACE, ADA, BOB = "grace@example.net", "ada@example.org", "bob@example.org"
+MESSAGE = b"From: grace@example.net\nSubject: hello\n\n.How are you?\n"
+
+
+@pytest.fixture
+def message_file(tmp_path: Path) -> str:
+    """Return the path of a message, with the line ends of this system."""
+    path = tmp_path / "message.eml"
+    path.write_bytes(MESSAGE)
+    return str(path)
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> str:
+    return str(tmp_path / "queue")
+
+
+def free_port() -> int:
+    """Return a port on which nobody listens yet."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port: int = listening.getsockname()[1]
+        return port
+
+
+def sending(port: int, *recipients: str, file: str, tls: str = "none") -> tuple[str, ...]:
+    to = (part for recipient in recipients for part in ("--to", recipient))
+    return ("send", "--server", f"localhost:{port}", "--tls", tls, "--from", GRACE, *to, file)
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    """Return when it is true, not for ever."""
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_the_whole_journey(
+    tmp_path: Path,
+    queue: str,
+    message_file: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """From a submission over the queue to a mailbox whose server is down at first; and what fails comes back."""
+    monkeypatch.setenv("PASSWORD", "pw")
+    port = free_port()
+    ways = ("--smarthost", f"127.0.0.1:{port}", "--tls", "opportunistic", "--retry-after", "1")
+    hosting = ["--user", "ada:pw", "--user", "grace:pw", "--domain", "example.org", "--domain", "example.net"]
+    hosting += ["--smtp", f"127.0.0.1:{port}", "--allow-plaintext-auth", "--maildir", str(tmp_path / "mail")]
+    with relaying("--queue", queue, "--hostname", "relay.example.net", *ways) as relay:
+        status, result = run_json(capsys, *sending(relay.ports["submission"], ADA, BOB, file=message_file))
+        assert (status, result["accepted"]) == (0, [ADA, BOB])
+        name = result["reply"].rpartition(" ")[2]
+        wait_for(lambda: run_json(capsys, "queue", queue)[1]["messages"][0]["attempts"])
+        (waiting,) = run_json(capsys, "queue", queue)[1]["messages"]
+        assert (waiting["name"], waiting["sender"], list(waiting["recipients"])) == (name, GRACE, [ADA, BOB])
+        assert waiting["recipients"][ADA]["reply"].startswith("451 4.4.1 [127.0.0.1] cannot be reached")
+        with serving(*hosting) as server:
+            wait_for(lambda: not run_json(capsys, "queue", queue)[1]["messages"])
+            assert relay.stop() == (0, "")
+            for user in ("ada", "grace"):
+                place = f"127.0.0.1:{server.ports['pop3']}"
+                fetching = ("fetch", "--server", place, "--tls", "none", "--user", user, "--password-env", "PASSWORD")
+                status, result = run_json(capsys, *fetching, "--maildir", str(tmp_path / user))
+                assert (status, len(result["messages"])) == (0, 1)
+            server.stop()
+    (to_ada,) = (path.read_bytes() for path in (tmp_path / "ada").glob("new/*"))
+    (to_grace,) = (path.read_bytes() for path in (tmp_path / "grace").glob("new/*"))
+    assert to_ada.endswith(b"\n" + MESSAGE)
+    assert f"by relay.example.net with ESMTP id {name};".encode() in to_ada
+    assert b"\nSubject: Undelivered mail\n" in to_grace
+    assert b"Final-Recipient: rfc822; bob@example.org\nAction: failed\n" in to_grace
+
+
+def test_what_is_in_the_queue_survives_a_restart(queue: str, message_file: str) -> None:
+    """Killed, and not ended."""
+    outbox = Outbox()
+    with sync.SMTPServer(outbox, port=0) as server:
+        down = ("--queue", queue, "--smarthost", f"127.0.0.1:{free_port()}", "--tls", "none")
+        with relaying(*down, "--retry-after", "1") as relay:
+            assert main(sending(relay.ports["submission"], ADA, file=message_file)) == 0
+            relay.stop(signal.SIGKILL)
+        up = ("--queue", queue, "--smarthost", f"127.0.0.1:{server.port}", "--tls", "none")
+        with relaying(*up) as relay:
+            wait_for(lambda: outbox.letters)
+            assert relay.stop(signal.SIGINT) == (0, "")
+    assert [letter.recipients for letter in outbox.letters] == [[ADA]]
+    assert Queue(queue).names() == []
+
+
+def test_without_a_smarthost_only_what_has_a_route_is_taken(queue: str, message_file: str) -> None:
+    one, other = Outbox(), Outbox()
+    with sync.SMTPServer(one, port=0) as here, sync.SMTPServer(other, port=0) as there:
+        ways = ["--route", f"Example.ORG=127.0.0.1:{here.port}"]
+        ways += ["--route", f"b\u00fccher.example=127.0.0.1:{there.port}"]
+        with relaying("--queue", queue, *ways, "--postmaster", ADA, listeners=("smtp",)) as relay:
+            with smtplib.SMTP("127.0.0.1", relay.ports["smtp"]) as client:
+                others = ["bob@example.net", "bob@[127.0.0.1]", "bob@sub.example.org"]
+                everybody = [ADA, "eve@xn--bcher-kva.example", "Postmaster", *others]
+                refused = client.sendmail(GRACE, everybody, MESSAGE.decode())
+            assert refused == dict.fromkeys(others, (550, b"5.4.4 No mail host is known for this domain"))
+            wait_for(lambda: one.letters and other.letters)
+            relay.stop()
+    assert [letter.recipients for letter in one.letters] == [[ADA]]
+    assert [letter.recipients for letter in other.letters] == [["eve@xn--bcher-kva.example"]]
+
+
+def test_with_users_nobody_else_may_send(
+    queue: str, message_file: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PW", "pencil")
+    known = ("--user", "ada:pencil", "--user", f"grace:{make_scram_key('pencil').format()}")
+    tls = ("--tls-cert", str(data.SERVER.certificate), "--tls-key", str(data.SERVER.key))
+    down = ("--smarthost", f"127.0.0.1:{free_port()}")
+    with relaying("--queue", queue, *known, *tls, *down, listeners=("smtp", "submission", "smtps")) as relay:
+        ports = relay.ports
+        status, result = run_json(capsys, *sending(ports["smtp"], BOB, file=message_file))
+        assert (status, result["refused"][BOB]["code"]) == (1, 550)
+        status, result = run_json(capsys, *sending(ports["smtp"], "Postmaster", file=message_file))
+        assert (status, result["accepted"]) == (0, ["postmaster"])
+        trusting = ("--cafile", str(data.CA), "--password-env", "PW")
+        for user, name, policy in (("ada", "submission", "required"), ("grace", "smtps", "implicit")):
+            login = ("--user", user, *trusting)
+            status, result = run_json(capsys, *sending(ports[name], BOB, file=message_file, tls=policy), *login)
+            assert (status, result["ok"]) == (0, True)
+        status, result = run_json(capsys, *sending(ports["submission"], BOB, file=message_file))
+        assert (status, result["refused"][BOB]["code"]) == (1, 530)
+        relay.stop()
+    assert len(Queue(queue).names()) == 3
+
+
+@pytest.mark.parametrize(("trusted", "taken"), [("127.0.0.0/8", True), ("192.0.2.1", False)])
+def test_who_is_trusted(queue: str, message_file: str, trusted: str, taken: bool) -> None:
+    options = ("--queue", queue, "--trust", trusted, "--user", "ada:pw", "--allow-plaintext-auth")
+    with relaying(*options, "--smarthost", f"127.0.0.1:{free_port()}", listeners=("smtp",)) as relay:
+        assert (main(sending(relay.ports["smtp"], BOB, file=message_file)) == 0) is taken
+        relay.stop()
+    assert len(Queue(queue).names()) == taken
+
+
+def test_it_logs_in_at_the_smarthost_under_tls(
+    queue: str, message_file: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PW", "correct horse")
+    certificate = ("--tls-cert", str(data.SERVER.certificate), "--tls-key", str(data.SERVER.key))
+    hosting = ("--user", "ada:correct horse", "--domain", "example.org", *certificate)
+    with serving(*hosting, listeners=("submission",)) as server:
+        way = ("--smarthost", f"localhost:{server.ports['submission']}", "--cafile", str(data.CA))
+        login = ("--login", "ada", "--password-env", "PW")
+        with relaying("--queue", queue, *way, *login, "-v") as relay:
+            assert main(sending(relay.ports["submission"], ADA, file=message_file)) == 0
+            wait_for(lambda: not Queue(queue).names())
+            relay.stop()
+    said = capfd.readouterr().err
+    assert "delivered to=<ada@example.org>" in said
+    assert "C: MAIL FROM:<grace@example.net>" in said
+    assert "correct horse" not in said
+
+
+def test_a_second_relay_on_a_queue_ends_at_once(queue: str, capfd: pytest.CaptureFixture[str]) -> None:
+    way = ("--smarthost", "127.0.0.1:1")
+    with relaying("--queue", queue, *way) as relay:
+        command = [sys.executable, "-m", "mailproto", "relay", "--queue", queue, *way, "--submission", "127.0.0.1:0"]
+        second = subprocess.run(command, capture_output=True, text=True, timeout=20)
+        assert (second.returncode, "MaildropBusyError" in second.stderr) == (1, True)
+        relay.stop()
+
+
+def test_a_host_that_hangs_holds_no_end_up_for_long(queue: str, message_file: str) -> None:
+    """What was under way is in the queue."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        way = ("--smarthost", f"127.0.0.1:{silent.getsockname()[1]}", "--tls", "none")
+        with relaying("--queue", queue, *way) as relay:
+            assert main(sending(relay.ports["submission"], ADA, file=message_file)) == 0
+            connection, _ = silent.accept()
+            relay.process.send_signal(signal.SIGTERM)
+            with pytest.raises(subprocess.TimeoutExpired):
+                relay.process.wait(1)
+            assert relay.stop(signal.SIGINT)[0] == 1, "who asks twice does not want to wait"
+            connection.close()
+    assert len(Queue(queue).names()) == 1
+
+
+def test_the_end_is_not_put_off_for_long(queue: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mailproto.cli.relay._GRACE", 0.2)
+    Queue(queue).add(Entry("m1", None, (Pending(Address("ada", "example.org")),), time.time(), 0), [b"x\r\n"])
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+
+        def end() -> None:
+            with silent.accept()[0] as connection:
+                connection.recv(1)  # which ends with the connection
+
+        def ask() -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        connected = threading.Thread(target=end)
+        connected.start()
+        timer = threading.Timer(1, ask)
+        timer.start()
+        way = ("--smarthost", f"127.0.0.1:{silent.getsockname()[1]}", "--tls", "none")
+        assert main(["relay", "--queue", queue, *way, "--submission", "127.0.0.1:0"]) == 0
+        connected.join(10)
+    assert Queue(queue).names() == ["m1"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("--route", "example.org"),
+        ("--route", "example..org=mx.example"),
+        ("--route", "fa\u00df.example=mx.example"),
+        ("--route", "example.org=mx.example:99999"),
+        ("--route", "example.org=mx.example", "--login", "ada", "--password-env", "PATH"),
+        ("--smarthost", "mx.example", "--login", "ada", "--password-env", "NO_SUCH_VARIABLE"),
+        ("--smarthost", "mx.example", "--retry-after", "0"),
+        ("--smarthost", "mx.example", "--give-up-after", "-1"),
+        ("--smarthost", "mx.example", "--lmtp", "127.0.0.1:0"),
+        ("--smarthost", "mx.example", "--smtps", "127.0.0.1:0"),
+    ],
+)
+def test_wrong_usage_ends_at_once(arguments: tuple[str, ...], queue: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["relay", "--queue", queue, *arguments])
+    assert caught.value.code != 0
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (("--trust", "everybody"), "not an address or a network"),
+        (("--hostname", "b\u00fccher.example"), "A-labels"),
+        (("--postmaster", "nobody"), "GrammarError"),
+        (("--queue", "/dev/null/queue"), "/dev/null"),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_named(queue: str, options: tuple[str, ...], complaint: str) -> None:
+    command = [sys.executable, "-m", "mailproto", "relay", "--queue", queue, "--smarthost", "mx.example"]
+    done = subprocess.run([*command, "--smtp", "127.0.0.1:0", *options], capture_output=True, text=True, timeout=20)
+    assert done.returncode == 1
+    assert complaint in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_postmaster_to_whom_no_route_leads_is_told_of(queue: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with relaying("--queue", queue, "--route", "example.org=127.0.0.1:1", "--hostname", "relay.example.net") as relay:
+        relay.stop()
+    assert "there is no route to the postmaster, postmaster@relay.example.net" in capfd.readouterr().err
+
+
+class Full:
+    """A queue with something of each kind in it."""
+
+    def __init__(self, path: str) -> None:
+        queue = Queue(path)
+        waiting = Pending(Address("bob", "example.org"), reply=Reply.build(451, "no\x1b[2J", "4.7.1"))
+        failed = Pending(Address("eve", "example.org"), reply=Reply.build(550, "Never"))
+        queue.add(Entry("m1", Address.parse(GRACE), (waiting, failed), 0, 1800), [b"x\r\n"])
+        queue.add(Entry("m2", None, (Pending(Address("ada", "example.org")),), 0, 0), [b"y\r\n"])
+        for name in ("m3", "m4"):
+            queue.add(Entry(name, None, (waiting,), 0, 0), [b"z\r\n"])
+        (queue.path / "entries" / "m3").write_bytes(b"{")
+        (queue.path / "entries" / "m4").rename(queue.path / "unreadable" / "m4")
+
+
+def test_the_queue_is_shown(queue: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    Full(queue)
+    before = {path: path.stat().st_mtime for path in Path(queue).rglob("*")}
+    assert main(["queue", queue]) == 1
+    said = capsys.readouterr()
+    assert said.out.splitlines() == [
+        "m1: from <grace@example.net>, 3 octets, since 1970-01-01 00:00:00+00:00",
+        r"    to <bob@example.org>: next at 1970-01-01 00:30:00+00:00 (451 4.7.1 no\x1b[2J)",
+        "    to <eve@example.org>: next at 1970-01-01 00:30:00+00:00 (550 Never)",
+        "m2: from <>, 3 octets, since 1970-01-01 00:00:00+00:00",
+        "    to <ada@example.org>: next at 1970-01-01 00:00:00+00:00",
+        "2 in the queue, 2 unreadable",
+    ]
+    assert sorted(said.err.splitlines()) == ["m3: cannot be read", "m4: cannot be read"]
+    assert {path: path.stat().st_mtime for path in Path(queue).rglob("*")} == before
+
+
+def test_the_queue_is_shown_as_json(queue: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Full(queue)
+    status, result = run_json(capsys, "queue", queue)
+    assert (status, result["ok"], sorted(result["unreadable"]), result["error"]) == (1, False, ["m3", "m4"], None)
+    m1: dict[str, Any] = result["messages"][0]
+    keys = ("name", "sender", "size", "arrival", "due", "attempts")
+    assert [m1[key] for key in keys] == ["m1", GRACE, 3, 0, 1800, 0]
+    assert m1["recipients"]["eve@example.org"] == {"action": None, "reply": "550 Never"}
+
+
+def test_where_there_is_no_queue_none_is_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["queue", str(tmp_path / "nowhere")]) == 1
+    assert "there is no queue at" in capsys.readouterr().err
+    assert run_json(capsys, "queue", str(tmp_path))[1]["error"] == "NotADirectoryError"
+    assert list(tmp_path.iterdir()) == []
