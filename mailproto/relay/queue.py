@@ -4,8 +4,9 @@ Two files make an entry, the message in ``messages`` and what is to be done with
 elsewhere and put into its place whole. An entry is there from the moment its second file is, the one in ``entries``,
 until that is removed; what a crash leaves without it is nobody's, and swept away.
 
-What cannot be read is moved from ``entries`` to ``unreadable`` and tried no more, until somebody has mended it and
-moves it back. Its message, or what there is of it, stays in ``messages``.
+What cannot be read, or where a disk fails not at the third time either, is moved from ``entries`` to ``unreadable``
+and tried no more, until somebody has mended it and moves it back. Its message, or what there is of it, stays in
+``messages``.
 """
 
 from __future__ import annotations

@@ -34,6 +34,7 @@ logger = logging.getLogger("mailproto")
 _MAX_ACTIVE = 1000  # entries that are tried at a time
 _TAKEN = Reply.build(250, "Taken", "2.0.0")
 _PIECE = 64 << 10  # octets
+_MAX_STRIKES = 3  # failures of the disk, until an entry is set aside
 _POLL = 60.0  # seconds between two looks for what other processes have added
 
 _T = TypeVar("_T")
@@ -75,6 +76,7 @@ class Relay:
         self._rounds: dict[str, _Round] = {}
         self._lanes: dict[Way, Lane] = {}
         self._waiting = WaitingRoom()
+        self._strikes: dict[str, int] = {}  # how often the disk has failed an entry on end
         self._stopping = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = asyncio.Event()
@@ -191,8 +193,9 @@ class Relay:
         try:
             try:
                 due = await self._try(name)
+                self._strikes.pop(name, None)
             except UnreadableError as error:
-                await self._on_disk(self._queue.set_aside, name, error)
+                due = await self._give_another_chance(name, error)
         except Exception:
             logger.exception("%s: an attempt failed", name)
             due = self._config.clock() + self._config.schedule.first_hour
@@ -203,6 +206,16 @@ class Relay:
         if due is not None:
             self._enter(name, due)
         self._changed.set()
+
+    async def _give_another_chance(self, name: str, error: UnreadableError) -> float | None:
+        """Return when to try again to read an entry; set it aside if that is of no use, or was done often enough."""
+        strikes = self._strikes.pop(name, 0) + 1
+        if not error.may_pass or strikes == _MAX_STRIKES:
+            await self._on_disk(self._queue.set_aside, name, error)
+            return None
+        self._strikes[name] = strikes
+        logger.warning("%s cannot be read now, and is tried again: %s", name, error)
+        return self._config.clock() + self._config.schedule.first_hour
 
     async def _try(self, name: str) -> float | None:
         """Try an entry if it is due; return when it is next, None if it is gone, and infinity if it waits for a lane.

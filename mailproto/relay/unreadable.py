@@ -1,6 +1,7 @@
 """What cannot be read of a queue, and will not be by waiting: a file that is gone, cut short, or forbidden.
 
-Waiting helps where the machine is short of something, and nowhere else.
+Waiting helps where the machine is short of something. Where its disk fails nobody knows: one in the network comes
+back, a bad sector stays one.
 """
 
 from __future__ import annotations
@@ -20,9 +21,19 @@ if TYPE_CHECKING:
 
 _PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # too many open files, or no memory
 
+_DOUBTFUL = (errno.EIO, errno.ETIMEDOUT, errno.ESTALE)  # a disk, or the way to it
+
 
 class UnreadableError(MailProtoError):
-    """An entry of a queue, or its message, cannot be read before somebody has seen to it."""
+    """An entry of a queue, or its message, cannot be read before somebody has seen to it.
+
+    Attributes:
+        may_pass: whether it may be read after all in a while, for nobody knows: it was the disk that failed.
+    """
+
+    def __init__(self, message: str, *, may_pass: bool = False) -> None:
+        super().__init__(message)
+        self.may_pass = may_pass
 
 
 @contextmanager
@@ -37,7 +48,7 @@ def reading(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in _PASSING:
             raise
-        raise UnreadableError(f"{path}: {error.strerror or error}") from error
+        raise UnreadableError(f"{path}: {error.strerror or error}", may_pass=error.errno in _DOUBTFUL) from error
 
 
 def open_whole(path: Path, size: int | None) -> BinaryIO:

@@ -85,7 +85,7 @@ def endless_entry(queue: Queue, name: str) -> None:
 BAD_DISK = pytest.param(
     bad_disk, marks=pytest.mark.skipif(not UNREADABLE.exists(), reason="needs a file that cannot be read")
 )
-DAMAGES = [missing, not_a_file, truncated, emptied, BAD_DISK, no_entry, deep_entry, endless_entry]
+DAMAGES = [missing, not_a_file, truncated, emptied, no_entry, deep_entry, endless_entry]
 
 
 def errors_in(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -122,6 +122,69 @@ def test_it_is_set_aside_told_of_once_and_holds_nobody_up(
         (line,) = errors_in(caplog)
         assert bad in line
         assert str(world.queue.path / "unreadable") in line
+
+    run(test, world)
+
+
+@pytest.mark.parametrize("in_memory", [1 << 20, -1])
+@pytest.mark.parametrize("damage", [BAD_DISK])
+def test_a_disk_that_fails_gets_two_more_chances(
+    world: World,
+    damage: Damage,
+    in_memory: int,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mailproto.relay.lane._IN_MEMORY", in_memory)
+
+    async def test(world: World) -> None:
+        host = Host()
+        relay = world.relay(table(**MX_NET))
+        async with world.host("mx.example.net", host):
+            bad = world.put(BOB)
+            damage(world.queue, bad)
+            world.put(CAROL)
+            for count in range(1, 4):
+                assert world.queue.names()[0] == bad
+                await relay.attempt_due()
+                assert host.received == [("carol@example.net", MESSAGE)]
+                assert len(caplog.messages) == count
+                world.now += HOUR
+            assert world.queue.names() == []
+        assert [path.name for path in (world.queue.path / "unreadable").iterdir()] == [bad]
+        assert len(errors_in(caplog)) == 1
+        assert all(bad in line for line in caplog.messages)
+
+    run(test, world)
+
+
+@pytest.mark.parametrize("method", ["open", "load"])
+def test_a_disk_that_comes_back_has_lost_nothing(
+    world: World, method: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And it is not for ever that it has failed before."""
+
+    def gone(*_: object) -> None:
+        with reading(world.queue.path):
+            raise OSError(errno.EIO, "Input/output error")
+
+    async def test(world: World) -> None:
+        host = Host(bob=Reply.build(451, "Later"))
+        relay = world.relay(table(**MX_NET))
+        async with world.host("mx.example.net", host):
+            world.put(BOB)
+            for _ in range(3):
+                with monkeypatch.context() as patch:
+                    patch.setattr(Queue, method, gone)
+                    for _ in range(2):
+                        await relay.attempt_due()
+                        world.now += 2 * HOUR
+                await relay.attempt_due()
+                world.now += 2 * HOUR
+            host.replies.clear()
+            await relay.attempt_due()
+        assert host.received == [("bob@example.net", MESSAGE)]
+        assert world.queue.unreadable() == []
 
     run(test, world)
 
@@ -238,8 +301,9 @@ def test_a_machine_that_is_out_of_something_is_no_fault_of_the_message(
 
 @pytest.mark.parametrize("number", [errno.ENOENT, errno.EACCES, errno.EIO, errno.ELOOP])
 def test_what_is_the_fault_of_the_file(number: int) -> None:
-    with pytest.raises(UnreadableError, match="m0001"), reading(Path("m0001")):
+    with pytest.raises(UnreadableError, match="m0001") as caught, reading(Path("m0001")):
         raise OSError(number, os.strerror(number))
+    assert caught.value.may_pass is (number == errno.EIO)
 
 
 def test_an_entry_from_before_sizes_were_kept(world: World) -> None:
