@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -21,8 +23,9 @@ from mailproto.mailhost import BLOCKING_HOOKS, MailHost
 from mailproto.pop3 import POP3ServerConfig
 from mailproto.relay import Queue, Relay, RelayConfig, RelayHandler
 from mailproto.sasl import PasswordCheck
-from mailproto.smtp import SMTPServerConfig, with_extensions
+from mailproto.smtp import Envelope, SMTPServerConfig, with_extensions
 from mailproto.smtp.extensions import DSN
+from mailproto.smtp.fixups import complete_header
 from mailproto.smtp.routing import MX, StaticResolver
 
 PASSWORDS = {"grace": "amazing", "ada": "analytical"}
@@ -30,11 +33,15 @@ GRACE, ADA, BOB = "grace@example.net", "ada@example.org", "bob@example.org"
 
 
 class Submission(RelayHandler):
-    """The handler of the submission server: it adds who may log in."""
+    """The handler of the submission server: it adds who may log in, and what mail programs leave out."""
 
     def on_auth(self, _: Any, check: PasswordCheck) -> bool:
         """Say whether the password is right; an unknown user costs what a known one costs."""
         return check.matches(PASSWORDS.get(check.username))
+
+    def content(self, _: Any, envelope: Envelope, name: str, /) -> Iterable[bytes]:
+        """Return the message with a Date and a Message-ID (RFC 6409 section 8)."""
+        return complete_header(envelope, message_id=f"{name}@relay.example.net", date=datetime.now(UTC))
 
 
 def build_message() -> EmailMessage:

@@ -129,6 +129,7 @@ def test_mail_is_stored_and_forwarded_and_what_fails_comes_back() -> None:
     assert to_ada.startswith("ada —\nReturn-Path: <grace@example.net>\nReceived: from relay.example.net ")
     assert "by mx.example.org with ESMTP\n\tfor <ada@example.org>;\n" in to_ada
     assert "by relay.example.net with ESMTPA id " in to_ada
+    assert "@relay.example.net>\nDate: " in to_ada
     assert to_grace.startswith("grace —\nReturn-Path: <>\nReceived: from relay.example.net ")
     assert "\nFrom: Mail Delivery System <postmaster@relay.example.net>\n" in to_grace
     assert "Final-Recipient: rfc822; bob@example.org\nAction: failed\n" in to_grace

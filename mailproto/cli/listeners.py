@@ -90,20 +90,14 @@ def listeners(options: argparse.Namespace, roles: Sequence[Role], default: Place
 
 
 class Servers:
-    """Makes the servers of all roles over one handler, with one certificate and one set of users.
+    """Makes the servers of all roles, with one certificate and one set of users: what `add_listeners` has added."""
 
-    Args:
-        options: what `add_listeners` has added.
-        handler: an object with hooks.
-    """
-
-    def __init__(self, options: argparse.Namespace, handler: object) -> None:
+    def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
-        self._handler = handler
         self._tls = _tls_context(options)
         self._mechanisms = _mechanisms(dict(options.user))
 
-    def make(self, role: Role, place: Place, config: SMTPServerConfig | POP3ServerConfig) -> Any:
+    def make(self, role: Role, place: Place, config: SMTPServerConfig | POP3ServerConfig, handler: object) -> Any:
         """Return the server of a role, which does not listen yet."""
         if role.implicit_tls and self._tls is None:
             raise SystemExit(f"--{role.name} needs --tls-cert")
@@ -114,7 +108,7 @@ class Servers:
         where: dict[str, Any] = {"path": place} if isinstance(place, Path) else place._asdict()
         server: Callable[..., Any] = aio.POP3Server if role.pop3 else aio.SMTPServer
         return server(
-            self._handler,
+            handler,
             **where,
             config=config,
             tls=self._tls,

@@ -9,9 +9,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from mailproto import aio
@@ -40,8 +41,9 @@ from mailproto.sasl import Credentials, ScramKey, ScramKeyRequest
 from mailproto.sasl.base import Question
 from mailproto.sasl.scram_key import ScramPassword
 from mailproto.smtp.config import SMTPServerConfig, with_extensions
-from mailproto.smtp.events import Rcpt
+from mailproto.smtp.events import Envelope, Rcpt
 from mailproto.smtp.extensions import DSN
+from mailproto.smtp.fixups import complete_header
 from mailproto.smtp.flows.client import RELAY_PORT
 from mailproto.smtp.flows.server import SMTPSession
 from mailproto.smtp.routing import UNROUTABLE, RoutingError, lookup_name
@@ -96,6 +98,11 @@ def add_parser(commands: Any) -> None:
     clients.add_argument(
         "--postmaster", metavar="ADDRESS", help="who gets the mail to the postmaster here, which everybody may send"
     )
+    clients.add_argument(
+        "--add-date",
+        action="store_true",
+        help="add a Date to a message that is submitted without one; a Message-ID it gets at any rate",
+    )
     parser.set_defaults(run=run)
 
 
@@ -118,12 +125,12 @@ async def _relay(options: argparse.Namespace) -> None:
     config = _relay_config(options)
     queue = Queue(options.queue)
     relay = Relay(queue, config)
-    handler = _Handler(queue, config, relay, options)
-    servers = Servers(options, aio.InThreads(handler, "on_message", "on_auth"))
-    made = [
-        (role, place, servers.make(role, place, _server_config(role, options)))
-        for role, place in listeners(options, ROLES, _DEFAULT)
-    ]
+    servers, accounts = Servers(options), Accounts(dict(options.user))
+    made = []
+    for role, place in listeners(options, ROLES, _DEFAULT):
+        handler = (_Submission if role.submission else _Handler)(queue, config, relay, accounts, options)
+        hooks = aio.InThreads(handler, "on_message", "on_auth")
+        made.append((role, place, servers.make(role, place, _server_config(role, options), hooks)))
     ending = asyncio.create_task(Ending().wait())
     running = asyncio.create_task(relay.run())
     async with listening(made):
@@ -137,10 +144,12 @@ async def _relay(options: argparse.Namespace) -> None:
 class _Handler(RelayHandler):
     """The handler of the listeners: who may log in, and for whom there is no way."""
 
-    def __init__(self, queue: Queue, config: RelayConfig, relay: Relay, options: argparse.Namespace) -> None:
-        self._accounts = Accounts(dict(options.user))
+    def __init__(
+        self, queue: Queue, config: RelayConfig, relay: Relay, accounts: Accounts, options: argparse.Namespace
+    ) -> None:
+        self._accounts = accounts
         self._config = config
-        self._verbose = options.verbose
+        self._options = options
         postmaster = Address.parse(options.postmaster or f"postmaster@{options.hostname}")
         if not self._leads_to(postmaster):
             complain(f"there is no route to the postmaster, {postmaster}: name another one with --postmaster")
@@ -151,7 +160,7 @@ class _Handler(RelayHandler):
 
     def on_connect(self, session: Session[Any]) -> None:
         """Have both sides of the conversation written to standard error, if that is wanted."""
-        if self._verbose:
+        if self._options.verbose:
             session.conn.trace = Transcript(complain, f"{session.peer or 'unix'} ")
 
     def on_auth(self, session: Session[Any], check: Question) -> bool:
@@ -169,6 +178,15 @@ class _Handler(RelayHandler):
 
     def _leads_to(self, address: Address) -> bool:
         return isinstance(self._config.way_to(address), Route)
+
+
+class _Submission(_Handler):
+    """The handler of the listeners for submission: it adds what a mail program has left out (RFC 6409 section 8)."""
+
+    def content(self, _: SMTPSession, envelope: Envelope, name: str, /) -> Iterable[bytes]:
+        """Return the message with a Message-ID, and with a Date if that is wanted."""
+        now = datetime.now(UTC) if self._options.add_date else None
+        return complete_header(envelope, message_id=f"{name}@{self._options.hostname}", date=now)
 
 
 def _relay_config(options: argparse.Namespace) -> RelayConfig:

@@ -105,9 +105,9 @@ async def _serve(options: argparse.Namespace) -> None:
         trace=options.trace,
         login_delay=options.login_delay or 0,
     )
-    servers = Servers(options, aio.InThreads(host, *BLOCKING_HOOKS))
+    servers, handler = Servers(options), aio.InThreads(host, *BLOCKING_HOOKS)
     made = [
-        (role, place, servers.make(role, place, _config(role, options)))
+        (role, place, servers.make(role, place, _config(role, options), handler))
         for role, place in listeners(options, ROLES, _DEFAULT)
     ]
     ending = Ending()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -15,12 +15,14 @@ from mailproto.errors import Reject
 from mailproto.relay.entry import Entry, Pending
 from mailproto.relay.queue import Queue, new_name
 from mailproto.smtp.events import Envelope, Mail, Rcpt
+from mailproto.smtp.extensions import Notify
 from mailproto.smtp.flows.server import SMTPSession
 from mailproto.smtp.parameters import Body, MailParameters, RcptParameters
 
 logger = logging.getLogger("mailproto")
 
 RELAYING_DENIED = Reject(550, "Relaying denied", "5.7.1")
+_NO_NOTICE = RcptParameters(notify=frozenset({Notify.NEVER}))
 _NOT_HONOURED = Reject(555, "This relay cannot keep what a parameter asks for", "5.5.4")
 
 
@@ -29,7 +31,15 @@ class RelayHandler:
 
     Who may log in is for a subclass to say, in the hooks that `mailproto.sasl` lists; so is what a client may send,
     and as whom, in ``on_mail``. Under asyncio wrap it in `mailproto.aio.InThreads` for ``on_message``, which waits
-    for the disk. The server's config may have `DSN` among its extensions: the relay keeps its promises.
+    for the disk. The server's config may have `DSN` among its extensions: the relay keeps its promises to clients
+    that it knows. Strangers, who may write to the postmaster alone, get no notices, whatever they ask for: their
+    names are easily forged, and whose name it is wants no news of mail that he never wrote.
+
+    A message goes on as it came, below a Received field. A submission server may mend it in a subclass
+    (RFC 6409 section 8)::
+
+        def content(self, session, envelope, name):
+            return complete_header(envelope, message_id=f"{name}@example.org", date=datetime.now(UTC))
 
     Args:
         queue: where the mail goes.
@@ -62,8 +72,7 @@ class RelayHandler:
 
     def on_rcpt(self, session: SMTPSession, rcpt: Rcpt) -> None:
         """Take every recipient from those who may send, and the postmaster from anybody."""
-        known = session.identity is not None or is_among(session.peer, self._trusted)
-        if not known and not self.is_postmaster(session, rcpt.address):
+        if not self.knows(session) and not self.is_postmaster(session, rcpt.address):
             raise RELAYING_DENIED
         if rcpt.parameters != RcptParameters(rcpt.parameters.notify, rcpt.parameters.orcpt):
             raise _NOT_HONOURED
@@ -82,13 +91,25 @@ class RelayHandler:
             recipient=only if only is not None and (only.is_ascii or parameters.smtputf8) else None,
         )
         entry = Entry(name, envelope.reverse_path, tuple(recipients.values()), now, now, parameters)
-        self._queue.add(entry, itertools.chain((received,), envelope))
+        self._queue.add(entry, itertools.chain((received,), self.content(session, envelope, name)))
         if self._queued is not None:
             try:
                 self._queued(name)
             except Exception:  # the message is taken: if its client heard otherwise it would send it again
                 logger.exception("%s was taken, and telling so failed", name)
         return f"queued as {name}"
+
+    def content(self, _session: SMTPSession, envelope: Envelope, _name: str, /) -> Iterable[bytes]:
+        """Return what goes on, below the Received field: the message as it came.
+
+        In a subclass it may be what `mailproto.smtp.fixups.complete_header` makes of it. The last argument is its
+        name in the queue, which no other message from this host has.
+        """
+        return envelope
+
+    def knows(self, session: SMTPSession) -> bool:
+        """Say whether a client may send to everybody: it has authenticated, or is trusted."""
+        return session.identity is not None or is_among(session.peer, self._trusted)
 
     @staticmethod
     def is_postmaster(session: SMTPSession, address: Address) -> bool:
@@ -99,7 +120,8 @@ class RelayHandler:
     def _pending(self, session: SMTPSession, envelope: Envelope) -> Iterator[Pending]:
         for rcpt in envelope.recipients:
             ours = self.is_postmaster(session, rcpt.address)
-            yield Pending(self._postmaster if ours else rcpt.address, rcpt.parameters)
+            parameters = rcpt.parameters if self.knows(session) else _NO_NOTICE
+            yield Pending(self._postmaster if ours else rcpt.address, parameters)
 
 
 def _kept(parameters: MailParameters) -> MailParameters:

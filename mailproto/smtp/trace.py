@@ -13,6 +13,7 @@ from email.utils import format_datetime
 
 from mailproto.address import Address, address_literal, check_domain, format_path
 from mailproto.errors import GrammarError
+from mailproto.smtp.header import read_header
 
 __all__ = ["HopCounter", "received_field", "return_path_field", "with_protocol", "with_return_path"]
 
@@ -22,7 +23,6 @@ _FIELD = re.compile(rb"\r\nreceived[ \t]*:")  # with the spaces that RFC 5322 se
 _NOT_IN_COMMENT = re.compile(r"[^ -'*-\[\]-~]")
 _ATOM = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+")
 _RETURN_PATH = re.compile(rb"\r\nreturn-path[ \t]*:[^\r\n]*(?:\r\n[ \t][^\r\n]*)*", re.IGNORECASE)
-_MAX_HEADER = 1 << 20  # octets in which Return-Path fields are looked for
 
 
 def with_protocol(*, extended: bool, tls: bool, authenticated: bool, lmtp: bool = False, utf8: bool = False) -> str:
@@ -91,16 +91,8 @@ def with_return_path(reverse_path: Address | None, message: Iterable[bytes]) -> 
     """
     yield return_path_field(reverse_path)
     pieces = iter(message)
-    header = bytearray(b"\r\n")
-    end = -1
-    for piece in pieces:
-        before = max(len(header) - 3, 0)
-        header += piece
-        end = header.find(b"\r\n\r\n", before)
-        if end >= 0 or len(header) > _MAX_HEADER:
-            break
-    end = len(header) if end < 0 else end
-    yield (_RETURN_PATH.sub(b"", header[:end]) + header[end:])[2:]
+    header, rest = read_header(pieces)
+    yield _RETURN_PATH.sub(b"", b"\r\n" + header)[2:] + rest
     yield from pieces
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from mailproto.sasl import PasswordCheck
 from mailproto.smtp import (
     ALL_EXTENSIONS,
     Body,
+    Envelope,
     HoldFor,
     MailParameters,
     Notify,
@@ -29,10 +31,12 @@ from mailproto.smtp import (
     with_extensions,
 )
 from mailproto.smtp.extensions import future_release
+from mailproto.smtp.fixups import complete_header
 from mailproto.testing import MemoryClient
 from tests.relay import ADA, BOB, CAROL, MESSAGE, content_of
 
 ROOT = Address("root", "example.org")
+NO_NOTICE = RcptParameters(frozenset({Notify.NEVER}))
 WITHOUT_AUTH: dict[str, Any] = {}
 AS_ADA: dict[str, Any] = {"user": "ada", "password": "analytical", "allow_plaintext_auth": True}
 
@@ -109,7 +113,16 @@ def test_the_postmaster_is_there_for_everybody(queue: Queue) -> None:
     result, _ = submit(queue, POSTMASTER, BOB, login=WITHOUT_AUTH)
     assert [each.outcome.value for each in result.recipients] == ["accepted", "refused"]
     (entry,) = entries(queue)
-    assert entry.recipients == (Pending(ROOT),)
+    assert entry.recipients == (Pending(ROOT, NO_NOTICE),)
+
+
+def test_who_writes_to_the_postmaster_under_a_forged_name_gets_nobody_a_notice(queue: Queue) -> None:
+    """S72: neither of success nor of failure, by this host or by the next one. A client that is known gets it."""
+    wanted = RcptParameters(frozenset({Notify.SUCCESS, Notify.FAILURE}), OriginalRecipient("rfc822", "x@example.net"))
+    for login in (WITHOUT_AUTH, AS_ADA):
+        result, _ = submit(queue, (POSTMASTER, wanted), login=login)
+        assert result.ok
+    assert [entry.recipients for entry in entries(queue)] == [(Pending(ROOT, NO_NOTICE),), (Pending(ROOT, wanted),)]
 
 
 @pytest.mark.parametrize("login", [WITHOUT_AUTH, AS_ADA])
@@ -119,7 +132,7 @@ def test_who_answers_a_notice_reaches_the_postmaster(queue: Queue, login: dict[s
     result, _ = submit(queue, him, other, login=login)
     assert [each.outcome.value for each in result.recipients] == ["accepted", "accepted" if login else "refused"]
     (entry,) = entries(queue)
-    assert entry.recipients == (Pending(ROOT), Pending(other))[: len(result.accepted)]
+    assert entry.recipients == ((Pending(ROOT), Pending(other)) if login else (Pending(ROOT, NO_NOTICE),))
 
 
 def test_what_is_taken_is_acknowledged_though_nobody_can_be_told(
@@ -186,3 +199,20 @@ def test_a_promise_that_the_relay_would_forget(queue: Queue, parameters: MailPar
     result, _ = submit(queue, BOB, login=AS_ADA, parameters=parameters)
     assert [str(each.reply)[:9] for each in result.refused] == ["555 5.5.4"]
     assert queue.names() == []
+
+
+def test_a_submission_server_may_mend_what_it_takes(queue: Queue) -> None:
+    """RFC 6409 section 8; a relay may not."""
+
+    class Mending(RelayHandler):
+        def content(self, _: Any, envelope: Envelope, name: str, /) -> Iterable[bytes]:
+            return complete_header(envelope, message_id=f"{name}@example.org")
+
+    for handler in (Mending, RelayHandler):
+        with MemoryClient(handler(queue, postmaster=ROOT)) as client:
+            client.send_message(MESSAGE, ADA, ["postmaster@localhost"])
+    mended, as_it_came = entries(queue)
+    added = f"Message-ID: <{mended.name}@example.org>\r\n".encode()
+    assert content_of(queue, mended.name).endswith(b"\r\n" + added + MESSAGE)
+    assert mended.size == len(content_of(queue, mended.name))
+    assert b"Message-ID" not in content_of(queue, as_it_came.name)
