@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 import shutil
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from mailproto import Reject, aio, sync
+from mailproto import Reject, aio, relay, sync
 from mailproto.maildrop import Maildir, MemoryMaildrop
 from mailproto.mailhost import MailHost
+from mailproto.relay import Fate, Route
 from mailproto.smtp import Envelope, Outcome, Rcpt, SendResult, SMTPServerConfig
 from tests import data
 from tests.dns import wire
@@ -134,6 +137,38 @@ def test_a_server_with_a_certificate_and_maildirs(monkeypatch: pytest.MonkeyPatc
 
     asyncio.run(run())
     assert len(Maildir("mail/ada").open().messages) == 1
+
+
+def test_a_smarthost(monkeypatch: pytest.MonkeyPatch) -> None:
+    drop, counters = MemoryMaildrop(), Counter[Fate]()
+    servers: list[Any] = []
+    real = aio.SMTPServer
+
+    def make(hooks: object, port: int) -> Any:
+        servers.append(real(hooks, port=0))
+        return servers[-1]
+
+    async def run() -> None:
+        config = SMTPServerConfig(require_auth=True)
+        smarthost = MailHost(lambda _: drop, {"ada": "secret"}, ["example.org"])
+        async with real(smarthost, port=0, config=config, tls=SERVER_TLS) as there:
+            route = functools.partial(Route, "localhost", there.port, **TRUST)
+            monkeypatch.setattr(relay, "Route", lambda host, port, **more: route(**more))
+            monkeypatch.setattr(aio, "SMTPServer", make)
+            names = do_job("async def run", secret="secret", counters=counters)
+            running = asyncio.create_task(names["run"]())
+            while not (servers and servers[0].port):
+                await asyncio.sleep(0.01)
+            async with aio.SMTPClient("127.0.0.1", servers[0].port, tls=aio.TLSPolicy.NONE) as client:
+                await client.send_message(CONTENT, "", ["ada@example.org", "bob@example.org"])
+            while counters.total() < 2:
+                await asyncio.sleep(0.01)
+            running.cancel()
+            await asyncio.wait([running])
+
+    asyncio.run(run())
+    assert counters == {Fate.DELIVERED: 1, Fate.BOUNCED: 1}
+    assert len(drop.open().messages) == 1
 
 
 def test_delivery_over_lmtp() -> None:
