@@ -1,7 +1,7 @@
 """python -m mailproto relay: a small relay. It takes mail of known clients, keeps it on disk, and sends it on.
 
-Mail goes to a smarthost, or over the routes that are laid for its domain: the standard library cannot ask the DNS for
-mail hosts. What cannot be sent is tried again for days, and then comes back to its sender by the same ways.
+Mail goes over the routes that are laid for its domain, or else to a smarthost, or to the hosts that the DNS names.
+What cannot be sent is tried again for days, and then comes back to its sender by the same ways.
 """
 
 from __future__ import annotations
@@ -61,14 +61,16 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser("relay", help="run a small relay", description=__doc__, epilog=_EPILOG)
     parser.add_argument("--queue", required=True, metavar="DIR", help="keep the mail here until it is sent")
     ways = parser.add_argument_group("where mail goes")
-    ways.add_argument("--smarthost", type=host_port, metavar="HOST[:PORT]", help="hand all mail to this host")
+    others = ways.add_mutually_exclusive_group()
+    others.add_argument("--smarthost", type=host_port, metavar="HOST[:PORT]", help="hand all mail to this host")
+    others.add_argument("--mx", action="store_true", help="hand all mail to the hosts that the DNS names, on port 25")
     ways.add_argument(
         "--route",
         action="append",
         default=[],
         type=_route,
         metavar="DOMAIN=HOST[:PORT]",
-        help="hand the mail for a domain to this host; repeatable",
+        help="hand the mail for a domain to this host, whatever else is said; repeatable",
     )
     add_tls_options(ways)
     ways.add_argument("--login", metavar="NAME", help="log in at the smarthost as this user")
@@ -108,8 +110,8 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Relay until SIGTERM or Ctrl-C, then let what is under way finish. What is left is for the next run."""
-    if options.smarthost is None and not options.route:
-        raise SystemExit("there is nowhere to send mail to: give --smarthost, or --route")
+    if options.smarthost is None and not (options.mx or options.route):
+        raise SystemExit("there is nowhere to send mail to: give --smarthost, --mx, or --route")
     try:
         with _log_on_standard_error():
             asyncio.run(_relay(options))
@@ -177,7 +179,7 @@ class _Handler(RelayHandler):
             raise Reject(UNROUTABLE.code, UNROUTABLE.text, str(UNROUTABLE.enhanced))
 
     def _leads_to(self, address: Address) -> bool:
-        return isinstance(self._config.way_to(address), Route)
+        return self._config.resolver is not None or isinstance(self._config.way_to(address), Route)
 
 
 class _Submission(_Handler):
@@ -194,6 +196,7 @@ def _relay_config(options: argparse.Namespace) -> RelayConfig:
     routes = {domain: Route(place.host, place.port or RELAY_PORT, **common) for domain, place in options.route}
     return RelayConfig(
         hostname=options.hostname,
+        resolver=aio.DNSResolver() if options.mx else None,
         routes=routes,
         smarthost=_smarthost(options, common),
         schedule=_schedule(options),

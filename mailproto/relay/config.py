@@ -33,7 +33,7 @@ class RelayConfig:
     hostname: str
     """Its own name, which it says in EHLO, and by which it knows itself among the MX hosts."""
     resolver: Resolver | None = None
-    """Who knows where mail goes: a `mailproto.aio.DNSResolver`, say. Without one only routes and a smarthost lead on."""
+    """Who knows where mail goes: a `mailproto.aio.DNSResolver`, say. Without one only routes lead on."""
     routes: Mapping[str, Route] = field(default_factory=dict)
     """The hosts that take the mail for some domains, in lower-case A-labels, whatever the DNS says."""
     smarthost: Route | None = None

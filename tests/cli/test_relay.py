@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from mailproto import sync
+from mailproto import aio, sync
 from mailproto.address import Address
+from mailproto.aio import DNSResolver
 from mailproto.cli import main
 from mailproto.relay import Entry, Pending, Queue
 from mailproto.sasl import make_scram_key
@@ -25,6 +26,8 @@ from mailproto.smtp import Reply
 from mailproto.testing import Outbox
 from tests import data
 from tests.cli.harness import relaying, run_json, serving
+from tests.dns import wire
+from tests.dns.server import serving as dns_serving
 
 GRACE, ADA, BOB = "grace@example.net", "ada@example.org", "bob@example.org"
 MESSAGE = b"From: grace@example.net\nSubject: hello\n\n.How are you?\n"
@@ -53,6 +56,12 @@ def free_port() -> int:
 def sending(port: int, *recipients: str, file: str, tls: str = "none") -> tuple[str, ...]:
     to = (part for recipient in recipients for part in ("--to", recipient))
     return ("send", "--server", f"localhost:{port}", "--tls", tls, "--from", GRACE, *to, file)
+
+
+def put(queue: str, *recipients: str) -> None:
+    """Lay a message of nobody into the queue."""
+    pending = tuple(Pending(Address.parse(recipient)) for recipient in recipients or (ADA,))
+    Queue(queue).add(Entry("m1", None, pending, time.time(), 0), [b"x\r\n"])
 
 
 def wait_for(condition: Callable[[], object]) -> None:
@@ -212,7 +221,7 @@ def test_a_host_that_hangs_holds_no_end_up_for_long(queue: str, message_file: st
 
 def test_the_end_is_not_put_off_for_long(queue: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mailproto.cli.relay._GRACE", 0.2)
-    Queue(queue).add(Entry("m1", None, (Pending(Address("ada", "example.org")),), time.time(), 0), [b"x\r\n"])
+    put(queue)
     with socket.create_server(("127.0.0.1", 0)) as silent:
 
         def end() -> None:
@@ -232,10 +241,39 @@ def test_the_end_is_not_put_off_for_long(queue: str, monkeypatch: pytest.MonkeyP
     assert Queue(queue).names() == ["m1"]
 
 
+def test_mail_goes_to_where_the_dns_says(queue: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    outbox, other = Outbox(), Outbox()
+    records = [wire.mx("example.org", 10, "mx.example.org"), wire.address("mx.example.org", "127.0.0.1")]
+
+    def respond(_: str, query: bytes) -> list[bytes]:
+        return [wire.answer(query, records[0] if b"\x02mx" not in query else records[1])]
+
+    def end() -> None:
+        wait_for(lambda: outbox.letters and other.letters)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    put(queue, "ada@example.org", "bob@example.com")
+    with (
+        dns_serving(respond) as names,
+        sync.SMTPServer(outbox, port=0) as exchanger,
+        sync.SMTPServer(other, port=0) as elsewhere,
+    ):
+        monkeypatch.setattr(aio, "DNSResolver", lambda: DNSResolver(["127.0.0.1"], port=names.port))
+        monkeypatch.setattr("mailproto.relay.config.RELAY_PORT", exchanger.port)
+        waiting = threading.Thread(target=end)
+        waiting.start()
+        way = ("--mx", "--route", f"example.com=127.0.0.1:{elsewhere.port}")
+        assert main(["relay", "--queue", queue, *way, "--submission", "127.0.0.1:0"]) == 0
+        waiting.join(10)
+    assert [letter.recipients for letter in (*outbox.letters, *other.letters)] == [[ADA], ["bob@example.com"]]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
         (),
+        ("--smarthost", "mx.example", "--mx"),
+        ("--mx", "--login", "ada", "--password-env", "PATH"),
         ("--route", "example.org"),
         ("--route", "example..org=mx.example"),
         ("--route", "fa\u00df.example=mx.example"),
