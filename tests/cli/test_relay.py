@@ -85,7 +85,7 @@ def test_the_whole_journey(
     ways = ("--smarthost", f"127.0.0.1:{port}", "--tls", "opportunistic", "--retry-after", "1")
     hosting = ["--user", "ada:pw", "--user", "grace:pw", "--domain", "example.org", "--domain", "example.net"]
     hosting += ["--smtp", f"127.0.0.1:{port}", "--allow-plaintext-auth", "--maildir", str(tmp_path / "mail")]
-    with relaying("--queue", queue, "--hostname", "relay.example.net", *ways) as relay:
+    with relaying("--queue", queue, "--hostname", "relay.example.net", "--add-date", *ways) as relay:
         status, result = run_json(capsys, *sending(relay.ports["submission"], ADA, BOB, file=message_file))
         assert (status, result["accepted"]) == (0, [ADA, BOB])
         name = result["reply"].rpartition(" ")[2]
@@ -104,7 +104,8 @@ def test_the_whole_journey(
             server.stop()
     (to_ada,) = (path.read_bytes() for path in (tmp_path / "ada").glob("new/*"))
     (to_grace,) = (path.read_bytes() for path in (tmp_path / "grace").glob("new/*"))
-    assert to_ada.endswith(b"\n" + MESSAGE)
+    assert to_ada.endswith(b" +0000\n" + MESSAGE)
+    assert f"\nMessage-ID: <{name}@relay.example.net>\nDate: ".encode() in to_ada
     assert f"by relay.example.net with ESMTP id {name};".encode() in to_ada
     assert b"\nSubject: Undelivered mail\n" in to_grace
     assert b"Final-Recipient: rfc822; bob@example.org\nAction: failed\n" in to_grace
@@ -161,10 +162,16 @@ def test_with_users_nobody_else_may_send(
             login = ("--user", user, *trusting)
             status, result = run_json(capsys, *sending(ports[name], BOB, file=message_file, tls=policy), *login)
             assert (status, result["ok"]) == (0, True)
-        status, result = run_json(capsys, *sending(ports["submission"], BOB, file=message_file))
-        assert (status, result["refused"][BOB]["code"]) == (1, 530)
+        for policy in ("none", "required"):
+            unknown = sending(ports["submission"], BOB, file=message_file, tls=policy)
+            status, result = run_json(capsys, *unknown, *trusting[:2])
+            assert (status, result["refused"][BOB]["code"]) == (1, 530)
         relay.stop()
-    assert len(Queue(queue).names()) == 3
+    names = Queue(queue).names()
+    kept = [(Path(queue) / "messages" / name).read_bytes() for name in names]
+    mended = [f"<{name}@localhost>".encode() in content for name, content in zip(names, kept, strict=True)]
+    assert mended == [False, True, True], "a relay mends nothing, a submission server does"
+    assert not any(b"\nDate:" in content for content in kept)
 
 
 @pytest.mark.parametrize(("trusted", "taken"), [("127.0.0.0/8", True), ("192.0.2.1", False)])

@@ -157,7 +157,7 @@ def test_who_cannot_be_trusted_gets_no_password_and_no_mail(
             world.put(BOB)
             known = Credentials("ada", "analytical")
             await relay(world, smarthost=Route("localhost", server.port, credentials=known, **more)).attempt_due()
-        assert (host.envelopes, asked) == ([], [])
+        assert (host.envelopes, asked, host.connections) == ([], [], 1)
         ((recipient,),) = (entry.recipients for entry in world.entries())
         assert str(recipient.reply).startswith("451 4.4.1 localhost cannot be reached: ")
 
