@@ -60,7 +60,7 @@ def add_parser(commands: Any) -> None:
     """Add the command to the command line."""
     parser = commands.add_parser("relay", help="run a small relay", description=__doc__, epilog=_EPILOG)
     parser.add_argument("--queue", required=True, metavar="DIR", help="keep the mail here until it is sent")
-    ways = parser.add_argument_group("where mail goes")
+    ways = parser.add_argument_group("where mail goes", "TLS and a login are for the smarthost, TLS for routes, too.")
     others = ways.add_mutually_exclusive_group()
     others.add_argument("--smarthost", type=host_port, metavar="HOST[:PORT]", help="hand all mail to this host")
     others.add_argument("--mx", action="store_true", help="hand all mail to the hosts that the DNS names, on port 25")
@@ -127,10 +127,11 @@ async def _relay(options: argparse.Namespace) -> None:
     config = _relay_config(options)
     queue = Queue(options.queue)
     relay = Relay(queue, config)
-    servers, accounts = Servers(options), Accounts(dict(options.user))
+    servers, accounts, postmaster = Servers(options), Accounts(dict(options.user)), _postmaster(options, config)
     made = []
     for role, place in listeners(options, ROLES, _DEFAULT):
-        handler = (_Submission if role.submission else _Handler)(queue, config, relay, accounts, options)
+        kind = _Submission if role.submission else _Handler
+        handler = kind(queue, config, accounts, options, postmaster=postmaster, queued=relay.wake)
         hooks = aio.InThreads(handler, "on_message", "on_auth")
         made.append((role, place, servers.make(role, place, _server_config(role, options), hooks)))
     ending = asyncio.create_task(Ending().wait())
@@ -147,16 +148,12 @@ class _Handler(RelayHandler):
     """The handler of the listeners: who may log in, and for whom there is no way."""
 
     def __init__(
-        self, queue: Queue, config: RelayConfig, relay: Relay, accounts: Accounts, options: argparse.Namespace
+        self, queue: Queue, config: RelayConfig, accounts: Accounts, options: argparse.Namespace, **more: Any
     ) -> None:
+        super().__init__(queue, trusted=options.trust or (() if accounts else LOOPBACK), **more)
         self._accounts = accounts
         self._config = config
         self._options = options
-        postmaster = Address.parse(options.postmaster or f"postmaster@{options.hostname}")
-        if not self._leads_to(postmaster):
-            complain(f"there is no route to the postmaster, {postmaster}: name another one with --postmaster")
-        trusted = options.trust or (() if self._accounts else LOOPBACK)
-        super().__init__(queue, postmaster=postmaster, trusted=trusted, queued=relay.wake)
         if self._accounts:  # SCRAM cannot prove a password that is anything
             self.on_scram_key = self._scram_secret
 
@@ -175,11 +172,8 @@ class _Handler(RelayHandler):
     def on_rcpt(self, session: SMTPSession, rcpt: Rcpt) -> None:
         """Take recipients as a relay does, but those to whom it knows no way: better now than by a notice."""
         super().on_rcpt(session, rcpt)
-        if not (self.is_postmaster(session, rcpt.address) or self._leads_to(rcpt.address)):
+        if not (self.is_postmaster(session, rcpt.address) or _knows_way(self._config, rcpt.address)):
             raise Reject(UNROUTABLE.code, UNROUTABLE.text, str(UNROUTABLE.enhanced))
-
-    def _leads_to(self, address: Address) -> bool:
-        return self._config.resolver is not None or isinstance(self._config.way_to(address), Route)
 
 
 class _Submission(_Handler):
@@ -189,6 +183,18 @@ class _Submission(_Handler):
         """Return the message with a Message-ID, and with a Date if that is wanted."""
         now = datetime.now(UTC) if self._options.add_date else None
         return complete_header(envelope, message_id=f"{name}@{self._options.hostname}", date=now)
+
+
+def _postmaster(options: argparse.Namespace, config: RelayConfig) -> Address:
+    """Return the postmaster, and say so if no mail will reach him."""
+    postmaster = Address.parse(options.postmaster or f"postmaster@{options.hostname}")
+    if not _knows_way(config, postmaster):
+        complain(f"there is no route to the postmaster, {postmaster}: name another one with --postmaster")
+    return postmaster
+
+
+def _knows_way(config: RelayConfig, address: Address) -> bool:
+    return config.resolver is not None or isinstance(config.way_to(address), Route)
 
 
 def _relay_config(options: argparse.Namespace) -> RelayConfig:
