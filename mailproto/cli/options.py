@@ -64,7 +64,7 @@ def days(text: str) -> float:
     return number
 
 
-def _text(argument: str) -> str:
+def readable_text(argument: str) -> str:
     """Return an argument that is text, and not octets that nobody can read."""
     try:
         argument.encode("utf-8")
@@ -85,7 +85,9 @@ def add_server_options(parser: argparse.ArgumentParser, *, user_required: bool) 
     """Add what tells whom to connect to, and as whom."""
     parser.add_argument("--server", required=True, type=host_port, metavar="HOST[:PORT]", help="the server")
     add_tls_options(parser)
-    parser.add_argument("--user", required=user_required, type=_text, metavar="NAME", help="log in as this user")
+    parser.add_argument(
+        "--user", required=user_required, type=readable_text, metavar="NAME", help="log in as this user"
+    )
     parser.add_argument(
         "--password-env", metavar="VAR", help="take the password from this environment variable, do not ask for it"
     )

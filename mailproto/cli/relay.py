@@ -33,7 +33,7 @@ from mailproto.cli.listeners import (
     listeners,
     listening,
 )
-from mailproto.cli.options import HostPort, add_tls_options, count, days, host_port, read_password
+from mailproto.cli.options import HostPort, add_tls_options, count, days, host_port, read_password, readable_text
 from mailproto.cli.streams import complain
 from mailproto.errors import GrammarError, MailProtoError, Reject
 from mailproto.relay import Queue, Relay, RelayConfig, RelayHandler, Route, Schedule
@@ -73,7 +73,7 @@ def add_parser(commands: Any) -> None:
         help="hand the mail for a domain to this host, whatever else is said; repeatable",
     )
     add_tls_options(ways)
-    ways.add_argument("--login", metavar="NAME", help="log in at the smarthost as this user")
+    ways.add_argument("--login", type=readable_text, metavar="NAME", help="log in at the smarthost as this user")
     ways.add_argument(
         "--password-env", metavar="VAR", help="take the password from this environment variable, do not ask for it"
     )

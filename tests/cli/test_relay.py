@@ -287,6 +287,7 @@ def test_mail_goes_to_where_the_dns_says(queue: str, monkeypatch: pytest.MonkeyP
         ("--route", "example.org=mx.example:99999"),
         ("--route", "example.org=mx.example", "--login", "ada", "--password-env", "PATH"),
         ("--smarthost", "mx.example", "--login", "ada", "--password-env", "NO_SUCH_VARIABLE"),
+        ("--smarthost", "mx.example", "--login", "\udcff", "--password-env", "PATH"),
         ("--smarthost", "mx.example", "--retry-after", "0"),
         ("--smarthost", "mx.example", "--give-up-after", "-1"),
         ("--smarthost", "mx.example", "--lmtp", "127.0.0.1:0"),
