@@ -16,6 +16,8 @@ from mailproto.sasl.scram_key import ScramKey, ScramPassword, decoy_scram_key
 from mailproto.sasl.scram_server import ScramKeyRequest
 from mailproto.sasl.text import comparable
 
+__all__ = ["Accounts", "Secret"]
+
 Secret: TypeAlias = str | ScramKey
 """What a host keeps of a user's password: itself, or what SCRAM needs, which cannot be used to log in."""
 

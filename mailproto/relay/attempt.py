@@ -73,5 +73,5 @@ def log_attempt(attempt: Attempt) -> None:
 
 def one_line(text: str) -> str:
     """Return a stranger's text fit for a log: what ends lines, moves cursors or turns letters around is escaped."""
-    text = text.replace("\n", " / ")[:_MAX_TEXT]
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    shown = text[:_MAX_TEXT]
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in shown)

@@ -15,6 +15,8 @@ from mailproto.address import Address
 from mailproto.errors import GrammarError
 from mailproto.smtp.header import MAX_HEADER, read_header
 
+__all__ = ["complete_header"]
+
 _MAX_VALUE = 998  # octets of a field that is one line, which bounds what the patterns below may cost
 _MAX_FROM = 10_000  # octets
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:((?:[^\r\n]|\r\n[ \t])*)\r\n")
