@@ -99,8 +99,8 @@ async def run(folder: Path) -> None:
             RelayConfig(
                 hostname="relay.example.net",
                 resolver=resolver,
-                make_client=lambda _, address: aio.SMTPClient(
-                    address, exchanger.port, tls=TLSPolicy.OPPORTUNISTIC, local_name="relay.example.net"
+                make_client=lambda target: aio.SMTPClient(
+                    target.address, exchanger.port, tls=TLSPolicy.OPPORTUNISTIC, local_name="relay.example.net"
                 ),
             ),
         )

@@ -5,6 +5,7 @@
     Relay            sends it, tries again, gives up, and tells the sender
     RelayConfig      the relay's name, who asks the DNS, and what else it may do so or so
     Route            a host that takes mail whatever the DNS says: a smarthost, or one of a closed network
+    Target           a host that mail is handed to, for who makes the client for it himself
     Schedule         when it tries again, and for how long
     Attempt, Fate    what became of a message for one recipient, which is logged, or told as the config has it
 
@@ -18,7 +19,7 @@ from mailproto.relay.entry import Entry, Pending
 from mailproto.relay.handler import RelayHandler
 from mailproto.relay.queue import Queue, new_name
 from mailproto.relay.relay import Relay
-from mailproto.relay.route import Route
+from mailproto.relay.route import Route, Target
 from mailproto.relay.schedule import Schedule
 from mailproto.relay.unreadable import UnreadableError
 
@@ -33,6 +34,7 @@ __all__ = [
     "RelayHandler",
     "Route",
     "Schedule",
+    "Target",
     "UnreadableError",
     "log_attempt",
     "new_name",

@@ -7,7 +7,7 @@ import logging
 import random
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -38,10 +38,12 @@ class RelayConfig:
     """The hosts that take the mail for some domains, in lower-case A-labels, whatever the DNS says."""
     smarthost: Route | None = None
     """The host that takes the mail for all other domains, whatever the DNS says."""
-    make_client: Callable[[str, str], SMTPClient] | None = None
-    """Makes the client for a host of the DNS, from its name and its address, for a relay that wants more of it than
-    what is usual. What the client requires is kept to. By default it is port 25, and TLS where that works, whatever
-    the certificate (RFC 7435): nothing says which one a mail host should have, and without TLS anybody could listen.
+    make_client: Callable[[Target], SMTPClient | Awaitable[SMTPClient]] | None = None
+    """Makes the client for a host of the DNS, or is a coroutine function that does, for a relay that wants more of it
+    than what is usual: what MTA-STS (RFC 8461) says of the domain, say, or DANE (RFC 7672) of the host. What the
+    client requires is kept to; if a `MailProtoError` is raised instead, the host is not used now. By default it is
+    port 25, and TLS where that works, whatever the certificate (RFC 7435): nothing in the DNS alone says which one a
+    mail host should have, and without TLS anybody could listen.
     """
     schedule: Schedule = field(default_factory=Schedule)
     max_connections: int = 20
@@ -97,7 +99,7 @@ class RelayConfig:
         and is not. But he could have taken the offer of STARTTLS away as well (RFC 3207 section 6), so that not to
         send at all would keep nothing from him, and from the recipients of a host that is just broken all their mail.
         """
-        client = self._client(target)
+        client = await self._client(target)
         try:
             await client.connect()
         except (ConnectionClosedError, RemoteProtocolError, OSError) as error:
@@ -106,14 +108,14 @@ class RelayConfig:
             if client.tls is None and "STARTTLS" not in client.extensions:  # it never came to that
                 raise
             logger.warning("%s: no session under TLS, so that mail goes in clear: %s", target.host, error)
-            client = self._client(target, TLSPolicy.NONE)
+            client = await self._client(target, TLSPolicy.NONE)
             await client.connect()
         return client
 
     def _may_go_in_clear(self, target: Target) -> bool:
         return self.make_client is None if target.route is None else target.route.opportunistic
 
-    def _client(self, target: Target, tls: TLSPolicy = TLSPolicy.OPPORTUNISTIC) -> SMTPClient:
+    async def _client(self, target: Target, tls: TLSPolicy = TLSPolicy.OPPORTUNISTIC) -> SMTPClient:
         config = SMTPClientConfig(idna_encode=self.idna_encode)
         route = target.route
         if route is not None:
@@ -128,15 +130,16 @@ class RelayConfig:
                 local_name=self.hostname,
                 config=config,
             )
-        host, address, _ = target
         if self.make_client is not None:
-            return self.make_client(host, address)
+            client = self.make_client(target)
+            return client if isinstance(client, SMTPClient) else await client
+        is_name = literal_host(target.host) is None  # which alone SNI is for (RFC 6066 section 3)
         return SMTPClient(
-            address,
+            target.address,
             RELAY_PORT,
             tls=tls,
             context=_any_certificate(),
-            server_hostname=host if literal_host(host) is None else address,  # SNI is for names (RFC 6066 section 3)
+            server_hostname=target.host if is_name else target.address,
             local_name=self.hostname,
             config=config,
         )

@@ -151,10 +151,10 @@ class Lane:
         """Return the host of the route, or those that take mail for the domain, at each of their addresses."""
         way, config = self._way, self._config
         if isinstance(way, Route):
-            return [Target(_name_of(way.host), way.host, way)]
+            return [Target(_name_of(way.host), way.host, route=way)]
         literal = literal_host(way)
         if literal is not None:
-            return [Target(way, literal)]
+            return [Target(way, literal, way)]
         if config.resolver is None:
             raise RoutingError(UNROUTABLE)
         name = lookup_name(way, config.idna_encode)
@@ -164,7 +164,8 @@ class Lane:
         for host in hosts_for(name, records, shuffle=config.shuffle, own_names=[config.hostname]):
             if len(targets) < config.max_targets:
                 try:
-                    targets += [Target(host, address) for address in await config.resolver.addresses(host)]
+                    addresses = await config.resolver.addresses(host)
+                    targets += [Target(host, address, name) for address in addresses]
                 except RoutingError as error:  # which is no reason not to try the others
                     if failure is None or error.reply.temporary:
                         failure = error

@@ -44,8 +44,16 @@ Way: TypeAlias = str | Route
 
 
 class Target(NamedTuple):
-    """A host by its name, one of its addresses, and the route that leads there, if it is not the DNS that does."""
+    """A host that mail is handed to.
+
+    Args:
+        host: its name.
+        address: one of its addresses.
+        domain: the domain of the recipients, in A-labels, or their address literal; ``""`` for a route.
+        route: the route that leads there, None if it is the DNS that does.
+    """
 
     host: str
     address: str
+    domain: str = ""
     route: Route | None = None

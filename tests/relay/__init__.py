@@ -15,7 +15,7 @@ from mailproto import aio
 from mailproto.address import Address
 from mailproto.aio import TLSPolicy
 from mailproto.errors import Reject
-from mailproto.relay import Entry, Pending, Queue, Relay, RelayConfig
+from mailproto.relay import Entry, Pending, Queue, Relay, RelayConfig, Target
 from mailproto.smtp import DEFAULT_EXTENSIONS, Envelope, MailParameters, Rcpt, Reply, SMTPServerConfig
 from mailproto.smtp.extensions import Extension
 from mailproto.smtp.routing import MX, Resolver, StaticResolver
@@ -88,10 +88,10 @@ class World:
     def relay(self, resolver: Resolver, **more: Any) -> Relay:
         """Return a relay over the queue."""
 
-        def make_client(host: str, address: str) -> aio.SMTPClient:
-            self.asked.append(host)
-            port = self.ports.get(host, 1)  # where nobody listens
-            return aio.SMTPClient(address, port, tls=TLSPolicy.NONE, local_name="relay.example.org")
+        def make_client(target: Target) -> aio.SMTPClient:
+            self.asked.append(target.host)
+            port = self.ports.get(target.host, 1)  # where nobody listens
+            return aio.SMTPClient(target.address, port, tls=TLSPolicy.NONE, local_name="relay.example.org")
 
         settings: dict[str, Any] = {"make_client": make_client, "shuffle": sorted, "clock": lambda: self.now, **more}
         return Relay(self.queue, RelayConfig(hostname="relay.example.org", resolver=resolver, **settings))

@@ -14,6 +14,7 @@ import pytest
 from mailproto import aio
 from mailproto.address import Address
 from mailproto.aio import TLSPolicy
+from mailproto.relay import Target
 from mailproto.smtp import Limits, SMTPClientConfig
 from tests import data
 from tests.relay import BOB, MX_NET, Host, World, in_loop, run, table
@@ -135,8 +136,8 @@ def test_a_client_of_your_own_goes_by_its_own_policy(world: World, policy: TLSPo
         broken = Broken(hang_up)
         async with broken.listening() as port:
 
-            def make_client(_: str, address: str) -> aio.SMTPClient:
-                return aio.SMTPClient(address, port, tls=policy, user="ada", password="amazing")
+            def make_client(target: Target) -> aio.SMTPClient:
+                return aio.SMTPClient(target.address, port, tls=policy, user="ada", password="amazing")
 
             world.put(BOB)
             await world.relay(table(**MX_NET), make_client=make_client).attempt_due()

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
+from mailproto import TLSPolicy, TLSRequiredError, aio
 from mailproto.address import Address
-from mailproto.relay import Pending, RelayHandler
+from mailproto.relay import Pending, RelayHandler, Target
 from mailproto.smtp import Reply
 from mailproto.smtp.alabels import idna_2003
 from mailproto.smtp.routing import LOOKUP_FAILED, MX, NO_SUCH_DOMAIN, RoutingError, StaticResolver
@@ -240,3 +241,32 @@ def test_a_domain_beyond_ascii_is_looked_up_in_a_labels(world: World, encode: Ca
 
     run(test, world)
     assert len(host.envelopes) == 1
+
+
+@in_loop
+async def test_a_client_of_your_own_may_know_better_than_the_dns(world: World) -> None:
+    """As with MTA-STS: what a domain says elsewhere decides which of its hosts may have the mail (RFC 8461)."""
+    targets: list[Target] = []
+
+    async def make_client(target: Target) -> aio.SMTPClient:
+        targets.append(target)
+        if target.host == "evil.example.com":
+            raise TLSRequiredError(f"{target.domain} does not name {target.host}")
+        return aio.SMTPClient(target.address, world.ports[target.host], tls=TLSPolicy.NONE)
+
+    good, evil = Host(), Host()
+    records = [(10, "evil.example.com"), (20, "mx.example.net")]
+    async with world.host("mx.example.net", good), world.host("evil.example.com", evil):
+        world.put(BOB)
+        await world.relay(table(net=records), make_client=make_client).attempt_due()
+        assert good.received == [("bob@example.net", MESSAGE)]
+        world.put(BOB)
+        await world.relay(table(net=records[:1]), make_client=make_client).attempt_due()
+    assert targets == [
+        Target("evil.example.com", "127.0.0.1", "example.net"),
+        Target("mx.example.net", "127.0.0.1", "example.net"),
+        Target("evil.example.com", "127.0.0.1", "example.net"),
+    ]
+    assert evil.received == []
+    (entry,) = world.entries()
+    assert "example.net does not name evil.example.com" in str(entry.recipients[0].reply)

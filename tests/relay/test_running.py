@@ -11,7 +11,7 @@ import pytest
 from mailproto import aio
 from mailproto.aio import TLSPolicy
 from mailproto.maildrop import MaildropBusyError
-from mailproto.relay import Entry, Queue, Relay
+from mailproto.relay import Entry, Queue, Relay, Target
 from mailproto.relay.lane import Lane
 from mailproto.relay.route import Way
 from mailproto.smtp import Envelope, Reply
@@ -104,8 +104,8 @@ async def test_what_comes_while_a_host_is_left_is_tried(world: World) -> None:
             await asyncio.sleep(0.1)
             await super().quit()
 
-    def make_client(host: str, address: str) -> aio.SMTPClient:
-        return Slow(address, world.ports[host], tls=TLSPolicy.NONE)
+    def make_client(target: Target) -> aio.SMTPClient:
+        return Slow(target.address, world.ports[target.host], tls=TLSPolicy.NONE)
 
     late: list[str] = []
     host = Host(bob=LATER)

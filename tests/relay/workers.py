@@ -14,7 +14,7 @@ from typing import Any
 
 from mailproto import aio
 from mailproto.aio import TLSPolicy
-from mailproto.relay import Entry, Pending, Queue, Relay, RelayConfig
+from mailproto.relay import Entry, Pending, Queue, Relay, RelayConfig, Target
 from mailproto.smtp.routing import MX, StaticResolver
 from tests.maildrop.workers import is_whole, message, tell
 from tests.relay import ADA, BOB, CAROL, START
@@ -68,8 +68,8 @@ def work_off(queue: Queue, port: str) -> None:
     host = [MX(0, "127.0.0.1.example")]
     resolver = StaticResolver({}, {"127.0.0.1.example": ["127.0.0.1"]}, default=host)
 
-    def make_client(_: str, address: str) -> aio.SMTPClient:
-        return aio.SMTPClient(address, int(port), tls=TLSPolicy.NONE)
+    def make_client(target: Target) -> aio.SMTPClient:
+        return aio.SMTPClient(target.address, int(port), tls=TLSPolicy.NONE)
 
     config = RelayConfig(hostname="relay.example.org", resolver=resolver, make_client=make_client)
     asyncio.run(Relay(queue, config).attempt_due())
