@@ -100,13 +100,13 @@ class Asking(Generic[T]):
         self.query: Query | None = None
         self._go_on(None)
 
-    def hear(self, message: bytes | None) -> None:
-        """Take a message from the server that is asked, or learn that none came."""
-        self._go_on(message)
+    def hear(self, octets: bytes | None) -> None:
+        """Take what comes from the server that is asked, or learn that nothing more does."""
+        self._go_on(octets)
 
-    def _go_on(self, message: bytes | None) -> None:
+    def _go_on(self, octets: bytes | None) -> None:
         try:
-            self.query = self._lookup.send(message)
+            self.query = self._lookup.send(octets)
         except StopIteration as stop:
             self.query, self.result = None, stop.value
 

@@ -10,6 +10,7 @@ from mailproto._net.dns import Asking, ResolverBase, T
 from mailproto.dns.lookup import Lookup, Query
 from mailproto.smtp.routing import MX
 
+_PIECE = 64 << 10
 _MAX_WAITING = 64  # datagrams that came and were not looked at yet; who sends more is not the server
 
 
@@ -37,10 +38,10 @@ class DNSResolver(ResolverBase):
         while (query := asking.query) is not None:
             exchange = _stream if query.stream else _datagrams
             try:
-                async with asyncio.timeout(query.timeout), aclosing(exchange(query, self._port)) as messages:
+                async with asyncio.timeout(query.timeout), aclosing(exchange(query, self._port)) as pieces:
                     while asking.query is query:
-                        asking.hear(await anext(messages))
-            except (OSError, EOFError):
+                        asking.hear(await anext(pieces, None))
+            except OSError:
                 asking.hear(None)
         return asking.result
 
@@ -50,7 +51,7 @@ async def _datagrams(query: Query, port: int) -> AsyncGenerator[bytes, None]:
     loop = asyncio.get_running_loop()
     transport, inbox = await loop.create_datagram_endpoint(_Inbox, remote_addr=(query.server, port))
     try:
-        transport.sendto(query.message)
+        transport.sendto(query.octets)
         while True:
             came = await inbox.queue.get()
             if isinstance(came, Exception):
@@ -76,12 +77,11 @@ class _Inbox(asyncio.DatagramProtocol):
 
 
 async def _stream(query: Query, port: int) -> AsyncGenerator[bytes, None]:
-    """Send the query over a connection, and yield each message that comes back."""
+    """Send the query over a connection, and yield each piece of what comes back."""
     reader, writer = await asyncio.open_connection(query.server, port)
     try:
-        writer.write(len(query.message).to_bytes(2) + query.message)
-        while True:
-            size = int.from_bytes(await reader.readexactly(2))
-            yield await reader.readexactly(size)
+        writer.write(query.octets)
+        while piece := await reader.read(_PIECE):
+            yield piece
     finally:
         writer.transport.abort()

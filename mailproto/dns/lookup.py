@@ -3,8 +3,9 @@ and what to believe.
 
 It is the part of a stub resolver (RFC 1034 section 5.3.1): the servers are those that find out for others. A look-up
 is a generator that yields one `Query` after the other. Whoever drives it sends the query and sends back into the
-generator each message that comes from that server, or None when time is up or the server cannot be reached. While the
-generator yields the same query again the message was not the answer, and more is to be waited for.
+generator what comes from that server, each datagram or each piece of a stream, or None when time is up, the stream
+has ended or the server cannot be reached. While the generator yields the same query again that was not the answer, or
+not all of it, and more is to be waited for.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from mailproto.dns.message import (
     Response,
     ResponseCode,
     encode_query,
+    frame,
     parse_response,
+    take_framed,
 )
 from mailproto.errors import GrammarError, MailProtoError
 
@@ -37,13 +40,13 @@ class Query:
 
     Attributes:
         server: its IP address.
-        message: what to send.
-        stream: over TCP, behind the message's length in two octets (RFC 1035 section 4.2.2), and not as a datagram.
+        octets: what to send.
+        stream: over TCP, and not as a datagram.
         timeout: seconds that the answer may take, in all.
     """
 
     server: str
-    message: bytes
+    octets: bytes
     stream: bool
     timeout: float
 
@@ -113,7 +116,8 @@ def _ask(question: Question, server: str, new_id: Callable[[], int], timeout: fl
     """Ask one server, and once more over TCP if its answer was too long for a datagram (RFC 7766 section 5)."""
     for stream in (False, True):
         message_id = new_id()
-        query = Query(server, encode_query(question, message_id), stream, timeout)
+        message = encode_query(question, message_id)
+        query = Query(server, frame(message) if stream else message, stream, timeout)
         response = yield from _answer(query, question, message_id)
         if response is None or not response.truncated:
             return response
@@ -123,8 +127,9 @@ def _ask(question: Question, server: str, new_id: Callable[[], int], timeout: fl
 def _answer(query: Query, question: Question, message_id: int) -> Lookup[Response | None]:
     """Return the answer to this query, None if none comes. What does not match it in all is none (RFC 5452
     section 9.1); that it comes from the server's address and to our port is for the driver to see to."""
+    unread = bytearray()
     for _ in range(_MAX_STRANGE):
-        message = yield query
+        message = (yield from _next_message(query, unread)) if query.stream else (yield query)
         if message is None:
             return None
         try:
@@ -135,6 +140,16 @@ def _answer(query: Query, question: Question, message_id: int) -> Lookup[Respons
         if response.id == message_id and asked is not None and _same(asked, question):
             return response
     return None
+
+
+def _next_message(query: Query, unread: bytearray) -> Lookup[bytes | None]:
+    """Return the next message of a stream, however it is cut, None if none comes; ``unread`` is the rest of it."""
+    while (message := take_framed(unread)) is None:
+        piece = yield query
+        if piece is None:
+            return None
+        unread += piece
+    return message
 
 
 def _same(one: Question, other: Question) -> bool:

@@ -19,6 +19,7 @@ _HEADER = struct.Struct("!6H")
 _QUESTION = struct.Struct("!2H")
 _RECORD = struct.Struct("!2HiH")  # the time to live is of no use here
 _PREFERENCE = struct.Struct("!H")
+_LENGTH = struct.Struct("!H")  # of a message in a stream
 _INTERNET = 1  # the class
 
 _RESPONSE, _AUTHORITATIVE, _TRUNCATED = 0x8000, 0x0400, 0x0200
@@ -96,6 +97,24 @@ def encode_query(question: Question, message_id: int) -> bytes:
     """
     header = _HEADER.pack(message_id, _RECURSION_DESIRED, 1, 0, 0, 0)
     return header + encode_name(question.name) + _QUESTION.pack(question.type, _INTERNET)
+
+
+def frame(message: bytes) -> bytes:
+    """Return a message as it goes over TCP, behind its length in two octets (RFC 1035 section 4.2.2)."""
+    return _LENGTH.pack(len(message)) + message
+
+
+def take_framed(buffer: bytearray) -> bytes | None:
+    """Take the first message off what came over TCP, None if it is not complete yet."""
+    if len(buffer) < _LENGTH.size:
+        return None
+    (length,) = _LENGTH.unpack_from(buffer)
+    end = _LENGTH.size + length
+    if len(buffer) < end:
+        return None
+    message = bytes(buffer[_LENGTH.size : end])
+    del buffer[:end]
+    return message
 
 
 def parse_response(message: bytes) -> Response:

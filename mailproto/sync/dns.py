@@ -11,7 +11,7 @@ from mailproto._net.dns import Asking, ResolverBase, T
 from mailproto.dns.lookup import Lookup, Query
 from mailproto.smtp.routing import MX
 
-_MAX_DATAGRAM = 0xFFFF
+_PIECE = 64 << 10  # more than a datagram can have
 
 
 class DNSResolver(ResolverBase):
@@ -38,10 +38,10 @@ class DNSResolver(ResolverBase):
         while (query := asking.query) is not None:
             exchange = _stream if query.stream else _datagrams
             try:
-                with closing(exchange(query, self._port, time.monotonic() + query.timeout)) as messages:
+                with closing(exchange(query, self._port, time.monotonic() + query.timeout)) as pieces:
                     while asking.query is query:
-                        asking.hear(next(messages))
-            except (OSError, EOFError):
+                        asking.hear(next(pieces, None))
+            except OSError:
                 asking.hear(None)
         return asking.result
 
@@ -49,19 +49,20 @@ class DNSResolver(ResolverBase):
 def _datagrams(query: Query, port: int, deadline: float) -> Generator[bytes, None, None]:
     """Send the query from a port of its own, and yield each datagram that its server sends there."""
     with _open(query, port, deadline) as sock:
-        sock.send(query.message)
+        sock.send(query.octets)
         while True:
             _limit(sock, deadline)
-            yield sock.recv(_MAX_DATAGRAM)
+            yield sock.recv(_PIECE)
 
 
 def _stream(query: Query, port: int, deadline: float) -> Generator[bytes, None, None]:
-    """Send the query over a connection, and yield each message that comes back."""
+    """Send the query over a connection, and yield each piece of what comes back."""
     with _open(query, port, deadline) as sock:
-        sock.sendall(len(query.message).to_bytes(2) + query.message)
-        while True:
-            size = int.from_bytes(_exactly(sock, 2, deadline))
-            yield _exactly(sock, size, deadline)
+        sock.sendall(query.octets)
+        _limit(sock, deadline)
+        while piece := sock.recv(_PIECE):
+            yield piece
+            _limit(sock, deadline)
 
 
 def _open(query: Query, port: int, deadline: float) -> socket.socket:
@@ -76,17 +77,6 @@ def _open(query: Query, port: int, deadline: float) -> socket.socket:
         sock.close()
         raise
     return sock
-
-
-def _exactly(sock: socket.socket, size: int, deadline: float) -> bytes:
-    data = b""
-    while len(data) < size:
-        _limit(sock, deadline)
-        piece = sock.recv(size - len(data))
-        if not piece:
-            raise EOFError("the name server closed the connection")
-        data += piece
-    return data
 
 
 def _limit(sock: socket.socket, deadline: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import count
+from typing import Any
 
 import pytest
 
@@ -14,10 +15,12 @@ from mailproto.dns import (
     Query,
     Question,
     RecordType,
+    encode_query,
     look_up,
 )
 from mailproto.errors import GrammarError
 from tests.dns import wire
+from tests.helpers import every_cut
 
 MX = Question("Example.org", RecordType.MX)
 Server = Callable[[Query], bytes | None]
@@ -41,13 +44,24 @@ def run(
         return stop.value, asked
 
 
+def message_of(query: Query) -> bytes:
+    """Return the message that a query sends."""
+    return query.octets[2:] if query.stream else query.octets
+
+
+def reply(query: Query, *records: bytes, **how: Any) -> bytes:
+    """Return an answer, as it comes where the query goes."""
+    message = wire.answer(message_of(query), *records, **how)
+    return len(message).to_bytes(2) + message if query.stream else message
+
+
 def silent(_: Query) -> None:
     """Say nothing."""
 
 
 def says(*records: bytes, code: int = 0, flags: int = wire.USUAL) -> Server:
     """Answer with these records."""
-    return lambda query: wire.answer(query.message, *records, code=code, flags=flags)
+    return lambda query: reply(query, *records, code=code, flags=flags)
 
 
 GOOD = says(wire.mx("example.ORG", 10, "mx.example.org"))
@@ -58,7 +72,7 @@ def test_the_first_server_tells() -> None:
     found, (query,) = run(GOOD)
     assert found == FOUND
     assert (query.server, query.stream, query.timeout) == ("one", False, 3)
-    assert query.message[:2] == b"\0\7"
+    assert message_of(query)[:2] == b"\0\7"
 
 
 def test_there_may_be_none() -> None:
@@ -81,7 +95,7 @@ def test_the_next_server_is_asked_and_then_all_again(unable: Server) -> None:
     found, asked = run(unable, unable, unable, GOOD)
     assert found == FOUND
     assert [query.server for query in asked] == ["one", "two", "one", "two"]
-    assert len({query.message[:2] for query in asked}) == 4, "an id was used twice"
+    assert len({message_of(query)[:2] for query in asked}) == 4, "an id was used twice"
     with pytest.raises(LookupFailedError):
         run(*[unable] * 4)
 
@@ -102,26 +116,41 @@ def test_what_does_not_fit_in_a_datagram_is_asked_for_over_tcp() -> None:
     assert [(query.server, query.stream) for query in asked] == [("one", False), ("one", True), ("two", False)]
 
 
+def test_a_stream_may_be_cut_anywhere() -> None:
+    """Two messages come over it, of which the second is the answer."""
+    asked = encode_query(MX, 8)
+    messages = wire.answer(asked, message_id=99), wire.answer(asked, wire.mx("example.org", 10, "mx.example.org"))
+    for pieces in every_cut(b"".join(len(message).to_bytes(2) + message for message in messages)):
+        lookup = look_up(MX, ["one"], new_id=count(7).__next__)
+        query = lookup.send(reply(next(lookup), flags=wire.USUAL | wire.TRUNCATED))
+        assert query.octets == len(asked).to_bytes(2) + asked
+        for piece in pieces[:-1]:
+            assert lookup.send(piece) is query
+        with pytest.raises(StopIteration) as stopped:
+            lookup.send(pieces[-1])
+        assert stopped.value.value == FOUND
+
+
 @pytest.mark.parametrize(
     "strange",
     [
         pytest.param(lambda query: b"", id="nothing"),
         pytest.param(lambda query: b"\xff" * 50, id="junk"),
-        pytest.param(lambda query: query.message, id="the query itself"),
-        pytest.param(lambda query: wire.answer(query.message, message_id=9999), id="another id"),
+        pytest.param(lambda query: message_of(query), id="the query itself"),
+        pytest.param(lambda query: reply(query, message_id=9999), id="another id"),
         pytest.param(
-            lambda query: wire.answer(query.message, question=wire.question("other.example", wire.MX)),
+            lambda query: reply(query, question=wire.question("other.example", wire.MX)),
             id="another name",
         ),
         pytest.param(
-            lambda query: wire.answer(query.message, question=wire.question("example.org", wire.A)),
+            lambda query: reply(query, question=wire.question("example.org", wire.A)),
             id="another type",
         ),
         pytest.param(
-            lambda query: wire.answer(query.message, question=wire.question("example.org", wire.MX, cls=3)),
+            lambda query: reply(query, question=wire.question("example.org", wire.MX, cls=3)),
             id="another class",
         ),
-        pytest.param(lambda query: wire.answer(query.message, question=b""), id="no question"),
+        pytest.param(lambda query: reply(query, question=b""), id="no question"),
     ],
 )
 def test_what_does_not_match_in_all_is_no_answer(strange: Server) -> None:
@@ -156,7 +185,7 @@ def test_where_an_answer_ends_with_an_alias_its_name_is_asked_for() -> None:
         says(wire.mx("b.example.net", 5, "mx.b.example.net")),
     )
     assert found == [MailExchange(5, "mx.b.example.net")]
-    assert [query.message[12:-4] for query in asked] == list(
+    assert [message_of(query)[12:-4] for query in asked] == list(
         map(wire.name, ("Example.org", "a.example.net", "b.example.net"))
     )
     assert run(says(wire.alias("example.org", "a.example.net")), says())[0] == []
