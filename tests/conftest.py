@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 
 from hypothesis import settings
 
@@ -9,6 +10,12 @@ from hypothesis import settings
 if "CI" not in os.environ:
     settings.register_profile("mailproto", deadline=None)
     settings.load_profile("mailproto")
+
+
+def pytest_configure() -> None:
+    """Heed Ctrl-C, as then the programs do that are started here: what runs in the background is told to ignore it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish() -> None:

@@ -22,6 +22,7 @@ from mailproto.errors import (
     RemoteProtocolError,
 )
 from mailproto.smtp.command import SECRET, Command, Transaction
+from mailproto.smtp.conveying import END
 from mailproto.smtp.events import (
     AuthChallenge,
     ClientEvent,
@@ -34,7 +35,7 @@ from mailproto.smtp.events import (
 from mailproto.smtp.extensions.checkpoint import RESUME
 from mailproto.smtp.extensions.prdr import EACH_FOLLOWS
 from mailproto.smtp.reply import Reply
-from mailproto.smtp.requests import END, RequestingConnection
+from mailproto.smtp.requests import RequestingConnection
 from mailproto.smtp.rules import ClientState
 from mailproto.smtp.terms import Terms, read_keywords
 

@@ -9,7 +9,7 @@ from mailproto._core.connection import AGAIN, STARVED
 from mailproto._core.events import MessageChunk
 from mailproto.errors import LocalProtocolError
 from mailproto.smtp import replies
-from mailproto.smtp.answers import FAREWELLS, AnsweringConnection, ServerStep
+from mailproto.smtp.answers import AnsweringConnection
 from mailproto.smtp.body import BodyReader, ChunkSource
 from mailproto.smtp.command import parse_chunk, text_argument
 from mailproto.smtp.events import Burl, CommandRejected, Data, Delivery, MessageAborted, MessageEnd
@@ -18,6 +18,7 @@ from mailproto.smtp.extensions.burl import parse_burl
 from mailproto.smtp.parameters import Body
 from mailproto.smtp.reply import Reply
 from mailproto.smtp.rules import Outcome, ServerState
+from mailproto.smtp.settling import FAREWELLS, ServerStep
 
 
 class IntakeConnection(AnsweringConnection):

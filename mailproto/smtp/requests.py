@@ -1,7 +1,7 @@
 """The asking half of a client's connection: its commands.
 
 A command is a method: it checks, queues, and returns a handle. When it leaves is decided in
-`mailproto.smtp.pipelining`.
+`mailproto.smtp.pipelining`, and those that the message goes with are in `mailproto.smtp.conveying`.
 """
 
 from __future__ import annotations
@@ -9,59 +9,28 @@ from __future__ import annotations
 from collections import Counter
 
 from mailproto._core.codec import encode_base64, parse_uint
-from mailproto._core.dots import Stuffer
-from mailproto._core.newlines import CanonicalNewlines, StrictNewlines
 from mailproto.address import Address
-from mailproto.errors import (
-    GrammarError,
-    LocalProtocolError,
-    MailProtoError,
-    NotSupportedError,
-)
+from mailproto.errors import GrammarError, LocalProtocolError, MailProtoError, NotSupportedError
 from mailproto.smtp import command as commands
 from mailproto.smtp.alabels import encode_address, encode_domain
 from mailproto.smtp.attributes import XCLIENT_NAMES, XFORWARD_NAMES, Attributes, format_attributes
 from mailproto.smtp.command import SECRET, Command, Transaction
 from mailproto.smtp.config import SMTPClientConfig
+from mailproto.smtp.conveying import ConveyingConnection
 from mailproto.smtp.extensions import ServerLimits
 from mailproto.smtp.parameters import NO_MAIL_PARAMETERS, NO_RCPT_PARAMETERS, MailParameters, RcptParameters
-from mailproto.smtp.pipelining import PipeliningConnection
-from mailproto.smtp.rules import ClientState
-from mailproto.smtp.terms import Terms
-
-END = "."  # the verb of the handle for the end of a message
 
 
-class RequestingConnection(PipeliningConnection):
+class RequestingConnection(ConveyingConnection):
     """What `SMTPClientConnection` asks for."""
 
-    __slots__ = (
-        "_challenged",
-        "_domains",
-        "_error",
-        "_mails",
-        "_newlines",
-        "_open_line",
-        "_premature",
-        "_stuffer",
-        "_terms",
-        "_transaction",
-        "server_name",
-        "state",
-    )
+    __slots__ = ("_challenged", "_domains", "_error", "_mails", "server_name")
 
     def __init__(self, config: SMTPClientConfig | None = None) -> None:
         super().__init__(config)
-        self.state = ClientState.GREETING
         self.server_name = ""
         self._domains: Counter[str] = Counter()  # of recipients, on a server that limits their number
-        self._terms = Terms()
         self._mails = 0
-        self._transaction: Transaction | None = None  # the one that commands are queued for
-        self._premature = False  # whether something was said already when the message ended
-        self._stuffer = Stuffer()
-        self._newlines: StrictNewlines | CanonicalNewlines = StrictNewlines()
-        self._open_line = False  # whether the last line of the chunks so far has no end yet
         self._challenged: Command | None = None  # the AUTH that a challenge was received for
         self._error: MailProtoError | None = None
 
@@ -166,137 +135,6 @@ class RequestingConnection(PipeliningConnection):
             address = encode_address(address, self.config.idna_encode)
         return commands.rcpt(address, values, self._terms.rcpt, utf8=utf8)
 
-    def data(self, *, canonicalise: bool = False) -> Command:
-        """Queue DATA; `ReadyForData` comes when the server waits for the message.
-
-        Args:
-            canonicalise: make a CRLF of every bare CR and LF in the message instead of refusing it.
-
-        Raises:
-            LocalProtocolError: no RCPT stands before it.
-        """
-        transaction = self._need_recipients()
-        if transaction.chunked or transaction.binary:
-            raise LocalProtocolError("DATA and BDAT do not mix, and a binary message needs BDAT")
-        command = self._queue(commands.simple("DATA"))
-        command.transaction = transaction
-        transaction.canonicalise = canonicalise
-        transaction.data = True
-        return command
-
-    def send_data(self, data: bytes) -> None:
-        """Send a piece of the message, cut anywhere. Dots are stuffed; a bare CR or LF is never sent.
-
-        Raises:
-            LocalProtocolError: the server does not wait for a message.
-            GrammarError: a bare CR or LF, or 8-bit octets in a message that was declared 7-bit. The connection
-                closes, for half a message can neither be taken back nor ended.
-        """
-        transaction = self._need_message()
-        try:
-            if transaction is not None and not transaction.eight_bit and not data.isascii():
-                raise GrammarError("8-bit octets in a message that was not declared 8-bit")
-            self._send(self._stuffer.feed(self._newlines.feed(data)))
-        except GrammarError:
-            self._close("the message could not be sent")
-            raise
-
-    def end_data(self) -> Command:
-        """End the message and return the handle for the server's final word on it.
-
-        Behind a server that has left the message stays without an end, and the handle is not ``sent``: what has not
-        arrived as a whole is nobody's. It may have said why.
-
-        Raises:
-            LocalProtocolError: no message is being sent.
-            GrammarError: it ends with a bare CR; the connection closes.
-        """
-        transaction = self._need_message()
-        try:
-            self._send(self._stuffer.feed(self._newlines.finish()))
-        except GrammarError:
-            self._close("the message could not be sent")
-            raise
-        end = Command(END, self._stuffer.finish(), b"<end of message>")
-        end.ends = True
-        end.transaction = transaction
-        self._sending = self._transaction = None
-        self.state = ClientState.READY
-        self._premature = bool(self._buffer) or self._parser.unfinished
-        if self._eof:
-            self._waiting.append(end)
-        else:
-            self._transmit(end)
-        return end
-
-    def bdat(self, data: bytes, *, last: bool = False, canonicalise: bool = False) -> Command:
-        """Queue a chunk of the message (RFC 3030), cut anywhere; ``last`` ends the message.
-
-        A bare CR or LF is never sent, unless MAIL said BODY=BINARYMIME. Nothing has to be waited for before: chunks
-        may leave together with MAIL and RCPT. Text whose last line has no end gets one, as it would with DATA.
-
-        In LMTP the last chunk leaves behind the replies to the others: if one of them is refused, nobody knows how
-        many it would get.
-
-        Raises:
-            LocalProtocolError: no RCPT stands before it, or the message goes by DATA. In LMTP the replies to all
-                RCPTs have to be there, for they say how many replies the message will get.
-            NotSupportedError: the server does not offer CHUNKING.
-            GrammarError: as in `send_data`; the transaction can be taken back with `rset`.
-        """
-        transaction = self._need_recipients()
-        if "CHUNKING" not in self.extensions:
-            raise NotSupportedError("the server does not offer CHUNKING")
-        if self.config.lmtp and (transaction.waiting or not transaction.accepted):
-            raise LocalProtocolError("the recipients are not settled yet")
-        self._need_open()
-        if not transaction.eight_bit and not data.isascii():
-            raise GrammarError("8-bit octets in a message that was not declared 8-bit")
-        if not transaction.chunked:
-            self._newlines = CanonicalNewlines() if canonicalise else StrictNewlines()
-            self._open_line = False
-        if not transaction.binary:
-            data = self._text_chunk(data, last)
-        transaction.chunked = True
-        chunks = self._unsent or self._waiting
-        if self.config.lmtp and last and chunks:
-            chunks[-1].alone = True
-        command = self._queue(commands.bdat(data, last))
-        command.transaction = transaction
-        if last:
-            self._transaction = None
-        return command
-
-    def _text_chunk(self, data: bytes, last: bool) -> bytes:
-        """Return a chunk of text with its line ends looked at; the last one ends the last line."""
-        data = self._newlines.feed(data)
-        kept = self._newlines.finish() if last else b""
-        if kept:
-            data += kept
-        if data:
-            self._open_line = not data.endswith(b"\r\n")
-        return data + b"\r\n" if last and self._open_line else data
-
-    def burl(self, url: str) -> Command:
-        """Queue BURL: the message is what ``url`` refers to, and the server is to fetch it (RFC 4468).
-
-        When it is refused, `rset` is due: some servers have ended the transaction then, and others have not.
-
-        Raises:
-            LocalProtocolError: no RCPT stands before it, or a message is being sent in another way.
-            NotSupportedError: the server does not offer BURL.
-            GrammarError: not an absolute URI.
-        """
-        transaction = self._need_recipients()
-        if not self.uses("BURL"):
-            raise NotSupportedError("the server does not offer BURL")
-        if transaction.chunked:
-            raise LocalProtocolError("the message goes in chunks")
-        command = self._queue(commands.burl(url))
-        command.transaction = transaction
-        self._transaction = None
-        return command
-
     def rset(self) -> Command:
         """Queue RSET, which takes the transaction back. A server that refuses it, as none may (RFC 5321 section
         4.1.1.5), is left: nobody knows in which transaction the next message would be."""
@@ -369,10 +207,6 @@ class RequestingConnection(PipeliningConnection):
 
     # What the server offers.
 
-    def uses(self, keyword: str) -> bool:
-        """Say whether the server offers this extension, and ``config.extensions`` has it, too."""
-        return keyword in self._terms.keywords
-
     @property
     def max_message_size(self) -> int | None:
         """The largest message the server takes, in octets, None if it does not say (RFC 1870)."""
@@ -403,11 +237,6 @@ class RequestingConnection(PipeliningConnection):
         limit = self._terms.limits.mail_max
         return limit is not None and self._mails >= limit
 
-    @property
-    def in_transaction(self) -> bool:
-        """Whether a transaction is under way that was neither ended nor taken back."""
-        return self._transaction is not None
-
     # What they need.
 
     def _sasl_line(self, line: bytes, shown: bytes) -> None:
@@ -423,20 +252,3 @@ class RequestingConnection(PipeliningConnection):
     def _need_no_transaction(self) -> None:
         if self._transaction is not None:
             raise LocalProtocolError("a transaction is under way")
-
-    def _need_transaction(self) -> Transaction:
-        transaction = self._transaction
-        if transaction is None or transaction.refused or transaction.data:
-            raise LocalProtocolError("no transaction is under way")
-        return transaction
-
-    def _need_message(self) -> Transaction | None:
-        if self._sending is None or self._closing:
-            raise LocalProtocolError("no message is being sent")
-        return self._sending.transaction
-
-    def _need_recipients(self) -> Transaction:
-        transaction = self._need_transaction()
-        if not transaction.waiting and not transaction.accepted:
-            raise LocalProtocolError("a message without a recipient")
-        return transaction

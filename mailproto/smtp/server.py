@@ -18,7 +18,6 @@ from mailproto.address import Path
 from mailproto.errors import GrammarError
 from mailproto.sasl.base import Auth, AuthResponse
 from mailproto.smtp import replies
-from mailproto.smtp.answers import ServerStep
 from mailproto.smtp.attributes import XCLIENT_NAMES, XFORWARD_NAMES, parse_attributes
 from mailproto.smtp.command import (
     SECRET,
@@ -45,6 +44,7 @@ from mailproto.smtp.extensions import CHUNKING, ETRN, EXPN, HELP, PIPELINING, SM
 from mailproto.smtp.intake import IntakeConnection
 from mailproto.smtp.reply import Reply
 from mailproto.smtp.rules import HELLO, LMTP_VERBS, RULES, SMTP_VERBS, VERBS, Outcome, ServerState
+from mailproto.smtp.settling import ServerStep
 
 _IDLE = frozenset({ServerState.CONNECTED, ServerState.START, ServerState.READY, ServerState.REFUSED})
 _WAIT_BEHIND = ("EHLO", "HELO", "LHLO", "DATA", "AUTH")
