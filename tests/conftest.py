@@ -13,7 +13,7 @@ if "CI" not in os.environ:
 
 
 def pytest_configure() -> None:
-    """Heed Ctrl-C, as then the programs do that are started here: what runs in the background is told to ignore it."""
+    """Heed Ctrl-C, as do then the programs started here: what runs in the background is made to ignore it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
