@@ -16,7 +16,7 @@ from mailproto.relay.entry import Entry, Pending
 from mailproto.relay.queue import Queue, new_name
 from mailproto.smtp.events import Envelope, Mail, Rcpt
 from mailproto.smtp.extensions import Notify
-from mailproto.smtp.flows.server import SMTPSession
+from mailproto.smtp.flows.server import NO_ROOM, SMTPSession
 from mailproto.smtp.parameters import Body, MailParameters, RcptParameters
 
 logger = logging.getLogger("mailproto")
@@ -78,7 +78,11 @@ class RelayHandler:
             raise _NOT_HONOURED
 
     def on_message(self, session: SMTPSession, envelope: Envelope) -> str:
-        """Put the message into the queue, with a Received field on top. It is on disk when this returns."""
+        """Put the message into the queue, with a Received field on top. It is on disk when this returns.
+
+        Raises:
+            Reject: the disk does not take it now: a 452, which has its client try again later.
+        """
         name, now = new_name(), time.time()
         parameters = _kept(envelope.mail.parameters)
         if not all(piece.isascii() for piece in envelope):
@@ -91,7 +95,11 @@ class RelayHandler:
             recipient=only if only is not None and (only.is_ascii or parameters.smtputf8) else None,
         )
         entry = Entry(name, envelope.reverse_path, tuple(recipients.values()), now, now, parameters)
-        self._queue.add(entry, itertools.chain((received,), self.content(session, envelope, name)))
+        try:
+            self._queue.add(entry, itertools.chain((received,), self.content(session, envelope, name)))
+        except OSError as error:
+            logger.error("a message from %s cannot be queued: %s", session.peer or "unix", error)
+            raise NO_ROOM from None
         if self._queued is not None:
             try:
                 self._queued(name)

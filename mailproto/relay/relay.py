@@ -196,8 +196,9 @@ class Relay:
                 self._strikes.pop(name, None)
             except UnreadableError as error:
                 due = await self._give_another_chance(name, error)
-        except Exception:
-            logger.exception("%s: an attempt failed", name)
+        except Exception as error:
+            # A disk that is full is no mistake of the program's, and fails every message.
+            logger.error("%s: an attempt failed: %s", name, error, exc_info=not isinstance(error, OSError))
             due = self._config.clock() + self._config.schedule.first_hour
         if due is None or math.isfinite(due):
             self._rounds.pop(name, None)

@@ -14,9 +14,9 @@ from tests.relay import BOB, CAROL, ERIN, HOME, HOUR, LATER, MX_NET, NO_SUCH_USE
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC])
 def test_a_disk_that_takes_nothing_more_repeats_no_message(
-    world: World, monkeypatch: pytest.MonkeyPatch, number: int
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, number: int
 ) -> None:
-    """What is on disk is out of date then, and is found there at every look."""
+    """What is on disk is out of date then, and is found there at every look. Each attempt is a line of the log."""
 
     class Full(Queue):
         def save(self, entry: Entry) -> None:
@@ -48,6 +48,9 @@ def test_a_disk_that_takes_nothing_more_repeats_no_message(
     monkeypatch.setattr("mailproto.relay.relay._POLL", 0.05)
     world.queue = Full(world.queue.path)
     run(test, world)
+    failed = [record for record in caplog.records if "an attempt failed" in record.getMessage()]
+    assert failed
+    assert all("nothing more" in record.getMessage() and not record.exc_info for record in failed)
 
 
 @in_loop

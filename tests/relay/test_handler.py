@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -101,6 +102,20 @@ def test_it_is_no_open_relay(queue: Queue) -> None:
 def test_who_may_send(queue: Queue, login: dict[str, Any], trusted: tuple[str, ...], taken: bool) -> None:
     result, _ = submit(queue, BOB, login=login, trusted=trusted)
     assert result.ok == taken == bool(queue.names())
+
+
+def test_a_full_disk_is_told_of_in_one_line(queue: Queue, caplog: pytest.LogCaptureFixture) -> None:
+    """Its client tries again later, and the log, which may be on the same disk, has no traceback for each message."""
+
+    class Full(Queue):
+        def add(self, *_: object) -> None:
+            raise OSError(errno.ENOSPC, "no room")
+
+    result, names = submit(Full(queue.path), BOB, login=AS_ADA)
+    assert ([str(each.reply) for each in result.deferred], names) == (["452 4.3.1 Insufficient system storage"], [])
+    (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert record.getMessage() == "a message from 127.0.0.1 cannot be queued: [Errno 28] no room"
+    assert record.exc_info is None
 
 
 def test_trust_is_spelt_out(queue: Queue) -> None:
