@@ -263,7 +263,7 @@ class Lane:
             message = await asyncio.to_thread(self._open, job.entry)
             limit = self._config.attempt_timeout + message.size / _SLOWEST
             try:
-                done = await transfer(client, target.host, job.entry, job.recipients, message, limit)
+                done = await transfer(client, target, job.entry, job.recipients, message, limit)
             finally:
                 if not isinstance(message.content, bytes):
                     message.content.close()

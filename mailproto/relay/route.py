@@ -15,6 +15,8 @@ from mailproto.smtp.flows.client import RELAY_PORT, default_endpoint
 class Route:
     """A host that mail is handed to whatever the DNS says: a smarthost, or one of a closed network.
 
+    Mail waits, and does not come back, while the host asks for a login or TLS that the route does not have (530).
+
     Args:
         host: its name or its address.
         port: its port; None means that of submission, as in `SMTPClient`.

@@ -12,6 +12,7 @@ from mailproto.address import Address
 from mailproto.aio.smtp import SMTPClient
 from mailproto.errors import ConnectionExhaustedError, GrammarError, NotSupportedError
 from mailproto.relay.entry import Entry, Pending
+from mailproto.relay.route import Target
 from mailproto.smtp.extensions import Notify
 from mailproto.smtp.message import RecipientLike
 from mailproto.smtp.notices import Action
@@ -23,6 +24,7 @@ _TOO_BIG = Reply.build(552, "The next host takes no message of this size", "5.3.
 _NEEDS_UTF8 = Reply.build(550, "The message needs SMTPUTF8, which the next host does not offer", "5.6.7")
 _BROKEN = Reply.build(451, "The connection broke before the next host had answered for the message", "4.4.2")
 _SLOW = Reply.build(451, "The next host took too long to take the message", "4.4.2")
+_LOGIN_OR_TLS_FIRST = 530
 _FULL = Reply.build(452, "The next host takes no more on one connection", "4.5.3")
 
 Changes = Mapping[Address, Pending | None]
@@ -62,7 +64,12 @@ def with_reply(recipients: Mapping[Address, Pending], reply: Reply, remote_mta: 
 
 
 async def transfer(
-    client: SMTPClient, host: str, entry: Entry, recipients: Mapping[Address, Pending], message: Message, limit: float
+    client: SMTPClient,
+    target: Target,
+    entry: Entry,
+    recipients: Mapping[Address, Pending],
+    message: Message,
+    limit: float,
 ) -> Transfer:
     """Send a message to some of its recipients, with what the host can do of what its sender wanted.
 
@@ -98,7 +105,7 @@ async def transfer(
     cut_off = loop.time() >= end
     broken = _SLOW if cut_off else _BROKEN
     return Transfer(
-        {each.address: _judge(recipients[each.address], each, host, dsn, broken) for each in result.recipients},
+        {each.address: _judge(recipients[each.address], each, target, dsn, broken) for each in result.recipients},
         {each.address: each.reply for each in result.accepted if each.reply is not None},
         frozenset(each.address for each in result.unknown),
         cut_off,
@@ -111,17 +118,22 @@ async def _close_after(client: SMTPClient, seconds: float) -> None:
     await client.close()
 
 
-def _judge(recipient: Pending, result: RecipientResult, host: str, dsn: bool, broken: Reply) -> Pending | None:
+def _judge(recipient: Pending, result: RecipientResult, target: Target, dsn: bool, broken: Reply) -> Pending | None:
     """Return what is left to be done for a recipient.
 
     A host with DSN sends the notices itself; one without sends none, so that the sender is told of this relay if he
     wants to hear of success (RFC 3461 sections 5.2.1 and 5.2.2).
+
+    A host on a route that wants a login or TLS first (530 in RFC 4954 section 6 and RFC 3207 section 4) says nothing
+    of the message: the route wants mending, and the mail, of which not even a notice could leave, waits for that.
     """
-    reply = result.reply
+    reply, host = result.reply, target.host
     if result.outcome is Outcome.ACCEPTED:
         if dsn or Notify.SUCCESS not in (recipient.parameters.notify or ()):
             return None
         return replace(recipient, action=Action.RELAYED, reply=reply, remote_mta=host)
+    if target.route is not None and reply is not None and reply.code == _LOGIN_OR_TLS_FIRST:
+        return replace(recipient, reply=Reply(451, reply.text, EnhancedStatus(4, 7, 0)), remote_mta=host)
     if result.outcome is Outcome.REFUSED:
         own = Reply.build(550, str(result.error), "5.6.7")
         return replace(recipient, action=Action.FAILED, reply=reply or own, remote_mta=host if reply else None)

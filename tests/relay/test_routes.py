@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,22 @@ from mailproto.relay import Relay, RelayConfig, Route
 from mailproto.sasl import Credentials, PasswordCheck
 from mailproto.smtp import SMTPServerConfig
 from tests import data
-from tests.relay import ADA, BOB, CAROL, ERIN, HOUR, LATER, MX_NET, Host, World, in_loop, read_notice, run, table
+from tests.relay import (
+    ADA,
+    BOB,
+    CAROL,
+    ERIN,
+    HOME,
+    HOUR,
+    LATER,
+    MX_NET,
+    Host,
+    World,
+    in_loop,
+    read_notice,
+    run,
+    table,
+)
 
 RELAY = "relay.example.org"
 
@@ -95,6 +111,34 @@ async def test_a_host_is_not_the_relay_itself_because_it_has_its_name(world: Wor
         config = RelayConfig(hostname="localhost", smarthost=Route("localhost", server.port))
         await Relay(world.queue, config).attempt_due()
     assert len(host.envelopes) == 1
+
+
+@in_loop
+async def test_mail_waits_while_a_route_lacks_the_login_that_its_host_wants(world: World) -> None:
+    """No message is at fault, and no notice could leave."""
+    host = Guarded()
+    async with aio.SMTPServer(host, port=0, config=replace(GUARDED, allow_plaintext_auth=True)) as server:
+        name = world.put(BOB, CAROL)
+        await relay(world, smarthost=route(server)).attempt_due()
+        (entry,) = world.entries()
+        replies = {str(each.reply) for each in entry.waiting}
+        assert (entry.name, replies) == (name, {"451 4.7.0 Authentication required"})
+        world.now += HOUR
+        known = Credentials("ada", "analytical")
+        mended = route(server, tls=TLSPolicy.NONE, credentials=known, allow_plaintext_auth=True)
+        await relay(world, smarthost=mended).attempt_due()
+    assert [to for to, _ in host.received] == ["bob@example.net,carol@example.net"]
+    assert world.queue.names() == []
+
+
+@in_loop
+async def test_a_host_of_the_dns_that_wants_a_login_is_no_place_to_wait_for(world: World) -> None:
+    home = Host()
+    config = {"require_auth": True, "allow_plaintext_auth": True}
+    async with world.host("mx.example.net", Guarded(), **config), world.host("mx.example.org", home):
+        world.put(BOB)
+        await world.relay(table(**MX_NET, **HOME)).attempt_due()
+    assert [to for to, _ in home.received] == [str(ADA)]
 
 
 @pytest.mark.parametrize(
