@@ -210,15 +210,15 @@ def _ask_for_certificates_too(context: ssl.SSLContext, client_ca: PathLike | Non
 
 @contextmanager
 def _naming(*paths: PathLike | None) -> Iterator[None]:
-    """Have an error say which file is not there, or not what it should be, for that of ``ssl`` does not."""
+    """Have an error say which file cannot be read, or is not what it should be, for that of ``ssl`` does not."""
     names = " or ".join(os.fspath(path) for path in paths if path is not None)
     try:
         yield
-    except FileNotFoundError as error:
-        raise FileNotFoundError(error.errno, error.strerror, names) from None
     except ssl.SSLError as error:
         error.strerror = f"{error.strerror}: {names}"
         raise
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, names) from None
 
 
 def client_tls(context: ssl.SSLContext, server_hostname: str) -> Callable[[], MemoryTLS]:

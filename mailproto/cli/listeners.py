@@ -71,7 +71,9 @@ def add_listeners(parser: argparse._ActionsContainer, roles: Iterable[Role], *, 
         metavar="FILE",
         help="users, one a line: NAME:PASSWORD, or what 'scram-key' prints",
     )
-    parser.add_argument("--hostname", default="localhost", metavar="NAME", help="the host's own name")
+    parser.add_argument(
+        "--hostname", default="localhost", metavar="NAME", help="the host's own name; left out it is localhost"
+    )
     parser.add_argument("--tls-cert", metavar="FILE", help="the certificate (PEM), for STARTTLS and implicit TLS")
     parser.add_argument("--tls-key", metavar="FILE", help="its key (PEM)")
     parser.add_argument(

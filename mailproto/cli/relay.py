@@ -18,6 +18,7 @@ from typing import Any
 from mailproto import aio
 from mailproto._core.peers import is_loopback
 from mailproto._flows.session import Session
+from mailproto._net.tls import client_context
 from mailproto.accounts import Accounts
 from mailproto.address import Address, check_domain
 from mailproto.cli.listeners import (
@@ -188,7 +189,11 @@ class _Submission(_Handler):
 def _postmaster(options: argparse.Namespace, config: RelayConfig) -> Address:
     """Return the postmaster, and say so if no mail will reach him."""
     postmaster = Address.parse(options.postmaster or f"postmaster@{options.hostname}")
-    if not _knows_way(config, postmaster):
+    if options.postmaster is None:  # the DNS leads from the name of this host back to it
+        known = isinstance(config.way_to(postmaster), Route)
+    else:
+        known = _knows_way(config, postmaster)
+    if not known:
         complain(f"there is no route to the postmaster, {postmaster}: name another one with --postmaster")
     return postmaster
 
@@ -198,6 +203,8 @@ def _knows_way(config: RelayConfig, address: Address) -> bool:
 
 
 def _relay_config(options: argparse.Namespace) -> RelayConfig:
+    if options.cafile is not None:
+        client_context(options.cafile)  # which raises now what else would put off every message
     common = {"tls": options.tls, "cafile": options.cafile}
     routes = {domain: Route(place.host, place.port or RELAY_PORT, **common) for domain, place in options.route}
     return RelayConfig(
@@ -217,6 +224,8 @@ def _schedule(options: argparse.Namespace) -> Schedule:
 
 def _smarthost(options: argparse.Namespace, common: dict[str, Any]) -> Route | None:
     """Return the way to the smarthost. The login is for it alone."""
+    if options.password_env is not None and options.login is None:
+        raise SystemExit("--password-env needs --login")
     if options.smarthost is None:
         if options.login is not None:
             raise SystemExit("--login needs --smarthost")

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mailproto.errors import GrammarError
+from mailproto.maildrop.base import MaildropBusyError
 from mailproto.maildrop.durable import fsync_directory, make_directory, write_durably
 from mailproto.maildrop.lock import SessionLock
 from mailproto.relay.entry import Entry, decode_entry, encode_entry
@@ -123,7 +124,10 @@ class Queue:
         Raises:
             MaildropBusyError: another one does.
         """
-        lock = SessionLock(self.path / "lock")
+        try:
+            lock = SessionLock(self.path / "lock")
+        except MaildropBusyError:
+            raise MaildropBusyError("another relay works this queue off") from None
         try:
             self._sweep()
             yield

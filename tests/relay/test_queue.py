@@ -124,7 +124,7 @@ def test_names_sort_by_time_and_never_come_twice() -> None:
 
 
 def test_one_relay_at_a_time(queue: Queue) -> None:
-    with queue.reserved(), pytest.raises(MaildropBusyError), Queue(queue.path).reserved():
+    with queue.reserved(), pytest.raises(MaildropBusyError, match="another relay"), Queue(queue.path).reserved():
         pass
     with queue.reserved():
         pass
