@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from mailproto.dns.lookup import Lookup, LookupFailedError, NoSuchNameError, Query, look_up
 from mailproto.dns.message import MailExchange, Question, RecordType
-from mailproto.dns.resolv_conf import NameServers, parse_resolv_conf
+from mailproto.dns.resolv_conf import NameServers, is_address, parse_resolv_conf
 from mailproto.errors import GrammarError
 from mailproto.smtp.routing import LOOKUP_FAILED, MX, NO_SUCH_DOMAIN, RoutingError
 
@@ -41,7 +41,7 @@ class ResolverBase:
         timeout: float | None = None,
         attempts: int | None = None,
     ) -> None:
-        if isinstance(servers, str) or (servers is not None and not servers):
+        if servers is not None and (isinstance(servers, str) or not servers or not all(map(is_address, servers))):
             raise ValueError("the name servers are a sequence of IP addresses, of one at least")
         self._servers = servers
         self._port = port
