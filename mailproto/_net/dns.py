@@ -114,5 +114,7 @@ class Asking(Generic[T]):
 def _of_the_system() -> NameServers:
     try:
         return parse_resolv_conf(RESOLV_CONF.read_text(encoding="utf-8", errors="replace"))
-    except OSError:
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError):
         return NameServers()
+    except OSError as error:  # too many open files, say: which servers there are nobody knows now
+        raise LookupFailedError(f"{RESOLV_CONF} cannot be read now") from error
