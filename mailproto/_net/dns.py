@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from mailproto.dns.lookup import Lookup, LookupFailedError, NoSuchNameError, Query, look_up
 from mailproto.dns.message import MailExchange, Question, RecordType
-from mailproto.dns.resolv_conf import NameServers, parse_resolv_conf
+from mailproto.dns.resolv_conf import NameServers, is_address, parse_resolv_conf
 from mailproto.errors import GrammarError
 from mailproto.smtp.routing import LOOKUP_FAILED, MX, NO_SUCH_DOMAIN, RoutingError
 
@@ -41,7 +41,7 @@ class ResolverBase:
         timeout: float | None = None,
         attempts: int | None = None,
     ) -> None:
-        if isinstance(servers, str) or (servers is not None and not servers):
+        if servers is not None and (isinstance(servers, str) or not servers or not all(map(is_address, servers))):
             raise ValueError("the name servers are a sequence of IP addresses, of one at least")
         self._servers = servers
         self._port = port
@@ -114,5 +114,7 @@ class Asking(Generic[T]):
 def _of_the_system() -> NameServers:
     try:
         return parse_resolv_conf(RESOLV_CONF.read_text(encoding="utf-8", errors="replace"))
-    except OSError:
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError):
         return NameServers()
+    except OSError as error:  # too many open files, say: which servers there are nobody knows now
+        raise LookupFailedError(f"{RESOLV_CONF} cannot be read now") from error

@@ -41,7 +41,7 @@ class DNSResolver(ResolverBase):
                 async with asyncio.timeout(query.timeout), aclosing(exchange(query, self._port)) as pieces:
                     while asking.query is query:
                         asking.hear(await anext(pieces, None))
-            except OSError:
+            except (OSError, UnicodeError):  # the latter from names of interfaces
                 asking.hear(None)
         return asking.result
 

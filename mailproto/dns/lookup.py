@@ -26,6 +26,7 @@ from mailproto.dns.message import (
     parse_response,
     take_framed,
 )
+from mailproto.dns.names import encode_name
 from mailproto.errors import GrammarError, MailProtoError
 
 T = TypeVar("T")
@@ -59,7 +60,7 @@ class NoSuchNameError(MailProtoError):
 
 
 class LookupFailedError(MailProtoError):
-    """No server has told, and another time one may."""
+    """No server has told, or not what makes sense, and another time one may."""
 
 
 def look_up(
@@ -71,6 +72,7 @@ def look_up(
     attempts: int = 2,
 ) -> Lookup[list[str | MailExchange]]:
     """Return the values of the records that are asked for, aliases followed; none if the name has none of this type.
+    An alias that is itself asked for is not followed (RFC 1034 section 3.6.2).
 
     Most servers follow aliases by themselves. Where an answer ends with one, the name behind it is asked for in turn.
 
@@ -82,18 +84,19 @@ def look_up(
 
     Raises:
         NoSuchNameError: there is no such name.
-        LookupFailedError: none of the servers has told.
+        LookupFailedError: none of the servers has told, or the aliases lead nowhere. That is an error (RFC 1034
+            section 3.6.2), and not the same as to have no records.
         GrammarError: what is asked for is no name.
     """
     places = [server for _ in range(attempts) for server in servers]
-    names = {_key(question.name)}
+    passed: set[str] = set()
     while True:
         records = yield from _ask_any(question, places, new_id, timeout)
-        name = _behind_aliases(_key(question.name), records)
+        asked = _key(question.name)
+        name = asked if question.type is RecordType.CNAME else _behind_aliases(asked, records, passed)
         values = [each.value for each in records if each.type is question.type and _key(each.owner) == name]
-        if values or name in names or len(names) > _MAX_ALIASES:
+        if values or name == asked:
             return values
-        names.add(name)
         question = Question(name, question.type)
 
 
@@ -156,12 +159,24 @@ def _same(one: Question, other: Question) -> bool:
     return one.type == other.type and _key(one.name) == _key(other.name)
 
 
-def _behind_aliases(name: str, records: Sequence[Record]) -> str:
-    """Return the name that this one stands for in the end (RFC 5321 section 5.1); in a circle, one of those in it."""
+def _behind_aliases(name: str, records: Sequence[Record], passed: set[str]) -> str:
+    """Return the name that this one stands for in the end (RFC 5321 section 5.1), and add the aliases on the way to
+    those that were ``passed`` before."""
     aliases = {_key(record.owner): _key(str(record.value)) for record in records if record.type is RecordType.CNAME}
     while name in aliases:
-        name = aliases.pop(name)
+        passed.add(name)
+        name = aliases[name]
+        if name in passed or len(passed) > _MAX_ALIASES or not _can_be_asked(name):
+            raise LookupFailedError("the aliases lead nowhere")
     return name
+
+
+def _can_be_asked(name: str) -> bool:
+    try:
+        encode_name(name)
+    except GrammarError:
+        return False
+    return True
 
 
 def _key(name: str) -> str:

@@ -15,10 +15,10 @@ def encode_name(name: str) -> bytes:
     """Return a domain in A-labels as it goes into a question; a dot at its end changes nothing.
 
     Raises:
-        GrammarError: it is none, or too long.
+        GrammarError: it is none, or too long, or has octets in it that no host's name can have, escaped or not.
     """
-    if not name.isascii():
-        raise GrammarError("a name in the DNS is ASCII")
+    if not all(map(_is_plain, name.replace(".", "").encode())):
+        raise GrammarError("a name with something else in it than letters, digits and the like")
     labels = name.removesuffix(".").encode("ascii").split(b".")
     if not all(0 < len(label) <= MAX_LABEL for label in labels):
         raise GrammarError("a label is empty or too long")

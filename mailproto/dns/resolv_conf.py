@@ -39,7 +39,7 @@ def parse_resolv_conf(text: str) -> NameServers:
     timeout, attempts = 5, 2
     for line in text.split("\n"):
         match _WORD.findall(line):
-            case ["nameserver", address, *_] if _is_address(address):
+            case ["nameserver", address, *_] if is_address(address):
                 addresses.append(address)
             case ["options", *options]:
                 timeout = _option(options, "timeout:", timeout, _MAX_TIMEOUT)
@@ -47,7 +47,8 @@ def parse_resolv_conf(text: str) -> NameServers:
     return NameServers(tuple(addresses[:_MAX_SERVERS]) or _LOCAL, timeout, attempts)
 
 
-def _is_address(text: str) -> bool:
+def is_address(text: str) -> bool:
+    """Say whether this is an IP address, with an interface perhaps."""
     try:
         ipaddress.ip_address(text)
     except ValueError:

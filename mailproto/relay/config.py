@@ -51,9 +51,10 @@ class RelayConfig:
     turn: float = 300.0
     """Seconds after which such a connection makes place, behind the message under way, if others wait for one."""
     attempt_timeout: float = 1800.0
-    """Seconds that a host has to let itself be reached, and those that it has to take a message. A long message has a
-    second more for each 10,000 octets. Each step has limits of its own (RFC 5321 section 4.5.3.2), but they do not
-    end what goes on slowly: a host that answers each command at the last moment would hold its place for hours."""
+    """Seconds that the hosts of a domain may take to be found, those that a host has to let itself be reached, and
+    those that it has to take a message. A long message has a second more for each 10,000 octets. Each step has limits
+    of its own (RFC 5321 section 4.5.3.2), but they do not end what goes on slowly: a host that answers each command
+    at the last moment would hold its place for hours, and so would a domain of many hosts that nobody can find."""
     max_targets: int = 6
     """Addresses that are tried for a message in one attempt; RFC 5321 section 5.1 wants two at least."""
     on_attempt: Callable[[Attempt], object] = log_attempt

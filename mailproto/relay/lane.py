@@ -26,7 +26,15 @@ from mailproto.relay.route import Route, Target, Way
 from mailproto.relay.transfer import Changes, Message, transfer, with_reply
 from mailproto.relay.unreadable import UnreadableError
 from mailproto.smtp.reply import Reply, ReplyError
-from mailproto.smtp.routing import UNROUTABLE, RoutingError, hosts_for, literal_host, lookup_name
+from mailproto.smtp.routing import (
+    LOOKUP_FAILED,
+    UNROUTABLE,
+    Resolver,
+    RoutingError,
+    hosts_for,
+    literal_host,
+    lookup_name,
+)
 
 logger = logging.getLogger("mailproto")
 
@@ -157,23 +165,35 @@ class Lane:
             return [Target(way, literal, way)]
         if config.resolver is None:
             raise RoutingError(UNROUTABLE)
-        name = lookup_name(way, config.idna_encode)
-        records = await config.resolver.mx(name)
+        return await self._look_up(lookup_name(way, config.idna_encode), config.resolver)
+
+    async def _look_up(self, domain: str, resolver: Resolver) -> list[Target]:
+        """Return the hosts that take mail for a domain, at each of their addresses, as far as there is time: who owns
+        the domain says how many hosts are to be found, and how slowly."""
         targets: list[Target] = []
-        failure: RoutingError | None = None
-        for host in hosts_for(name, records, shuffle=config.shuffle, own_names=[config.hostname]):
-            if len(targets) < config.max_targets:
-                try:
-                    addresses = await config.resolver.addresses(host)
-                    targets += [Target(host, address, name) for address in addresses]
-                except RoutingError as error:  # which is no reason not to try the others
-                    if failure is None or error.reply.temporary:
-                        failure = error
+        failures: list[Reply] = []
+        try:
+            async with asyncio.timeout(self._config.attempt_timeout):
+                await self._collect(domain, resolver, targets, failures)
+        except TimeoutError:
+            failures.append(LOOKUP_FAILED)
+        self._not_found = next((reply for reply in failures if reply.temporary), None)
         if not targets:
-            raise failure or RoutingError(UNROUTABLE)
-        if failure is not None and failure.reply.temporary:
-            self._not_found = failure.reply
-        return targets[: config.max_targets]
+            raise RoutingError(self._not_found or next(iter(failures), UNROUTABLE))
+        return targets[: self._config.max_targets]
+
+    async def _collect(self, domain: str, resolver: Resolver, targets: list[Target], failures: list[Reply]) -> None:
+        """Add the hosts that take mail for a domain to ``targets``, until they are enough, and to ``failures`` why
+        some could not be found."""
+        config = self._config
+        records = await resolver.mx(domain)
+        for host in hosts_for(domain, records, shuffle=config.shuffle, own_names=[config.hostname]):
+            try:
+                targets += [Target(host, address, domain) for address in await resolver.addresses(host)]
+            except RoutingError as error:  # which is no reason not to try the others
+                failures.append(error.reply)
+            if len(targets) >= config.max_targets:
+                return
 
     async def _use(self, target: Target) -> Reply | None:
         """Send to this host what it takes; return its reply if it says for good that it takes nothing."""

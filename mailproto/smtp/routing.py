@@ -179,9 +179,10 @@ def hosts_for(
 
 
 def _is_domain(name: str) -> bool:
-    """Say whether this is the name of a host: records have what others wrote into them."""
+    """Say whether this is the name of a host: records have what others wrote into them. Underscores there should be
+    none (RFC 952), but are, and mail goes there all the same (RFC 2181 section 11)."""
     try:
-        check_domain(name)
+        check_domain(name.replace("_", "x"))
     except GrammarError:
         return False
     return not name.startswith("[") and name.isascii()

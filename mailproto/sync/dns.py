@@ -41,7 +41,7 @@ class DNSResolver(ResolverBase):
                 with closing(exchange(query, self._port, time.monotonic() + query.timeout)) as pieces:
                     while asking.query is query:
                         asking.hear(next(pieces, None))
-            except OSError:
+            except (OSError, UnicodeError):  # the latter from names of interfaces
                 asking.hear(None)
         return asking.result
 

@@ -117,6 +117,13 @@ def _received(sock: socket.socket) -> bytes | None:
         return None
 
 
+@pytest.mark.parametrize("address", ["fe80::1%\ufffd", "fe80::1%" + "x" * 64, "fe80::1%nothing"])
+def test_what_is_no_address_is_passed_over(front: Front, address: str) -> None:
+    """A resolv.conf may have interfaces in it that there are not, and cannot be."""
+    with serving(records(*RECORDS)) as server:
+        assert front.DNSResolver([address, "127.0.0.1"], port=server.port, timeout=10).mx("example.org") == FOUND
+
+
 def test_a_connection_that_ends_too_soon_is_no_answer(front: Front) -> None:
     def respond(how: str, query: bytes) -> list[bytes]:
         return [wire.answer(query, flags=wire.USUAL | wire.TRUNCATED)] if how == "datagram" else []
@@ -159,7 +166,23 @@ def test_the_system_says_whom_to_ask(front: Front, tmp_path: Path, monkeypatch: 
         assert resolver.mx("example.org") == FOUND, "the file is read for each look-up"
 
 
-@pytest.mark.parametrize("servers", ["192.0.2.53", [], ()])
+def test_where_nobody_knows_whom_to_ask_nobody_is_asked(
+    front: Front, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the file it is a server on this host. But if it cannot be read, that one may know nothing of names."""
+    with serving(records(code=3)) as server:
+        resolver = front.DNSResolver(port=server.port, timeout=10)
+        for file, reply in ("gone", NO_SUCH_DOMAIN), (".", NO_SUCH_DOMAIN), ("x" * 300, LOOKUP_FAILED):
+            monkeypatch.setattr(shared, "RESOLV_CONF", tmp_path / file)
+            with pytest.raises(RoutingError) as caught:
+                resolver.mx("example.org")
+            assert caught.value.reply is reply
+        with pytest.raises(RoutingError):
+            resolver.addresses("example.org")
+        assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize("servers", ["192.0.2.53", [], (), ["192.0.2.53", "localhost"]])
 def test_what_are_no_servers(front: Front, servers: object) -> None:
     with pytest.raises(ValueError, match="a sequence of IP addresses"):
         front.DNSResolver(servers)

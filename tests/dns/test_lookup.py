@@ -191,22 +191,33 @@ def test_where_an_answer_ends_with_an_alias_its_name_is_asked_for() -> None:
     assert run(says(wire.alias("example.org", "a.example.net")), says())[0] == []
 
 
-def test_aliases_in_a_circle_lead_nowhere() -> None:
-    circle = (wire.alias("example.org", "a.example"), wire.alias("a.example", "example.org"))
-    assert run(says(*circle))[0] == []
-    assert run(*(says(each) for each in circle))[0] == []
-    assert run(says(wire.alias("example.org", "example.org")))[0] == []
-
-
-def test_aliases_without_end_do() -> None:
-    steps = [says(wire.alias("example.org" if not n else f"{n}.example", f"{n + 1}.example")) for n in range(17)]
-    assert run(*steps)[0] == []
+def test_aliases_that_lead_nowhere_do_not_say_that_there_are_no_records() -> None:
+    """RFC 1034 section 3.6.2: circles are an error. Mail for such a domain waits until it is mended."""
+    circle = (wire.alias("example.org", "a.example"), wire.alias("a.example", "Example.org"))
+    endless = [wire.alias("example.org" if not n else f"{n}.example", f"{n + 1}.example") for n in range(17)]
+    nowhere = [
+        [says(*circle)],
+        [says(each) for each in circle],
+        [says(wire.alias("example.org", "example.org"))],
+        [says(*endless)],
+        [says(each) for each in endless],
+        [says(wire.alias("example.org", "."))],
+        [says(wire.alias("example.org", "not \xff a host"))],
+    ]
+    for answers in nowhere:
+        with pytest.raises(LookupFailedError):
+            run(*answers)
 
 
 def test_addresses() -> None:
     question = Question("mx.example.org", RecordType.AAAA)
     records = (wire.address("mx.example.org", "2001:db8::1"), wire.address("mx.example.org", "192.0.2.1"))
     assert run(says(*records), question=question)[0] == ["2001:db8::1"]
+
+
+def test_an_alias_itself() -> None:
+    question = Question("example.org", RecordType.CNAME)
+    assert run(says(wire.alias("example.org", "a.example")), question=question)[0] == ["a.example"]
 
 
 def test_what_is_no_name_is_not_asked_for() -> None:

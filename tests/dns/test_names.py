@@ -22,7 +22,10 @@ def test_a_name_is_read_as_it_was_written(name: str, before: bytes, behind: byte
     assert read_name(before + encoded + behind, len(before)) == (name, len(before) + len(encoded))
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a..b", ".a", "a" * 64, ".".join(["a" * 63] * 4), "ä.example"])
+@pytest.mark.parametrize(
+    "name",
+    ["", ".", "..", "a..b", ".a", "a" * 64, ".".join(["a" * 63] * 4), "ä.example", "a b.example", "a\\046b", "a\0"],
+)
 def test_what_is_no_name_is_not_asked_for(name: str) -> None:
     with pytest.raises(GrammarError):
         encode_name(name)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from typing import NoReturn
 
 import pytest
 
@@ -206,6 +208,40 @@ async def test_a_host_that_cannot_be_found_may_take_what_the_others_never_do(wor
         await world.relay(Backup(LOOKUP_FAILED)).attempt_due()
     (entry,) = world.entries()
     assert entry.waiting == (Pending(BOB, reply=LOOKUP_FAILED),)
+
+
+class Slow:
+    """A resolver that finds the first host of example.net, if there is one, and never comes to an end with others."""
+
+    def __init__(self, hosts: int) -> None:
+        self._hosts = hosts
+
+    async def mx(self, domain: str) -> list[MX]:
+        return [MX(number, f"{number}.{domain}") for number in range(self._hosts)] or await self._wait()
+
+    async def addresses(self, host: str) -> list[str]:
+        return ["127.0.0.1"] if host == "0.example.net" else await self._wait()
+
+    async def _wait(self) -> NoReturn:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+@in_loop
+async def test_a_domain_that_takes_too_long_to_be_looked_up_makes_place(world: World) -> None:
+    """Its owner says how many hosts it has, and how slowly: they must not hold a place of the relay for days."""
+    host = Host()
+    async with world.host("0.example.net", host):
+        world.put(BOB)
+        await world.relay(Slow(0), attempt_timeout=0.1).attempt_due()
+        (entry,) = world.entries()
+        assert entry.waiting == (Pending(BOB, reply=LOOKUP_FAILED),)
+        world.now += HOUR
+        host.greeting = Reply.build(554, "No mail here")
+        await world.relay(Slow(2), attempt_timeout=2).attempt_due()
+        assert host.connections == 1, "what was found in time is used"
+        (entry,) = world.entries()
+        assert entry.waiting == (Pending(BOB, reply=LOOKUP_FAILED),), "and what was not may take the message"
 
 
 def test_a_resolver_that_falls_over_loses_nothing(world: World, caplog: pytest.LogCaptureFixture) -> None:

@@ -44,6 +44,7 @@ def route(*records: tuple[int, str], own: Sequence[str] = ("relay.example",)) ->
         ([(10, "B.Example"), (10, "a.example")], ["a.example", "b.example"]),
         ([(10, "a.example"), (20, "A.example.")], ["a.example"]),
         ([(10, "."), (20, "a.example")], ["a.example"]),
+        ([(10, "_a_b_.example")], ["_a_b_.example"]),
         ([(10, "no host\r\n"), (10, "[192.0.2.1]"), (20, "a.example")], ["a.example"]),
         # This host, and all that are no better than it.
         ([(10, "a.example"), (20, "relay.example"), (30, "c.example")], ["a.example"]),
