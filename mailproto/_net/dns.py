@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from mailproto.dns.lookup import Lookup, LookupFailedError, NoSuchNameError, Query, look_up
+from mailproto.dns.lookup import PORT, Lookup, LookupFailedError, NoSuchNameError, Query, look_up
 from mailproto.dns.message import MailExchange, Question, RecordType
 from mailproto.dns.resolv_conf import NameServers, is_address, parse_resolv_conf
 from mailproto.errors import GrammarError
@@ -37,7 +37,7 @@ class ResolverBase:
         self,
         servers: Sequence[str] | None = None,
         *,
-        port: int = 53,
+        port: int = PORT,
         timeout: float | None = None,
         attempts: int | None = None,
     ) -> None:

@@ -36,6 +36,7 @@ from mailproto.cli.listeners import (
 )
 from mailproto.cli.options import HostPort, add_tls_options, count, days, host_port, read_password, readable_text
 from mailproto.cli.streams import complain
+from mailproto.dns import PORT
 from mailproto.errors import GrammarError, MailProtoError, Reject
 from mailproto.relay import Queue, Relay, RelayConfig, RelayHandler, Route, Schedule
 from mailproto.sasl import Credentials, ScramKey, ScramKeyRequest
@@ -47,7 +48,7 @@ from mailproto.smtp.extensions import DSN
 from mailproto.smtp.fixups import complete_header
 from mailproto.smtp.flows.client import RELAY_PORT
 from mailproto.smtp.flows.server import SMTPSession
-from mailproto.smtp.routing import UNROUTABLE, RoutingError, lookup_name
+from mailproto.smtp.routing import UNROUTABLE, Resolver, RoutingError, lookup_name
 from mailproto.transcript import Transcript
 
 ROLES = (SMTP, SUBMISSION, SMTPS)
@@ -65,6 +66,9 @@ def add_parser(commands: Any) -> None:
     others = ways.add_mutually_exclusive_group()
     others.add_argument("--smarthost", type=host_port, metavar="HOST[:PORT]", help="hand all mail to this host")
     others.add_argument("--mx", action="store_true", help="hand all mail to the hosts that the DNS names, on port 25")
+    ways.add_argument(
+        "--name-server", type=host_port, metavar="ADDRESS[:PORT]", help="ask this one for --mx, not the system's"
+    )
     ways.add_argument(
         "--route",
         action="append",
@@ -209,11 +213,23 @@ def _relay_config(options: argparse.Namespace) -> RelayConfig:
     routes = {domain: Route(place.host, place.port or RELAY_PORT, **common) for domain, place in options.route}
     return RelayConfig(
         hostname=options.hostname,
-        resolver=aio.DNSResolver() if options.mx else None,
+        resolver=_resolver(options),
         routes=routes,
         smarthost=_smarthost(options, common),
         schedule=_schedule(options),
     )
+
+
+def _resolver(options: argparse.Namespace) -> Resolver | None:
+    if options.name_server is None:
+        return aio.DNSResolver() if options.mx else None
+    if not options.mx:
+        raise SystemExit("--name-server goes with --mx")
+    address, port = options.name_server
+    try:
+        return aio.DNSResolver([address], port=port or PORT)
+    except ValueError as error:
+        raise SystemExit(f"--name-server: {error}") from None
 
 
 def _schedule(options: argparse.Namespace) -> Schedule:

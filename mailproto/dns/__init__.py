@@ -5,7 +5,7 @@ the job, for any driver; `mailproto.aio.DNSResolver`, which a relay takes as its
 `mailproto.sync.DNSResolver` drive it over sockets.
 """
 
-from mailproto.dns.lookup import Lookup, LookupFailedError, NoSuchNameError, Query, look_up
+from mailproto.dns.lookup import PORT, Lookup, LookupFailedError, NoSuchNameError, Query, look_up
 from mailproto.dns.message import (
     MailExchange,
     Question,
@@ -20,6 +20,7 @@ from mailproto.dns.names import encode_name, read_name
 from mailproto.dns.resolv_conf import NameServers, parse_resolv_conf
 
 __all__ = [
+    "PORT",
     "Lookup",
     "LookupFailedError",
     "MailExchange",

@@ -31,6 +31,9 @@ from mailproto.errors import GrammarError, MailProtoError
 
 T = TypeVar("T")
 
+PORT = 53
+"""Where name servers listen (RFC 1035 section 4.2)."""
+
 _MAX_ALIASES = 16
 _MAX_STRANGE = 16  # messages that are no answer, which somebody may try to pass off as one (RFC 5452 section 9.3)
 

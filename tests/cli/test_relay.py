@@ -16,9 +16,8 @@ from typing import Any
 
 import pytest
 
-from mailproto import aio, sync
+from mailproto import sync
 from mailproto.address import Address
-from mailproto.aio import DNSResolver
 from mailproto.cli import main
 from mailproto.relay import Entry, Pending, Queue
 from mailproto.sasl import make_scram_key
@@ -265,11 +264,11 @@ def test_mail_goes_to_where_the_dns_says(queue: str, monkeypatch: pytest.MonkeyP
         sync.SMTPServer(outbox, port=0) as exchanger,
         sync.SMTPServer(other, port=0) as elsewhere,
     ):
-        monkeypatch.setattr(aio, "DNSResolver", lambda: DNSResolver(["127.0.0.1"], port=names.port))
         monkeypatch.setattr("mailproto.relay.config.RELAY_PORT", exchanger.port)
         waiting = threading.Thread(target=end)
         waiting.start()
-        way = ("--mx", "--route", f"example.com=127.0.0.1:{elsewhere.port}")
+        asking = ("--mx", "--name-server", f"127.0.0.1:{names.port}")
+        way = (*asking, "--route", f"example.com=127.0.0.1:{elsewhere.port}")
         assert main(["relay", "--queue", queue, *way, "--submission", "127.0.0.1:0"]) == 0
         waiting.join(10)
     assert [letter.recipients for letter in (*outbox.letters, *other.letters)] == [[ADA], ["bob@example.com"]]
@@ -281,6 +280,8 @@ def test_mail_goes_to_where_the_dns_says(queue: str, monkeypatch: pytest.MonkeyP
         (),
         ("--smarthost", "mx.example", "--mx"),
         ("--mx", "--login", "ada", "--password-env", "PATH"),
+        ("--mx", "--name-server", "ns.example.org"),
+        ("--smarthost", "mx.example", "--name-server", "127.0.0.1"),
         ("--smarthost", "mx.example", "--password-env", "PATH"),
         ("--route", "example.org"),
         ("--route", "example..org=mx.example"),
