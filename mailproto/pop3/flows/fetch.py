@@ -61,6 +61,8 @@ class _Order:
         check: send LIST along. Where it costs a round trip it is left until there is a reason for it.
     """
 
+    __slots__ = ("_beginning", "_check", "_conn", "_size", "message", "retr")
+
     def __init__(self, conn: POP3ClientConnection, message: MessageListing, *, check: bool) -> None:
         self.message = message
         self.retr = conn.retr(message.number)
@@ -105,8 +107,8 @@ class _Order:
             response = yield from wait_done(self._conn, self._check)
             proved = response.ok and self._check.shape is Shape.LINE
             size = self._check.result if self._check.result is not None else size
-        lacks_proof = strictly and self.was_given and proved is False
-        if lacks_proof or (self._begins_with_a_response and self._size != size):
+        lacks_proof = strictly and proved is False and self.was_given
+        if lacks_proof or (self._size != size and self._begins_with_a_response):
             self._conn.shut_down()
             raise RemoteProtocolError(f"the server is out of step at message {self.message.number}")
         return proved
@@ -222,12 +224,12 @@ class Fetch:
         self._check_deletions()
 
     def _ask(self) -> None:
-        sends_ahead = self._conn.pipelining and self._can_prove is True
-        window = self._window if sends_ahead else 1
+        pipelining = self._conn.pipelining
+        window = self._window if pipelining and self._can_prove else 1
+        check = pipelining and self._can_prove is not False
         while self._next is not None and len(self._asked) < window:
             if self._asked and self._ahead + self._next.size > self._max_ahead:
                 return
-            check = sends_ahead or self._can_prove is None
             self._asked.append(_Order(self._conn, self._next, check=check))
             self._ahead += self._next.size
             self._next = next(self._messages, None)
