@@ -116,7 +116,7 @@ def on_message(verb: str, number: int, shape: Shape = Shape.LINE) -> Command[Non
 
 def top(number: int, lines: int) -> Command[None]:
     """Return the TOP command (RFC 1939 section 7)."""
-    return Command("TOP", _numbered("TOP", number, _at_least(0, lines)), shape=Shape.MESSAGE)
+    return Command("TOP", command_line("TOP", _at_least(1, number), _at_least(0, lines)), shape=Shape.MESSAGE)
 
 
 def user(name: str, *, utf8: bool = False) -> Command[None]:
@@ -244,9 +244,9 @@ def uidl_all() -> Command[dict[int, str]]:
     return Command("UIDL", b"UIDL\r\n", shape=Shape.LISTING, parse=collect_unique_ids)
 
 
-def _numbered(verb: str, number: int, *numbers: int) -> bytes:
-    """Return a command on message ``number`` as it goes on the wire. A verb and numbers cannot be ill-formed."""
-    return b" ".join((verb.encode("ascii"), *(b"%d" % each for each in (_at_least(1, number), *numbers)))) + b"\r\n"
+def _numbered(verb: str, number: int) -> bytes:
+    """Return a command on message ``number`` as it goes on the wire: there is nothing but the number to check."""
+    return f"{verb} {_at_least(1, number)}\r\n".encode("ascii")
 
 
 def _at_least(minimum: int, number: int) -> int:

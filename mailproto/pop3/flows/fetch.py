@@ -130,9 +130,9 @@ class _Order:
 class Fetch:
     """Fetches many messages, in the order given, and keeps the line busy meanwhile.
 
-    With PIPELINING some RETRs are sent ahead: up to ``window`` of them, and as long as what they ask for stays
-    below ``max_ahead`` octets, so that who stops early has not ordered a mountain. Deletions go between, and
-    are waited for later. No other command may be used before `finish`.
+    With PIPELINING some RETRs are sent ahead: up to ``window`` of them, more when half of them are answered, and as
+    long as what they ask for stays below ``max_ahead`` octets, so that who stops early has not ordered a mountain.
+    Deletions go between, and are waited for later. No other command may be used before `finish`.
 
     Before a message is at its end it is proved to be the one that was asked for, by a LIST behind its RETR. The first
     one comes alone: nothing is sent ahead to a server that cannot prove it. There, and without PIPELINING, only what
@@ -151,6 +151,7 @@ class Fetch:
         self._conn = conn
         self._messages: Iterator[MessageListing] = iter(messages)
         self._next: MessageListing | None = next(self._messages, None)
+        self._pipelining = conn.pipelining
         self._window = window
         self._can_prove: bool | None = None  # whether the server can, None as long as nobody knows
         self._max_ahead = max_ahead
@@ -224,9 +225,10 @@ class Fetch:
         self._check_deletions()
 
     def _ask(self) -> None:
-        pipelining = self._conn.pipelining
-        window = self._window if pipelining and self._can_prove else 1
-        check = pipelining and self._can_prove is not False
+        window = self._window if self._pipelining and self._can_prove else 1
+        if len(self._asked) > window // 2:  # to send each by itself costs more than all else that is done for it
+            return
+        check = self._pipelining and self._can_prove is not False
         while self._next is not None and len(self._asked) < window:
             if self._asked and self._ahead + self._next.size > self._max_ahead:
                 return
