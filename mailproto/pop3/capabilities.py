@@ -26,6 +26,9 @@ class Capabilities(Mapping[str, tuple[str, ...]]):
     def __getitem__(self, tag: str) -> tuple[str, ...]:
         return self._tags[tag]
 
+    def __contains__(self, tag: object) -> bool:  # asked at every command and response
+        return tag in self._tags
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._tags)
 

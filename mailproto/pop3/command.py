@@ -29,6 +29,7 @@ from mailproto.sasl.text import encode_utf8, saslprep
 T = TypeVar("T")
 
 MAX_COMMAND_LINE = 255  # octets with the CRLF, RFC 2449 section 4
+_MAX_NUMBER = 10**20 - 1  # in a command: the longest that is read in a response
 SECRET = b"<secret>"
 """What stands in a trace where a secret was."""
 
@@ -110,7 +111,7 @@ def plain(verb: str, *parameters: str | int) -> Command[None]:
 
 def on_message(verb: str, number: int, shape: Shape = Shape.LINE) -> Command[None]:
     """Return a command on message ``number``."""
-    return Command(verb, command_line(verb, _at_least(1, number)), shape=shape)
+    return Command(verb, _numbered(verb, number), shape=shape)
 
 
 def top(number: int, lines: int) -> Command[None]:
@@ -214,7 +215,7 @@ def list_one(number: int) -> Command[int]:
             raise GrammarError(f"an answer about message {min(sizes, default=0)}, not {number}")
         return sizes[number]
 
-    return Command("LIST", command_line("LIST", _at_least(1, number)), parse=parse, entry=parse_size)
+    return Command("LIST", _numbered("LIST", number), parse=parse, entry=parse_size)
 
 
 def list_all() -> Command[dict[int, int]]:
@@ -235,7 +236,7 @@ def uidl_one(number: int) -> Command[str]:
             raise GrammarError(f"an answer about message {answered}, not {number}")
         return uid
 
-    return Command("UIDL", command_line("UIDL", _at_least(1, number)), parse=parse)
+    return Command("UIDL", _numbered("UIDL", number), parse=parse)
 
 
 def uidl_all() -> Command[dict[int, str]]:
@@ -243,7 +244,12 @@ def uidl_all() -> Command[dict[int, str]]:
     return Command("UIDL", b"UIDL\r\n", shape=Shape.LISTING, parse=collect_unique_ids)
 
 
+def _numbered(verb: str, number: int) -> bytes:
+    """Return a command on message ``number`` as it goes on the wire: there is nothing but the number to check."""
+    return f"{verb} {_at_least(1, number)}\r\n".encode("ascii")
+
+
 def _at_least(minimum: int, number: int) -> int:
-    if type(number) is not int or number < minimum:
-        raise GrammarError(f"not a number from {minimum}: {number!a:.40}")
+    if type(number) is not int or not minimum <= number <= _MAX_NUMBER:
+        raise GrammarError(f"not a number from {minimum} to {_MAX_NUMBER}: {number!a:.40}")
     return number

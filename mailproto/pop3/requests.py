@@ -231,7 +231,8 @@ class RequestingConnection(ClientConnection[ClientEvent]):
 
     def data_to_send(self) -> bytes:
         """Return what may go on the wire now: the commands that need not wait for a response first."""
-        while self._unsent and self._may_send():
+        ahead = self.pipelining
+        while self._unsent and self._may_send(ahead):
             command = self._unsent.popleft()
             self._waiting.append(command)
             self._send(command.line)
@@ -240,13 +241,13 @@ class RequestingConnection(ClientConnection[ClientEvent]):
                 self.trace(self._speaker, command.shown)
         return super().data_to_send()
 
-    def _may_send(self) -> bool:
+    def _may_send(self, ahead: bool) -> bool:
         if self._gate or self.over:
             return False
         if not self._waiting:  # what lies there was said before we asked, and is no answer
             return not len(self._buffer)
         return (
-            self.pipelining
+            ahead
             and self._waiting[-1].verb not in _LAST_OF_A_FLIGHT
             and len(self._waiting) < self.limits.max_in_flight
         )

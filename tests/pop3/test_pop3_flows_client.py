@@ -451,6 +451,21 @@ def test_a_fetch_asks_ahead_but_not_too_far(size: int, window: int, ahead: int) 
     assert runner.take() == b"".join(b"RETR %d\r\nLIST %d\r\n" % (number, number) for number in range(2, 2 + ahead))
 
 
+def test_a_fetch_asks_for_more_when_half_has_come_and_not_each_time() -> None:
+    script, conn = logged_in(*answers_for(TEN))
+    fetch = Fetch(conn, TEN, window=4)
+    asked: list[int] = []
+    for _ in TEN:
+        runner = Runner(conn, collect(fetch, stop=1))
+        runner.run()
+        while said := runner.take():
+            conn.receive_data(script.answer(said))
+            runner.run()
+        assert list(runner.result) == [len(asked) + 1]
+        asked.append(len([line for line in script.heard if line.startswith("RETR")]))
+    assert asked == [1, 5, 5, 7, 7, 9, 9, 10, 10, 10]
+
+
 def test_a_fetch_of_all() -> None:
     script, conn = logged_in(*answers_for(TEN))
     contents = run(script, conn, collect(Fetch(conn, TEN, window=3)))
@@ -458,12 +473,14 @@ def test_a_fetch_of_all() -> None:
     assert conn.idle
 
 
-def test_a_fetch_without_pipelining() -> None:
+def test_a_fetch_without_pipelining_asks_for_nothing_else() -> None:
+    """There are old servers that answer LIST with a number in a way that nobody understands."""
     ten = [MessageListing(number, 3) for number in range(1, 11)]
-    script = Script(HELLO, "+OK|SASL PLAIN|.", "+OK", "+OK|m|.", "+OK 1 3", *["+OK|m|."] * 9)
+    script = Script(HELLO, "+OK|SASL PLAIN|.", "+OK", *["+OK|m|."] * 10)
     conn = open_with(script, tls=IMPLICIT, credentials=ADA)
     contents = run(script, conn, collect(Fetch(conn, ten)))
     assert list(contents) == list(range(1, 11))
+    assert script.heard[-10:] == [f"RETR {number}" for number in range(1, 11)]
 
 
 def test_a_message_may_be_deleted_before_it_is_read() -> None:

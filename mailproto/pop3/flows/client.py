@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar, cast
 
-from mailproto._core.events import ConnectionClosed
+from mailproto._core.events import ConnectionClosed, StartTLS
 from mailproto._core.flow import Flow, Want
 from mailproto._core.policy import TLSPolicy, check_policy
 from mailproto._flows.login import Attempt, LoginOptions, choose_login, get_credentials
-from mailproto._flows.reading import meet, read_event
+from mailproto._flows.reading import go_on, meet
 from mailproto.errors import (
     AuthenticationError,
     ConnectionClosedError,
@@ -180,7 +180,8 @@ def next_event(conn: POP3ClientConnection) -> Flow[ClientEvent]:
     Raises:
         ConnectionClosedError: it did.
     """
-    event = yield from read_event(conn)
+    while (event := conn.next_event()) is None or type(event) is StartTLS:
+        yield from go_on(conn, event)
     if isinstance(event, ConnectionClosed):
         raise ConnectionClosedError(event.reason or "the connection is closed")
     return event

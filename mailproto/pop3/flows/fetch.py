@@ -61,6 +61,8 @@ class _Order:
         check: send LIST along. Where it costs a round trip it is left until there is a reason for it.
     """
 
+    __slots__ = ("_beginning", "_check", "_conn", "_size", "message", "retr")
+
     def __init__(self, conn: POP3ClientConnection, message: MessageListing, *, check: bool) -> None:
         self.message = message
         self.retr = conn.retr(message.number)
@@ -105,8 +107,8 @@ class _Order:
             response = yield from wait_done(self._conn, self._check)
             proved = response.ok and self._check.shape is Shape.LINE
             size = self._check.result if self._check.result is not None else size
-        lacks_proof = strictly and self.was_given and proved is False
-        if lacks_proof or (self._begins_with_a_response and self._size != size):
+        lacks_proof = strictly and proved is False and self.was_given
+        if lacks_proof or (self._size != size and self._begins_with_a_response):
             self._conn.shut_down()
             raise RemoteProtocolError(f"the server is out of step at message {self.message.number}")
         return proved
@@ -128,9 +130,9 @@ class _Order:
 class Fetch:
     """Fetches many messages, in the order given, and keeps the line busy meanwhile.
 
-    With PIPELINING some RETRs are sent ahead: up to ``window`` of them, and as long as what they ask for stays
-    below ``max_ahead`` octets, so that who stops early has not ordered a mountain. Deletions go between, and
-    are waited for later. No other command may be used before `finish`.
+    With PIPELINING some RETRs are sent ahead: up to ``window`` of them, more when half of them are answered, and as
+    long as what they ask for stays below ``max_ahead`` octets, so that who stops early has not ordered a mountain.
+    Deletions go between, and are waited for later. No other command may be used before `finish`.
 
     Before a message is at its end it is proved to be the one that was asked for, by a LIST behind its RETR. The first
     one comes alone: nothing is sent ahead to a server that cannot prove it. There, and without PIPELINING, only what
@@ -149,6 +151,7 @@ class Fetch:
         self._conn = conn
         self._messages: Iterator[MessageListing] = iter(messages)
         self._next: MessageListing | None = next(self._messages, None)
+        self._pipelining = conn.pipelining
         self._window = window
         self._can_prove: bool | None = None  # whether the server can, None as long as nobody knows
         self._max_ahead = max_ahead
@@ -222,12 +225,13 @@ class Fetch:
         self._check_deletions()
 
     def _ask(self) -> None:
-        sends_ahead = self._conn.pipelining and self._can_prove is True
-        window = self._window if sends_ahead else 1
+        window = self._window if self._pipelining and self._can_prove else 1
+        if len(self._asked) > window // 2:  # to send each by itself costs more than all else that is done for it
+            return
+        check = self._pipelining and self._can_prove is not False
         while self._next is not None and len(self._asked) < window:
             if self._asked and self._ahead + self._next.size > self._max_ahead:
                 return
-            check = sends_ahead or self._can_prove is None
             self._asked.append(_Order(self._conn, self._next, check=check))
             self._ahead += self._next.size
             self._next = next(self._messages, None)
