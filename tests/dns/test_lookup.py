@@ -161,7 +161,9 @@ def test_what_does_not_match_in_all_is_no_answer(strange: Server) -> None:
 
 
 def test_who_sends_one_strange_message_after_the_other_is_left() -> None:
-    junk: Server = lambda query: b"junk"  # noqa: E731
+    def junk(_: Query) -> bytes:
+        return b"junk"
+
     found, asked = run(*[junk] * 16, GOOD)
     assert found == FOUND
     assert [query.server for query in asked] == ["one", "two"]
