@@ -7,7 +7,7 @@ import socket
 import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, NoReturn, ParamSpec, TypeVar
+from typing import Any, Concatenate, NoReturn, ParamSpec, TypeVar
 
 from mailproto._core.client import ClientConnection
 from mailproto._core.events import TLSInfo
@@ -22,11 +22,19 @@ PathLike = str | os.PathLike[str]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+S = TypeVar("S")
 
 
 def takes(_: Callable[P, object]) -> Callable[[Callable[..., R]], Callable[P, R]]:
     """Let type checkers know whose arguments a function passes on."""
     return lambda function: function
+
+
+def takes_as(
+    _: Callable[Concatenate[Any, P], object],
+) -> Callable[[Callable[Concatenate[S, ...], R]], Callable[Concatenate[S, P], R]]:
+    """Let them know the same of a method that passes on what another class's method takes."""
+    return lambda method: method
 
 
 class ClientBase(ABC):

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from mailproto.address import Address
+from mailproto._net.client import takes_as
 from mailproto.aio.smtp import SMTPClient
 from mailproto.errors import MailProtoError
 from mailproto.smtp.flows.errand import Errand
 from mailproto.smtp.flows.sending import raise_own, send_messages
 from mailproto.smtp.flows.shelf import Lent, PoolOptions, Shelf
-from mailproto.smtp.message import MessageSource, Progress, RecipientLike, make_submission
-from mailproto.smtp.parameters import MailParameters
+from mailproto.smtp.message import make_submission
 from mailproto.smtp.result import SendResult
 
 
@@ -40,33 +39,14 @@ class SMTPPool:
         self._shelf: Shelf[SMTPClient] = Shelf(self._options)
         self._free = asyncio.Semaphore(self._options.max_connections)
 
-    async def send_message(
-        self,
-        message: MessageSource,
-        sender: str | Address | None = None,
-        recipients: RecipientLike | Sequence[RecipientLike] | None = None,
-        *,
-        parameters: MailParameters | None = None,
-        canonicalise: bool = False,
-        downgrade: bool = False,
-        progress: Progress | None = None,
-    ) -> SendResult:
+    @takes_as(SMTPClient.send_message)
+    async def send_message(self, *arguments: Any, **keywords: Any) -> SendResult:
         """Send one message; the arguments, the result and what is raised are those of `SMTPClient.send_message`.
 
         Raises:
             OSError, MailProtoError: no connection could be had; see `SMTPClient.connect`.
         """
-        errand = Errand(
-            make_submission(
-                message,
-                sender,
-                recipients,
-                parameters=parameters,
-                canonicalise=canonicalise,
-                downgrade=downgrade,
-                progress=progress,
-            )
-        )
+        errand = Errand(make_submission(*arguments, **keywords))
         async with self._free:
             await self._close_expired()
             await asyncio.sleep(self._shelf.reserve(self._now()))
