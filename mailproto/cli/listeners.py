@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import signal
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from mailproto import aio
 from mailproto.accounts import Secret
-from mailproto.cli.options import HostPort, listening_place
+from mailproto.cli.options import Descriptor, HostPort, listening_place
 from mailproto.cli.streams import complain, say
 from mailproto.cli.users import read_users, user
 from mailproto.pop3.config import POP3ServerConfig
@@ -39,10 +40,13 @@ LMTP = Role("lmtp", lmtp=True)
 POP3 = Role("pop3", pop3=True)
 POP3S = Role("pop3s", pop3=True, implicit_tls=True)
 
-Place: TypeAlias = HostPort | Path
+Place: TypeAlias = HostPort | Path | Descriptor
 Places: TypeAlias = Mapping[Role, Place]
 
-PLACES = "A place is HOST:PORT, or the path of a unix socket, which has a slash."
+PLACES = (
+    "A place is HOST:PORT, the path of a unix socket, which has a slash, or fd:NUMBER, a socket that whoever started "
+    "the command has opened."
+)
 
 _SMTP_PORT = 25
 _ENDING = (signal.SIGINT, signal.SIGTERM)
@@ -74,7 +78,11 @@ def add_listeners(parser: argparse._ActionsContainer, roles: Iterable[Role], *, 
     parser.add_argument(
         "--hostname", default="localhost", metavar="NAME", help="the host's own name; left out it is localhost"
     )
-    parser.add_argument("--tls-cert", metavar="FILE", help="the certificate (PEM), for STARTTLS and implicit TLS")
+    parser.add_argument(
+        "--tls-cert",
+        metavar="FILE",
+        help="the certificate (PEM), for STARTTLS and implicit TLS; SIGHUP has it read anew",
+    )
     parser.add_argument("--tls-key", metavar="FILE", help="its key (PEM)")
     parser.add_argument(
         "--allow-plaintext-auth", action="store_true", help="let users log in without TLS, where others may listen"
@@ -92,31 +100,63 @@ def listeners(options: argparse.Namespace, roles: Sequence[Role], default: Place
 
 
 class Servers:
-    """Makes the servers of all roles, with one certificate and one set of users: what `add_listeners` has added."""
+    """The servers of all roles, with one certificate and one set of users: what `add_listeners` has added."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
         self._tls = _tls_context(options)
         self._mechanisms = _mechanisms(dict(options.user))
+        self._made: list[tuple[Role, Place, Any]] = []
 
-    def make(self, role: Role, place: Place, config: SMTPServerConfig | POP3ServerConfig, handler: object) -> Any:
-        """Return the server of a role, which does not listen yet."""
+    def make(self, role: Role, place: Place, config: SMTPServerConfig | POP3ServerConfig, handler: object) -> None:
+        """Make the server of a role, which does not listen yet."""
         if role.implicit_tls and self._tls is None:
             raise SystemExit(f"--{role.name} needs --tls-cert")
         if role.lmtp and isinstance(place, HostPort) and place.port == _SMTP_PORT:
             raise SystemExit(f"LMTP must not be spoken on port {_SMTP_PORT} (RFC 2033 section 5)")
         if (role.pop3 or role.submission) and self._tls is None and not in_clear(self._options):
             complain(f"{role.name}: nobody can log in here without --tls-cert or --allow-plaintext-auth")
-        where: dict[str, Any] = {"path": place} if isinstance(place, Path) else place._asdict()
-        server: Callable[..., Any] = aio.POP3Server if role.pop3 else aio.SMTPServer
-        return server(
+        kind: Callable[..., Any] = aio.POP3Server if role.pop3 else aio.SMTPServer
+        server = kind(
             handler,
-            **where,
+            **_where(role, place),
             config=config,
             tls=self._tls,
             implicit_tls=role.implicit_tls,
             mechanisms=self._mechanisms,
         )
+        self._made.append((role, place, server))
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """Start all that were made, with a line for each; in the end let what is under way finish, of all at a time.
+
+        Meanwhile SIGHUP has the certificate read anew.
+        """
+        started = []
+        loop = asyncio.get_running_loop()
+        if self._tls is not None:
+            loop.add_signal_handler(signal.SIGHUP, self._renew)
+        try:
+            for role, place, server in self._made:
+                started.append(server)
+                await server.start()
+                say(f"{role.name}: listening on {_shown(place, server)}")
+            yield
+        finally:
+            await asyncio.gather(*(server.close() for server in started))
+            loop.remove_signal_handler(signal.SIGHUP)
+
+    def _renew(self) -> None:
+        """Have new connections use the certificate that is there now. If it cannot be read, the old one stays."""
+        try:
+            context = _tls_context(self._options)
+        except OSError as error:
+            complain(f"the certificate is not renewed: {error}")
+            return
+        for _, _, server in self._made:
+            server.tls = context
+        say("the certificate was read anew")
 
 
 def in_clear(options: argparse.Namespace) -> bool:
@@ -142,19 +182,28 @@ class Ending:
                 self._loop.remove_signal_handler(number)
 
 
-@asynccontextmanager
-async def listening(servers: Iterable[tuple[Role, Place, Any]]) -> AsyncIterator[None]:
-    """Start servers, with a line for each; in the end let what is under way finish, of all at a time."""
-    started = []
+def _where(role: Role, place: Place) -> dict[str, Any]:
+    """Return the arguments of a server that tell where it listens."""
+    if isinstance(place, HostPort):
+        return place._asdict()
+    if isinstance(place, Path):
+        return {"path": place}
     try:
-        for role, place, server in servers:
-            started.append(server)
-            await server.start()
-            where = place if isinstance(place, Path) else f"{place.host} port {server.port}"
-            say(f"{role.name}: listening on {where}")
-        yield
-    finally:
-        await asyncio.gather(*(server.close() for server in started))
+        sock = socket.socket(fileno=place.number)
+        listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    except OSError:
+        listens = False
+    if not listens:
+        raise SystemExit(f"--{role.name}: the descriptor {place.number} is no socket that listens")
+    return {"sock": sock}
+
+
+def _shown(place: Place, server: Any) -> str:
+    """Return where a server listens, as people have it."""
+    if isinstance(place, HostPort):
+        return f"{place.host} port {server.port}"
+    address = server.addresses[0]
+    return f"{address[0]} port {server.port}" if isinstance(address, tuple) else str(address)
 
 
 def _mechanisms(users: Mapping[str, Secret]) -> ServerMechanisms:

@@ -24,6 +24,12 @@ class HostPort(NamedTuple):
     port: int | None
 
 
+class Descriptor(NamedTuple):
+    """A socket to listen on that is there already: opened, and handed down, by whatever has started the command."""
+
+    number: int
+
+
 def host_port(text: str) -> HostPort:
     """Return the place that ``HOST:PORT``, ``HOST``, ``[IPV6]:PORT`` or ``:PORT`` names."""
     host, colon, port = text.rpartition(":")
@@ -36,10 +42,13 @@ def host_port(text: str) -> HostPort:
     return HostPort(host.removeprefix("[").removesuffix("]") or "127.0.0.1", int(port) if port else None)
 
 
-def listening_place(text: str) -> HostPort | Path:
-    """Return the place to listen that ``text`` names: with its port, which may be 0, or a path if it has a slash."""
+def listening_place(text: str) -> HostPort | Path | Descriptor:
+    """Return the place to listen that ``text`` names: with its port, which may be 0, a path if it has a slash, or
+    ``fd:`` and a number."""
     if "/" in text:
         return Path(text)
+    if text.startswith("fd:"):
+        return Descriptor(count(text.removeprefix("fd:")))
     place = host_port(text)
     if place.port is None:
         raise argparse.ArgumentTypeError(f"the port is missing: {text}")

@@ -32,7 +32,6 @@ from mailproto.cli.listeners import (
     add_listeners,
     in_clear,
     listeners,
-    listening,
 )
 from mailproto.cli.options import HostPort, add_tls_options, count, days, host_port, read_password, readable_text
 from mailproto.cli.streams import complain
@@ -133,15 +132,14 @@ async def _relay(options: argparse.Namespace) -> None:
     queue = Queue(options.queue)
     relay = Relay(queue, config)
     servers, accounts, postmaster = Servers(options), Accounts(dict(options.user)), _postmaster(options, config)
-    made = []
     for role, place in listeners(options, ROLES, _DEFAULT):
         kind = _Submission if role.submission else _Handler
         handler = kind(queue, config, accounts, options, postmaster=postmaster, queued=relay.wake)
         hooks = aio.InThreads(handler, "on_message", "on_auth")
-        made.append((role, place, servers.make(role, place, _server_config(role, options), hooks)))
+        servers.make(role, place, _server_config(role, options), hooks)
     ending = asyncio.create_task(Ending().wait())
     running = asyncio.create_task(relay.run())
-    async with listening(made):
+    async with servers.listening():
         await asyncio.wait((ending, running), return_when=asyncio.FIRST_COMPLETED)
         relay.stop()
     ending.cancel()

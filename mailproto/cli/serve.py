@@ -27,7 +27,6 @@ from mailproto.cli.listeners import (
     add_listeners,
     in_clear,
     listeners,
-    listening,
 )
 from mailproto.cli.options import HostPort
 from mailproto.cli.streams import complain, say, write
@@ -106,12 +105,10 @@ async def _serve(options: argparse.Namespace) -> None:
         login_delay=options.login_delay or 0,
     )
     servers, handler = Servers(options), aio.InThreads(host, *BLOCKING_HOOKS)
-    made = [
-        (role, place, servers.make(role, place, _config(role, options), handler))
-        for role, place in listeners(options, ROLES, _DEFAULT)
-    ]
+    for role, place in listeners(options, ROLES, _DEFAULT):
+        servers.make(role, place, _config(role, options), handler)
     ending = Ending()
-    async with listening(made):
+    async with servers.listening():
         await ending.wait()
 
 

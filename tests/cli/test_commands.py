@@ -9,6 +9,7 @@ import poplib
 import signal
 import smtplib
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -208,6 +209,71 @@ def test_tls_in_both_ways(
         untrusted = ("send", "--server", f"localhost:{server.ports['smtps']}", "--tls", "implicit", *login[:4])
         status, result = run_json(capsys, *untrusted, "--from", "", "--to", "ada@x.example", str(message_file))
         assert (status, result["error"]) == (1, "SSLCertVerificationError")
+
+
+def test_a_certificate_is_renewed_without_a_restart(tmp_path: Path) -> None:
+    """A certificate is good for weeks, and a server is up for months."""
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+
+    def put(pair: data.KeyPair, its_key: Path) -> None:
+        certificate.write_bytes(pair.certificate.read_bytes())
+        key.write_bytes(its_key.read_bytes())
+
+    def shown(name: str) -> str:
+        return ssl.get_server_certificate(("127.0.0.1", server.ports[name])).strip()
+
+    old, new = (pair.certificate.read_text(encoding="ascii") for pair in (data.SERVER, data.EXPIRED))
+    put(data.SERVER, data.SERVER.key)
+    with serving("--tls-cert", str(certificate), "--tls-key", str(key), listeners=("smtps", "pop3s")) as server:
+        assert server.process.stdout is not None
+        assert all(shown(name) in old for name in server.ports)
+        put(data.EXPIRED, data.EXPIRED.key)
+        server.process.send_signal(signal.SIGHUP)
+        assert server.process.stdout.readline() == "the certificate was read anew\n"
+        assert all(shown(name) in new for name in server.ports)
+        put(data.SERVER, data.EXPIRED.key)  # as it is for a moment while both are replaced
+        server.process.send_signal(signal.SIGHUP)
+        assert shown("smtps") in new
+        assert server.stop()[0] == 0
+
+
+def test_a_renewal_that_fails_is_told(tmp_path: Path) -> None:
+    certificate = tmp_path / "cert.pem"
+    certificate.write_bytes(data.SERVER.certificate.read_bytes() + data.SERVER.key.read_bytes())
+    command = [sys.executable, "-m", "mailproto", "serve", "--smtp", "127.0.0.1:0", "--tls-cert", str(certificate)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        certificate.unlink()
+        process.send_signal(signal.SIGHUP)
+        assert process.stderr.readline().startswith("the certificate is not renewed: ")
+        process.terminate()
+        assert process.wait(20) == 0
+
+
+def test_a_socket_may_be_handed_down(message_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Ports below 1024 are for root, who opens them and starts the server as somebody else."""
+    command = [sys.executable, "-m", "mailproto", "serve"]
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port, number = sock.getsockname()[1], sock.fileno()
+        process = subprocess.Popen(
+            [*command, "--smtp", f"fd:{number}"], stdout=subprocess.PIPE, text=True, pass_fds=[number]
+        )
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == f"smtp: listening on 127.0.0.1 port {port}\n"
+        envelope = ("--tls", "none", "--from", "", "--to", "ada@example.org", str(message_file))
+        assert run_json(capsys, "send", "--server", f"127.0.0.1:{port}", *envelope)[0] == 0
+        process.terminate()
+        assert process.wait(20) == 0
+
+
+@pytest.mark.parametrize("number", ["0", "77"])
+def test_what_is_handed_down_has_to_listen(number: str) -> None:
+    command = [sys.executable, "-m", "mailproto", "serve", "--pop3", f"fd:{number}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, stdin=subprocess.DEVNULL)
+    assert (done.returncode, done.stderr) == (1, f"--pop3: the descriptor {number} is no socket that listens\n")
 
 
 def test_submission_wants_a_login(message_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
