@@ -100,6 +100,16 @@ class ServerConnection(Connection[EventT]):
         """End the connection, whatever is cut short by it: in the words that there are for that."""
         self.shut_down()
 
+    def drop(self) -> None:
+        """End the connection at once and without a word, whatever is pending. What was said before still leaves.
+
+        For peers that are not worth an answer, and to see what a client does that gets none.
+        """
+        if not self._closing:
+            self.pending = None
+            self._events.clear()
+            self._close("dropped by the server")
+
     @property
     @abstractmethod
     def auth_mechanisms(self) -> tuple[str, ...]:

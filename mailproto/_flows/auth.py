@@ -70,6 +70,8 @@ def authenticate(
                     return None
             else:
                 reply = yield from _grant(step, channel, handler, session)
+                if conn.closing:  # the application has dropped the client
+                    return None
     except StopIteration as stop:
         identity: Identity | None = stop.value
         return identity

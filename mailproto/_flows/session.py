@@ -37,6 +37,7 @@ class Session(Generic[ConnT]):
         self.accept = conn.accept
         self.reject = conn.reject
         self.challenge = conn.challenge
+        self.drop = conn.drop
         self._identity: Identity | None = None
 
     def speak_for(self, attributes: Attributes) -> None:

@@ -12,7 +12,7 @@ A handler is an object with any of these methods::
     on_close(session)                      the end
 
 Raising `Reject` refuses, with ``enhanced`` as the response code, and any other exception is logged and answered with
-[SYS/TEMP].
+[SYS/TEMP]. ``session.drop()`` ends the connection without an answer, and deletes nothing.
 
 A message with UTF-8 in its header is refused with `UTF8RequiredError` to a client that has not said UTF8 (RFC 6856
 section 2.1), unless the config does without UTF8. ``session.conn.utf8`` tells whether it has, before login or never,
@@ -65,7 +65,7 @@ class POP3Session(Session[POP3ServerConnection]):
         local: the address that the client reached.
         state: a dictionary of the application's own, for what it wants to keep from hook to hook.
         attributes: what a trusted peer has said of the client with XCLIENT.
-        conn: the state machine underneath, whose ``accept``, ``reject`` and ``challenge`` are here, too.
+        conn: the state machine underneath, whose ``accept``, ``reject``, ``challenge`` and ``drop`` are here, too.
         snapshot: the open maildrop, None before login and after QUIT.
     """
 
@@ -168,7 +168,12 @@ class _Service:
         except Reject as refusal:
             answer(self._conn, refusal)
         else:
-            self._conn.accept()
+            self._accept()
+
+    def _accept(self, **more: Any) -> None:
+        """Accept the pending event, unless the application has dropped the client meanwhile."""
+        if self._conn.pending is not None:
+            self._conn.accept(**more)
 
     # Login.
 
@@ -180,9 +185,11 @@ class _Service:
             yield from self._delay()
             answer(conn, refusal)
             return
+        if conn.pending is None:
+            return  # the client has given up, or was dropped
         if identity is not None:
             yield from self._open(identity)
-        elif conn.pending is not None:
+        else:
             yield from self._delay()
             conn.reject()
 
@@ -218,7 +225,7 @@ class _Service:
             session.snapshot = yield from call_hook(self._hooks["on_login"], session)
             messages = yield from call_hook(getattr, session.snapshot, "messages")
             read_only = bool(getattr(session.snapshot, "read_only", False))
-            yield from call_hook(lambda: self._conn.accept(maildrop=messages, read_only=read_only))
+            yield from call_hook(lambda: self._accept(maildrop=messages, read_only=read_only))
         except Reject as refusal:
             yield from self._release()
             session._identity = None
@@ -246,6 +253,8 @@ class _Service:
         except Reject as refusal:
             answer(conn, refusal)
             return
+        if conn.pending is None:
+            return  # the application has dropped the client
         conn.accept()
         try:
             for piece in begun:
@@ -311,7 +320,7 @@ class _Service:
             self._refuse_commit(refusal)
         else:
             yield from self._release()
-            self._conn.accept()
+            self._accept()
 
     def _release_later(self, cancelled: HookCutOffError) -> None:
         """Leave the maildrop locked for as long as its deletions are made, though nobody waits for them any more."""
