@@ -73,7 +73,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_there_is_a_test_for_each_job() -> None:
-    assert len(JOBS) == 8
+    assert len(JOBS) == 9
 
 
 def test_an_attachment_and_a_token(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -200,3 +200,17 @@ def test_a_test_without_a_network() -> None:
         client.send_message(b"Subject: You are invited\r\n\r\n", "ada@example.org", whom)
 
     do_job("Outbox()", invite=invite)["test_invitation"]()
+
+
+def test_a_test_of_trouble() -> None:
+    seen: list[Outcome] = []
+
+    def invite(client: sync.SMTPClient, whom: str) -> str:
+        result = client.send_message(b"Subject: You are invited\r\n\r\n", "ada@example.org", whom)
+        seen.append(result.recipients[0].outcome)
+        return "you are" if result.ok else "not now"
+
+    names = do_job("NoAnswer", invite=invite)
+    for trouble in ("refuse", "hang_up", "stay_silent"):
+        names["test_trouble"](names[trouble])
+    assert seen == [Outcome.DEFERRED, Outcome.UNKNOWN, Outcome.UNKNOWN]
