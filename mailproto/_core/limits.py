@@ -73,8 +73,8 @@ class Limits:
     final_reply_timeout: float = 600.0
     """A client's wait for the reply to a whole message (section 4.5.3.2.6)."""
     login_timeout: float = 120.0
-    """All that a POP3 server waits for a client until it has logged in, but for the TLS handshake, however much it
-    says meanwhile."""
+    """All that a server waits for a client until it has logged in, but for the TLS handshake, however much it says
+    meanwhile; an SMTP server if it takes no mail without a login."""
     session_timeout: float = 600.0
     """A POP3 server's wait for a command after login: at least ten minutes (RFC 1939 section 3)."""
     handshake_timeout: float = 30.0

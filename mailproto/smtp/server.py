@@ -84,11 +84,14 @@ class SMTPServerConnection(IntakeConnection):
 
     @property
     def timeout(self) -> float:
-        """Seconds that the wait for input may last: RFC 5321 section 4.5.3.2.7, or 4.5.3.2.5 during a message."""
+        """Seconds that the wait for input may last: RFC 5321 section 4.5.3.2.7, or 4.5.3.2.5 during a message, and
+        that all waits may last before a login that has to come."""
         if self.awaits_proxy_header:
             return self.limits.proxy_timeout
         if not self._hushed:
             return self.config.greeting_delay
+        if self._must_log_in:
+            return self.limits.login_timeout
         return self.limits.data_timeout if self._body is not None else self.limits.command_timeout
 
     def receive_timeout(self) -> None:
@@ -127,7 +130,8 @@ class SMTPServerConnection(IntakeConnection):
             return self._refuse_line(self._buffer.peek(FOREIGN_SIZE), replies.LINE_TOO_LONG)
         if line is None:
             return self._foreign() if is_foreign(self._buffer.peek(FOREIGN_SIZE)) else STARVED
-        self.progress += 1  # who says something is given time to say more, even if nobody has to be told of it
+        if not self._must_log_in:
+            self.progress += 1  # who says something is given time to say more, even if nobody has to be told of it
         return self._dispatch(line)
 
     def _skip_line(self) -> ServerStep:
@@ -281,6 +285,7 @@ class SMTPServerConnection(IntakeConnection):
             return self._refuse("RSET", replies.BAD_ARGUMENTS)
         self._end_transaction()
         self._say(replies.OK)
+        self._hold_progress()
         return Reset()
 
     def _on_vrfy(self, argument: bytes) -> ServerStep:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from mailproto import sync
 from mailproto.errors import LocalProtocolError
+from mailproto.sasl import Auth
 from mailproto.smtp import (
     ConnectionClosed,
     Limits,
     MessageEnd,
     Reply,
     ServerState,
+    SMTPServerConfig,
     SMTPServerConnection,
 )
+from tests.adapters.harness import Wire
 from tests.helpers import accept_all, talk
 from tests.smtp import EHLO, MAIL, RCPT, deliver, greeted, in_data, in_transaction, server
 
@@ -307,3 +312,52 @@ def test_an_answer_of_another_class_is_none(code: int) -> None:
         conn.reply(Reply(code, "x"))
     assert conn.pending is event
     assert conn.data_to_send() == b""
+
+
+def test_before_a_login_that_has_to_come_nothing_makes_the_wait_longer() -> None:
+    """S28 and section 8 of SECURITY: a stranger has so much time in all. The count is what an adapter goes by."""
+    limits = Limits(login_timeout=5, command_timeout=11, max_errors=99)
+    settings: dict[str, Any] = {"allow_plaintext_auth": True, "auth_mechanisms": ("PLAIN",), "limits": limits}
+
+    def ask(conn: Any, event: Any) -> None:
+        if isinstance(event, Auth):
+            conn.challenge(b"")
+        else:
+            accept_all(conn, event)
+
+    conn = server(require_auth=True, **settings)
+    talk(conn, [])
+    assert (conn.progress, conn.timeout) == (1, 5)
+    for line in (EHLO, b"NOOP", b"RSET", MAIL, b"XYZ", b"\xff", b"x" * 9999, b"VRFY ada", b"BDAT 5\r\n12345HELO x"):
+        talk(conn, [line.removesuffix(b"\r\n") + b"\r\n"])
+        assert conn.progress == 1, line
+    talk(conn, [EHLO])
+    for response in (b"*", b"?", b"x" * 20000):
+        talk(conn, [b"AUTH PLAIN\r\n", response + b"\r\n"], ask)
+    talk(conn, [b"AUTH PLAIN =\r\n"], lambda conn, _: conn.reject())
+    assert (conn.progress, conn.timeout, conn.closing) == (1, 5, False)
+    talk(conn, [b"AUTH PLAIN\r\n", b"YWRh\r\n"], ask)
+    before = conn.progress
+    assert (before > 1, conn.timeout) == (True, 11)
+    talk(conn, [b"NOOP\r\n"])
+    assert conn.progress == before + 1
+    free = server(**settings)
+    talk(free, [EHLO])
+    assert (free.progress, free.timeout) == (3, 11)
+
+
+def test_an_adapter_hangs_up_on_who_does_not_log_in_in_time() -> None:
+    """Whoever says something now and then kept a connection for ever."""
+    config = SMTPServerConfig(require_auth=True, allow_plaintext_auth=True, limits=Limits(login_timeout=0.3))
+
+    class Guarded:
+        def on_auth(self, session: Any, check: Any) -> bool:
+            return True
+
+    with sync.SMTPServer(Guarded(), port=0, config=config) as smtp_server, Wire.to(smtp_server.port) as wire:
+        said = wire.line()
+        while said[:3] in (b"220", b"250"):
+            time.sleep(0.05)
+            wire.send(b"NOOP\r\n")
+            said = wire.line()
+        assert said == b"421 4.4.2 Timed out, good-bye"
