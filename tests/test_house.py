@@ -35,6 +35,7 @@ FLOORS = [
     ("mailproto.smtp.answers", 2),
     ("mailproto.smtp.settling", 2),
     ("mailproto.smtp.speaking", 2),
+    ("mailproto.smtp.logins", 2),
     ("mailproto.smtp.intake", 2),
     ("mailproto.smtp.requests", 2),
     ("mailproto.smtp.conveying", 2),

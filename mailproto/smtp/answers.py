@@ -1,22 +1,20 @@
 """The answering half of a server's connection: what its user says to each event, and what follows from it.
 
 The reading half is `mailproto.smtp.server`. What is said without words of one's own is `mailproto.smtp.replies`, how
-a transaction ends `mailproto.smtp.settling`.
+a transaction ends `mailproto.smtp.settling`, and a login `mailproto.smtp.logins`.
 """
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Callable
 
-from mailproto._core.codec import encode_base64
+from mailproto._core.connection import AGAIN, STARVED
 from mailproto._core.events import StartTLS
 from mailproto.errors import GrammarError, LocalProtocolError
 from mailproto.sasl.base import Auth, AuthResponse
 from mailproto.sasl.choice import offerable
 from mailproto.smtp import replies
 from mailproto.smtp.body import DataSource
-from mailproto.smtp.command import SECRET
 from mailproto.smtp.config import SMTPServerConfig
 from mailproto.smtp.events import (
     Burl,
@@ -117,24 +115,6 @@ class AnsweringConnection(SettlingConnection):
         """
         self._answer(reply)
 
-    def challenge(self, data: bytes, *, refused: bool = False) -> None:
-        """Answer a pending `Auth` or `AuthResponse` with 334; the response will be the next event.
-
-        Args:
-            refused: the challenge says that the login has failed. So it counts if the client breaks off.
-
-        Raises:
-            LocalProtocolError: neither is pending.
-        """
-        if not isinstance(self.pending, Auth | AuthResponse):
-            raise LocalProtocolError("a challenge answers Auth and AuthResponse only")
-        self._take_pending()
-        self._login_lost = refused
-        self.state = ServerState.AUTH
-        self._mode = self._read_sasl
-        self._trace_line(self._speaker, b"334 " + SECRET if data else b"334")
-        self._send(b"334 %s\r\n" % encode_base64(data))
-
     def answer_default(self) -> None:
         """Answer the pending event as if nobody cared: no recipient, no login, no message is taken by default."""
         reply = replies.DEFAULT.get(type(self.pending))
@@ -142,12 +122,6 @@ class AnsweringConnection(SettlingConnection):
             self.accept()
         else:
             self._answer(reply)
-
-    # The modes, which the reading half fills in.
-
-    @abstractmethod
-    def _read_sasl(self) -> ServerStep:
-        """Read a response to a challenge."""
 
     # What follows from an answer.
 
@@ -276,6 +250,13 @@ class AnsweringConnection(SettlingConnection):
         self._say(reply)
         self._hold_progress()
         return CommandRejected(verb, reply)
+
+    def _skip_line(self) -> ServerStep:
+        """Drop the rest of an over-long line, which must never be taken for a command."""
+        if not self._buffer.skip_line():
+            return STARVED
+        self._mode = self._read_command
+        return AGAIN
 
     # Time.
 

@@ -9,19 +9,19 @@ from mailproto._core.connection import AGAIN, STARVED
 from mailproto._core.events import MessageChunk
 from mailproto.errors import LocalProtocolError
 from mailproto.smtp import replies
-from mailproto.smtp.answers import AnsweringConnection
 from mailproto.smtp.body import BodyReader, ChunkSource
 from mailproto.smtp.command import parse_chunk, text_argument
 from mailproto.smtp.events import Burl, CommandRejected, Data, Delivery, MessageAborted, MessageEnd
 from mailproto.smtp.extensions import BURL, CHUNKING
 from mailproto.smtp.extensions.burl import parse_burl
+from mailproto.smtp.logins import LoginConnection
 from mailproto.smtp.parameters import Body
 from mailproto.smtp.reply import Reply
 from mailproto.smtp.rules import Outcome, ServerState
 from mailproto.smtp.settling import FAREWELLS, ServerStep
 
 
-class IntakeConnection(AnsweringConnection):
+class IntakeConnection(LoginConnection):
     """What `SMTPServerConnection` takes messages in with."""
 
     __slots__ = ()

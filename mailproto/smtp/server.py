@@ -1,7 +1,8 @@
 """The server's side of SMTP (RFC 5321), as a state machine without I/O.
 
 What is done with a command in which state is the table in `mailproto.smtp.rules`; what is said is in
-`mailproto.smtp.replies`; how a message is taken in is in `mailproto.smtp.intake`.
+`mailproto.smtp.replies`; how a client logs in is in `mailproto.smtp.logins`, how a message is taken in in
+`mailproto.smtp.intake`.
 """
 
 from __future__ import annotations
@@ -10,22 +11,14 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from mailproto._core.buffer import LineTooLongError
-from mailproto._core.codec import decode_base64
 from mailproto._core.connection import AGAIN, STARVED
 from mailproto._core.events import StartTLS
 from mailproto._core.server import FOREIGN_SIZE, is_foreign
 from mailproto.address import Path
 from mailproto.errors import GrammarError
-from mailproto.sasl.base import Auth, AuthResponse
 from mailproto.smtp import replies
 from mailproto.smtp.attributes import XCLIENT_NAMES, XFORWARD_NAMES, parse_attributes
-from mailproto.smtp.command import (
-    SECRET,
-    decode_argument,
-    parse_command,
-    parse_path_argument,
-    text_argument,
-)
+from mailproto.smtp.command import SECRET, parse_command, parse_path_argument, text_argument
 from mailproto.smtp.config import SMTPServerConfig
 from mailproto.smtp.events import (
     Connected,
@@ -134,13 +127,6 @@ class SMTPServerConnection(IntakeConnection):
             self.progress += 1  # who says something is given time to say more, even if nobody has to be told of it
         return self._dispatch(line)
 
-    def _skip_line(self) -> ServerStep:
-        """Drop the rest of an over-long line, which must never be taken for a command."""
-        if not self._buffer.skip_line():
-            return STARVED
-        self._mode = self._read_command
-        return AGAIN
-
     def _dispatch(self, line: bytes) -> ServerStep:
         try:
             verb, argument = parse_command(line)
@@ -204,33 +190,6 @@ class SMTPServerConnection(IntakeConnection):
         if argument:
             return self._refuse("STARTTLS", replies.BAD_ARGUMENTS)
         return self._ask(StartTLS())
-
-    def _on_auth(self, argument: bytes) -> ServerStep:
-        refusal = self._auth_refusal()
-        if refusal is not None:
-            return self._refuse("AUTH", refusal)
-        farewell = self._budget.check_login()
-        if farewell is not None:
-            return self._hang_up(farewell, "too many failed logins")
-        name, space, initial = argument.partition(b" ")
-        mechanism = decode_argument(name.upper())
-        if mechanism not in self.auth_mechanisms:
-            return self._refuse("AUTH", replies.AUTH_MECHANISM if name else replies.BAD_ARGUMENTS)
-        if not space:
-            return self._ask(Auth(mechanism))
-        try:
-            return self._ask(Auth(mechanism, b"" if initial == b"=" else decode_base64(initial)))
-        except GrammarError:
-            return self._refuse("AUTH", replies.AUTH_NOT_BASE64)
-
-    def _auth_refusal(self) -> Reply | None:
-        if self.authenticated:
-            return replies.AUTH_ALREADY
-        if not self.config.auth_mechanisms or not self.extended:
-            return replies.NOT_IMPLEMENTED
-        if not self._auth_is_safe:
-            return replies.AUTH_NEEDS_TLS
-        return None
 
     def _missing(self) -> Reply | None:
         """Return what to tell a client that may have no mail sent yet, nor ask who there is (RFC 3207 section 4, RFC
@@ -356,39 +315,6 @@ class SMTPServerConnection(IntakeConnection):
             self._events.extend(map(ToleranceUsed, used))
         return path
 
-    # AUTH.
-
-    def _read_sasl(self) -> ServerStep:
-        try:
-            line = self._buffer.take_line(self.limits.max_sasl_line)
-        except LineTooLongError:
-            self._trace_line(self._other, b"<over-long line>")
-            self._end_sasl()
-            self._mode = self._skip_line
-            self._count_lost_login()
-            return self._refuse("AUTH", replies.SASL_LINE_TOO_LONG)
-        if line is None:
-            return STARVED
-        self._end_sasl()
-        self._trace_line(self._other, line if line == b"*" else SECRET)
-        if line == b"*":
-            self._count_lost_login()
-            return self._refuse("AUTH", replies.AUTH_CANCELLED)
-        try:
-            return self._ask(AuthResponse(decode_base64(line)))
-        except GrammarError:
-            self._count_lost_login()
-            return self._refuse("AUTH", replies.AUTH_NOT_BASE64)
-
-    def _count_lost_login(self) -> None:
-        """Count an exchange that the client breaks off as a failed login if it was one already."""
-        if self._login_lost:
-            self._budget.count_auth_failure()
-
-    def _end_sasl(self) -> None:
-        self.state = ServerState.READY
-        self._mode = self._read_command
-
     # Help.
 
     def _shown(self, verb: str, argument: bytes, line: bytes) -> bytes:
@@ -396,13 +322,6 @@ class SMTPServerConnection(IntakeConnection):
         if verb == "AUTH":
             return self._redacted(argument)
         return b"BURL " + SECRET if verb == "BURL" else line
-
-    def _redacted(self, argument: bytes) -> bytes:
-        """Return an AUTH as it may be shown. What does not begin with a mechanism may be a password altogether."""
-        mechanism, space, _ = argument.partition(b" ")
-        if mechanism.upper() not in (name.encode() for name in self.config.auth_mechanisms):
-            return b"AUTH " + SECRET
-        return b"AUTH " + mechanism + (b" " + SECRET if space else b"")
 
     def _trace_unknown(self, line: bytes) -> None:
         """Show that a line came, but not the line: it may be a password that lost its way."""
