@@ -1,16 +1,25 @@
-"""python -m mailproto send: send one message, and say what became of it for each recipient."""
+"""python -m mailproto send: send one message, and say what became of it for each recipient.
+
+Whom it is from and to its header says, unless it is said here; its Bcc is not sent then.
+"""
 
 from __future__ import annotations
 
 import argparse
+import email
+import email.policy
 import sys
 from pathlib import Path
 from typing import Any
 
 from mailproto import sync
+from mailproto._core.newlines import CanonicalNewlines
 from mailproto.cli.options import Progress, UsageError, add_server_options, client_arguments
 from mailproto.cli.streams import complain, print_json, say
 from mailproto.errors import MailProtoError
+from mailproto.smtp.fixups import without_bcc
+from mailproto.smtp.header import read_header
+from mailproto.smtp.message import make_submission
 from mailproto.smtp.result import RecipientResult, SendResult
 from mailproto.transcript import Transcript
 
@@ -19,9 +28,15 @@ def add_parser(commands: Any) -> None:
     """Add the command to the command line."""
     parser = commands.add_parser("send", help="send a message", description=__doc__)
     add_server_options(parser, user_required=False)
-    parser.add_argument("--from", dest="sender", required=True, metavar="ADDRESS", help="the sender; '' is nobody")
     parser.add_argument(
-        "--to", dest="recipients", required=True, action="append", metavar="ADDRESS", help="a recipient; repeatable"
+        "--from", dest="sender", metavar="ADDRESS", help="the sender, in place of Sender or From; '' is nobody"
+    )
+    parser.add_argument(
+        "--to",
+        dest="recipients",
+        action="append",
+        metavar="ADDRESS",
+        help="a recipient, in place of those in To, Cc and Bcc; repeatable",
     )
     parser.add_argument("file", metavar="FILE", help="the message, with its header; '-' is standard input")
     parser.set_defaults(run=run)
@@ -46,6 +61,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _send(options: argparse.Namespace) -> SendResult:
     message = sys.stdin.buffer.read() if options.file == "-" else Path(options.file).read_bytes()
+    if options.sender is None or options.recipients is None:
+        message = _complete_envelope(options, message)
     client = sync.SMTPClient(**client_arguments(options))
     if options.verbose:
         client.conn.trace = Transcript(complain)
@@ -62,6 +79,20 @@ def _send(options: argparse.Namespace) -> SendResult:
             )
     finally:
         progress.end()
+
+
+def _complete_envelope(options: argparse.Namespace, message: bytes) -> bytes:
+    """Take from the header what the options leave open; return the message, which tells nobody who was in its Bcc."""
+    newlines = CanonicalNewlines()
+    message = newlines.feed(message) + newlines.finish()
+    header, _ = read_header(iter([message]))
+    fields = email.message_from_bytes(header, policy=email.policy.SMTP)
+    found = make_submission(fields, options.sender, options.recipients)
+    if options.recipients is None:
+        message = b"".join(without_bcc([message]))
+    options.sender = found.reverse_path or ""
+    options.recipients = found.forward_paths
+    return message
 
 
 def _as_json(result: SendResult | None, error: BaseException | None) -> dict[str, Any]:

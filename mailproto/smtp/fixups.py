@@ -1,4 +1,5 @@
-"""What a submission server may mend in a message (RFC 6409 section 8): fields that a mail program has left out.
+"""What is mended in the header of a message when it is submitted: fields that a mail program has left out, which a
+server may add (RFC 6409 section 8), and Bcc, which nobody is to see.
 
 A relay must not: what it passes on is somebody else's. Signatures stay good, for what is there is not touched, unless
 it is no field by the syntax of RFC 5322.
@@ -15,11 +16,12 @@ from mailproto.address import Address
 from mailproto.errors import GrammarError
 from mailproto.smtp.header import MAX_HEADER, read_header
 
-__all__ = ["complete_header"]
+__all__ = ["complete_header", "without_bcc"]
 
 _MAX_VALUE = 998  # octets of a field that is one line, which bounds what the patterns below may cost
 _MAX_FROM = 10_000  # octets
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:((?:[^\r\n]|\r\n[ \t])*)\r\n")
+_BCC = (b"bcc", b"resent-bcc")
 _FOLD = re.compile(rb"\r\n(?=[ \t])")
 _WORD = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]"
 _ID = re.compile(rf"{_WORD}+@{_WORD}+")
@@ -56,6 +58,24 @@ def complete_header(
     if date is not None and date.tzinfo is None:
         raise GrammarError("the date of a message needs its zone")
     return _complete(iter(message), message_id, date, sender)
+
+
+def without_bcc(message: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield a message without its Bcc and Resent-Bcc fields (RFC 5322 section 3.6.3): the copy for who is to have it.
+
+    Args:
+        message: the message in pieces, of CRLF lines.
+
+    Raises:
+        GrammarError: the header is malformed, or longer than 1 MiB, so that it cannot be told what it gives away.
+    """
+    pieces = iter(message)
+    header, rest = read_header(pieces)
+    fields = _split(header) if len(header) <= MAX_HEADER else None
+    if fields is None:
+        raise GrammarError("a header that cannot be read, and may have a Bcc in it")
+    yield b"".join(octets for name, _, octets in fields if name not in _BCC) + rest
+    yield from pieces
 
 
 def _complete(

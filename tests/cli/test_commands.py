@@ -27,6 +27,7 @@ from mailproto.maildrop import MemoryMaildrop
 from mailproto.mailhost import MailHost
 from mailproto.pop3 import POP3ServerConfig
 from mailproto.sasl import make_scram_key
+from mailproto.testing import Outbox
 from tests import data
 from tests.cli.harness import run_json, serving
 
@@ -74,6 +75,55 @@ def test_mail_goes_in_and_comes_out(
         assert server.stop()[0] == 0
     assert [path.read_bytes() for path in (tmp_path / "inbox").glob("new/*")] == [MESSAGE, MESSAGE]
     assert list((tmp_path / "mail" / "ada").glob("*/*")) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "sender", "recipients", "shown"),
+    [
+        ([], "ada@a.example", ["bob@b.example", "eve@e.example", "hidden@h.example", "also@h.example"], False),
+        (["--from", ""], "", ["bob@b.example", "eve@e.example", "hidden@h.example", "also@h.example"], False),
+        (["--to", "zoe@z.example"], "ada@a.example", ["zoe@z.example"], True),
+    ],
+)
+def test_the_header_says_who_sends_and_to_whom(
+    options: list[str],
+    sender: str,
+    recipients: list[str],
+    shown: bool,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """And nobody reads in it who else has it."""
+    bcc = "Bcc: hidden@h.example,\n also@h.example\n"
+    head = "From: Ada <ada@a.example>\nTo: bob@b.example\n"
+    tail = "Cc: Eve <eve@e.example>\nSubject: Grüße\n\nBcc: in the body\n"
+    (tmp_path / "message.eml").write_text(head + bcc + tail, encoding="utf-8")
+    outbox = Outbox()
+    with sync.SMTPServer(outbox, port=0) as server:
+        place = f"127.0.0.1:{server.port}"
+        status, result = run_json(capsys, "send", "--server", place, *options, str(tmp_path / "message.eml"))
+    assert (status, result["accepted"]) == (0, recipients)
+    (letter,) = outbox.letters
+    assert (letter.sender or "", letter.recipients) == (sender, recipients)
+    sent = head + bcc + tail if shown else head + tail
+    assert letter.content == sent.replace("\n", "\r\n").encode()
+
+
+@pytest.mark.parametrize(
+    ("header", "options", "error"),
+    [
+        ("Subject: x\n", ["--to", "a@b.example"], "GrammarError"),
+        ("From: a@b.example\n", [], "GrammarError"),
+        ("From: a@b.example\nTo: x\nnonsense\n", [], "GrammarError"),
+        ("From: a@b.example\nTo: b@b.example\nno field\nBcc: c@b.example\n", [], "GrammarError"),
+    ],
+)
+def test_what_a_header_does_not_say_is_not_guessed(
+    header: str, options: list[str], error: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "message.eml").write_text(f"{header}\ntext\n", encoding="utf-8")
+    status, result = run_json(capsys, "send", "--server", "localhost:1", *options, str(tmp_path / "message.eml"))
+    assert (status, result["error"]) == (1, error)
 
 
 def test_mail_for_others_is_refused(message_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -391,7 +441,6 @@ def test_places(text: str, place: HostPort) -> None:
         ["scram-key", "ada", "--password-env", "NO_SUCH_VARIABLE"],
         ["serve", "--pop3s", "127.0.0.1:0"],
         ["serve", "--tls-key", str(data.SERVER.key)],
-        ["send", "--server", "x", "--from", "a@b.example", "message.eml"],
         ["fetch", "--server", "x", "--user", "ada", "--password-env", "NO_SUCH_VARIABLE"],
         ["fetch", "--server", "x", "--user", "ada", "--limit", "3"],
         ["fetch", "--server", "x", "--user", "ada", "--no-unique-ids"],

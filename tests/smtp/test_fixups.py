@@ -10,7 +10,7 @@ import pytest
 
 from mailproto.address import Address
 from mailproto.errors import GrammarError
-from mailproto.smtp.fixups import complete_header
+from mailproto.smtp.fixups import complete_header, without_bcc
 
 NOW = datetime(2026, 11, 26, 4, 34, 9, tzinfo=UTC)
 ADA = Address("ada", "example.org")
@@ -124,6 +124,28 @@ NASTY = [
     b"From: " + b"(" * 9000,
     b"From: " + b"<" * 1_000_000,
 ]
+
+
+@pytest.mark.parametrize(
+    ("header", "left"),
+    [
+        (b"", b""),
+        (b"Bcc: a@b\r\n", b""),
+        (b"To: a@b\r\nBCC : c@d,\r\n\te@f\r\nCc: g@h\r\nresent-bcc:\r\n", b"To: a@b\r\nCc: g@h\r\n"),
+        (b"X-Bcc: a@b\r\nSubject: x\r\n Bcc: c@d\r\n", b"X-Bcc: a@b\r\nSubject: x\r\n Bcc: c@d\r\n"),
+    ],
+)
+def test_bcc_is_taken_off(header: bytes, left: bytes) -> None:
+    message = header + BODY
+    for cut in range(len(message)):
+        assert b"".join(without_bcc([message[:cut], message[cut:]])) == left + BODY
+    assert b"".join(without_bcc(message[at : at + 1] for at in range(len(message)))) == left + BODY
+
+
+@pytest.mark.parametrize("header", [b"no field\r\nBcc: a@b\r\n", b" Bcc: a@b\r\n", b"a: b\r\n" * 200_000])
+def test_where_it_cannot_be_seen_nothing_is_passed_on(header: bytes) -> None:
+    with pytest.raises(GrammarError, match="may have a Bcc"):
+        next(without_bcc([header + BODY]))
 
 
 @pytest.mark.parametrize("header", NASTY, ids=lambda header: repr(header[:12]))
