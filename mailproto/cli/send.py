@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import email
-import email.policy
 import sys
 from pathlib import Path
 from typing import Any
@@ -86,8 +85,7 @@ def _complete_envelope(options: argparse.Namespace, message: bytes) -> bytes:
     newlines = CanonicalNewlines()
     message = newlines.feed(message) + newlines.finish()
     header, _ = read_header(iter([message]))
-    fields = email.message_from_bytes(header, policy=email.policy.SMTP)
-    found = make_submission(fields, options.sender, options.recipients)
+    found = make_submission(email.message_from_bytes(header), options.sender, options.recipients)
     if options.recipients is None:
         message = b"".join(without_bcc([message]))
     options.sender = found.reverse_path or ""

@@ -96,7 +96,7 @@ def test_the_header_says_who_sends_and_to_whom(
     """And nobody reads in it who else has it."""
     bcc = "Bcc: hidden@h.example,\n also@h.example\n"
     head = "From: Ada <ada@a.example>\nTo: bob@b.example\n"
-    tail = "Cc: Eve <eve@e.example>\nSubject: Grüße\n\nBcc: in the body\n"
+    tail = "Cc: Eve <eve@e.example>\nContent-Type: text/plain; a*0*\nSubject: Grüße\n\nBcc: in the body\n"
     (tmp_path / "message.eml").write_text(head + bcc + tail, encoding="utf-8")
     outbox = Outbox()
     with sync.SMTPServer(outbox, port=0) as server:

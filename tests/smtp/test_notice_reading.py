@@ -487,7 +487,7 @@ def test_a_message_that_somebody_has_built() -> None:
 
 
 PRINTABLE = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=60)
-PLAIN = PRINTABLE.map(lambda text: re.sub(r"[()<>]", "", " ".join(text.split())))
+PLAIN = PRINTABLE.map(lambda text: " ".join(re.sub(r"[()<>]", "", text).split()))
 ADDRESSES = st.builds(
     Address,
     st.from_regex(r"[a-z][a-z0-9+_-]{0,60}|jörg|a b", fullmatch=True),
@@ -597,13 +597,22 @@ def test_a_long_address_is_not_broken() -> None:
     assert (recipient.original_recipient, recipient.final_recipient) == (rfc822("x" * 480), rfc822(str(address)))
 
 
+def with_errors_as_message(octets: bytes, policy: Any) -> None:
+    """Read a message of the standard library, unless its own parser falls over."""
+    try:
+        message = email.message_from_bytes(octets, policy=policy)
+    except IndexError:
+        return
+    with_errors(message)
+
+
 @PROPERTY
 @given(octets=st.binary(max_size=300))
 def test_any_octets(octets: bytes) -> None:
     head = b"Content-Type: multipart/report; boundary=b\n\n--b\nContent-Type: message/delivery-status\n\n"
     for source in (octets, head + octets, b"Content-Type: " + octets, head.replace(b"boundary=b", octets)):
         with_errors(source)
-        with_errors(email.message_from_bytes(source, policy=email.policy.default))
+        with_errors_as_message(source, email.policy.default)
 
 
 PIECES = [b"\n", b"\r\n", b"--xx\n", b";", b"*0*=", b'"', b":"]
@@ -621,7 +630,7 @@ def test_a_notice_with_some_octets_changed(data: st.DataObject) -> None:
         octets[at : at + data.draw(st.integers(0, 20))] = piece
     with_errors(bytes(octets))
     for policy in POLICIES[:3]:
-        with_errors(email.message_from_bytes(bytes(octets), policy=policy))
+        with_errors_as_message(bytes(octets), policy)
 
 
 def with_errors(source: Any) -> None:
