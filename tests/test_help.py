@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import dataclasses
+import enum
 import importlib
 import inspect
 import pkgutil
+import re
 from typing import Any
 
 import pytest
@@ -63,3 +67,33 @@ def test_of_many_parameters_those_are_shown_that_are_given() -> None:
     assert repr(mailproto.smtp.MailParameters()) == "MailParameters()"
     assert repr(mailproto.smtp.MailParameters(size=0, prdr=True)) == "MailParameters(size=0, prdr=True)"
     assert repr(mailproto.smtp.RcptParameters(extra={"X": None})) == "RcptParameters(extra={'X': None})"
+
+
+def _public_classes() -> list[type[Any]]:
+    names = [each.name for each in pkgutil.walk_packages(mailproto.__path__, "mailproto.")]
+    modules = map(importlib.import_module, (name for name in names if not name.endswith("__main__")))
+    classes = {value for module in modules for value in vars(module).values() if inspect.isclass(value)}
+    public = (each for each in classes if each.__module__.startswith("mailproto.") and each.__name__[0] != "_")
+    return sorted(public, key=lambda each: (each.__module__, each.__name__))
+
+
+CLASSES = _public_classes()
+
+
+@pytest.mark.parametrize(
+    "value", [each for each in CLASSES if dataclasses.is_dataclass(each) or issubclass(each, enum.Enum)]
+)
+def test_nothing_is_said_beside_a_field_where_help_does_not_look(value: type[Any]) -> None:
+    (node,) = ast.parse(inspect.getsource(value)).body
+    assert isinstance(node, ast.ClassDef)
+    assert [each.lineno for each in node.body[1:] if isinstance(each, ast.Expr)] == []
+
+
+@pytest.mark.parametrize("value", [each for each in CLASSES if dataclasses.is_dataclass(each)])
+def test_where_one_argument_is_explained_all_are_and_those_of_a_config_always(value: type[Any]) -> None:
+    own = inspect.get_annotations(value)
+    fields = [each for each in dataclasses.fields(value) if each.name in own]
+    told = inspect.cleandoc(value.__doc__ or "").partition("\nArgs:\n")[2].partition("\n\n")[0]
+    if told or all(each.kw_only for each in fields):
+        named = set(re.findall(r"^    (\w+):", told, re.MULTILINE))
+        assert [each.name for each in fields if each.name not in named] == []

@@ -19,17 +19,20 @@ T = TypeVar("T")
 
 
 class Want(enum.Enum):
-    """The wants that carry nothing with them."""
+    """The wants that carry nothing with them.
+
+    Attributes:
+        READ: input. The driver waits at most ``connection.timeout`` seconds for each unit of ``connection.progress``
+            and hands what came, or the end of input, to the connection; when time runs out it calls
+            ``connection.receive_timeout()`` instead.
+        FLUSH: all output handed to the network, and room for more.
+        START_TLS: the TLS handshake, with nothing read in between, and then ``connection.tls_established()``. When
+            the handshake fails, its error is thrown into the flow and the connection is lost.
+    """
 
     READ = enum.auto()
-    """Input. The driver waits at most ``connection.timeout`` seconds for each unit of ``connection.progress``
-    and hands what came, or the end of input, to the connection; when time runs out it calls
-    ``connection.receive_timeout()`` instead."""
     FLUSH = enum.auto()
-    """All output handed to the network, and room for more."""
     START_TLS = enum.auto()
-    """The TLS handshake, with nothing read in between, and then ``connection.tls_established()``. When the
-    handshake fails, its error is thrown into the flow and the connection is lost."""
 
 
 # By these names, because up to Python 3.11 an attribute of an enum's class costs as much as a call.
