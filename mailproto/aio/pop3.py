@@ -202,6 +202,9 @@ class POP3Server(Server):
         path: listen on a unix socket instead.
         sock: listen on this socket instead, which is bound already.
         options: how many connections, and the like: `ServerOptions`.
+
+    Attributes:
+        tls: may be replaced while the server runs, by a context with a new certificate; new connections take it.
     """
 
     def __init__(

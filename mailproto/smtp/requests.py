@@ -60,12 +60,14 @@ class RequestingConnection(ConveyingConnection):
         return self._queue(commands.simple("STARTTLS"))
 
     def auth(self, mechanism: str, initial_response: bytes | None = None) -> Command:
-        """Queue AUTH (RFC 4954 section 4). None is no initial response, ``b""`` is an empty one."""
+        """Queue AUTH (RFC 4954 section 4). None is no initial response, ``b""`` is an empty one;
+        base64 is made of it here.
+        """
         self._need_no_transaction()
         return self._queue(commands.auth(mechanism, initial_response))
 
     def auth_response(self, data: bytes) -> None:
-        """Answer an `AuthChallenge`.
+        """Answer an `AuthChallenge`; base64 is made of the octets here.
 
         Raises:
             LocalProtocolError: there is none to answer.
