@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from mailproto import Address, AuthenticationError, Reject, aio, relay, sync
+from mailproto.dns import MailServer
 from mailproto.maildrop import Maildir, MemoryMaildrop
 from mailproto.mailhost import MailHost
 from mailproto.relay import Fate, Route
@@ -78,7 +79,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_there_is_a_test_for_each_job() -> None:
-    assert len(JOBS) == 11
+    assert len(JOBS) == 12
 
 
 def test_an_attachment_and_a_token(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -288,6 +289,19 @@ def test_mail_to_the_hosts_of_a_domain(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert result.ok
     assert provider.taken == [CONTENT]
     assert capsys.readouterr().out.startswith("dead.example.net ")
+
+
+def test_the_servers_of_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that knows its users by their local parts alone, and is not in their domain."""
+    real, resolver = sync.verify_smtp, sync.DNSResolver
+    host = MailHost(lambda _: MemoryMaildrop(), {"ada": "secret"})
+    with running(server := sync.SMTPServer(host, port=0, tls=SERVER_TLS)):
+        found = wire.srv("_submission._tcp.example.org", 0, 0, server.port, "localhost")
+        with name_server(lambda _, query: [wire.answer(query, found)]) as names:
+            monkeypatch.setattr(sync, "DNSResolver", lambda: resolver(["127.0.0.1"], port=names.port))
+            monkeypatch.setattr(sync, "verify_smtp", functools.partial(real, **TRUST))
+            done = do_job("submission_servers", secret="secret", user_agrees=lambda host: host == "localhost")
+    assert done["account"] == (MailServer("localhost", server.port, sync.TLSPolicy.REQUIRED, in_domain=False), "ada")
 
 
 def test_a_test_without_a_network() -> None:
