@@ -1,12 +1,4 @@
-"""What a flow may want of the outside world.
-
-A flow is a whole job written as a generator: it yields what it wants and is sent the answer. It does no I/O and
-knows no clock; the adapter that drives it moves bytes, keeps time and runs TLS, and knows no protocol. A job is so
-written once, for asyncio, for blocking sockets, and for whatever else can drive a generator.
-
-Before it grants any want, a driver sends what ``connection.data_to_send()`` holds when the want is not a `Call`,
-or when more than 64 KiB are waiting.
-"""
+"""What a flow may want of the outside world; `mailproto.flow` says what flows are, and how they are driven."""
 
 from __future__ import annotations
 
