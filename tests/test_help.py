@@ -51,6 +51,19 @@ def test_no_default_hides_the_rest_of_a_signature(name: str) -> None:
             assert len(repr(parameter.default)) < LONGEST_DEFAULT, parameter
 
 
+@pytest.mark.parametrize("adapter", [mailproto.sync, mailproto.aio])
+def test_what_passes_its_arguments_on_shows_which_they_are(adapter: Any) -> None:
+    shown = inspect.signature(adapter.SMTPPool.send_message)
+    assert shown == inspect.signature(adapter.SMTPClient.send_message)
+    for verify, client, report in (
+        (adapter.verify_smtp, adapter.SMTPClient, "SMTPReport"),
+        (adapter.verify_pop3, adapter.POP3Client, "POP3Report"),
+    ):
+        shown = inspect.signature(verify)
+        assert shown.parameters == inspect.signature(client).parameters
+        assert shown.return_annotation == report
+
+
 def test_an_extension_is_shown_by_what_it_is_called() -> None:
     assert repr(mailproto.smtp.DEFAULT_EXTENSIONS[1]) == "Extension(keyword='SIZE', rfc='RFC 1870')"
 
