@@ -14,7 +14,16 @@ from typing import Any, NamedTuple, Self
 from mailproto._core.codec import UNSAFE
 from mailproto.errors import GrammarError
 
-__all__ = ["POSTMASTER", "Address", "Path", "address_literal", "check_domain", "format_path", "parse_path"]
+__all__ = [
+    "POSTMASTER",
+    "Address",
+    "Path",
+    "address_literal",
+    "check_address",
+    "check_domain",
+    "format_path",
+    "parse_path",
+]
 
 # Beyond ASCII whatever RFC 6531 allows, but for what is never safe.
 _ATOM = rf"[^{UNSAFE} \"(),.:;<>@\[\]\\]+"
@@ -46,7 +55,8 @@ class Address(_Parts):
     """A mailbox: ``local_part`` as it is meant, without quotes, and ``domain``, a name or an address literal.
 
     ``str(address)`` gives the wire form, quoted where it has to be. Local parts are never folded or normalised:
-    only their own server knows what is equal (RFC 5321 section 2.4).
+    only their own server knows what is equal (RFC 5321 section 2.4). It is a tuple of the two, so that text is made
+    of it with ``f"{address}"``, and not with ``%``.
 
     Raises:
         GrammarError: the parts are not what RFC 5321 and RFC 6531 allow.
@@ -135,6 +145,12 @@ def parse_path(text: str, *, null: bool = False, postmaster: bool = False) -> Pa
 def format_path(address: Address | None) -> str:
     """Return the wire form of a path, ``<>`` for None. A source route is never written."""
     return "<>" if address is None else f"<{address}>"
+
+
+def check_address(address: object) -> None:
+    """Raise `TypeError` unless this is an `Address`, in which nothing can be smuggled, as it can in text."""
+    if not isinstance(address, Address):
+        raise TypeError(f"an Address is wanted, not {type(address).__name__}: Address.parse makes one of text")
 
 
 def check_domain(domain: str) -> None:

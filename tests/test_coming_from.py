@@ -164,5 +164,6 @@ def test_an_argument_of_the_tables_is_there(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"(?<![.\w])(?:\w+(?=\()|[A-Z]\w*[a-z]\w*|on_\w+)", CODE))))
 def test_a_class_and_a_call_of_the_tables_are_there(name: str) -> None:
-    places = (mailproto, testing, sync, sync.SMTPClient, sync.POP3Client, smtp, smtp.SendResult, builtins)
+    classes = (sync.SMTPClient, sync.POP3Client, sync.SMTPServer, smtp.SendResult)
+    places = (mailproto, testing, sync, smtp, builtins, *classes)
     assert name in HOOKS or any(hasattr(place, name) for place in places)

@@ -10,16 +10,22 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from email.message import EmailMessage
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from mailproto import Reject, aio, relay, sync
+from mailproto import Address, AuthenticationError, Reject, aio, relay, sync
+from mailproto.dns import MailServer
 from mailproto.maildrop import Maildir, MemoryMaildrop
 from mailproto.mailhost import MailHost
 from mailproto.relay import Fate, Route
-from mailproto.smtp import Envelope, Outcome, Rcpt, SendResult, SMTPServerConfig
+from mailproto.smtp import Envelope, Outcome, Rcpt, Reply, SendResult, SMTPServerConfig
+from mailproto.smtp.notices import Action, Report, make_notice
+from mailproto.testing import MemoryClient
 from tests import data
 from tests.dns import wire
 from tests.dns.server import serving as name_server
@@ -73,7 +79,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_there_is_a_test_for_each_job() -> None:
-    assert len(JOBS) == 9
+    assert len(JOBS) == 12
 
 
 def test_an_attachment_and_a_token(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -91,8 +97,98 @@ def test_an_attachment_and_a_token(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert provider.tokens == ["fresh"]
     assert b'filename="report.pdf"' in provider.taken[0]
     assert [each.outcome for each in result.recipients] == [Outcome.ACCEPTED, Outcome.DEFERRED]
-    assert do_job("result.deferred", result=result)["try_again"] == [result.recipients[1].address]
+    assert do_job("try_again", result=result)["try_again"] == [result.recipients[1].address]
     assert capsys.readouterr().out.endswith("eve@example.net deferred 452 4.2.2 Mailbox full\n")
+
+
+class Moody:
+    """Has room for eve at the second time, and wants a password."""
+
+    def __init__(self) -> None:
+        self.taken: list[list[str]] = []
+
+    def on_auth(self, session: Any, check: Any) -> bool:
+        return bool(check.matches("secret"))
+
+    def on_rcpt(self, session: Any, rcpt: Rcpt) -> None:
+        if rcpt.address.local_part == "eve" and not self.taken:
+            raise Reject(452, "Mailbox full", "4.2.2")
+
+    def on_message(self, session: Any, envelope: Envelope) -> None:
+        self.taken.append([str(path) for path in envelope.forward_paths])
+
+
+def test_try_again_and_never_twice() -> None:
+    handler, pauses, passwords = Moody(), list[float](), ["secret"] * 3
+    server = sync.SMTPServer(handler, port=0, config=SMTPServerConfig(allow_plaintext_auth=True, require_auth=True))
+    message = EmailMessage()
+    message["From"], message["To"] = "ada@example.org", "bob@example.net, eve@example.net"
+    with running(server):
+        ports = [1, server.port, server.port]
+
+        def make_client() -> sync.SMTPClient:
+            login: dict[str, Any] = {"user": "ada", "password": passwords.pop(), "allow_plaintext_auth": True}
+            return sync.SMTPClient("127.0.0.1", ports.pop(0), tls=sync.TLSPolicy.NONE, **login)
+
+        names = do_job("send_patiently")
+        names["time"] = SimpleNamespace(sleep=pauses.append)
+        send = names["send_patiently"]
+        with sync.SMTPPool(make_client, sync.PoolOptions(max_messages=1)) as pool:
+            assert send(pool, message).ok
+            assert handler.taken == [["bob@example.net"], ["eve@example.net"]]
+            assert pauses == [60, 600]
+            passwords, ports = ["wrong"], [server.port]
+            with pytest.raises(AuthenticationError):
+                send(pool, message)
+            ports, passwords = [1] * 4, ["secret"] * 4
+            with pytest.raises(TimeoutError, match="given up"):
+                send(pool, message)
+    assert len(handler.taken) == 2
+
+
+class Mailboxes:
+    """Has some users, and takes mail for one more whom it does not have."""
+
+    def on_rcpt(self, session: Any, rcpt: Rcpt) -> None:
+        if rcpt.address.local_part == "nobody":
+            raise Reject(550, "No such user here", "5.1.1")
+
+    def on_message(self, session: Any, envelope: Envelope) -> None:
+        """Take it, at first."""
+
+
+def test_a_newsletter() -> None:
+    subscribers = {1: "ada@example.net", 2: "nobody@example.net", 3: "gone@example.net", 4: "no address"}
+    server, bounced = sync.SMTPServer(Mailboxes(), port=0), dict[str, str]()
+
+    def letter(to: str) -> bytes:
+        return f"Subject: News\r\nTo: {to}\r\n\r\nNone today.\r\n".encode()
+
+    with running(server):
+        names = do_job(
+            "class Bounces",
+            subscribers=subscribers,
+            letter=letter,
+            bounced=bounced,
+            make_client=lambda: sync.SMTPClient("127.0.0.1", server.port),
+        )
+    rows = [row.split(",")[:3] for row in Path("outcome.csv").read_text("utf-8").splitlines()]
+    outcomes = ["accepted", "refused", "accepted", "not sent"]
+    assert rows == [[str(n), subscribers[n], outcome] for n, outcome in enumerate(outcomes, 1)]
+    with MemoryClient(names["Bounces"]()) as client:
+        for number, action, code in ((1, Action.DELAYED, 450), (3, Action.FAILED, 550)):
+            notice = make_notice(
+                [Report(Address.parse(subscribers[number]), action, Reply(code, "Sorry"))],
+                reverse_path=Address.parse(f"news+{number}@example.org"),
+                message=[letter(subscribers[number])],
+                hostname="mx.example.net",
+                when=datetime.now(UTC),
+                notice_id="1",
+            )
+            assert notice is not None
+            assert client.send_message(notice.content, "", str(notice.address)).ok
+        assert not client.send_message(CONTENT, "", "else@example.org").ok
+    assert bounced == {"3": "5.0.0"}
 
 
 def test_fetch_and_keep(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,6 +289,19 @@ def test_mail_to_the_hosts_of_a_domain(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert result.ok
     assert provider.taken == [CONTENT]
     assert capsys.readouterr().out.startswith("dead.example.net ")
+
+
+def test_the_servers_of_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that knows its users by their local parts alone, and is not in their domain."""
+    real, resolver = sync.verify_smtp, sync.DNSResolver
+    host = MailHost(lambda _: MemoryMaildrop(), {"ada": "secret"})
+    with running(server := sync.SMTPServer(host, port=0, tls=SERVER_TLS)):
+        found = wire.srv("_submission._tcp.example.org", 0, 0, server.port, "localhost")
+        with name_server(lambda _, query: [wire.answer(query, found)]) as names:
+            monkeypatch.setattr(sync, "DNSResolver", lambda: resolver(["127.0.0.1"], port=names.port))
+            monkeypatch.setattr(sync, "verify_smtp", functools.partial(real, **TRUST))
+            done = do_job("submission_servers", secret="secret", user_agrees=lambda host: host == "localhost")
+    assert done["account"] == (MailServer("localhost", server.port, sync.TLSPolicy.REQUIRED, in_domain=False), "ada")
 
 
 def test_a_test_without_a_network() -> None:

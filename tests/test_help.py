@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import dataclasses
+import enum
 import importlib
 import inspect
 import pkgutil
+import re
 from typing import Any
 
 import pytest
@@ -47,6 +51,19 @@ def test_no_default_hides_the_rest_of_a_signature(name: str) -> None:
             assert len(repr(parameter.default)) < LONGEST_DEFAULT, parameter
 
 
+@pytest.mark.parametrize("adapter", [mailproto.sync, mailproto.aio])
+def test_what_passes_its_arguments_on_shows_which_they_are(adapter: Any) -> None:
+    shown = inspect.signature(adapter.SMTPPool.send_message)
+    assert shown == inspect.signature(adapter.SMTPClient.send_message)
+    for verify, client, report in (
+        (adapter.verify_smtp, adapter.SMTPClient, "SMTPReport"),
+        (adapter.verify_pop3, adapter.POP3Client, "POP3Report"),
+    ):
+        shown = inspect.signature(verify)
+        assert shown.parameters == inspect.signature(client).parameters
+        assert shown.return_annotation == report
+
+
 def test_an_extension_is_shown_by_what_it_is_called() -> None:
     assert repr(mailproto.smtp.DEFAULT_EXTENSIONS[1]) == "Extension(keyword='SIZE', rfc='RFC 1870')"
 
@@ -63,3 +80,33 @@ def test_of_many_parameters_those_are_shown_that_are_given() -> None:
     assert repr(mailproto.smtp.MailParameters()) == "MailParameters()"
     assert repr(mailproto.smtp.MailParameters(size=0, prdr=True)) == "MailParameters(size=0, prdr=True)"
     assert repr(mailproto.smtp.RcptParameters(extra={"X": None})) == "RcptParameters(extra={'X': None})"
+
+
+def _public_classes() -> list[type[Any]]:
+    names = [each.name for each in pkgutil.walk_packages(mailproto.__path__, "mailproto.")]
+    modules = map(importlib.import_module, (name for name in names if not name.endswith("__main__")))
+    classes = {value for module in modules for value in vars(module).values() if inspect.isclass(value)}
+    public = (each for each in classes if each.__module__.startswith("mailproto.") and each.__name__[0] != "_")
+    return sorted(public, key=lambda each: (each.__module__, each.__name__))
+
+
+CLASSES = _public_classes()
+
+
+@pytest.mark.parametrize(
+    "value", [each for each in CLASSES if dataclasses.is_dataclass(each) or issubclass(each, enum.Enum)]
+)
+def test_nothing_is_said_beside_a_field_where_help_does_not_look(value: type[Any]) -> None:
+    (node,) = ast.parse(inspect.getsource(value)).body
+    assert isinstance(node, ast.ClassDef)
+    assert [each.lineno for each in node.body[1:] if isinstance(each, ast.Expr)] == []
+
+
+@pytest.mark.parametrize("value", [each for each in CLASSES if dataclasses.is_dataclass(each)])
+def test_where_one_argument_is_explained_all_are_and_those_of_a_config_always(value: type[Any]) -> None:
+    own = inspect.get_annotations(value)
+    fields = [each for each in dataclasses.fields(value) if each.name in own]
+    told = inspect.cleandoc(value.__doc__ or "").partition("\nArgs:\n")[2].partition("\n\n")[0]
+    if told or all(each.kw_only for each in fields):
+        named = set(re.findall(r"^    (\w+):", told, re.MULTILINE))
+        assert [each.name for each in fields if each.name not in named] == []

@@ -45,6 +45,7 @@ class ConnectionClosed:
 class TLSInfo:
     """What an adapter knows of an established TLS session.
 
+    ``version`` and ``cipher`` are the names that ``ssl`` has for them; ``server_name`` is whom a client wants.
     ``peer_certificate`` is the peer's certificate in DER form, and only ever a verified one; ``peer_names`` are the
     names in its subjectAltName, pairs such as ``("email", "ada@example.org")``.
     ``channel_bindings`` maps a binding type of RFC 5929 or RFC 9266 to its data, where the adapter can know it.

@@ -1,12 +1,4 @@
-"""What a flow may want of the outside world.
-
-A flow is a whole job written as a generator: it yields what it wants and is sent the answer. It does no I/O and
-knows no clock; the adapter that drives it moves bytes, keeps time and runs TLS, and knows no protocol. A job is so
-written once, for asyncio, for blocking sockets, and for whatever else can drive a generator.
-
-Before it grants any want, a driver sends what ``connection.data_to_send()`` holds when the want is not a `Call`,
-or when more than 64 KiB are waiting.
-"""
+"""What a flow may want of the outside world; `mailproto.flow` says what flows are, and how they are driven."""
 
 from __future__ import annotations
 
@@ -19,17 +11,20 @@ T = TypeVar("T")
 
 
 class Want(enum.Enum):
-    """The wants that carry nothing with them."""
+    """The wants that carry nothing with them.
+
+    Attributes:
+        READ: input. The driver waits at most ``connection.timeout`` seconds for each unit of ``connection.progress``
+            and hands what came, or the end of input, to the connection; when time runs out it calls
+            ``connection.receive_timeout()`` instead.
+        FLUSH: all output handed to the network, and room for more.
+        START_TLS: the TLS handshake, with nothing read in between, and then ``connection.tls_established()``. When
+            the handshake fails, its error is thrown into the flow and the connection is lost.
+    """
 
     READ = enum.auto()
-    """Input. The driver waits at most ``connection.timeout`` seconds for each unit of ``connection.progress``
-    and hands what came, or the end of input, to the connection; when time runs out it calls
-    ``connection.receive_timeout()`` instead."""
     FLUSH = enum.auto()
-    """All output handed to the network, and room for more."""
     START_TLS = enum.auto()
-    """The TLS handshake, with nothing read in between, and then ``connection.tls_established()``. When the
-    handshake fails, its error is thrown into the flow and the connection is lost."""
 
 
 # By these names, because up to Python 3.11 an attribute of an enum's class costs as much as a call.

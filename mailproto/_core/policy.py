@@ -10,17 +10,19 @@ class TLSPolicy(enum.Enum):
 
     The default is to insist (RFC 8314 section 3): a server, or somebody in between, that does not offer TLS then
     gets no credentials and no mail.
+
+    Attributes:
+        NONE: stay in clear. Credentials are refused, unless clear text is allowed by its long name.
+        OPPORTUNISTIC: take STARTTLS when offered, go on in clear otherwise: for relay on port 25. In clear
+            credentials are refused; under TLS the certificate has to be right, as always.
+        REQUIRED: STARTTLS or STLS, or nothing.
+        IMPLICIT: TLS from the first octet (ports 465 and 995).
     """
 
     NONE = "none"
-    """Stay in clear. Credentials are refused, unless clear text is allowed by its long name."""
     OPPORTUNISTIC = "opportunistic"
-    """Take STARTTLS when offered, go on in clear otherwise: for relay on port 25. In clear credentials are refused;
-    under TLS the certificate has to be right, as always."""
     REQUIRED = "required"
-    """STARTTLS or STLS, or nothing."""
     IMPLICIT = "implicit"
-    """TLS from the first octet (ports 465 and 995)."""
 
 
 def check_policy(tls: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import socket
 import ssl
@@ -23,18 +24,25 @@ PathLike = str | os.PathLike[str]
 P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S")
+FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 
-def takes(_: Callable[P, object]) -> Callable[[Callable[..., R]], Callable[P, R]]:
-    """Let type checkers know whose arguments a function passes on."""
-    return lambda function: function
+def takes(other: Callable[P, object]) -> Callable[[Callable[..., R]], Callable[P, R]]:
+    """Let type checkers, and ``help``, know whose arguments a function passes on."""
+    return lambda function: _shown_as(other, function)
 
 
 def takes_as(
-    _: Callable[Concatenate[Any, P], object],
+    other: Callable[Concatenate[Any, P], object],
 ) -> Callable[[Callable[Concatenate[S, ...], R]], Callable[Concatenate[S, P], R]]:
     """Let them know the same of a method that passes on what another class's method takes."""
-    return lambda method: method
+    return lambda method: _shown_as(other, method)
+
+
+def _shown_as(other: Callable[..., object], function: FunctionT) -> FunctionT:
+    returned = inspect.signature(function).return_annotation
+    vars(function)["__signature__"] = inspect.signature(other).replace(return_annotation=returned)
+    return function
 
 
 class ClientBase(ABC):

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from mailproto._core.policy import TLSPolicy
+from mailproto.address import Address
+from mailproto.dns.discovery import MailServer, arrange
 from mailproto.dns.lookup import PORT, Lookup, LookupFailedError, NoSuchNameError, Query, look_up
-from mailproto.dns.message import MailExchange, Question, RecordType
+from mailproto.dns.message import MailExchange, Question, RecordType, ServiceLocation, Value
 from mailproto.dns.resolv_conf import NameServers, is_address, parse_resolv_conf
 from mailproto.errors import GrammarError
+from mailproto.smtp.alabels import encode_domain
 from mailproto.smtp.routing import LOOKUP_FAILED, MX, NO_SUCH_DOMAIN, RoutingError
 
 T = TypeVar("T")
@@ -21,7 +25,8 @@ _new_id = partial(secrets.randbelow, 1 << 16)
 
 
 class ResolverBase:
-    """Asks the name servers of this host where mail goes: a `mailproto.smtp.routing.Resolver`.
+    """Asks the name servers of this host where mail goes, as a `mailproto.smtp.routing.Resolver` is asked, and which
+    servers the users of a domain have.
 
     They have to be servers that find out for others, as all in a resolv.conf are, and remember it: here nothing is
     remembered. Names are looked up as they are, in the DNS and nowhere else: no hosts file, no search list.
@@ -74,7 +79,20 @@ class ResolverBase:
             raise RoutingError(LOOKUP_FAILED)
         return found
 
-    def _look_up(self, name: str, kind: RecordType) -> Lookup[list[str | MailExchange]]:
+    def _mail_servers(self, address: str | Address, services: Mapping[str, TLSPolicy]) -> Lookup[list[MailServer]]:
+        """Return the servers that the domain of an address has for its users, the best first."""
+        parsed = address if isinstance(address, Address) else Address.parse(address)
+        domain = encode_domain(parsed.domain)
+        found = {}
+        for label, tls in services.items():
+            try:
+                values = yield from self._look_up(f"{label}.{domain}", RecordType.SRV)
+            except (NoSuchNameError, GrammarError):
+                values = []
+            found[tls] = [value for value in values if isinstance(value, ServiceLocation)]
+        return arrange(domain, found, secrets.randbelow)
+
+    def _look_up(self, name: str, kind: RecordType) -> Lookup[list[Value]]:
         system = _of_the_system()
         return look_up(
             Question(name, kind),

@@ -25,19 +25,22 @@ _MAX_FAREWELLS = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerOptions:
-    """How a server deals with connections, whatever is said on them."""
+    """How a server deals with connections, whatever is said on them.
+
+    Args:
+        max_connections: connections at a time; beyond it new ones are sent away.
+        max_per_address: connections at a time from one IPv4 address or IPv6 /64; behind a load balancer it is the
+            client's that counts, once the balancer has told it.
+        backlog: connections that wait to be accepted.
+        reuse_port: let other processes listen on the same port and share the connections.
+        grace: seconds that transactions under way have to finish when the server closes.
+    """
 
     max_connections: int = 1000
-    """Connections at a time; beyond it new ones are sent away."""
     max_per_address: int = 100
-    """Connections at a time from one IPv4 address or IPv6 /64; behind a load balancer it is the client's that counts,
-    once the balancer has told it."""
     backlog: int = 128
-    """Connections that wait to be accepted."""
     reuse_port: bool = False
-    """Let other processes listen on the same port and share the connections."""
     grace: float = 30.0
-    """Seconds that transactions under way have to finish when the server closes."""
 
 
 class Where(TypedDict, total=False):

@@ -35,10 +35,15 @@ from mailproto.tunnels import Proxy
 
 @dataclass(frozen=True, slots=True)
 class POP3Report:
-    """What a server offers, to a client that stands where this one does: under TLS or not, logged in or not."""
+    """What a server offers, to a client that stands where this one does: under TLS or not, logged in or not.
+
+    Args:
+        capabilities: empty for a server that has no CAPA.
+        auth_mechanisms: the SASL mechanisms, in upper case.
+        tls: the TLS session, None in clear.
+    """
 
     capabilities: Capabilities
-    """Empty for a server that has no CAPA."""
     auth_mechanisms: tuple[str, ...]
     tls: TLSInfo | None
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from mailproto._core.flow import Flow
 from mailproto._core.server import ServerConnection
@@ -26,6 +27,13 @@ ConfigT = TypeVar("ConfigT", SMTPServerConfig, POP3ServerConfig)
 
 logger = logging.getLogger("mailproto")
 
+Needs: TypeAlias = Mapping[tuple[str, ...], str]
+"""By hooks, of which a handler has to have one, what is refused without."""
+
+_LOGIN_NEEDS: Needs = {("on_auth", "on_scram_key"): "every login"}
+_SMTP_NEEDS: Needs = {("on_rcpt",): "every recipient", ("on_message", "on_delivery", "on_burl"): "every message"}
+_POP3_NEEDS: Needs = {**_LOGIN_NEEDS, ("on_login",): "every login"}
+
 
 @dataclass(frozen=True)
 class Service:
@@ -37,6 +45,7 @@ class Service:
             says whether there is room for a client behind a load balancer.
         handler: the application.
         takes_events: whether it is a function over events, not an object with hooks.
+        has_coroutines: whether it is, or has among its hooks, a coroutine function.
         implicit_tls: whether the connection begins with the handshake.
         proxies: addresses and networks of the load balancers that all connections come through.
     """
@@ -45,6 +54,7 @@ class Service:
     serve: Callable[[Any, str, str, Admit], Flow[None]]
     handler: Any
     takes_events: bool
+    has_coroutines: bool
     implicit_tls: bool
     proxies: tuple[str, ...]
 
@@ -73,8 +83,19 @@ def smtp_service(
         )
 
     takes_events = _takes_events(handler, smtp.HOOKS)
+    if not takes_events:
+        _warn_of_missing(handler, _SMTP_NEEDS)
+        if config.require_auth and not config.trusted_peers:
+            _warn_of_missing(handler, _LOGIN_NEEDS)
+    has_coroutines = _has_coroutines(handler, smtp.HOOKS)
     return Service(
-        lambda: SMTPServerConnection(config), serve, handler, takes_events, implicit_tls, config.proxies
+        lambda: SMTPServerConnection(config),
+        serve,
+        handler,
+        takes_events,
+        has_coroutines,
+        implicit_tls,
+        config.proxies,
     )
 
 
@@ -93,8 +114,17 @@ def pop3_service(
         return pop3.serve(session, handler, implicit_tls=implicit_tls, mechanisms=mechanisms, admit=admit)
 
     takes_events = _takes_events(handler, pop3.HOOKS)
+    if not takes_events:
+        _warn_of_missing(handler, _POP3_NEEDS)
+    has_coroutines = _has_coroutines(handler, pop3.HOOKS)
     return Service(
-        lambda: POP3ServerConnection(config), serve, handler, takes_events, implicit_tls, config.proxies
+        lambda: POP3ServerConnection(config),
+        serve,
+        handler,
+        takes_events,
+        has_coroutines,
+        implicit_tls,
+        config.proxies,
     )
 
 
@@ -123,6 +153,17 @@ def _warn_of_misspelt(handler: Any, hooks: tuple[str, ...]) -> None:
         for name in strangers:
             for meant in get_close_matches(name, hooks, 1, 0.8):
                 logger.warning("the handler has %s, which is no hook and is not called: %s is one", name, meant)
+
+
+def _warn_of_missing(handler: Any, needs: Needs) -> None:
+    """Log what everybody is refused because the handler has no hook for it: safe, and seldom what was meant."""
+    for hooks, refused in needs.items():
+        if not any(hasattr(handler, name) for name in hooks):
+            logger.warning("the handler has no %s, so that %s is refused", hooks[0], refused)
+
+
+def _has_coroutines(handler: Any, hooks: tuple[str, ...]) -> bool:
+    return any(map(inspect.iscoroutinefunction, (handler, *(getattr(handler, name, None) for name in hooks))))
 
 
 def _complete(

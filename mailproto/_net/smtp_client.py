@@ -25,17 +25,22 @@ from mailproto.tunnels import Proxy
 
 @dataclass(frozen=True, slots=True)
 class SMTPReport:
-    """What a server offers a client that stands where this one does, under TLS or not, before it logs in."""
+    """What a server offers a client that stands where this one does, under TLS or not, before it logs in.
+
+    Args:
+        name: what the server calls itself.
+        extensions: EHLO keywords in upper case, and what stood behind them.
+        auth_mechanisms: the SASL mechanisms, in upper case.
+        max_message_size: in octets, None if the server does not say (RFC 1870).
+        limits: how much it takes (RFC 9422).
+        tls: the TLS session, None in clear.
+    """
 
     name: str
-    """What the server calls itself."""
     extensions: dict[str, str]
-    """EHLO keywords in upper case, and what stood behind them."""
     auth_mechanisms: tuple[str, ...]
     max_message_size: int | None
-    """In octets, None if the server does not say (RFC 1870)."""
     limits: ServerLimits
-    """How much it takes (RFC 9422)."""
     tls: TLSInfo | None
 
 

@@ -7,6 +7,8 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from mailproto._net.dns import Asking, ResolverBase, T
+from mailproto.address import Address
+from mailproto.dns.discovery import POP3, SUBMISSION, MailServer
 from mailproto.dns.lookup import Lookup, Query
 from mailproto.smtp.routing import MX
 
@@ -32,6 +34,21 @@ class DNSResolver(ResolverBase):
             RoutingError: no server can tell.
         """
         return await self._run(self._addresses(host))
+
+    async def submission_servers(self, address: str | Address) -> list[MailServer]:
+        """Return the servers that take mail from the user of an address, the best first; none if his domain does not
+        say (RFC 6186). See `mailproto.dns.MailServer` for when to trust them.
+
+        Raises:
+            GrammarError: it is no address.
+            LookupFailedError: no name server can tell.
+        """
+        return await self._run(self._mail_servers(address, SUBMISSION))
+
+    async def pop3_servers(self, address: str | Address) -> list[MailServer]:
+        """Return the servers that have the mail of an address, the best first; the rest is as in
+        `submission_servers`."""
+        return await self._run(self._mail_servers(address, POP3))
 
     async def _run(self, lookup: Lookup[T]) -> T:
         asking = Asking(lookup)

@@ -60,8 +60,9 @@ class SMTPClient(SMTPClientBase, Client):
 
         Raises:
             GrammarError: an address is none, or the message has a bare CR or LF.
-            NotSupportedError: the message needs what the server does not offer.
-            Exception: what the caller's file or iterable, or ``progress``, raised, if nobody has got the message.
+            NotSupportedError: the message needs what the server does not offer, or is larger than it takes.
+            Exception: what the caller's file or iterable, or ``progress``, raised. Where one of these is raised,
+                nobody has got the message.
         """
         submission = make_submission(
             message,
@@ -158,6 +159,9 @@ class SMTPServer(Server):
         path: listen on a unix socket instead.
         sock: listen on this socket instead, which is bound already.
         options: how many connections, and the like: `ServerOptions`.
+
+    Attributes:
+        tls: may be replaced while the server runs, by a context with a new certificate; new connections take it.
     """
 
     def __init__(

@@ -20,7 +20,9 @@ class InThreads:
 
         SMTPServer(InThreads(Inbox(), "on_message"))
 
-    What a hook returns to be awaited, as one does that is a coroutine after all, is awaited in the loop.
+    What a hook returns to be awaited, as one does that is a coroutine after all, is awaited in the loop. The
+    snapshot that a POP3 server's ``on_login`` returns is asked in the loop, too: if it blocks, give the handler
+    ``on_retrieve`` and ``on_commit``, which ask it, and name them here.
 
     A thread cannot be stopped: when a hook is cancelled, as a server that closes does in the end, its thread goes on.
     What it returns then is nobody's any more and is closed, if it has a ``close``: a maildrop keeps no lock. One that

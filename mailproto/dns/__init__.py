@@ -1,10 +1,12 @@
 """Questions to the DNS, as far as mail asks any: the messages, and how to look something up, without I/O.
 
-Mail goes where MX records say (RFC 5321 section 5.1), and the standard library cannot ask for those. `look_up` is
-the job, for any driver; `mailproto.aio.DNSResolver`, which a relay takes as its resolver, and
-`mailproto.sync.DNSResolver` drive it over sockets.
+Mail goes where MX records say (RFC 5321 section 5.1), who submits and fetches it finds his server by SRV records (RFC
+6186), and the standard library cannot ask for those. `look_up` is the job, for any driver;
+`mailproto.aio.DNSResolver`, which a relay takes as its resolver, and `mailproto.sync.DNSResolver` drive it over
+sockets.
 """
 
+from mailproto.dns.discovery import MailServer
 from mailproto.dns.lookup import PORT, Lookup, LookupFailedError, NoSuchNameError, Query, look_up
 from mailproto.dns.message import (
     MailExchange,
@@ -13,6 +15,7 @@ from mailproto.dns.message import (
     RecordType,
     Response,
     ResponseCode,
+    ServiceLocation,
     encode_query,
     parse_response,
 )
@@ -24,6 +27,7 @@ __all__ = [
     "Lookup",
     "LookupFailedError",
     "MailExchange",
+    "MailServer",
     "NameServers",
     "NoSuchNameError",
     "Query",
@@ -32,6 +36,7 @@ __all__ = [
     "RecordType",
     "Response",
     "ResponseCode",
+    "ServiceLocation",
     "encode_name",
     "encode_query",
     "look_up",

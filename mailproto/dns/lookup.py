@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
 from mailproto.dns.message import (
-    MailExchange,
     Question,
     Record,
     RecordType,
     Response,
     ResponseCode,
+    Value,
     encode_query,
     frame,
     parse_response,
@@ -73,7 +73,7 @@ def look_up(
     new_id: Callable[[], int],
     timeout: float = 5.0,
     attempts: int = 2,
-) -> Lookup[list[str | MailExchange]]:
+) -> Lookup[list[Value]]:
     """Return the values of the records that are asked for, aliases followed; none if the name has none of this type.
     An alias that is itself asked for is not followed (RFC 1034 section 3.6.2).
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import enum
 import ipaddress
 import struct
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple, TypeAlias
 
 from mailproto.dns.names import encode_name, read_name
 from mailproto.errors import GrammarError
@@ -18,7 +18,6 @@ from mailproto.errors import GrammarError
 _HEADER = struct.Struct("!6H")
 _QUESTION = struct.Struct("!2H")
 _RECORD = struct.Struct("!2HiH")  # the time to live is of no use here
-_PREFERENCE = struct.Struct("!H")
 _LENGTH = struct.Struct("!H")  # of a message in a stream
 _INTERNET = 1  # the class
 
@@ -28,12 +27,13 @@ _OPCODE, _CODE = 0x7800, 0x000F
 
 
 class RecordType(enum.IntEnum):
-    """The types of records that can be asked for (RFC 1035 section 3.2.2, RFC 3596 section 2.1)."""
+    """The types of records that can be asked for (RFC 1035 section 3.2.2, RFC 3596 section 2.1, RFC 2782)."""
 
     A = 1
     CNAME = 5
     MX = 15
     AAAA = 28
+    SRV = 33
 
 
 _TYPES = {kind.value: kind for kind in RecordType}
@@ -60,12 +60,35 @@ class MailExchange(NamedTuple):
     host: str
 
 
+class ServiceLocation(NamedTuple):
+    """What an SRV record says: the host ``target`` has the service at this port, to be asked the sooner the lower the
+    priority is, and of equals the more often the greater the weight is (RFC 2782). The target ``"."`` says that
+    nobody has it.
+    """
+
+    priority: int
+    weight: int
+    port: int
+    target: str
+
+
+Value: TypeAlias = str | MailExchange | ServiceLocation
+"""What a record says: an IP address as text, the name that a CNAME stands for, or what an MX or SRV record says."""
+
+_NAMING: Mapping[RecordType, tuple[struct.Struct, Callable[..., Value]]] = {
+    RecordType.CNAME: (struct.Struct(""), str),
+    RecordType.MX: (struct.Struct("!H"), MailExchange),
+    RecordType.SRV: (struct.Struct("!3H"), ServiceLocation),
+}
+"""Of the records whose value ends with a name: the numbers before it, and what they make together."""
+
+
 class Record(NamedTuple):
-    """A record: ``value`` is an IP address as text, the name that a CNAME stands for, or a `MailExchange`."""
+    """A record, and the name whose it is."""
 
     owner: str
     type: RecordType
-    value: str | MailExchange
+    value: Value
 
 
 class Response(NamedTuple):
@@ -164,17 +187,14 @@ def _read_records(message: bytes, at: int, count: int) -> Iterator[Record]:
         at = end
 
 
-def _read_value(message: bytes, at: int, end: int, kind: RecordType) -> str | MailExchange:
+def _read_value(message: bytes, at: int, end: int, kind: RecordType) -> Value:
     if kind is RecordType.A or kind is RecordType.AAAA:
         return _address(message[at:end], kind)
-    preference = 0
-    if kind is RecordType.MX:
-        (preference,) = _unpack(_PREFERENCE, message, at)
-        at += _PREFERENCE.size
-    name, behind = read_name(message, at)
+    numbers, make = _NAMING[kind]
+    name, behind = read_name(message, at + numbers.size)
     if behind != end:
         raise GrammarError("a record of another length than its value")
-    return MailExchange(preference, name) if kind is RecordType.MX else name
+    return make(*_unpack(numbers, message, at), name)
 
 
 def _address(octets: bytes, kind: RecordType) -> str:

@@ -97,7 +97,8 @@ class RequestingConnection(ClientConnection[ClientEvent]):
         return self._queue(commands.apop(username, digest, utf8=self.takes_utf8))
 
     def auth(self, mechanism: str, initial_response: bytes | None = None) -> Command[None]:
-        """Queue AUTH (RFC 5034 section 4). None is no initial response, ``b""`` is an empty one.
+        """Queue AUTH (RFC 5034 section 4). None is no initial response, ``b""`` is an empty one;
+        base64 is made of it here.
 
         Where an initial response must not go with the command, because that would exceed 255 octets or the server
         did not list SASL, it follows by itself on the server's empty challenge.
@@ -106,7 +107,7 @@ class RequestingConnection(ClientConnection[ClientEvent]):
         return self._queue(commands.auth(mechanism, initial_response, along=along))
 
     def auth_response(self, data: bytes) -> None:
-        """Answer an `AuthChallenge`.
+        """Answer an `AuthChallenge`; base64 is made of the octets here.
 
         Raises:
             LocalProtocolError: there is none to answer.

@@ -21,20 +21,23 @@ _UNSHOWABLE = re.compile(rf"[{UNSAFE}{TURNING}]")
 
 
 class ResponseCode(enum.StrEnum):
-    """The response codes that have an RFC; each equals the text that stands for it in a `Response`."""
+    """The response codes that have an RFC; each equals the text that stands for it in a `Response`.
+
+    Attributes:
+        IN_USE: another session has the maildrop (RFC 2449 section 8.1.2).
+        LOGIN_DELAY: the last login was not long enough ago (RFC 2449 section 8.1.1).
+        AUTH: the credentials are at fault (RFC 3206 section 5).
+        SYS_TEMP: the server is at fault, and that is likely to pass (RFC 3206 section 4).
+        SYS_PERM: the server is at fault, and somebody has to see to it (RFC 3206 section 4).
+        UTF8: the message can be had in UTF-8 mode only (RFC 6856 section 5).
+    """
 
     IN_USE = "IN-USE"
-    """Another session has the maildrop (RFC 2449 section 8.1.2)."""
     LOGIN_DELAY = "LOGIN-DELAY"
-    """The last login was not long enough ago (RFC 2449 section 8.1.1)."""
     AUTH = "AUTH"
-    """The credentials are at fault (RFC 3206 section 5)."""
     SYS_TEMP = "SYS/TEMP"
-    """The server is at fault, and that is likely to pass (RFC 3206 section 4)."""
     SYS_PERM = "SYS/PERM"
-    """The server is at fault, and somebody has to see to it (RFC 3206 section 4)."""
     UTF8 = "UTF8"
-    """The message can be had in UTF-8 mode only (RFC 6856 section 5)."""
 
 
 _KNOWN = frozenset({"IN-USE", "LOGIN-DELAY", "AUTH", "SYS", "UTF8", "XCLIENT"})

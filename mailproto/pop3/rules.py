@@ -29,17 +29,21 @@ class ClientState(enum.Enum):
 
 
 class Outcome(enum.Enum):
-    """What becomes of a command."""
+    """What becomes of a command.
+
+    Attributes:
+        ASK: it makes an event, and the user answers it.
+        OWN: the connection answers it.
+        REFUSED: it is out of order.
+        SENT: on a client: it goes out as soon as it is its turn.
+        NOT_SENT: on a client: it is the caller's mistake.
+    """
 
     ASK = "ask"
-    """It makes an event, and the user answers it."""
     OWN = "own"
-    """The connection answers it."""
     REFUSED = "-ERR"
     SENT = "send"
-    """On a client: it goes out as soon as it is its turn."""
     NOT_SENT = "no"
-    """On a client: it is the caller's mistake."""
 
 
 SERVER_TABLE = """

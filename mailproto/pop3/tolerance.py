@@ -9,22 +9,25 @@ from mailproto.errors import GrammarError
 
 
 class Tolerance(enum.Enum):
-    """A deviation of a server's that can be let pass. Each reports itself when it is used."""
+    """A deviation of a server's that can be let pass. Each reports itself when it is used.
+
+    Attributes:
+        STRAY_SPACES: more than one space, a tab, or one too many at either end, in STAT, LIST, UIDL and CAPA.
+        LONG_UNIQUE_ID: a unique-id of more than 70 characters.
+        NO_UNIQUE_ID: a message in a unique-id listing without an id behind its number; it is left out.
+        SAME_UNIQUE_ID: two messages of one listing with the same unique-id, which then tells nothing of either.
+        WHOLE_LISTING: all messages listed in answer to LIST with a number.
+        ID_WITHOUT_NUMBER: ``+OK`` and the unique-id alone, in answer to UIDL with a number.
+        BARE_PLUS: ``+`` for an empty challenge, which RFC 5034 section 4 writes with a space behind it.
+    """
 
     STRAY_SPACES = "stray spaces"
-    """More than one space, a tab, or one too many at either end, in STAT, LIST, UIDL and CAPA."""
     LONG_UNIQUE_ID = "long unique-id"
-    """A unique-id of more than 70 characters."""
     NO_UNIQUE_ID = "no unique-id"
-    """A message in a unique-id listing without an id behind its number; it is left out."""
     SAME_UNIQUE_ID = "same unique-id"
-    """Two messages of one listing with the same unique-id, which then tells nothing of either."""
     WHOLE_LISTING = "whole listing"
-    """All messages listed in answer to LIST with a number."""
     ID_WITHOUT_NUMBER = "unique-id without number"
-    """``+OK`` and the unique-id alone, in answer to UIDL with a number."""
     BARE_PLUS = "plus without space"
-    """``+`` for an empty challenge, which RFC 5034 section 4 writes with a space behind it."""
 
 
 class Lenience:

@@ -15,14 +15,17 @@ _MAX_TEXT = 400  # characters of a stranger's in a line of the log; an address h
 
 
 class Fate(enum.Enum):
-    """What became of a message for one recipient."""
+    """What became of a message for one recipient.
+
+    Attributes:
+        DELIVERED: the next host has taken it.
+        DEFERRED: it is tried again later.
+        BOUNCED: it is given up, and its sender told, unless that is nobody, or he does not want to hear of it.
+    """
 
     DELIVERED = "delivered"
-    """The next host has taken it."""
     DEFERRED = "deferred"
-    """It is tried again later."""
     BOUNCED = "bounced"
-    """It is given up, and its sender told, unless that is nobody, or he does not want to hear of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,44 +28,48 @@ logger = logging.getLogger("mailproto")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelayConfig:
-    """How a relay behaves where the RFCs leave the choice."""
+    """How a relay behaves where the RFCs leave the choice.
+
+    Args:
+        hostname: its own name, which it says in EHLO, and by which it knows itself among the MX hosts.
+        resolver: who knows where mail goes: a `mailproto.aio.DNSResolver`, say. Without one only routes lead on.
+        routes: the hosts that take the mail for some domains, in lower-case A-labels, whatever the DNS says.
+        smarthost: the host that takes the mail for all other domains, whatever the DNS says.
+        make_client: makes the client for a host of the DNS, or is a coroutine function that does, for a relay that
+            wants more of it than what is usual: what MTA-STS (RFC 8461) says of the domain, say, or DANE (RFC 7672)
+            of the host. What the client requires is kept to; if a `MailProtoError` is raised instead, the host is not
+            used now. By default it is port 25, and TLS where that works, whatever the certificate (RFC 7435): nothing
+            in the DNS alone says which one a mail host should have, and without TLS anybody could listen.
+        schedule: when a message is tried again, and for how long.
+        max_connections: connections at a time; never more than one to the hosts of a domain, or over a route.
+        turn: seconds after which such a connection makes place, behind the message under way, if others wait for one.
+        attempt_timeout: seconds that the hosts of a domain may take to be found, those that a host has to let itself
+            be reached, and those that it has to take a message. A long message has a second more for each 10,000
+            octets. Each step has limits of its own (RFC 5321 section 4.5.3.2), but they do not end what goes on
+            slowly: a host that answers each command at the last moment would hold its place for hours, and so would a
+            domain of many hosts that nobody can find.
+        max_targets: addresses that are tried for a message in one attempt; RFC 5321 section 5.1 wants two at least.
+        on_attempt: called with what came of each attempt, for each recipient, in the loop, so that it must not block.
+            What it raises is logged. One of your own may call `log_attempt`, too.
+        idna_encode: makes A-labels of a domain, as in `SMTPClientConfig`.
+        clock: the time, in seconds of the Unix clock.
+        shuffle: puts hosts of equal preference in a random order, in place.
+    """
 
     hostname: str
-    """Its own name, which it says in EHLO, and by which it knows itself among the MX hosts."""
     resolver: Resolver | None = None
-    """Who knows where mail goes: a `mailproto.aio.DNSResolver`, say. Without one only routes lead on."""
     routes: Mapping[str, Route] = field(default_factory=dict)
-    """The hosts that take the mail for some domains, in lower-case A-labels, whatever the DNS says."""
     smarthost: Route | None = None
-    """The host that takes the mail for all other domains, whatever the DNS says."""
     make_client: Callable[[Target], SMTPClient | Awaitable[SMTPClient]] | None = None
-    """Makes the client for a host of the DNS, or is a coroutine function that does, for a relay that wants more of it
-    than what is usual: what MTA-STS (RFC 8461) says of the domain, say, or DANE (RFC 7672) of the host. What the
-    client requires is kept to; if a `MailProtoError` is raised instead, the host is not used now. By default it is
-    port 25, and TLS where that works, whatever the certificate (RFC 7435): nothing in the DNS alone says which one a
-    mail host should have, and without TLS anybody could listen.
-    """
     schedule: Schedule = field(default_factory=Schedule)
     max_connections: int = 20
-    """Connections at a time; never more than one to the hosts of a domain, or over a route."""
     turn: float = 300.0
-    """Seconds after which such a connection makes place, behind the message under way, if others wait for one."""
     attempt_timeout: float = 1800.0
-    """Seconds that the hosts of a domain may take to be found, those that a host has to let itself be reached, and
-    those that it has to take a message. A long message has a second more for each 10,000 octets. Each step has limits
-    of its own (RFC 5321 section 4.5.3.2), but they do not end what goes on slowly: a host that answers each command
-    at the last moment would hold its place for hours, and so would a domain of many hosts that nobody can find."""
     max_targets: int = 6
-    """Addresses that are tried for a message in one attempt; RFC 5321 section 5.1 wants two at least."""
     on_attempt: Callable[[Attempt], object] = log_attempt
-    """Called with what came of each attempt, for each recipient, in the loop, so that it must not block. What it
-    raises is logged. One of your own may call `log_attempt`, too."""
     idna_encode: Callable[[str], str] = idna_2003
-    """Makes A-labels of a domain, as in `SMTPClientConfig`."""
     clock: Callable[[], float] = time.time
-    """The time, in seconds of the Unix clock."""
     shuffle: Callable[[list[str]], object] = random.shuffle
-    """Puts hosts of equal preference in a random order, in place."""
 
     def __post_init__(self) -> None:
         check_domain(self.hostname)

@@ -15,18 +15,21 @@ _STILL_TRYING = Reply.build(451, "It could not be sent yet", "4.4.7")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """The times of RFC 5321 section 4.5.4.1, in seconds."""
+    """The times of RFC 5321 section 4.5.4.1, in seconds.
+
+    Args:
+        first_hour: between two attempts in the first hour.
+        later: between two attempts after that.
+        delay_notice: from the arrival of a message until its sender is told, once, that it is late.
+        give_up: from the arrival until it is given up, if it really was tried meanwhile: see `is_over`.
+        min_attempts: in vain, before a message is given up.
+    """
 
     first_hour: float = 1800.0
-    """Between two attempts in the first hour."""
     later: float = 7200.0
-    """Between two attempts after that."""
     delay_notice: float = 4 * 3600.0
-    """From the arrival of a message until its sender is told, once, that it is late."""
     give_up: float = 5 * 86400.0
-    """From the arrival until it is given up, if it really was tried meanwhile: see `is_over`."""
     min_attempts: int = 5
-    """In vain, before a message is given up."""
 
     def next_attempt(self, arrival: float, now: float) -> float:
         """Return when a message that was tried in vain is tried again; the last time is when it is given up."""

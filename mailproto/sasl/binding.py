@@ -17,16 +17,19 @@ TLS_UNIQUE, TLS_EXPORTER, TLS_SERVER_END_POINT = "tls-unique", "tls-exporter", "
 
 
 class ChannelBinding(enum.Enum):
-    """What a client does about channel binding."""
+    """What a client does about channel binding.
+
+    Attributes:
+        OFF: do without.
+        PREFER: bind where the server offers it, and the type of binding is one that servers have to know: tls-unique
+            on TLS 1.2, tls-exporter on TLS 1.3 (RFC 9266 section 3). There is no way to ask a server for its types,
+            and a login with one that it does not know fails.
+        REQUIRE: bind, with tls-server-end-point if nothing better is at hand, or do not log in.
+    """
 
     OFF = "off"
-    """Do without."""
     PREFER = "prefer"
-    """Bind where the server offers it, and the type of binding is one that servers have to know: tls-unique on TLS
-    1.2, tls-exporter on TLS 1.3 (RFC 9266 section 3). There is no way to ask a server for its types, and a login with
-    one that it does not know fails."""
     REQUIRE = "require"
-    """Bind, with tls-server-end-point if nothing better is at hand, or do not log in."""
 
 
 def server_bindings(tls: TLSInfo | None) -> Mapping[str, bytes]:

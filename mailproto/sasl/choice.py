@@ -143,7 +143,7 @@ def choose_mechanism(
     if not offered:
         raise AuthenticationError("the server offers no way to log in; in clear many do not")
     if not names:
-        raise AuthenticationError(f"the server offers no mechanism that can be used: {', '.join(offered):.200}")
+        raise AuthenticationError(f"no mechanism that the server offers can be used: {', '.join(offered):.200}")
     usable = [name for name in names if secure or not known[name].reveals_secret]
     if not usable:
         raise AuthenticationError("the server offers only mechanisms that would show the password in clear")

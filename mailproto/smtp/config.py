@@ -20,78 +20,98 @@ _NEEDS = {"SMTPUTF8": "8BITMIME", "BINARYMIME": "CHUNKING", "BURL": "8BITMIME"}
 
 
 class BareNewlines(enum.Enum):
-    """What a server does with a message that has a CR or LF outside of a CRLF. None of them ends the message."""
+    """What a server does with a message that has a CR or LF outside of a CRLF. None of them ends the message.
+
+    Attributes:
+        REJECT: take it to its true end, then refuse it with 550.
+        CLOSE: refuse it with 521 and close the connection: for a server that only knows good clients.
+        NORMALIZE: make each of them a CRLF and deliver: for old devices that know no better.
+    """
 
     REJECT = "reject"
-    """Take it to its true end, then refuse it with 550."""
     CLOSE = "close"
-    """Refuse it with 521 and close the connection: for a server that only knows good clients."""
     NORMALIZE = "normalize"
-    """Make each of them a CRLF and deliver: for old devices that know no better."""
 
 
 class Tolerance(enum.Enum):
-    """A deviation of the peer's that can be let pass, by name. Each reports itself when it is used."""
+    """A deviation of the peer's that can be let pass, by name. Each reports itself when it is used.
+
+    Attributes:
+        SPACE_AFTER_COLON: ``MAIL FROM: <a@b>``.
+        MISSING_BRACKETS: ``MAIL FROM:a@b``.
+        AUTH_EQUALS: ``250-AUTH=LOGIN PLAIN``, how servers offered AUTH before it had an RFC.
+    """
 
     SPACE_AFTER_COLON = "space after the colon"
-    """``MAIL FROM: <a@b>``."""
     MISSING_BRACKETS = "missing brackets"
-    """``MAIL FROM:a@b``."""
     AUTH_EQUALS = "AUTH= in EHLO"
-    """``250-AUTH=LOGIN PLAIN``, how servers offered AUTH before it had an RFC."""
 
 
 class UnknownParameters(enum.Enum):
-    """What a server does with a parameter of MAIL or RCPT that none of the extensions it has offered knows."""
+    """What a server does with a parameter of MAIL or RCPT that none of the extensions it has offered knows.
+
+    Attributes:
+        REFUSE: refuse the command with 555 (RFC 5321 section 4.1.1.11).
+        PASS: put it into ``extra``, its value as raw text: for proxies, and for whoever collects.
+    """
 
     REFUSE = "refuse"
-    """Refuse the command with 555 (RFC 5321 section 4.1.1.11)."""
     PASS = "pass"
-    """Put it into ``extra``, its value as raw text: for proxies, and for whoever collects."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SMTPServerConfig:
-    """How a server behaves where the RFCs leave the choice."""
+    """How a server behaves where the RFCs leave the choice.
+
+    Args:
+        hostname: the server's own name, in the greeting and in the reply to EHLO (RFC 5321 section 4.2).
+        greeting: what the greeting says behind the name. No version: it helps only attackers (RFC 5321
+            section 7.5).
+        max_message_size: the largest message taken, in octets; 0 means no fixed limit, as in RFC 1870 section 4.
+        starttls: offer STARTTLS. The adapters set it when they have a certificate.
+        auth_mechanisms: the SASL mechanisms offered, best first. Empty: no AUTH; but the adapters offer what the
+            handler surely answers, see `mailproto.sasl.default_mechanisms`.
+        allow_plaintext_auth: offer and take AUTH without TLS, so that whoever listens has the passwords.
+        require_tls: refuse mail before STARTTLS with 530 (RFC 3207 section 4), and VRFY, EXPN and ETRN; and let
+            nobody log in in clear, whatever ``allow_plaintext_auth`` says. For submission, not for port 25.
+        require_auth: refuse mail before AUTH with 530 (RFC 4954 section 6), and VRFY, EXPN and ETRN: for submission.
+        lmtp: speak LMTP (RFC 2033): LHLO, and a reply for each recipient to a message. Never on port 25.
+        bare_newlines: what becomes of a message with a CR or LF outside of a CRLF.
+        allow_nul: take NUL octets in a message, which RFC 5322 forbids and much software stumbles over.
+        proxies: addresses and networks of the load balancers that all connections come through. Each has to begin
+            with a PROXY header; who comes from elsewhere is sent away. Who connects without an IP address that the
+            balancer could tell is ``"unknown"``, and never taken for the balancer.
+        trusted_peers: addresses and networks of peers that may speak for other clients, with those of XCLIENT and
+            XFORWARD that ``extensions`` has.
+        greeting_delay: seconds before the greeting in which a client that speaks is refused with 554: no mail client
+            does, many worms do. Whether one is caught depends on time, and everybody else waits.
+        forbid_illegal_pipelining: refuse with 554, and hang up on, who sends something behind EHLO, DATA or AUTH
+            without waiting for the reply, or behind anything where PIPELINING was not offered (RFC 2920 section 3.1).
+            Only what came together is seen, so this too depends on time; and clients that do it are mostly, but not
+            all, no mail clients.
+        tolerances: what is let pass of what clients do otherwise than the RFCs say. Nothing by default: who deviates
+            here is mostly no mail client.
+        unknown_parameters: what becomes of MAIL and RCPT with a parameter that nobody here knows.
+        extensions: those that are offered; `with_extensions` adds to the default ones.
+        limits: the bounds of each connection.
+    """
 
     hostname: str = "localhost"
-    """The server's own name, in the greeting and in the reply to EHLO (RFC 5321 section 4.2)."""
     greeting: str = "ESMTP"
-    """What the greeting says behind the name. No version: it helps only attackers (section 7.5)."""
     max_message_size: int = 32 << 20
-    """The largest message taken, in octets; 0 means no fixed limit, as in RFC 1870 section 4."""
     starttls: bool = False
-    """Offer STARTTLS. The adapters set it when they have a certificate."""
     auth_mechanisms: tuple[str, ...] = ()
-    """The SASL mechanisms offered, best first. None: no AUTH at all."""
     allow_plaintext_auth: bool = False
-    """Offer and take AUTH without TLS, so that whoever listens has the passwords."""
     require_tls: bool = False
-    """Refuse mail before STARTTLS with 530 (RFC 3207 section 4), and VRFY, EXPN and ETRN; and let nobody log in in
-    clear, whatever `allow_plaintext_auth` says. For submission, not for port 25."""
     require_auth: bool = False
-    """Refuse mail before AUTH with 530 (RFC 4954 section 6), and VRFY, EXPN and ETRN: for submission."""
     lmtp: bool = False
-    """Speak LMTP (RFC 2033): LHLO, and a reply for each recipient to a message. Never on port 25."""
     bare_newlines: BareNewlines = BareNewlines.REJECT
     allow_nul: bool = False
-    """Take NUL octets in a message, which RFC 5322 forbids and much software stumbles over."""
     proxies: tuple[str, ...] = ()
-    """Addresses and networks of the load balancers that all connections come through. Each has to begin with a PROXY
-    header; who comes from elsewhere is sent away. Who connects without an IP address that the balancer could tell is
-    ``"unknown"``, and never taken for the balancer."""
     trusted_peers: tuple[str, ...] = ()
-    """Addresses and networks of peers that may speak for other clients, with those of XCLIENT and XFORWARD that
-    ``extensions`` has."""
     greeting_delay: float = 0.0
-    """Seconds before the greeting in which a client that speaks is refused with 554: no mail client does, many worms
-    do. Whether one is caught depends on time, and everybody else waits."""
     forbid_illegal_pipelining: bool = False
-    """Refuse with 554, and hang up on, who sends something behind EHLO, DATA or AUTH without waiting for the reply,
-    or behind anything where PIPELINING was not offered (RFC 2920 section 3.1). Only what came together is seen, so
-    this too depends on time; and clients that do it are mostly, but not all, no mail clients."""
     tolerances: frozenset[Tolerance] = frozenset()
-    """None by default: who deviates here is mostly no mail client."""
     unknown_parameters: UnknownParameters = UnknownParameters.REFUSE
     extensions: tuple[Extension, ...] = DEFAULT_EXTENSIONS
     limits: Limits = field(default_factory=Limits)
@@ -112,18 +132,25 @@ class SMTPServerConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SMTPClientConfig:
-    """How a client behaves where the RFCs leave the choice."""
+    """How a client behaves where the RFCs leave the choice.
+
+    Args:
+        pipelining: send commands ahead of their replies to servers that offer it (RFC 2920).
+        chunking: send messages with BDAT to servers that offer it (RFC 3030).
+        lmtp: speak LMTP (RFC 2033): LHLO, and a reply for each recipient to a message.
+        tolerances: what is let pass of what servers do otherwise than the RFCs say.
+        idna_encode: makes A-labels of a domain, for servers without SMTPUTF8; raises `UnicodeError` if there are
+            none. The default knows IDNA 2003. With the package ``idna``,
+            ``lambda domain: idna.encode(domain).decode()`` is IDNA 2008.
+        extensions: those that are used where the server offers them.
+        limits: the bounds and the timeouts of the connection.
+    """
 
     pipelining: bool = True
-    """Send commands ahead of their replies to servers that offer it (RFC 2920)."""
     chunking: bool = True
-    """Send messages with BDAT to servers that offer it (RFC 3030)."""
     lmtp: bool = False
-    """Speak LMTP (RFC 2033): LHLO, and a reply for each recipient to a message."""
     tolerances: frozenset[Tolerance] = frozenset({Tolerance.AUTH_EQUALS})
     idna_encode: Callable[[str], str] = idna_2003
-    """Makes A-labels of a domain, for servers without SMTPUTF8; raises `UnicodeError` if there are none. The default
-    knows IDNA 2003. With the package ``idna``, ``lambda domain: idna.encode(domain).decode()`` is IDNA 2008."""
     extensions: tuple[Extension, ...] = ALL_EXTENSIONS
     limits: Limits = field(default_factory=Limits)
 

@@ -12,7 +12,7 @@ from email.message import Message
 from io import TextIOBase
 from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
-from mailproto.address import POSTMASTER, Address
+from mailproto.address import POSTMASTER, Address, check_address
 from mailproto.errors import GrammarError
 from mailproto.smtp.parameters import NO_MAIL_PARAMETERS, NO_RCPT_PARAMETERS, MailParameters, RcptParameters
 
@@ -26,9 +26,7 @@ RecipientLike: TypeAlias = "str | Address | tuple[str | Address, RcptParameters]
 """A recipient as callers have him: an address, or an address and what RCPT is to say of it."""
 
 Progress: TypeAlias = "Callable[[int, int | None], object]"
-"""Called for each piece of a message that has left, with the octets so far and those of the whole message, None where
-that is not known. What it raises breaks the sending off, and what went with DATA then costs the connection; behind
-the last piece it changes nothing any more."""
+"""What is told how much of a message has left; see `Submission`."""
 
 
 class Recipient(NamedTuple):
@@ -44,10 +42,18 @@ class Submission:
 
     Args:
         reverse_path: None is the null reverse-path ``<>``.
+        recipients: the forward-paths; `make_submission` takes them, and the reverse-path, as text.
+        message: an ``email`` message, octets, a file open for reading in binary, or an iterable of octets.
+        parameters: what else MAIL is to say.
         canonicalise: make CRLF of bare CRs and LFs in octets, files and iterables; without it they are refused.
         downgrade: rewrite octets with 8-bit content in 7 bits for a server that takes nothing else, which changes
             them, and breaks signatures; without it they are refused. Files and iterables are read into memory then.
-        progress: see `Progress`.
+        progress: called for each piece of the message that has left, with the octets so far and those of the whole
+            message, None where that is not known. What it raises breaks the sending off, and what went with DATA then
+            costs the connection; behind the last piece it changes nothing any more.
+
+    Raises:
+        TypeError: an address is text, or anything else that is none.
     """
 
     reverse_path: Address | None
@@ -57,6 +63,14 @@ class Submission:
     canonicalise: bool = False
     downgrade: bool = False
     progress: Progress | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.reverse_path is not None:
+            check_address(self.reverse_path)
+        for recipient in self.recipients:
+            if not isinstance(recipient, Recipient):
+                raise TypeError(f"a Recipient is wanted, not {type(recipient).__name__}: see make_submission")
+            check_address(recipient.address)
 
     @property
     def forward_paths(self) -> list[Address]:

@@ -35,18 +35,21 @@ _WORD = re.compile(rb"[ \t]*([A-Za-z-]*)")
 
 
 class Action(enum.Enum):
-    """What was done about one recipient (RFC 3464 section 2.3.3)."""
+    """What was done about one recipient (RFC 3464 section 2.3.3).
+
+    Attributes:
+        FAILED: it is given up.
+        DELAYED: it did not work yet, and is tried again.
+        DELIVERED: it is in the mailbox.
+        RELAYED: it was handed to a server that will send no notice when it is in the mailbox.
+        EXPANDED: it went on to the members of an alias.
+    """
 
     FAILED = "failed"
-    """It is given up."""
     DELAYED = "delayed"
-    """It did not work yet, and is tried again."""
     DELIVERED = "delivered"
-    """It is in the mailbox."""
     RELAYED = "relayed"
-    """It was handed to a server that will send no notice when it is in the mailbox."""
     EXPANDED = "expanded"
-    """It went on to the members of an alias."""
 
 
 _CONDITIONS = {Action.FAILED: Notify.FAILURE, Action.DELAYED: Notify.DELAY}

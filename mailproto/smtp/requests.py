@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 
 from mailproto._core.codec import encode_base64, parse_uint
-from mailproto.address import Address
+from mailproto.address import Address, check_address
 from mailproto.errors import GrammarError, LocalProtocolError, MailProtoError, NotSupportedError
 from mailproto.smtp import command as commands
 from mailproto.smtp.alabels import encode_address, encode_domain
@@ -60,12 +60,14 @@ class RequestingConnection(ConveyingConnection):
         return self._queue(commands.simple("STARTTLS"))
 
     def auth(self, mechanism: str, initial_response: bytes | None = None) -> Command:
-        """Queue AUTH (RFC 4954 section 4). None is no initial response, ``b""`` is an empty one."""
+        """Queue AUTH (RFC 4954 section 4). None is no initial response, ``b""`` is an empty one;
+        base64 is made of it here.
+        """
         self._need_no_transaction()
         return self._queue(commands.auth(mechanism, initial_response))
 
     def auth_response(self, data: bytes) -> None:
-        """Answer an `AuthChallenge`.
+        """Answer an `AuthChallenge`; base64 is made of the octets here.
 
         Raises:
             LocalProtocolError: there is none to answer.
@@ -85,8 +87,11 @@ class RequestingConnection(ConveyingConnection):
             LocalProtocolError: a transaction is under way.
             NotSupportedError: the address or a parameter needs an extension that the server does not offer.
             GrammarError: a parameter's value cannot be written.
+            TypeError: the address is text; `Address.parse` makes one of it.
         """
         self._need_no_transaction()
+        if address is not None:
+            check_address(address)
         values = parameters if parameters is not None else NO_MAIL_PARAMETERS
         if address is not None and not values.smtputf8:
             address = encode_address(address, self.config.idna_encode)
@@ -103,6 +108,7 @@ class RequestingConnection(ConveyingConnection):
             NotSupportedError: the address or a parameter needs an extension that the server does not offer, or
                 that MAIL has not asked for.
             GrammarError: a parameter's value cannot be written.
+            TypeError: the address is text; `Address.parse` makes one of it.
         """
         transaction = self._need_transaction()
         command = self._queue(self._make_rcpt(address, parameters, transaction.utf8))
@@ -130,6 +136,7 @@ class RequestingConnection(ConveyingConnection):
         return self._make_rcpt(address, parameters, smtputf8).address or address
 
     def _make_rcpt(self, address: Address, parameters: RcptParameters | None, utf8: bool) -> Command:
+        check_address(address)
         values = parameters if parameters is not None else NO_RCPT_PARAMETERS
         if not utf8:
             address = encode_address(address, self.config.idna_encode)

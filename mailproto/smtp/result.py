@@ -11,16 +11,20 @@ from mailproto.smtp.reply import Reply
 
 
 class Outcome(enum.Enum):
-    """What became of a message for one recipient."""
+    """What became of a message for one recipient.
+
+    Attributes:
+        ACCEPTED: the server has taken over the responsibility.
+        REFUSED: permanently (5yz): sending the same again is of no use.
+        DEFERRED: temporarily (4yz), or the connection broke before the message was complete: try again later.
+        UNKNOWN: the connection broke after the end of the message was sent: who tries again may send it twice
+            (RFC 1047).
+    """
 
     ACCEPTED = "accepted"
-    """The server has taken over the responsibility."""
     REFUSED = "refused"
-    """Permanently (5yz): sending the same again is of no use."""
     DEFERRED = "deferred"
-    """Temporarily (4yz), or the connection broke before the message was complete: try again later."""
     UNKNOWN = "unknown"
-    """The connection broke after the end of the message was sent: who tries again may send it twice (RFC 1047)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,12 +36,17 @@ class ClientState(enum.Enum):
 
 
 class Outcome(enum.Enum):
-    """What becomes of a command."""
+    """What becomes of a command.
+
+    Attributes:
+        ASK: it makes an event, and the user answers it.
+        OWN: the connection answers it.
+        BAD_SEQUENCE: it is out of order.
+        NO_RECIPIENTS: nobody is there to get a message.
+    """
 
     ASK = "ask"
-    """It makes an event, and the user answers it."""
     OWN = "own"
-    """The connection answers it."""
     BAD_SEQUENCE = "503"
     NO_RECIPIENTS = "554"
 

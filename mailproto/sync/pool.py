@@ -46,7 +46,8 @@ class SMTPPool:
         """Send one message; the arguments, the result and what is raised are those of `SMTPClient.send_message`.
 
         Raises:
-            OSError, MailProtoError: no connection could be had; see `SMTPClient.connect`.
+            OSError, MailProtoError: no connection could be had, so that nobody has got the message; see
+                `SMTPClient.connect`.
         """
         errand = Errand(make_submission(*arguments, **keywords))
         with self._free:

@@ -80,7 +80,8 @@ class POP3Client(POP3ClientBase, Client):
 
         Args:
             ledger: what was fetched before, see `mailproto.ledger.SQLiteLedger`.
-            store: stores a message and returns when it is safe; see `mailproto.pop3.flows.keep.Store`.
+            store: stores a message and returns when it is safe: a `mailproto.ledger.MaildirStore`, or your own;
+                `mailproto.pop3.flows.fetch_and_keep` says what it has to do.
             policy: None fetches everything new and leaves it on the server.
             report: is filled in as things happen, so that it tells what was done even if this raises.
 
@@ -197,6 +198,9 @@ class POP3Server(Server):
         path: listen on a unix socket instead.
         sock: listen on this socket instead, which is bound already.
         options: how many connections, and the like: `ServerOptions`.
+
+    Attributes:
+        tls: may be replaced while the server runs, by a context with a new certificate; new connections take it.
     """
 
     def __init__(

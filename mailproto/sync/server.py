@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import ssl
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -48,7 +47,7 @@ class Server(Listener):
         tls: ssl.SSLContext | None,
         **where: Unpack[Where],
     ) -> None:
-        if service.takes_events and inspect.iscoroutinefunction(service.handler):
+        if service.has_coroutines:
             raise LocalProtocolError("a coroutine cannot be awaited here: that is what mailproto.aio is for")
         super().__init__(
             service.connect,

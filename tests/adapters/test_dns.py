@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from mailproto import Address, GrammarError, TLSPolicy
 from mailproto._net import dns as shared
+from mailproto.dns import LookupFailedError, MailServer, read_name
 from mailproto.smtp.routing import LOOKUP_FAILED, MX, NO_SUCH_DOMAIN, RoutingError
 from tests.adapters.facades import AioFront, SyncFront
 from tests.dns import wire
@@ -41,6 +43,49 @@ def test_mx_and_addresses(front: Front, address: str) -> None:
         assert resolver.addresses("example.org") == ["2001:db8::1", "192.0.2.1"]
         assert server.asked == [(kind, "datagram") for kind in ("MX", "AAAA", "A")]
         assert len(server.ports) == 3, "each query has a port of its own (RFC 5452 section 9.2)"
+
+
+def test_the_servers_of_an_address(front: Front) -> None:
+    found = {
+        "_submissions._tcp.example.org": [wire.srv("_submissions._tcp.example.org", 10, 0, 465, "mail.example.org")],
+        "_submission._tcp.example.org": [wire.srv("_submission._tcp.example.org", 0, 0, 587, "mail.example.net")],
+        "_pop3._tcp.example.org": [wire.srv("_pop3._tcp.example.org", 0, 0, 0, "")],
+    }
+
+    def respond(_: str, query: bytes) -> list[bytes]:
+        name = read_name(query, 12)[0]
+        return [wire.answer(query, *found.get(name, ()), code=0 if name in found else 3)]
+
+    with serving(respond) as server:
+        resolver = front.DNSResolver(["127.0.0.1"], port=server.port)
+        servers = [
+            MailServer("mail.example.net", 587, TLSPolicy.REQUIRED, in_domain=False),
+            MailServer("mail.example.org", 465, TLSPolicy.IMPLICIT, in_domain=True),
+        ]
+        assert resolver.submission_servers("ada@example.org") == servers
+        assert resolver.submission_servers(Address("ada", "example.org")) == servers
+        assert resolver.pop3_servers("ada@example.org") == []
+        assert server.names[-2:] == ["_pop3s._tcp.example.org", "_pop3._tcp.example.org"]
+        assert resolver.pop3_servers("ada@b\u00fccher.example") == []
+        assert server.names[-1] == "_pop3._tcp.xn--bcher-kva.example"
+        assert resolver.pop3_servers("ada@" + "x" * 63 + ".example") == []
+        asked = len(server.asked)
+        with pytest.raises(GrammarError):
+            resolver.submission_servers("example.org")
+        assert len(server.asked) == asked
+
+
+def test_servers_that_nobody_can_tell_are_not_none(front: Front) -> None:
+    """The half that is known might be the worse one."""
+
+    def respond(_: str, query: bytes) -> list[bytes]:
+        name = read_name(query, 12)[0]
+        return [wire.answer(query, wire.srv(name, 0, 0, 1, "a.example.org"), code=2 if "submissions" in name else 0)]
+
+    with serving(respond) as server:
+        resolver = front.DNSResolver(["127.0.0.1"], port=server.port, attempts=1)
+        with pytest.raises(LookupFailedError):
+            resolver.submission_servers("ada@example.org")
 
 
 def test_long_answers_come_over_tcp(front: Front) -> None:

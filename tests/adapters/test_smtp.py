@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import logging
 import pickle
 import socket
 import ssl
 import threading
+from dataclasses import replace
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -588,8 +590,56 @@ def test_what_looks_like_a_hook_is_told_if_it_is_none(
     """It would never be called, and no checker of types can tell."""
     handler: Any = type("Misspelt", (Inbox,), {name: lambda *_: None, "on_login": lambda _: None})()
     front.SMTPServer(handler, port=0)
-    front.SMTPServer(aio.InThreads(handler, "on_message"), port=0)
+    aio.SMTPServer(aio.InThreads(handler, "on_message"), port=0)
     assert [record.args[0] for record in caplog.records if isinstance(record.args, tuple)] == [name] * 2
+
+
+@pytest.mark.parametrize(
+    ("hooks", "missing"),
+    [
+        (["on_rcpt", "on_message"], []),
+        (["on_rcpt", "on_delivery"], []),
+        (["on_rcpt", "on_burl"], []),
+        (["on_message"], [("on_rcpt", "every recipient")]),
+        (["on_rcpt", "on_chunk"], [("on_message", "every message")]),
+        (["on_auth"], [("on_rcpt", "every recipient"), ("on_message", "every message")]),
+    ],
+)
+def test_what_everybody_is_refused_for_want_of_a_hook_is_told_once(
+    front: Front, caplog: pytest.LogCaptureFixture, hooks: list[str], missing: list[tuple[str, str]]
+) -> None:
+    """Clients were refused, and whoever had started the server saw nothing of it."""
+    handler = type("Handler", (), {name: lambda *_: None for name in hooks})()
+    with front.SMTPServer(handler, port=0) as server:
+        for _ in range(2):
+            with front.SMTPClient("127.0.0.1", server.port) as client:
+                client.send_message(MESSAGE, "ada@example.org", "bob@example.org")
+    assert [record.args for record in caplog.records if record.levelno == logging.WARNING] == missing
+
+
+@pytest.mark.parametrize(
+    ("hooks", "missing"),
+    [
+        (["on_auth", "on_login"], []),
+        (["on_scram_key", "on_login"], []),
+        (["on_auth"], [("on_login", "every login")]),
+        (["on_login"], [("on_auth", "every login")]),
+    ],
+)
+def test_so_is_what_keeps_everybody_from_their_mail(
+    front: Front, caplog: pytest.LogCaptureFixture, hooks: list[str], missing: list[tuple[str, str]]
+) -> None:
+    front.POP3Server(type("Handler", (), {name: lambda *_: None for name in hooks})(), port=0)
+    assert [record.args for record in caplog.records] == missing
+
+
+def test_and_who_asks_for_logins_has_to_answer_for_them(front: Front, caplog: pytest.LogCaptureFixture) -> None:
+    config = SMTPServerConfig(require_auth=True)
+    front.SMTPServer(Inbox(), port=0, config=config)
+    assert [record.args for record in caplog.records] == [("on_auth", "every login")]
+    caplog.clear()
+    front.SMTPServer(Inbox(), port=0, config=replace(config, trusted_peers=("127.0.0.1",)))
+    assert not caplog.records, "others may log in for the client, and tell with XCLIENT"
 
 
 def test_what_is_to_run_in_a_thread_has_to_be_there() -> None:
@@ -605,6 +655,9 @@ def test_coroutines_are_for_asyncio() -> None:
     for server in (sync.SMTPServer, sync.POP3Server):
         with pytest.raises(LocalProtocolError, match="cannot be awaited"):
             server(function, port=0)
+        waits = type("Waits", (), {"on_connect": function, "on_close": lambda *_: None})()
+        with pytest.raises(LocalProtocolError, match="cannot be awaited"):
+            server(waits, port=0)
 
 
 def test_credentials_are_complete_and_kept_to_oneself(front: Front) -> None:

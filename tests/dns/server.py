@@ -7,9 +7,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from mailproto.dns import read_name
 from tests.dns import wire
 
-TYPES = {wire.MX: "MX", wire.A: "A", wire.AAAA: "AAAA"}
+TYPES = {wire.MX: "MX", wire.A: "A", wire.AAAA: "AAAA", wire.SRV: "SRV"}
 
 
 class NameServer:
@@ -17,11 +18,13 @@ class NameServer:
 
     Attributes:
         asked: the type of each query that came, and how.
+        names: what it was about.
         ports: the ports that datagrams came from.
     """
 
     def __init__(self, respond: Callable[[str, bytes], list[bytes]], address: str = "127.0.0.1") -> None:
         self.asked: list[tuple[str, str]] = []
+        self.names: list[str] = []
         self.ports: set[int] = set()
         self._respond = respond
         self._datagrams, self._listening = _listen(address)
@@ -42,6 +45,7 @@ class NameServer:
 
     def _answers(self, how: str, query: bytes) -> list[bytes]:
         self.asked.append((TYPES[int.from_bytes(query[-4:-2])], how))
+        self.names.append(read_name(query, 12)[0])
         return self._respond(how, query)
 
     def _serve_datagrams(self) -> None:

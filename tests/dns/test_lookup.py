@@ -18,6 +18,7 @@ from mailproto.dns import (
     encode_query,
     look_up,
 )
+from mailproto.dns.message import Value
 from mailproto.errors import GrammarError
 from tests.dns import wire
 from tests.helpers import every_cut
@@ -28,7 +29,7 @@ Server = Callable[[Query], bytes | None]
 
 def run(
     *answers: Server, question: Question = MX, servers: Sequence[str] = ("one", "two")
-) -> tuple[list[str | MailExchange], list[Query]]:
+) -> tuple[list[Value], list[Query]]:
     """Look it up, each server in turn saying one of ``answers``; return what was found, and what was asked."""
     asked: list[Query] = []
     lookup = look_up(question, servers, new_id=count(7).__next__, timeout=3)
@@ -65,7 +66,7 @@ def says(*records: bytes, code: int = 0, flags: int = wire.USUAL) -> Server:
 
 
 GOOD = says(wire.mx("example.ORG", 10, "mx.example.org"))
-FOUND: list[str | MailExchange] = [MailExchange(10, "mx.example.org")]
+FOUND: list[Value] = [MailExchange(10, "mx.example.org")]
 
 
 def test_the_first_server_tells() -> None:

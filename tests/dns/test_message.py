@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailproto.dns import MailExchange, Question, Record, RecordType, encode_query, parse_response
+from mailproto.dns import (
+    MailExchange,
+    Question,
+    Record,
+    RecordType,
+    ServiceLocation,
+    encode_query,
+    parse_response,
+)
 from mailproto.errors import GrammarError
 from tests.dns import wire
 from tests.helpers import PROPERTY
@@ -21,6 +29,8 @@ FULL = wire.answer(
     wire.record("example.org", wire.MX, b"of another class", cls=3),
     wire.address("mx.example.org", "192.0.2.1"),
     wire.address("mx.example.org", "2001:db8::1"),
+    wire.srv("_pop3s._tcp.example.org", 1, 2, 995, "pop.example.org"),
+    wire.srv("_pop3._tcp.example.org", 0, 0, 0, ""),
 )
 
 
@@ -42,6 +52,8 @@ def test_a_response() -> None:
         Record("example.org", RecordType.MX, MailExchange(10, "mx.example.org")),
         Record("mx.example.org", RecordType.A, "192.0.2.1"),
         Record("mx.example.org", RecordType.AAAA, "2001:db8::1"),
+        Record("_pop3s._tcp.example.org", RecordType.SRV, ServiceLocation(1, 2, 995, "pop.example.org")),
+        Record("_pop3._tcp.example.org", RecordType.SRV, ServiceLocation(0, 0, 0, ".")),
     )
 
 
@@ -83,6 +95,8 @@ def test_who_speaks_for_the_name(flags: int, final: bool) -> None:
         pytest.param(wire.answer(QUERY, wire.record("x", wire.AAAA, b"1234")), id="an address of four"),
         pytest.param(wire.answer(QUERY, wire.record("x", wire.MX, b"\0")), id="half a preference"),
         pytest.param(wire.answer(QUERY, wire.record("x", wire.MX, b"\0\0\1a\0z")), id="more than a host"),
+        pytest.param(wire.answer(QUERY, wire.record("x", wire.SRV, b"\0\0\0\0\0")), id="half a service"),
+        pytest.param(wire.answer(QUERY, wire.record("x", wire.SRV, b"\0\0\0\0\0\0\1a\0z")), id="more than a target"),
         pytest.param(wire.answer(QUERY, wire.record("x", wire.SOA, b"1234"))[:-1], id="any record cut off"),
         pytest.param(wire.answer(QUERY, wire.record("x", wire.CNAME, b"\1a")), id="a name beyond its record"),
         pytest.param(QUERY[:2] + b"\x81\x80\0\2" + bytes(6) + QUERY[12:] * 2, id="two questions"),

@@ -96,7 +96,7 @@ def test_only_what_the_credentials_can_feed(credentials: Credentials | None, off
     ],
 )
 def test_none_will_do(credentials: Credentials, offered: list[str]) -> None:
-    what = "no mechanism that can be used: " if offered else "no way to log in"
+    what = "no mechanism that the server offers can be used: " if offered else "no way to log in"
     with pytest.raises(AuthenticationError, match=what):
         choose(offered, credentials)
 

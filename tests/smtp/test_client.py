@@ -302,6 +302,23 @@ def test_out_of_order_in_a_transaction(mistake: Any) -> None:
     assert snapshot(conn) == before
 
 
+@pytest.mark.parametrize("utf8", [False, True])
+@pytest.mark.parametrize("text", ["ada@example.org", "ada@example.org> SIZE=1 X=<"])
+def test_an_address_is_no_text_in_which_anything_could_stand(text: Any, utf8: bool) -> None:
+    conn = client("SMTPUTF8", "8BITMIME")
+    parameters = MailParameters(smtputf8=utf8)
+    before = snapshot(conn)
+    with pytest.raises(TypeError, match=r"Address\.parse"):
+        conn.mail(text, parameters)
+    assert snapshot(conn) == before
+    conn.mail(ADA, parameters)
+    before = snapshot(conn)
+    for named in (conn.rcpt, conn.check_rcpt):
+        with pytest.raises(TypeError, match=r"Address\.parse"):
+            named(text)
+    assert snapshot(conn) == before
+
+
 def test_a_message_is_no_time_for_rset() -> None:
     conn = client("PIPELINING")
     queue_message(conn, 1)

@@ -16,7 +16,7 @@ import pytest
 
 from mailproto.address import POSTMASTER, Address
 from mailproto.errors import GrammarError, NotSupportedError
-from mailproto.smtp import MailParameters, RcptParameters, Submission, make_submission
+from mailproto.smtp import MailParameters, RcptParameters, Recipient, Submission, make_submission
 from mailproto.smtp.content import open_content
 
 
@@ -236,6 +236,23 @@ def test_an_address_is_text() -> None:
     recipients: Any = b"bob@example.org"
     with pytest.raises(TypeError, match="an address is text"):
         make_submission(b"x", "ada@example.org", recipients)
+
+
+TEXT: Any = "bob@example.org"
+
+
+@pytest.mark.parametrize(
+    ("sender", "recipient", "hint"),
+    [
+        ("ada@example.org", Recipient(Address("bob", "example.org")), r"Address\.parse"),
+        (None, TEXT, "make_submission"),
+        (None, Address("bob", "example.org"), "make_submission"),
+        (None, Recipient(TEXT), r"Address\.parse"),
+    ],
+)
+def test_who_makes_a_submission_by_hand_brings_addresses(sender: Any, recipient: Any, hint: str) -> None:
+    with pytest.raises(TypeError, match=hint):
+        Submission(sender, (recipient,), b"x")
 
 
 def test_a_postmaster_needs_no_domain() -> None:

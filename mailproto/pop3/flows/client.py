@@ -38,7 +38,8 @@ class SessionOptions(LoginOptions):
     """How a session is to be opened, and whether and how to log in.
 
     Where ``mechanisms`` is None and the server offers none that will do, a password goes by USER and PASS; where it
-    is empty, by nothing else.
+    is empty, by nothing else. Those about the login, beginning with ``credentials``, are as in
+    `mailproto.sync.POP3Client`.
 
     Args:
         tls: how much TLS it takes.

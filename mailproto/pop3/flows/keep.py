@@ -28,27 +28,29 @@ from mailproto.pop3.response import ResponseError
 T = TypeVar("T")
 
 Store = Callable[[Note, Iterable[bytes]], Any]
-"""Stores a message: called with its note and its content, returns when it is safe. Called again with an equal note,
-after an interruption, it has to leave one copy, not two. What it raises ends the run, and the next one begins with
-that message again: one that can never be stored has to be taken without an error, lest it hold up all behind it."""
+"""What stores a message, given its note and its content; see `fetch_and_keep`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeepPolicy:
-    """What is fetched, and what becomes of it on the server."""
+    """What is fetched, and what becomes of it on the server.
+
+    Args:
+        keep: leave on the server what was fetched; without it a message is deleted as soon as it is safe.
+        delete_after: seconds from the time when a message was fetched until it is deleted all the same.
+        delete_over: octets beyond which a message is deleted as soon as it is safe, whatever is kept otherwise.
+        max_size: octets beyond which a message is left where it is.
+        limit: how many messages are stored at most; the rest is for the next time.
+        unique_ids: ask for unique-ids. Without them, as with a server whose ids are malformed, messages are told by
+            content.
+    """
 
     keep: bool = True
-    """Leave on the server what was fetched; without it a message is deleted as soon as it is safe."""
     delete_after: float | None = None
-    """Seconds after which a message that was fetched is deleted all the same."""
     delete_over: int | None = None
-    """Octets beyond which a message is deleted as soon as it is safe, whatever is kept otherwise."""
     max_size: int | None = None
-    """Octets beyond which a message is left where it is."""
     limit: int | None = None
-    """How many messages are stored at most; the rest is for the next time."""
     unique_ids: bool = True
-    """Ask for unique-ids. Without them, as with a server whose ids are malformed, messages are told by content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +65,23 @@ class Fetched:
 
 @dataclass(slots=True)
 class KeepReport:
-    """What was done, message by message. It is filled in as it happens, and so tells the truth at any time."""
+    """What was done, message by message. It is filled in as it happens, and so tells the truth at any time.
+
+    Args:
+        fetched: the messages that were stored.
+        too_big: those that the policy leaves on the server for their size.
+        refused: what the server said instead of giving a message, or of deleting it; the next time it is tried again.
+        deleted: the numbers of those that are marked as deleted.
+        broken_off: the message at which the server hung up, or did not go on. The next time it is tried last.
+        left_out: messages at which that has happened twice in a row. The next time they are tried again, last.
+    """
 
     fetched: list[Fetched] = field(default_factory=list)
     too_big: list[MessageListing] = field(default_factory=list)
     refused: list[ResponseError] = field(default_factory=list)
-    """What the server said instead of giving a message, or of deleting it; the next time it is tried again."""
     deleted: list[int] = field(default_factory=list)
     broken_off: MessageListing | None = None
-    """The message at which the server hung up, or did not go on. The next time it is tried last."""
     left_out: list[MessageListing] = field(default_factory=list)
-    """Messages at which that has happened twice in a row. The next time they are tried again, last."""
 
 
 def fetch_and_keep(
@@ -97,6 +105,16 @@ def fetch_and_keep(
 
     A message at which the line breaks stands in nobody's way: the next time it is tried last, and if the line breaks
     at it again it is left out of one run, so that the others are fetched and deleted all the same.
+
+    Args:
+        ledger: what was fetched before.
+        store: called with the note of a message and its content, returns when that is safe. Called again with an
+            equal note, after an interruption, it has to leave one copy, not two. What it raises ends the run, and the
+            next one begins with that message again: one that can never be stored has to be taken without an error,
+            lest it hold up all behind it.
+        policy: what is fetched, and what becomes of it.
+        now: the time, in seconds of the Unix clock.
+        report: is filled in as things happen, so that it tells what was done even if this raises.
 
     Raises:
         NotSupportedError: the server has given unique-ids before and gives none now. All would be fetched again.

@@ -26,12 +26,15 @@ _BY = re.compile(r"([+-]?)([0-9]{1,9});([NR])(T?)", re.ASCII | re.IGNORECASE)
 
 
 class ByMode(enum.Enum):
-    """What becomes of a message when the time is over (RFC 2852 section 4)."""
+    """What becomes of a message when the time is over (RFC 2852 section 4).
+
+    Attributes:
+        NOTIFY: tell the sender, and go on trying.
+        RETURN: return it.
+    """
 
     NOTIFY = "N"
-    """Tell the sender, and go on trying."""
     RETURN = "R"
-    """Return it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,7 @@ class DeliverBy:
 
     Args:
         seconds: from -999,999,999 to 999,999,999.
+        mode: what becomes of the message then.
         trace: have each server on the way report that it has passed the message on.
 
     Raises:

@@ -44,13 +44,19 @@ class Ret(enum.Enum):
 
 
 class Notify(enum.Enum):
-    """When the sender wants to hear of a recipient (RFC 3461 section 4.1)."""
+    """When the sender wants to hear of a recipient (RFC 3461 section 4.1).
+
+    Attributes:
+        SUCCESS: when the message is delivered to him.
+        FAILURE: when it is given up.
+        DELAY: when it is late.
+        NEVER: under no conditions; stands alone.
+    """
 
     SUCCESS = "SUCCESS"
     FAILURE = "FAILURE"
     DELAY = "DELAY"
     NEVER = "NEVER"
-    """Under no conditions; stands alone."""
 
 
 class AsReceived(str):

@@ -34,6 +34,8 @@ _MAX_COMMAND = 512  # octets of a command line with its CRLF, RFC 4954 section 4
 class SessionOptions(LoginOptions):
     """How a session is to be opened, and whether and how to log in.
 
+    Those about the login, beginning with ``credentials``, are as in `mailproto.sync.SMTPClient`.
+
     Args:
         tls: how much TLS it takes.
         local_name: what the client calls itself in EHLO, a domain or an address literal.

@@ -20,9 +20,9 @@ A handler is an object with any of these methods, and an event is what `mailprot
 
 Returning accepts (a text, or a `Reply`, says it in other words), raising `Reject` refuses, and any other exception is
 logged and answered with 451; so are ``False`` and a text such as ``550 no``, by which nobody can have meant yes. What
-the handler has no hook for is answered as is safe: no recipient, no login, no message. A refusal by ``on_chunk`` is
-told at the end of the message; no more of that is handed on. ``session.drop()`` in any hook ends the connection
-without an answer.
+the handler has no hook for is answered as is safe: no recipient, no login, no message; a server says so in the log
+when it is made. A refusal by ``on_chunk`` is told at the end of the message; no more of that is handed on.
+``session.drop()`` in any hook ends the connection without an answer.
 
 ``on_delivery`` comes behind ``on_message``, if that took the message or is not there, for each accepted recipient in
 turn (RFC 2033 section 4.2); its return or `Reject` is the reply for that one alone, sent at once. Without it the word

@@ -12,16 +12,20 @@ ClientT = TypeVar("ClientT")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolOptions:
-    """How a pool deals with its connections. All times are in seconds."""
+    """How a pool deals with its connections. All times are in seconds.
+
+    Args:
+        max_connections: connections at a time; who wants one more waits.
+        max_messages: messages over one connection; then another is opened. Servers that have a limit say 421 beyond
+            it.
+        max_idle: how long a connection is kept that nobody uses. Servers hang up after five minutes and sooner.
+        messages_per_second: how fast messages are begun, over all connections. None: as fast as they come.
+    """
 
     max_connections: int = 5
-    """Connections at a time; who wants one more waits."""
     max_messages: int = 100
-    """Messages over one connection; then another is opened. Servers that have a limit say 421 beyond it."""
     max_idle: float = 60.0
-    """How long a connection is kept that nobody uses. Servers hang up after five minutes and sooner."""
     messages_per_second: float | None = None
-    """How fast messages are begun, over all connections. None: as fast as they come."""
 
 
 @dataclass(slots=True)
