@@ -187,6 +187,7 @@ def test_a_newsletter() -> None:
             )
             assert notice is not None
             assert client.send_message(notice.content, "", str(notice.address)).ok
+        assert client.send_message(CONTENT, "", "news+2@example.org").ok  # who is on holiday says so
         assert not client.send_message(CONTENT, "", "else@example.org").ok
     assert bounced == {"3": "5.0.0"}
 
