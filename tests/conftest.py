@@ -1,6 +1,8 @@
 """What all tests share: no deadline for an example of hypothesis, since a loaded machine makes one a coin toss."""
 
+import asyncio
 import gc
+import importlib
 import os
 import signal
 
@@ -13,9 +15,12 @@ if "CI" not in os.environ:
 
 
 def pytest_configure() -> None:
-    """Heed Ctrl-C, as do then the programs started here: what runs in the background is made to ignore it."""
+    """Heed Ctrl-C, as do then the programs started here: what runs in the background is made to ignore it. Use the
+    event loop that is asked for."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if module := os.environ.get("MAILPROTO_EVENT_LOOP"):  # of another loop than asyncio's own, such as uvloop
+        asyncio.set_event_loop_policy(importlib.import_module(module).EventLoopPolicy())
 
 
 def pytest_collection_finish() -> None:

@@ -363,6 +363,7 @@ def test_a_server_leaves_nothing_open(adapter: Adapter) -> None:
     def descriptors() -> int:
         return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
+    adapter.serve(Echo()).close()  # behind which some loops keep a descriptor for themselves
     before = descriptors()
     server = adapter.serve(Echo(), tls=server_context())
     for _ in range(3):
@@ -371,4 +372,4 @@ def test_a_server_leaves_nothing_open(adapter: Adapter) -> None:
             wire.rest()
     wait_until(lambda: server.listener.connections == 0)
     server.close()
-    assert descriptors() == before
+    wait_until(lambda: descriptors() == before)  # some loops close with their next step
