@@ -29,6 +29,8 @@ class Limits:
         max_commands: commands of one connection; then 421.
         max_junk: commands that lead nowhere (NOOP, RSET, VRFY, EHLO again) between two messages; then 421.
         max_errors: commands in error of one connection; then 421 and good-bye.
+        max_free_errors: so many of them that cost nothing.
+        error_delay: seconds that each one beyond has the client wait until the next command is looked at.
         max_refused_recipients: recipients refused for good (5yz) by the application on one connection, beyond those
             that it takes messages for; then 421. Who guesses addresses knows no others. A mailing list knows more
             that are good; and if all its members have left, it hears that of so many at a time.
@@ -69,6 +71,8 @@ class Limits:
     max_commands: int = 100_000
     max_junk: int = 100
     max_errors: int = 20
+    max_free_errors: int = 10
+    error_delay: float = 1.0
     max_refused_recipients: int = 100
     max_auth_failures: int = 3
     max_parameters: int = 32

@@ -37,13 +37,14 @@ class ServerConnection(Connection[EventT]):
     _speaker = "S"
     _other = "C"
 
-    __slots__ = ("_behind_proxy", "_tls_first", "proxy_header")
+    __slots__ = ("_behind_proxy", "_penalty", "_tls_first", "proxy_header")
 
     def __init__(self, limits: Limits) -> None:
         super().__init__(limits)
         self.proxy_header: ProxyHeader | None = None
         self._behind_proxy: Callable[[], EventT | ConnectionClosed | Step] | None = None
         self._tls_first = False
+        self._penalty = 0.0
 
     def expect_proxy_header(self, *, tls_first: bool = False) -> None:
         """Begin with a PROXY header, which has to come before anything else, even TLS (``tls_first``).
@@ -109,6 +110,19 @@ class ServerConnection(Connection[EventT]):
             self.pending = None
             self._events.clear()
             self._close("dropped by the server")
+
+    def take_penalty(self) -> float:
+        """Return the seconds that the client is to be made to wait before `next_event` is called, and forget them.
+
+        There are some behind a `CommandRejected` of a client that errs again and again: see `Limits`.
+        """
+        penalty, self._penalty = self._penalty, 0.0
+        return penalty
+
+    def _penalise(self, errors: int) -> None:
+        """Have the client wait if it has made so many errors."""
+        if errors > self.limits.max_free_errors:
+            self._penalty = self.limits.error_delay
 
     @property
     @abstractmethod

@@ -12,7 +12,7 @@ from mailproto._core.events import ConnectionClosed
 from mailproto._core.flow import Flow
 from mailproto._core.server import ServerConnection
 from mailproto._flows.hooks import INTERNAL_ERROR, answer
-from mailproto._flows.reading import read_event
+from mailproto._flows.reading import read_event, slow_down
 from mailproto.errors import ConnectionClosedError, LocalProtocolError, Reject
 from mailproto.sasl.base import Credentials, CredentialsSource
 
@@ -42,6 +42,8 @@ def ask(
 
 def next_event(conn: Connection[Any]) -> Flow[Any]:
     """Return a server's next event, None behind `ConnectionClosed`."""
+    if isinstance(conn, ServerConnection):
+        yield from slow_down(conn)
     try:
         return (yield from read_event(conn))
     except ConnectionClosedError:

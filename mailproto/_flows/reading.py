@@ -6,7 +6,7 @@ from typing import Any
 
 from mailproto._core.connection import Connection, EventT
 from mailproto._core.events import ConnectionClosed, StartTLS
-from mailproto._core.flow import FLUSH, READ, START_TLS, Flow
+from mailproto._core.flow import FLUSH, READ, START_TLS, Flow, Sleep
 from mailproto._core.server import ServerConnection
 from mailproto.errors import ConnectionClosedError
 
@@ -41,6 +41,13 @@ def go_on(conn: Connection[EventT], event: StartTLS | None) -> Flow[None]:
         conn.accept()
     if not conn.closing:  # it is, when the peer sent something behind its STARTTLS
         yield START_TLS
+
+
+def slow_down(conn: ServerConnection[Any]) -> Flow[None]:
+    """Make a client wait that errs again and again, before the next event is read."""
+    seconds = conn.take_penalty()
+    if seconds > 0:
+        yield Sleep(seconds)
 
 
 def meet(conn: Connection[Any], greeting: Flow[None]) -> Flow[None]:

@@ -343,6 +343,8 @@ class POP3ServerConnection(AnsweringConnection):
         self._errors += error
         if self._errors >= self.limits.max_errors:
             return self._give_up(responses.TOO_MANY_ERRORS)
+        if error:
+            self._penalise(self._errors)
         self._reply(response)
         if self.state in _BEFORE_LOGIN:
             self.progress -= 1

@@ -243,6 +243,8 @@ class AnsweringConnection(SettlingConnection):
         farewell = self._budget.count_error() if count else None
         if farewell is not None:
             return self._hang_up(farewell, "too many errors")
+        if count:
+            self._penalise(self._budget.errors)
         if verb == "MAIL":
             self._mail_refused = True
         elif verb in HELLO:  # whose replies have no status code (RFC 2034 section 4)

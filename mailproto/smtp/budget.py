@@ -12,23 +12,27 @@ from mailproto.smtp.rules import JUNK
 
 
 class Budget:
-    """The counts of one connection. STARTTLS does not reset them."""
+    """The counts of one connection. STARTTLS does not reset them.
+
+    Attributes:
+        errors: commands that were refused without asking anybody.
+    """
 
     __slots__ = (
         "_auth_failures",
         "_commands",
         "_domains",
-        "_errors",
         "_junk",
         "_limits",
         "_messages",
         "_recipients",
         "_refused",
+        "errors",
     )
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._commands = self._junk = self._errors = self._messages = self._auth_failures = 0
+        self._commands = self._junk = self.errors = self._messages = self._auth_failures = 0
         self._recipients = self._refused = 0
         self._domains: set[str] = set()
 
@@ -46,8 +50,8 @@ class Budget:
 
     def count_error(self) -> Reply | None:
         """Count a command that was refused without asking anybody."""
-        self._errors += 1
-        return replies.TOO_MANY_ERRORS if self._errors > self._limits.max_errors else None
+        self.errors += 1
+        return replies.TOO_MANY_ERRORS if self.errors > self._limits.max_errors else None
 
     def count_refused_recipient(self, accepted: int) -> Reply | None:
         """Count a recipient that was refused for good, in a transaction that has so many ``accepted`` ones.

@@ -436,3 +436,11 @@ def test_a_key_stands_for_one_unique_id() -> None:
     assert safe_key("a") == "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"
     with pytest.raises(GrammarError):
         safe_key("\ud800")
+
+
+def test_errors_have_a_price_from_a_number_on() -> None:
+    """S27."""
+    conn = greeted(POP3ServerConfig(limits=Limits(max_free_errors=1, max_errors=9, error_delay=2.5)))
+    for price in (0.0, 2.5, 2.5):
+        talk(conn, b"NONSENSE\r\n")
+        assert (conn.take_penalty(), conn.take_penalty()) == (price, 0.0)

@@ -270,3 +270,16 @@ def test_the_defaults_are_generous_beside_real_mail() -> None:
     assert limits.final_reply_timeout >= 600
     assert limits.greeting_timeout >= 300
     assert limits.max_auth_failures == 3
+
+
+def test_errors_have_a_price_from_a_number_on() -> None:
+    """S27: a connection says how long the client is to be made to wait, once for each error."""
+    limits = Limits(max_free_errors=2, max_errors=9, error_delay=3.5)
+    conn = greeted(limits=limits)
+    for price in (0.0, 0.0, 3.5, 3.5):
+        talk(conn, [b"NONSENSE\r\n"])
+        assert (conn.take_penalty(), conn.take_penalty()) == (price, 0.0)
+    talk(conn, [b"NOOP\r\n", MAIL, RCPT, b"DATA\r\n", b"x\r\n.\r\n", b"MAIL FROM:<x@y> NONSENSE=1\r\n"])
+    assert conn.take_penalty() == 3.5
+    talk(conn, [b"NOOP\r\n"])
+    assert conn.take_penalty() == 0.0

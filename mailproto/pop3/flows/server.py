@@ -35,12 +35,12 @@ from mailproto._core.flow import Call, Flow, Sleep
 from mailproto._flows.auth import authenticate
 from mailproto._flows.beginning import Admit, admit_all, begin_session
 from mailproto._flows.hooks import INTERNAL_ERROR, HookCutOffError, answer, call_hook, forget
-from mailproto._flows.reading import read_event
+from mailproto._flows.reading import read_event, slow_down
 from mailproto._flows.session import Session
 from mailproto.errors import ConnectionClosedError, Reject
 from mailproto.pop3.answers import WRONG_SIZE
 from mailproto.pop3.apop import ApopCheck
-from mailproto.pop3.events import Apop, Connected, Login, Retrieve, Update, XClient
+from mailproto.pop3.events import Apop, CommandRejected, Connected, Login, Retrieve, Update, XClient
 from mailproto.pop3.server import POP3ServerConnection
 from mailproto.pop3.snapshot import Snapshot, UTF8RequiredError
 from mailproto.pop3.utf8 import HeaderScan
@@ -136,6 +136,8 @@ class _Service:
                 case XClient():
                     self._session.speak_for(event.attributes)
                     self._conn.accept()
+                case CommandRejected():
+                    yield from slow_down(self._conn)
                 case ConnectionClosed():
                     level = logging.ERROR if event.reason == WRONG_SIZE else logging.DEBUG
                     logger.log(level, "the session ended: %s", event.reason or "in good order")

@@ -48,7 +48,7 @@ from mailproto._core.spool import Spool
 from mailproto._flows.auth import authenticate
 from mailproto._flows.beginning import Admit, admit_all, begin_session
 from mailproto._flows.hooks import INTERNAL_ERROR, answer, call_hook, forget
-from mailproto._flows.reading import go_on
+from mailproto._flows.reading import go_on, slow_down
 from mailproto._flows.session import Session
 from mailproto.address import Address
 from mailproto.errors import ConnectionClosedError, ConnectionTimeoutError, LocalProtocolError, Reject
@@ -57,6 +57,7 @@ from mailproto.sasl.choice import SERVER_MECHANISMS
 from mailproto.sasl.identity import AUTH_HOOKS
 from mailproto.smtp.events import (
     Burl,
+    CommandRejected,
     Connected,
     Data,
     Delivery,
@@ -262,6 +263,8 @@ class _Service:
                 yield from self._auth(event)
             elif isinstance(event, Reset | MessageAborted):
                 yield from self._reset()
+            elif isinstance(event, CommandRejected):
+                yield from slow_down(conn)
             elif isinstance(event, ConnectionClosed):
                 return
 

@@ -1,0 +1,47 @@
+"""Servers that make clients wait which err again and again, over either adapter and with either kind of handler."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from mailproto._core.limits import Limits
+from mailproto.pop3 import POP3ServerConfig
+from mailproto.smtp import SMTPServerConfig
+from tests.adapters.facades import AioFront, SyncFront
+from tests.adapters.harness import Wire
+
+Front = AioFront | SyncFront
+DELAY = 0.25
+LIMITS = Limits(max_free_errors=2, max_errors=9, error_delay=DELAY)
+
+
+class Anybody:
+    """A handler of both protocols that has nothing to say."""
+
+    def on_connect(self, session: Any) -> None:
+        """Let everybody in."""
+
+
+def over_events(session: Any, event: object) -> None:
+    """Answer nothing."""
+
+
+@pytest.mark.parametrize("events", [False, True])
+@pytest.mark.parametrize("protocol", ["SMTP", "POP3"])
+def test_who_errs_again_and_again_has_to_wait(front: Front, protocol: str, events: bool) -> None:
+    handler = front.handler(over_events) if events else Anybody()
+    config = SMTPServerConfig(limits=LIMITS) if protocol == "SMTP" else POP3ServerConfig(limits=LIMITS)
+    server = getattr(front, f"{protocol}Server")(handler, port=0, config=config)
+    with server, Wire.to(server.port) as wire:
+        wire.line()
+        waits = []
+        for _ in range(5):
+            begun = time.monotonic()
+            wire.send(b"NONSENSE\r\n")
+            wire.line()
+            waits.append(time.monotonic() - begun >= DELAY * 0.8)
+        # The answer comes at once; what waits is the next command.
+        assert waits == [False, False, False, True, True]
