@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -183,6 +184,36 @@ def test_what_is_known_by_content_stays_known_when_it_gets_a_unique_id(ledger: S
     assert shelf.stored == ["one", "two"]
     assert numbers(server, b"RETR") == [1, 2, 1, 2]
     assert {key: note.first_seen for key, note in ledger.read().items()} == {"one": 100.0, "two": 100.0}
+
+
+@pytest.mark.parametrize("cut", range(0, 300, 7))
+def test_what_gets_another_unique_id_is_nothing_new(ledger: SQLiteLedger, cut: int) -> None:
+    """As when a maildrop moves to another server; wherever the line breaks in the midst of it."""
+    server, shelf = Server([mail("one", "1"), mail("two", "2")]), Shelf()
+    fetch(server, ledger, shelf, now=100.0)
+    server.mails = [mail("one", "a"), mail("new", "b"), mail("two", "c")]
+    with suppress(ConnectionClosedError):
+        fetch(server, ledger, shelf, now=200.0, cut=cut)
+    for _ in range(2):
+        fetch(server, ledger, shelf, now=200.0)
+    assert shelf.stored == ["one", "two", "new"]
+    assert {key: note.first_seen for key, note in ledger.read().items()} == {"a": 100.0, "b": 200.0, "c": 100.0}
+
+
+def test_what_was_deleted_and_comes_again_is_new(ledger: SQLiteLedger) -> None:
+    server, shelf = Server([mail("one", "1")]), Shelf()
+    fetch(server, ledger, shelf, KeepPolicy(keep=False))
+    server.mails = [mail("one", "2")]
+    fetch(server, ledger, shelf, KeepPolicy(keep=False))
+    assert shelf.stored == ["one", "one"]
+
+
+def test_an_equal_message_beside_one_that_is_there_is_new(ledger: SQLiteLedger) -> None:
+    server, shelf = Server([mail("one", "1")]), Shelf()
+    fetch(server, ledger, shelf)
+    server.mails.append(mail("one", "2"))
+    fetch(server, ledger, shelf)
+    assert shelf.stored == ["one", "one"]
 
 
 def test_a_unique_id_that_looks_like_a_content_stands_for_none(ledger: SQLiteLedger) -> None:
