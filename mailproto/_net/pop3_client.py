@@ -26,7 +26,7 @@ from mailproto.pop3.flows.client import (
     quit_session,
     wait_done,
 )
-from mailproto.pop3.flows.fetch import Fetch, begin_retrieve, next_chunk
+from mailproto.pop3.flows.fetch import Fetch
 from mailproto.sasl.base import ClientMechanisms, CredentialsSource
 from mailproto.sasl.binding import ChannelBinding
 from mailproto.sasl.choice import CLIENT_MECHANISMS
@@ -206,15 +206,11 @@ class POP3ClientBase(ClientBase):
     def _retrieve(self, number: int, lines: int | None = None) -> Flow[bytes]:
         """Return a message, or with ``lines`` its header and so many lines of its body."""
         chunks = []
-        if lines is None:
-            fetch = Fetch(self.conn, [MessageListing(number, 0)])
-            yield from fetch.next_message()
-            while (chunk := (yield from fetch.next_chunk())) is not None:
-                chunks.append(chunk)
-        else:
-            yield from begin_retrieve(self.conn, number, lines)
-            while (chunk := (yield from next_chunk(self.conn))) is not None:
-                chunks.append(chunk)
+        # Nothing has that size, so that the answer is proved whatever it is.
+        fetch = Fetch(self.conn, [MessageListing(number, -1)], lines=lines)
+        yield from fetch.next_message()
+        while (chunk := (yield from fetch.next_chunk())) is not None:
+            chunks.append(chunk)
         return b"".join(chunks)
 
     def _report(self) -> Flow[POP3Report]:

@@ -94,6 +94,13 @@ def test_a_unique_id_that_is_used_again_within_a_second_gets_another_file(tmp_pa
     assert sorted(path.read_bytes()[:14] for path in tmp_path.glob("new/*")) == [b"Subject: first", b"Subject: third"]
 
 
+def test_the_name_of_what_is_stored_stays_the_same_for_ever(tmp_path: Path) -> None:
+    """Or what was interrupted before an upgrade would be stored twice."""
+    MaildirStore(Maildir(tmp_path), "ada@here")(Note("1", 5.9, "0" * 64), [b"x\r\n"])
+    (stored,) = (tmp_path / "new").iterdir()
+    assert stored.name == "5.Fb7cf931bbd15cfbe34b34ec137435713edeab08c.mailproto,S=2,W=3"
+
+
 def test_what_was_to_be_deleted_and_is_kept_after_all_is_looked_at_once(ledger: SQLiteLedger) -> None:
     server, shelf = Server([mail("one")], loses_quit=True), Shelf()
     with pytest.raises(ConnectionClosedError):
