@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -14,6 +16,11 @@ from mailproto.maildrop.files import MessageFiles
 from mailproto.maildrop.names import delivery_order, size_as_sent, unique_id
 from mailproto.maildrop.sizes import SizeCache, count_octets
 from mailproto.pop3.snapshot import MessageInfo
+
+logger = logging.getLogger("mailproto")
+
+_UNREADABLE = (errno.EACCES, errno.EPERM, errno.EIO)
+"""Faults of one file. Others, such as too many open files, are of the system, and all messages may have them."""
 
 
 class MaildirSnapshot(LockedSnapshot):
@@ -77,12 +84,20 @@ class MaildirSnapshot(LockedSnapshot):
         self._sizes.save(self._files)
 
     def _measure_all(self) -> dict[str, int]:
-        """Return the sizes as sent by base, in the order of delivery. What was counted is kept if one fails."""
+        """Return the sizes as sent by base, in the order of delivery. What was counted is kept if one fails.
+
+        A message that cannot be read is left out until it can: it is not to keep its owner from all others.
+        """
         sizes: dict[str, int] = {}
         try:
             for base in sorted(self._files, key=delivery_order):
-                with contextlib.suppress(MessageGoneError):
-                    sizes[base] = self._measure(base)
+                try:
+                    with contextlib.suppress(MessageGoneError):
+                        sizes[base] = self._measure(base)
+                except OSError as error:
+                    if error.errno not in _UNREADABLE:
+                        raise
+                    logger.error("a message that cannot be read is left out: %s", error)
         finally:
             self._sizes.save(self._files)
         return sizes

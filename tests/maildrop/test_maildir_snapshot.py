@@ -1,6 +1,7 @@
 """A session with a Maildir: other programs move, flag, remove and replace its files meanwhile."""
 
 import contextlib
+import errno
 import itertools
 import os
 import threading
@@ -268,6 +269,28 @@ def test_what_was_counted_before_a_failure_is_kept(
         maildir.open()
     cache = (path / "mailproto-sizes").read_text()
     assert "1.a" in cache and "2.b" not in cache
+
+
+def test_a_message_that_cannot_be_read_keeps_nobody_from_the_others(
+    path: Path, maildir: Maildir, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (path / "cur" / "1.a").write_bytes(b"a\n")
+    (path / "new" / "2.b").write_bytes(b"b\n")
+    real_open = os.open
+
+    def guarded(name: Path, *arguments: int) -> int:
+        if str(name).endswith("1.a"):
+            raise PermissionError(errno.EACCES, "not yours", str(name))
+        return real_open(name, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", guarded)
+        snapshot = maildir.open()
+        assert contents(snapshot) == {"2.b": b"b\r\n"}
+        snapshot.commit([1])
+        snapshot.close()
+    assert "1.a" in caplog.text
+    assert contents(maildir.open()) == {"1.a": b"a\r\n"}
 
 
 def test_a_file_renamed_under_the_listing_is_not_missed(
