@@ -50,10 +50,11 @@ def test_a_delivery_is_written_as_the_format_wants_it(mbox: Mbox) -> None:
     assert leftovers(mbox) == []
 
 
-def test_what_lacks_a_line_end_gets_one_in_the_file_and_loses_it_again(mbox: Mbox) -> None:
-    uid = mbox.deliver([b"a\r\n", b"b"])
-    assert mbox.path.read_bytes().endswith(b"X-UIDL: %s (no line end)\na\nb\n\n" % uid.encode())
-    assert now_in(mbox) == [b"a\r\nb"]
+@pytest.mark.parametrize("end", [b"b", b"From", b"Fr"])
+def test_what_lacks_a_line_end_gets_one_in_the_file_and_loses_it_again(mbox: Mbox, end: bytes) -> None:
+    uid = mbox.deliver([b"a\r\n", end])
+    assert mbox.path.read_bytes().endswith(b"X-UIDL: %s (no line end)\na\n%s\n\n" % (uid.encode(), end))
+    assert now_in(mbox) == [b"a\r\n" + end]
 
 
 @pytest.mark.parametrize("end", [b"", b"\n", b"\n\n", b"\r\n\r\n"])
