@@ -33,6 +33,7 @@ class MaildirSnapshot(LockedSnapshot):
     def __init__(self, root: Path, release: Callable[[], None]) -> None:
         """List the Maildir at ``root``, whose lock the caller holds and ``release`` gives back."""
         self._files = MessageFiles(root)
+        self._part_namesakes()
         self._sizes = SizeCache(root / "mailproto-sizes")
         sizes = self._measure_all()
         self._bases = list(sizes)
@@ -60,6 +61,9 @@ class MaildirSnapshot(LockedSnapshot):
         self._files.move_to_cur(base for base in self._bases if base not in numbers)
         if failures:
             raise NotRemovedError([numbers[base] for base in failures]) from next(iter(failures.values()))
+
+    def _part_namesakes(self) -> None:
+        self._files.part_namesakes()
 
     def _read(self, index: int) -> Iterator[bytes]:
         """Yield nothing once the file is open, then its content."""

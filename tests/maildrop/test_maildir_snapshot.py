@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mailproto.maildrop import Maildir, MaildirSnapshot, MessageGoneError, NotRemovedError
+from mailproto.maildrop import Maildir, MaildirSnapshot, MessageGoneError, NotRemovedError, ReadOnly
 from mailproto.maildrop import files as files_module
 from mailproto.maildrop.files import MessageFiles
 from tests.maildrop import contents, read, stored_files, uids
@@ -85,6 +85,27 @@ def test_a_message_seen_in_new_and_in_cur_is_one(path: Path, maildir: Maildir) -
     (message,) = (path / "new").iterdir()
     os.link(message, path / "cur" / f"{message.name}:2,S")
     assert len(maildir.open().messages) == 1
+
+
+def test_two_messages_with_one_base_are_two(path: Path, maildir: Maildir) -> None:
+    texts = {"new/1.a": b"one\n", "cur/1.a:2,S": b"and two\n", "cur/1.a:2,": b"three\n", "cur/2.b:2,S": b"x\n"}
+    for name, text in texts.items():
+        (path / name).write_bytes(text)
+    snapshot = maildir.open()
+    shown = contents(snapshot)
+    assert sorted(shown.values()) == sorted(text.replace(b"\n", b"\r\n") for text in texts.values())
+    assert {"1.a", "2.b"} < shown.keys()
+    assert [name[-3:] for name in names(path / "cur")].count("2,S") == 2, "a flag stays"
+    snapshot.commit([uids(snapshot).index("1.a") + 1])
+    del shown["1.a"]
+    assert contents(reopen(maildir, snapshot)) == shown
+
+
+def test_a_reader_that_may_not_write_sees_one_of_two_with_one_base(path: Path, maildir: Maildir) -> None:
+    for name in ("new/1.a", "cur/1.a:2,S"):
+        (path / name).write_bytes(name.encode())
+    assert len(ReadOnly(maildir).open().messages) == 1
+    assert stored_files(path) == ["cur/1.a:2,S", "new/1.a"]
 
 
 def test_a_file_moved_after_login_is_found(path: Path, maildir: Maildir) -> None:
