@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 import sqlite3
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -297,6 +298,13 @@ def test_a_ledger_on_disk_remembers_what_was_marked(tmp_path: Path) -> None:
         assert again.read() == {"x": x, "y": y}
         assert again.begin("x", 9.0, "c3") == x
         assert other.read() == {"x": Note("x", 2.0, "b2")}
+
+
+def test_a_ledger_is_for_its_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    with SQLiteLedger(path, "ada@here") as ledger:
+        ledger.begin("one", 0.0, "")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_two_runs_on_one_account_are_kept_apart(tmp_path: Path) -> None:
