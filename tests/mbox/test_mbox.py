@@ -186,6 +186,15 @@ def test_copies_of_our_messages_made_by_other_programs_are_told_apart(mbox: Mbox
     assert now_in(mbox) == [b"a\r\nno end"] * 2
 
 
+def test_a_rewrite_makes_no_mbox_longer(tmp_path: Path) -> None:
+    """What keeps the unique-ids of equal messages takes no more room than there is: a full disk has no more."""
+    mbox = mbox_of(tmp_path / "mbox", FOREIGN * 9)
+    before = mbox.path.stat().st_size
+    delete(mbox, 2)
+    assert before - len(FOREIGN) < mbox.path.stat().st_size <= before
+    assert now_in(mbox) == [FOREIGN_CONTENT] * 8
+
+
 def test_copies_of_copies_are_told_apart_and_can_be_had(tmp_path: Path) -> None:
     """A number behind a unique-id may have been kept, when another program copied the message once more."""
     uid = "0123456789abcdef" * 2

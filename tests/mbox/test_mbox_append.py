@@ -62,7 +62,7 @@ def test_a_delivery_that_died_harms_nothing_that_came_behind_it(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("behind", [b"", FOREIGN, b"\n" + FOREIGN])
-@pytest.mark.parametrize("more", [0, 70_002])
+@pytest.mark.parametrize("more", [0, 63_302, 70_002])
 def test_a_delivery_that_died_is_not_there_whatever_it_says(tmp_path: Path, behind: bytes, more: int) -> None:
     """What looks like the line that begins a message may stand in another, quoted, or not at a line's beginning."""
     line = SEPARATOR[:-1].replace(b"ada", b"bob")
