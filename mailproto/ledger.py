@@ -42,7 +42,7 @@ class SQLiteLedger:
     file beside the ledger, which stays, is locked for that as long as the process lives or until `close`.
 
     Args:
-        path: the file, which is made if it is missing; ``":memory:"`` for one that is forgotten.
+        path: the file, which is made with mode 0600 if it is missing; ``":memory:"`` for one that is forgotten.
         account: whose maildrop it is, and on which server: ``ada@pop.example.org``, say. Unique-ids of different
             maildrops have nothing to do with each other.
 
@@ -118,6 +118,8 @@ def _note(row: tuple[str, float, str, int, int]) -> Note:
 
 
 def _open(path: str | os.PathLike[str]) -> sqlite3.Connection:
+    if os.fspath(path) != ":memory:":  # SQLite would make a file that everybody may read
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     database = sqlite3.connect(path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
     try:
         database.execute("PRAGMA synchronous = FULL")

@@ -8,6 +8,7 @@ one user whose maildrop is slow stops all others.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import chain
@@ -79,6 +80,7 @@ class MailHost:
     ) -> None:
         users = users or {}
         self._accounts = Accounts(users)
+        self._in_any_case = _in_any_case(self._accounts)
         for domain in domains:
             check_domain(domain)
         self._domains = frozenset(map(_domain_key, domains))
@@ -168,14 +170,23 @@ class MailHost:
             return "" if address == POSTMASTER or self._is_local(address.domain) else None
         if address != POSTMASTER and not self._is_local(address.domain):
             return None
-        for name in map(comparable, (address.local_part, address.local_part.lower())):
-            if name in self._accounts:
-                return name
+        name = comparable(address.local_part)
+        if name in self._accounts:
+            return name
+        if (name := comparable(address.local_part.lower())) in self._in_any_case:
+            return self._in_any_case[name]
         # Every host has to take mail for its postmaster (RFC 5321 section 4.5.1).
         return next(iter(self._accounts)) if address.local_part.lower() == "postmaster" else None
 
     def _is_local(self, domain: str) -> bool:
         return not self._domains or _domain_key(domain) in self._domains
+
+
+def _in_any_case(names: Iterable[str]) -> dict[str, str]:
+    """Return the names by what they are in lower case. Of those that differ in case alone, one that is so itself."""
+    by_lower = [(comparable(name.lower()), name) for name in names]
+    counts = Counter(lower for lower, _ in by_lower)
+    return {lower: name for lower, name in by_lower if counts[lower] == 1 or name == lower}
 
 
 def _open_snapshot(session: POP3Session) -> Snapshot:

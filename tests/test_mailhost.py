@@ -153,6 +153,26 @@ def test_the_delay_of_a_user_is_none_of_another_spelling() -> None:
         host.on_login(second)
 
 
+@pytest.mark.parametrize(
+    ("users", "local_part", "users_mail"),
+    [
+        (["ada"], "ADA", "ada"),
+        (["Ada"], "ada", "Ada"),
+        (["\u00dcnal"], "\u00fcnal", "\u00dcnal"),
+        (["Ada", "ada"], "Ada", "Ada"),
+        (["Ada", "ada"], "ADA", "ada"),
+        (["Ada", "ADA"], "ADA", "ADA"),
+        (["Ada", "ADA"], "ada", None),  # nobody could say whose that is
+    ],
+)
+def test_mail_finds_its_user_in_any_case(users: list[str], local_part: str, users_mail: str | None) -> None:
+    drops = {user: MemoryMaildrop() for user in users}
+    host = MailHost(drops.__getitem__, dict.fromkeys(users, "pw"))
+    with sync.SMTPServer(host, port=0) as server, sync.SMTPClient("127.0.0.1", server.port, **IN_CLEAR) as client:
+        assert client.send_message(b"x\r\n", "", f"{local_part}@example.org").ok is (users_mail is not None)
+    assert [user for user in users if drops[user].open().messages] == ([users_mail] if users_mail else [])
+
+
 def test_two_users_whom_no_login_could_tell_apart() -> None:
     with pytest.raises(GrammarError):
         MailHost(lambda _: MemoryMaildrop(), {"j\u00f6rg": "one", "jo\u0308rg": "two"})

@@ -26,7 +26,7 @@ from mailproto.pop3.flows.client import (
     quit_session,
     wait_done,
 )
-from mailproto.pop3.flows.fetch import Fetch, begin_retrieve, next_chunk
+from mailproto.pop3.flows.fetch import Fetch
 from mailproto.sasl.base import ClientMechanisms, CredentialsSource
 from mailproto.sasl.binding import ChannelBinding
 from mailproto.sasl.choice import CLIENT_MECHANISMS
@@ -132,6 +132,7 @@ class POP3ClientBase(ClientBase):
         self._proxy_header = proxy_header
         self._fetching: Fetch | None = None
         self._current: int | None = None  # the number of the message that can be read
+        self._begun = self._ended = False  # whether some, and all, of it was read
         self._options = SessionOptions(
             tls=tls,
             credentials=credentials_for(user, password, credentials),
@@ -166,17 +167,32 @@ class POP3ClientBase(ClientBase):
         if self._fetching is not fetch:
             raise LocalProtocolError("another command came between: begin to fetch again")
         self._current = None
+        self._begun = self._ended = False
         message = yield from fetch.next_message()
         if message is not None:
             self._current = message.number
         return message
 
-    def _next_chunk(self, fetch: Fetch, number: int) -> Flow[bytes | None]:
+    def _check_current(self, fetch: Fetch, number: int) -> None:
         if self._fetching is not fetch or self._current != number:
             raise LocalProtocolError("a message can be read until the next command")
-        return (yield from fetch.next_chunk())
+
+    def _check_unread(self, fetch: Fetch, number: int) -> None:
+        """See that nothing was read of a message: who begins again would take the rest of it, or nothing, for all."""
+        self._check_current(fetch, number)
+        if self._begun:
+            raise LocalProtocolError("a message comes once, and this one was read already, or a part of it")
+
+    def _next_chunk(self, fetch: Fetch, number: int) -> Flow[bytes | None]:
+        self._check_current(fetch, number)
+        self._begun = True
+        chunk = yield from fetch.next_chunk()
+        self._ended = chunk is None
+        return chunk
 
     def _read(self, fetch: Fetch, number: int) -> Flow[bytes]:
+        if self._ended:
+            self._check_unread(fetch, number)
         chunks = []
         while (chunk := (yield from self._next_chunk(fetch, number))) is not None:
             chunks.append(chunk)
@@ -206,15 +222,11 @@ class POP3ClientBase(ClientBase):
     def _retrieve(self, number: int, lines: int | None = None) -> Flow[bytes]:
         """Return a message, or with ``lines`` its header and so many lines of its body."""
         chunks = []
-        if lines is None:
-            fetch = Fetch(self.conn, [MessageListing(number, 0)])
-            yield from fetch.next_message()
-            while (chunk := (yield from fetch.next_chunk())) is not None:
-                chunks.append(chunk)
-        else:
-            yield from begin_retrieve(self.conn, number, lines)
-            while (chunk := (yield from next_chunk(self.conn))) is not None:
-                chunks.append(chunk)
+        # Nothing has that size, so that the answer is proved whatever it is.
+        fetch = Fetch(self.conn, [MessageListing(number, -1)], lines=lines)
+        yield from fetch.next_message()
+        while (chunk := (yield from fetch.next_chunk())) is not None:
+            chunks.append(chunk)
         return b"".join(chunks)
 
     def _report(self) -> Flow[POP3Report]:
@@ -228,7 +240,7 @@ class POP3ClientBase(ClientBase):
 
 
 class MessageBase:
-    """A message on its way from a maildrop. It can be read until the next command, deleted at any time.
+    """A message on its way from a maildrop. It can be read once, until the next command, and deleted at any time.
 
     Attributes:
         number: its number in this session.

@@ -159,10 +159,20 @@ class Message(MessageBase):
         self._fetch = fetch
 
     async def read(self) -> bytes:
-        """Return what was not read yet of the message."""
+        """Return the message, or the rest of it, all lines ending in CRLF.
+
+        Raises:
+            LocalProtocolError: it was read to its end already, or another command came between.
+        """
         return await self._client.run(self._client._read(self._fetch, self.number), part=True)
 
     def __aiter__(self) -> Self:
+        """Read the message from its beginning, in pieces.
+
+        Raises:
+            LocalProtocolError: some of it was read already, or another command came between.
+        """
+        self._client._check_unread(self._fetch, self.number)
         return self
 
     async def __anext__(self) -> bytes:

@@ -91,6 +91,7 @@ def _fetch(options: argparse.Namespace, fetched: list[dict[str, Any]]) -> None:
     store, safe = _store(options)
     deleting = safe and not options.keep
     refusals: list[ResponseError] = []
+    failure: OSError | None = None
     with _client(options) as pop:
         listing = pop.listing()
         progress = Progress("fetched", sum(message.size for message in listing), wanted=not options.verbose)
@@ -106,12 +107,18 @@ def _fetch(options: argparse.Namespace, fetched: list[dict[str, Any]]) -> None:
                     message.delete()
                 octets += digest.size
                 progress.show(octets)
+        except OSError as error:
+            if options.maildir is None or isinstance(error, MailProtoError):  # nothing is safe, or the line broke
+                raise
+            failure = error  # behind QUIT: what was stored is deleted, or it would be stored once more each time
         finally:
             progress.end()
         if deleting:
             settle()  # before QUIT, which is what deletes
     if fetched and not (options.keep or options.json or safe):
         complain("the messages stay on the server, for a terminal keeps none")
+    if failure is not None:
+        raise failure
     _report(refusals)
 
 

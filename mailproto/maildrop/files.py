@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from mailproto.maildrop.base import MessageGoneError
 from mailproto.maildrop.durable import fsync_directory
-from mailproto.maildrop.names import base_of
+from mailproto.maildrop.names import base_of, new_base
 
 _ATTEMPTS = 4
 _T = TypeVar("_T")
@@ -28,6 +28,7 @@ class MessageFiles:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._names: dict[str, str] = {}
+        self._others: list[tuple[str, str]] = []
         self._scan()
 
     def __iter__(self) -> Iterator[str]:
@@ -35,7 +36,23 @@ class MessageFiles:
 
     def _scan(self) -> None:
         # new before cur: a file on its way is seen twice, which the dict mends, and never missed.
-        self._names = {base_of(name): f"{folder}/{name}" for folder in ("new", "cur") for name in self._list(folder)}
+        seen = [(base_of(name), f"{folder}/{name}") for folder in ("new", "cur") for name in self._list(folder)]
+        self._names = dict(seen)
+        self._others = [(base, name) for base, name in seen if self._names[base] != name]
+
+    def part_namesakes(self) -> None:
+        """Give a base of its own to each file that has another one's, as a copy of a Maildir may leave it behind.
+
+        One of the two would be shown, perhaps the other deleted, and that be taken for the first in the next session.
+        """
+        for base, name in self._others:
+            with contextlib.suppress(OSError):  # mostly because it was only on its way, and is there no more
+                if not os.path.samestat((self._root / name).lstat(), (self._root / self._names[base]).lstat()):
+                    folder, _, own = name.partition("/")
+                    (self._root / name).rename(self._root / folder / (new_base() + own.removeprefix(base)))
+                    fsync_directory(self._root / folder)
+        if self._others:
+            self._scan()
 
     def _list(self, folder: str) -> Iterator[str]:
         """Yield the names of the plain files in a folder. A link could lead anywhere, so it is none.

@@ -40,10 +40,14 @@ class SessionLock:
 
     def release(self) -> None:
         """Let the next session in. To be called once."""
-        # Unlocked and not only closed, because a forked child may hold a copy of the descriptor.
-        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
-        os.close(self._descriptor)
-        del _held[self._key]
+        try:
+            # Unlocked and not only closed, because a forked child may hold a copy of the descriptor.
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        finally:
+            try:
+                os.close(self._descriptor)
+            finally:
+                del _held[self._key]
 
 
 def _flock(path: Path) -> int:

@@ -76,6 +76,9 @@ class Maildir:
     def open(self) -> MaildirSnapshot:
         """Lock the Maildir for one session and return what is in it now.
 
+        Where two files have the same base, as when a copy of the Maildir was put back, one of them gets another. What
+        cannot be read and does not tell its size is left out, and logged.
+
         Raises:
             MaildropBusyError: another session has it open.
             OSError: the Maildir cannot be read.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -15,6 +17,11 @@ from mailproto.maildrop.names import delivery_order, size_as_sent, unique_id
 from mailproto.maildrop.sizes import SizeCache, count_octets
 from mailproto.pop3.snapshot import MessageInfo
 
+logger = logging.getLogger("mailproto")
+
+_UNREADABLE = (errno.EACCES, errno.EPERM, errno.EIO)
+"""Faults of one file. Others, such as too many open files, are of the system, and all messages may have them."""
+
 
 class MaildirSnapshot(LockedSnapshot):
     """The messages of ``new`` and ``cur`` in the order of their delivery.
@@ -26,6 +33,7 @@ class MaildirSnapshot(LockedSnapshot):
     def __init__(self, root: Path, release: Callable[[], None]) -> None:
         """List the Maildir at ``root``, whose lock the caller holds and ``release`` gives back."""
         self._files = MessageFiles(root)
+        self._part_namesakes()
         self._sizes = SizeCache(root / "mailproto-sizes")
         sizes = self._measure_all()
         self._bases = list(sizes)
@@ -54,6 +62,9 @@ class MaildirSnapshot(LockedSnapshot):
         if failures:
             raise NotRemovedError([numbers[base] for base in failures]) from next(iter(failures.values()))
 
+    def _part_namesakes(self) -> None:
+        self._files.part_namesakes()
+
     def _read(self, index: int) -> Iterator[bytes]:
         """Yield nothing once the file is open, then its content."""
         base, announced = self._bases[index], self._messages[index].size
@@ -77,12 +88,20 @@ class MaildirSnapshot(LockedSnapshot):
         self._sizes.save(self._files)
 
     def _measure_all(self) -> dict[str, int]:
-        """Return the sizes as sent by base, in the order of delivery. What was counted is kept if one fails."""
+        """Return the sizes as sent by base, in the order of delivery. What was counted is kept if one fails.
+
+        A message that cannot be read is left out until it can: it is not to keep its owner from all others.
+        """
         sizes: dict[str, int] = {}
         try:
             for base in sorted(self._files, key=delivery_order):
-                with contextlib.suppress(MessageGoneError):
-                    sizes[base] = self._measure(base)
+                try:
+                    with contextlib.suppress(MessageGoneError):
+                        sizes[base] = self._measure(base)
+                except OSError as error:
+                    if error.errno not in _UNREADABLE:
+                        raise
+                    logger.error("a message that cannot be read is left out: %s", error)
         finally:
             self._sizes.save(self._files)
         return sizes

@@ -12,6 +12,7 @@ import json
 import os
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
@@ -59,7 +60,8 @@ def append(box: LockedMbox, ending: bytes, head: bytes, rest: Spool) -> None:
         os.ftruncate(box.descriptor, end)
         path.unlink()
         raise
-    path.unlink()
+    with suppress(OSError):  # the message is there, and so the note says nothing to the next one to lock the mbox
+        path.unlink()
 
 
 def note_beside(box: LockedMbox) -> Path:

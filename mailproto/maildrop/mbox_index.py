@@ -137,11 +137,24 @@ def read_index(box: LockedMbox, torn: Region | None = None) -> MboxIndex:
 def _make_unique(key: str, numbers: dict[str, int]) -> str:
     """Return a unique-id for the next message with this key. ``numbers`` has those that were given so far."""
     uid = key
+    stem, number = _parts(key)
     while uid in numbers:
-        numbers[key] += 1
-        uid = f"{key}.{numbers[key]}"
-    numbers[uid] = 1
+        number = numbers[stem] = max(numbers.get(stem, 1), number) + 1
+        uid = f"{stem}.{number}"
+    numbers.setdefault(uid, 1)
     return uid
+
+
+def _parts(uid: str) -> tuple[str, int]:
+    """Return what equal messages have in common in their unique-ids, and the number that tells them apart."""
+    stem, _, number = uid.partition(".")
+    return stem, int(number or 1)
+
+
+def may_have(uid: str, key: str) -> bool:
+    """Say whether a message with this key may have been given this unique-id, by itself or beside equal ones."""
+    (stem, number), (own_stem, own_number) = _parts(uid), _parts(key)
+    return stem == own_stem and own_number <= number
 
 
 def examine(box: LockedMbox, region: Region) -> StoredMessage | None:
@@ -157,7 +170,10 @@ def examine(box: LockedMbox, region: Region) -> StoredMessage | None:
     kept = find_unique_id(beginning, header)
     if kept is None:
         kept = KeptUniqueId(_hash(_pieces(box, beginning, start, (start, end)), added), False, header)
-    text = (start + kept.end, end - kept.lacks_end)
+    begin = start + kept.end
+    if kept.lacks_end:  # but for the one that it got in the file, unless another program has taken that
+        end, added = max(begin, end - (not added)), b""
+    text = (begin, end)
     size = _size_as_sent(box, beginning, start, text)
     if added and not last.endswith(b"\r"):  # which counts as a line end already
         size += 2

@@ -12,6 +12,7 @@ five minutes neither it nor the mbox has changed.
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import re
 import socket
@@ -27,6 +28,8 @@ from mailproto.maildrop.mbox_format import MAX_SEPARATOR, MboxFormatError, is_se
 
 if sys.platform != "win32":
     import fcntl
+
+logger = logging.getLogger("mailproto")
 
 _STALE_AFTER = 300.0  # seconds, as in other programs
 _LONGEST_PAUSE = 0.02
@@ -146,7 +149,8 @@ def _close(descriptor: int) -> None:
     # Unlocked and not only closed, because a forked child may hold a copy of the descriptor.
     with suppress(OSError):
         _set_lock(descriptor, release=True)
-    os.close(descriptor)
+    with suppress(OSError):  # it is closed all the same, and what was written was waited for
+        os.close(descriptor)
 
 
 def _set_lock(descriptor: int, *, shared: bool = False, release: bool = False) -> None:
@@ -189,7 +193,8 @@ def _make_dot_lock(path: Path) -> bool:
             _held.add(dot_lock)
             return True
         finally:
-            draft.unlink(missing_ok=True)
+            with suppress(OSError):  # the next one to make a dot-lock removes it, or is told why not
+                draft.unlink(missing_ok=True)
     return False
 
 
@@ -233,6 +238,13 @@ def _is_alive(process: int, dot_lock: Path) -> bool:
 
 
 def _remove_dot_lock(path: Path) -> None:
+    """Remove the dot-lock. If that fails, what was done under it is done all the same, and nobody is to do it again.
+
+    This process breaks what is left there the next time, and others when it is old.
+    """
     dot_lock = _dot_lock_of(path)
     _held.discard(dot_lock)
-    dot_lock.unlink(missing_ok=True)
+    try:
+        dot_lock.unlink(missing_ok=True)
+    except OSError as error:
+        logger.error("a dot-lock could not be removed: %s", error)

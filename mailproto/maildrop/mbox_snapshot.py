@@ -9,7 +9,7 @@ from mailproto._core.spool import Spool
 from mailproto.maildrop.base import LockedSnapshot, MessageGoneError, canonical
 from mailproto.maildrop.mbox_append import find_torn
 from mailproto.maildrop.mbox_format import unique_id_line
-from mailproto.maildrop.mbox_index import MboxIndex, StoredMessage, examine, is_end, read_index, unquoted
+from mailproto.maildrop.mbox_index import MboxIndex, StoredMessage, examine, is_end, may_have, read_index, unquoted
 from mailproto.maildrop.mbox_lock import LockedMbox
 from mailproto.maildrop.mbox_rewrite import Edit, replace
 
@@ -103,8 +103,7 @@ class MboxSnapshot(LockedSnapshot):
         uid = self._messages[index].uid
         region = (self._starts[index], self._ends[index])
         stored = examine(box, region) if is_end(box, region[1], find_torn(box)) else None
-        is_it = stored is not None and stored.key in (uid, uid.partition(".")[0])
-        return stored if is_it else None
+        return stored if stored is not None and may_have(uid, stored.key) else None
 
     def _search(self, box: LockedMbox) -> bool:
         """Learn where all messages are, unless the mbox has not changed since that was learnt; return whether."""

@@ -142,6 +142,9 @@ class _UntouchedMaildir(MaildirSnapshot):
         self._known = _KnownSizes(root / "mailproto-sizes", counted)
         super().__init__(root, _nothing)
 
+    def _part_namesakes(self) -> None:
+        """Leave them as they are: of two, one is shown."""
+
     def _measure_all(self) -> dict[str, int]:
         self._sizes = self._known
         return super()._measure_all()

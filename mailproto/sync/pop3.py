@@ -155,10 +155,20 @@ class Message(MessageBase):
         self._fetch = fetch
 
     def read(self) -> bytes:
-        """Return what was not read yet of the message."""
+        """Return the message, or the rest of it, all lines ending in CRLF.
+
+        Raises:
+            LocalProtocolError: it was read to its end already, or another command came between.
+        """
         return self._client.run(self._client._read(self._fetch, self.number), part=True)
 
     def __iter__(self) -> Self:
+        """Read the message from its beginning, in pieces.
+
+        Raises:
+            LocalProtocolError: some of it was read already, or another command came between.
+        """
+        self._client._check_unread(self._fetch, self.number)
         return self
 
     def __next__(self) -> bytes:

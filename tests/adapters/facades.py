@@ -33,6 +33,7 @@ class Blocking:
         return Blocking(self._loop, value) if isinstance(value, aio.Message | aio.Messages) else value
 
     def __iter__(self) -> Iterator[Any]:
+        aiter(self._target)
         return self
 
     def __next__(self) -> Any:

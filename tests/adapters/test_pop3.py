@@ -198,6 +198,32 @@ def test_a_message_can_be_read_until_the_next_one(front: Front) -> None:
         with pytest.raises(LocalProtocolError):
             first.read()
         assert second.read() == numbered(2)[1]
+        assert next(fetching, None) is None
+        with pytest.raises(LocalProtocolError, match="until the next command"):
+            second.read()
+
+
+def test_a_message_comes_once(front: Front) -> None:
+    """Who stores what he has read already would store nothing, or half a message, and then delete it."""
+    once = "read already"
+    large = b"Subject: x\r\n\r\n" + b"y" * 1_000_000 + b"\r\n"
+    with front.POP3Server(Drops(large, b"", large), port=0, config=CONFIG) as server, client_of(front, server) as pop:
+        fetching = iter(pop.messages())
+        first = next(fetching)
+        assert first.read() == large
+        with pytest.raises(LocalProtocolError, match=once):
+            first.read()
+        with pytest.raises(LocalProtocolError, match=once):
+            list(first)
+        empty = next(fetching)
+        assert list(empty) == []
+        with pytest.raises(LocalProtocolError, match=once):
+            empty.read()
+        last = next(fetching)
+        begun = next(iter(last))
+        with pytest.raises(LocalProtocolError, match=once):
+            list(last)
+        assert begun + last.read() == large, "who asks for the rest of it gets that"
 
 
 def test_a_deletion_that_was_refused_is_not_passed_over(front: Front) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import itertools
 import json
@@ -13,9 +14,9 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -23,7 +24,7 @@ from mailproto import AuthenticationError, Reject, sync
 from mailproto.cli import main
 from mailproto.cli.options import HostPort, host_port
 from mailproto.ledger import SQLiteLedger
-from mailproto.maildrop import MemoryMaildrop
+from mailproto.maildrop import MemoryMaildrop, maildir
 from mailproto.mailhost import MailHost
 from mailproto.pop3 import POP3ServerConfig
 from mailproto.sasl import make_scram_key
@@ -569,6 +570,40 @@ def test_a_message_that_is_refused_stops_no_other(
     assert [entry["number"] for entry in result["messages"]] == [2, 3]
     assert len(list(Path("inbox").glob("new/*"))) == 2
     assert len(drop.open().messages) == 1, "what was stored is deleted"
+
+
+def test_what_was_stored_before_the_disk_is_full_is_deleted_and_not_stored_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PW", "x")
+    drop = MemoryMaildrop()
+    for number in range(4):
+        drop.deliver([b"Subject: %d\r\n\r\n" % number, b"x" * 100_000, b"\r\n"])
+    host = MailHost(lambda _: drop)
+    with sync.POP3Server(host, port=0, config=POP3ServerConfig(allow_plaintext_auth=True)) as server:
+        fetching = ["fetch", "--server", f"127.0.0.1:{server.port}", "--user", "x", "--password-env", "PW"]
+        fetching += ["--tls", "none", "--maildir", str(tmp_path)]
+        with monkeypatch.context() as patch:
+            patch.setattr("mailproto.maildrop.maildir._store", full_behind(2, maildir._store))
+            status, result = run_json(capsys, *fetching)
+        assert (status, result["error"], len(result["messages"])) == (1, "OSError", 2)
+        assert len(run_json(capsys, *fetching)[1]["messages"]) == 2
+    stored = [path.read_bytes().partition(b"\n")[0] for path in tmp_path.glob("new/*")]
+    assert sorted(stored) == [b"Subject: %d" % number for number in range(4)]
+    assert drop.open().messages == ()
+
+
+def full_behind(messages: int, store: Callable[..., str]) -> Callable[..., str]:
+    """Return ``store`` for a disk on which there is room for so many, and a piece of the next one."""
+    room = iter(range(messages))
+
+    def store_if_there_is_room(content: Iterator[bytes], file: BinaryIO) -> str:
+        if next(room, None) is None:
+            file.write(next(iter(content)))
+            raise OSError(errno.ENOSPC, "no space left")
+        return store(content, file)
+
+    return store_if_there_is_room
 
 
 @pytest.mark.parametrize("command", [("send", "--from", "", "--to", "a@b.example"), ("fetch", "--user", "x")])

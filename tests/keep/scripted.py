@@ -27,6 +27,12 @@ class Mail(NamedTuple):
         """What the server lists."""
         return len(self.content) if self.listed is None else self.listed
 
+    @property
+    def header(self) -> bytes:
+        """What TOP gives of it, without a line of the body."""
+        header, end, _ = self.content.partition(b"\r\n\r\n")
+        return header + end
+
 
 def mail(name: str, uid: str | None = None, length: int = 0) -> Mail:
     """Return a message, with a unique-id of its name or of another one."""
@@ -74,6 +80,8 @@ class Server:
                 return b""
             case b"RETR":
                 return b"+OK\r\n%b.\r\n" % self.mails[int(argument) - 1].content
+            case b"TOP":
+                return b"+OK\r\n%b.\r\n" % self.mails[int(argument.split()[0]) - 1].header
             case b"DELE":
                 self.marked.add(int(argument))
                 return b"+OK\r\n"

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import random
 import sqlite3
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -91,6 +93,13 @@ def test_a_unique_id_that_is_used_again_within_a_second_gets_another_file(tmp_pa
             server.mails = [mail(name, "1")]
             fetch(server, ledger, MaildirStore(Maildir(tmp_path), "ada@here"), KeepPolicy(keep=False), now=100.5)
     assert sorted(path.read_bytes()[:14] for path in tmp_path.glob("new/*")) == [b"Subject: first", b"Subject: third"]
+
+
+def test_the_name_of_what_is_stored_stays_the_same_for_ever(tmp_path: Path) -> None:
+    """Or what was interrupted before an upgrade would be stored twice."""
+    MaildirStore(Maildir(tmp_path), "ada@here")(Note("1", 5.9, "0" * 64), [b"x\r\n"])
+    (stored,) = (tmp_path / "new").iterdir()
+    assert stored.name == "5.Fb7cf931bbd15cfbe34b34ec137435713edeab08c.mailproto,S=2,W=3"
 
 
 def test_what_was_to_be_deleted_and_is_kept_after_all_is_looked_at_once(ledger: SQLiteLedger) -> None:
@@ -185,6 +194,36 @@ def test_what_is_known_by_content_stays_known_when_it_gets_a_unique_id(ledger: S
     assert {key: note.first_seen for key, note in ledger.read().items()} == {"one": 100.0, "two": 100.0}
 
 
+@pytest.mark.parametrize("cut", range(0, 300, 7))
+def test_what_gets_another_unique_id_is_nothing_new(ledger: SQLiteLedger, cut: int) -> None:
+    """As when a maildrop moves to another server; wherever the line breaks in the midst of it."""
+    server, shelf = Server([mail("one", "1"), mail("two", "2")]), Shelf()
+    fetch(server, ledger, shelf, now=100.0)
+    server.mails = [mail("one", "a"), mail("new", "b"), mail("two", "c")]
+    with suppress(ConnectionClosedError):
+        fetch(server, ledger, shelf, now=200.0, cut=cut)
+    for _ in range(2):
+        fetch(server, ledger, shelf, now=200.0)
+    assert shelf.stored == ["one", "two", "new"]
+    assert {key: note.first_seen for key, note in ledger.read().items()} == {"a": 100.0, "b": 200.0, "c": 100.0}
+
+
+def test_what_was_deleted_and_comes_again_is_new(ledger: SQLiteLedger) -> None:
+    server, shelf = Server([mail("one", "1")]), Shelf()
+    fetch(server, ledger, shelf, KeepPolicy(keep=False))
+    server.mails = [mail("one", "2")]
+    fetch(server, ledger, shelf, KeepPolicy(keep=False))
+    assert shelf.stored == ["one", "one"]
+
+
+def test_an_equal_message_beside_one_that_is_there_is_new(ledger: SQLiteLedger) -> None:
+    server, shelf = Server([mail("one", "1")]), Shelf()
+    fetch(server, ledger, shelf)
+    server.mails.append(mail("one", "2"))
+    fetch(server, ledger, shelf)
+    assert shelf.stored == ["one", "one"]
+
+
 def test_a_unique_id_that_looks_like_a_content_stands_for_none(ledger: SQLiteLedger) -> None:
     wanted = mail("two")
     server, shelf = Server([mail("one", f"sha256:{hashlib.sha256(wanted.content).hexdigest()}")]), Shelf()
@@ -259,6 +298,13 @@ def test_a_ledger_on_disk_remembers_what_was_marked(tmp_path: Path) -> None:
         assert again.read() == {"x": x, "y": y}
         assert again.begin("x", 9.0, "c3") == x
         assert other.read() == {"x": Note("x", 2.0, "b2")}
+
+
+def test_a_ledger_is_for_its_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    with SQLiteLedger(path, "ada@here") as ledger:
+        ledger.begin("one", 0.0, "")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_two_runs_on_one_account_are_kept_apart(tmp_path: Path) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
 
 import pytest
 
+from mailproto import sync
 from mailproto._core.flow import Flow
 from mailproto.errors import MailProtoError, RemoteProtocolError
 from mailproto.pop3 import POP3ClientConnection, ResponseError
@@ -183,3 +186,38 @@ def test_nothing_is_lost_by_a_line_too_many(
             check(server, notes, shelf)
             assert {mail.uid for mail in server.mails} <= {"two"}, "the next time all is as it should be"
     assert RemoteProtocolError in ends and all(end is type(None) or issubclass(end, MailProtoError) for end in ends)
+
+
+TOPS = [mail for mail in MAILS if not mail.content.startswith(b"+OK")]  # no header does
+
+
+def look(conn: POP3ClientConnection, notes: Notes, shelf: Shelf) -> Flow[None]:
+    """Look at the top of every message; the note says at whose."""
+    client = sync.POP3Client()
+    client.conn = conn
+    yield from log_in(conn)
+    for number, wanted in enumerate(TOPS, 1):
+        with suppress(ResponseError):
+            top = yield from client._retrieve(number, 0)
+            shelf.put(top)
+            notes[wanted.uid] = Note(wanted.uid, 0.0, sha256(top).hexdigest())
+    yield from quit_session(conn)
+
+
+@pytest.mark.parametrize("lists", ["one", "all", "none"])
+@pytest.mark.parametrize("pipelining", [True, False], ids=["pipelining", "lock-step"])
+@pytest.mark.parametrize("late", [True, False])
+def test_no_top_is_taken_for_that_of_another_message(lists: str, pipelining: bool, late: bool) -> None:
+    whole = Babbler(list(TOPS), lists=lists, pipelining=pipelining)
+    notes, shelf = Notes(), Shelf()
+    assert talk(whole, look, notes, shelf, late=False) is None
+    assert [shelf[notes[mail.uid].sha256] for mail in TOPS] == [mail.header for mail in TOPS]
+    for place, stray in itertools.product(range(whole.said), STRAY):
+        server = Babbler(list(TOPS), lists=lists, pipelining=pipelining, stray=stray, place=place)
+        notes, shelf = Notes(), Shelf()
+        error = talk(server, look, notes, shelf, late=late)
+        assert error is None or isinstance(error, MailProtoError)
+        for wanted in TOPS:
+            if wanted.uid in notes:
+                top = shelf[notes[wanted.uid].sha256]
+                assert is_of(top, wanted.header, stray), f"not of {wanted.uid}: {stray!r} in front of line {place}"

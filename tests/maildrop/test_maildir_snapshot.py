@@ -1,6 +1,7 @@
 """A session with a Maildir: other programs move, flag, remove and replace its files meanwhile."""
 
 import contextlib
+import errno
 import itertools
 import os
 import threading
@@ -11,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mailproto.maildrop import Maildir, MaildirSnapshot, MessageGoneError, NotRemovedError
+from mailproto.maildrop import Maildir, MaildirSnapshot, MessageGoneError, NotRemovedError, ReadOnly
 from mailproto.maildrop import files as files_module
 from mailproto.maildrop.files import MessageFiles
 from tests.maildrop import contents, read, stored_files, uids
@@ -84,6 +85,27 @@ def test_a_message_seen_in_new_and_in_cur_is_one(path: Path, maildir: Maildir) -
     (message,) = (path / "new").iterdir()
     os.link(message, path / "cur" / f"{message.name}:2,S")
     assert len(maildir.open().messages) == 1
+
+
+def test_two_messages_with_one_base_are_two(path: Path, maildir: Maildir) -> None:
+    texts = {"new/1.a": b"one\n", "cur/1.a:2,S": b"and two\n", "cur/1.a:2,": b"three\n", "cur/2.b:2,S": b"x\n"}
+    for name, text in texts.items():
+        (path / name).write_bytes(text)
+    snapshot = maildir.open()
+    shown = contents(snapshot)
+    assert sorted(shown.values()) == sorted(text.replace(b"\n", b"\r\n") for text in texts.values())
+    assert {"1.a", "2.b"} < shown.keys()
+    assert [name[-3:] for name in names(path / "cur")].count("2,S") == 2, "a flag stays"
+    snapshot.commit([uids(snapshot).index("1.a") + 1])
+    del shown["1.a"]
+    assert contents(reopen(maildir, snapshot)) == shown
+
+
+def test_a_reader_that_may_not_write_sees_one_of_two_with_one_base(path: Path, maildir: Maildir) -> None:
+    for name in ("new/1.a", "cur/1.a:2,S"):
+        (path / name).write_bytes(name.encode())
+    assert len(ReadOnly(maildir).open().messages) == 1
+    assert stored_files(path) == ["cur/1.a:2,S", "new/1.a"]
 
 
 def test_a_file_moved_after_login_is_found(path: Path, maildir: Maildir) -> None:
@@ -268,6 +290,28 @@ def test_what_was_counted_before_a_failure_is_kept(
         maildir.open()
     cache = (path / "mailproto-sizes").read_text()
     assert "1.a" in cache and "2.b" not in cache
+
+
+def test_a_message_that_cannot_be_read_keeps_nobody_from_the_others(
+    path: Path, maildir: Maildir, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (path / "cur" / "1.a").write_bytes(b"a\n")
+    (path / "new" / "2.b").write_bytes(b"b\n")
+    real_open = os.open
+
+    def guarded(name: Path, *arguments: int) -> int:
+        if str(name).endswith("1.a"):
+            raise PermissionError(errno.EACCES, "not yours", str(name))
+        return real_open(name, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", guarded)
+        snapshot = maildir.open()
+        assert contents(snapshot) == {"2.b": b"b\r\n"}
+        snapshot.commit([1])
+        snapshot.close()
+    assert "1.a" in caplog.text
+    assert contents(maildir.open()) == {"1.a": b"a\r\n"}
 
 
 def test_a_file_renamed_under_the_listing_is_not_missed(

@@ -50,10 +50,11 @@ def test_a_delivery_is_written_as_the_format_wants_it(mbox: Mbox) -> None:
     assert leftovers(mbox) == []
 
 
-def test_what_lacks_a_line_end_gets_one_in_the_file_and_loses_it_again(mbox: Mbox) -> None:
-    uid = mbox.deliver([b"a\r\n", b"b"])
-    assert mbox.path.read_bytes().endswith(b"X-UIDL: %s (no line end)\na\nb\n\n" % uid.encode())
-    assert now_in(mbox) == [b"a\r\nb"]
+@pytest.mark.parametrize("end", [b"b", b"From", b"Fr"])
+def test_what_lacks_a_line_end_gets_one_in_the_file_and_loses_it_again(mbox: Mbox, end: bytes) -> None:
+    uid = mbox.deliver([b"a\r\n", end])
+    assert mbox.path.read_bytes().endswith(b"X-UIDL: %s (no line end)\na\n%s\n\n" % (uid.encode(), end))
+    assert now_in(mbox) == [b"a\r\n" + end]
 
 
 @pytest.mark.parametrize("end", [b"", b"\n", b"\n\n", b"\r\n\r\n"])
@@ -183,6 +184,45 @@ def test_copies_of_our_messages_made_by_other_programs_are_told_apart(mbox: Mbox
     delete(mbox, 1)
     assert unique_ids(mbox) == [uid + ".2", uid + ".3"]
     assert now_in(mbox) == [b"a\r\nno end"] * 2
+
+
+def test_a_rewrite_makes_no_mbox_longer(tmp_path: Path) -> None:
+    """What keeps the unique-ids of equal messages takes no more room than there is: a full disk has no more."""
+    mbox = mbox_of(tmp_path / "mbox", FOREIGN * 9)
+    before = mbox.path.stat().st_size
+    delete(mbox, 2)
+    assert before - len(FOREIGN) < mbox.path.stat().st_size <= before
+    assert now_in(mbox) == [FOREIGN_CONTENT] * 8
+
+
+def test_copies_of_copies_are_told_apart_and_can_be_had(tmp_path: Path) -> None:
+    """A number behind a unique-id may have been kept, when another program copied the message once more."""
+    uid = "0123456789abcdef" * 2
+    kept = [uid, f"{uid}.2", f"{uid}.2", f"{uid}.2", uid]
+    fields = [f"X-UIDL: {name}\nSubject: {number}\n\n".encode() for number, name in enumerate(kept)]
+    mbox = mbox_of(tmp_path / "mbox", *(SEPARATOR + field + b"y" * 99 + b"\n\n" for field in fields))
+    given = unique_ids(mbox)
+    assert len(set(given)) == len(kept)
+    contents = now_in(mbox)
+    delete(mbox, 1, 3)
+    assert now_in(mbox) == [contents[1], *contents[3:]]
+    assert unique_ids(mbox) == [given[1], *given[3:]]
+
+
+@pytest.mark.parametrize(
+    ("text", "content"), [(b"", b""), (b"\n", b""), (b"x", b"x"), (b"x\r", b"x\r\n"), (b"x\n\n", b"x")]
+)
+def test_a_field_that_says_a_line_end_was_added_where_there_is_none(
+    tmp_path: Path, text: bytes, content: bytes
+) -> None:
+    """Anybody may write such a field, and other programs may change what is behind it. It locked the owner out."""
+    field = b"X-UIDL: 0123456789abcdef0123456789abcdef (no line end)\n"
+    mbox = mbox_of(tmp_path / "mbox", SEPARATOR, field, text)
+    assert now_in(mbox) == [content]
+    mbox.deliver([b"new\r\n"])
+    assert now_in(mbox) == [content, b"new\r\n"]
+    delete(mbox, 1)
+    assert now_in(mbox) == [b"new\r\n"]
 
 
 def test_unique_ids_survive_rewrites_and_moves(mbox: Mbox, tmp_path: Path) -> None:

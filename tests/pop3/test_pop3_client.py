@@ -784,3 +784,14 @@ def test_a_message_without_end_is_not_taken_for_ever_wherever_it_is_cut(limit: i
     whole = POP3ClientConfig(limits=Limits(max_retrieval=14))
     played = every_client_cut(lambda: POP3ClientConnection(whole), turns, "secret")
     assert played.error is None and "size=14" in played.events[-2]
+
+
+def test_a_message_has_more_time_as_it_comes_and_not_for_drops_of_it() -> None:
+    conn = logged_in(POP3ClientConfig(limits=Limits(min_data_rate=10, data_timeout=10)))
+    conn.retr(1)
+    conn.data_to_send()
+    assert isinstance(talk(conn, b"+OK\r\n"), ResponseReceived)
+    before = conn.progress
+    for size in (100, 250, 60, 60):
+        assert isinstance(talk(conn, b"x" * size), MessageChunk)
+    assert conn.progress - before == 3, "one for each time that 100 octets and more have come"

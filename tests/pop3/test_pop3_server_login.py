@@ -317,6 +317,15 @@ def test_an_exchange_can_be_cancelled() -> None:
     assert played.events[3:5] == [Auth("PLAIN"), AuthResponse(b"")]
 
 
+def test_an_exchange_that_was_not_refused_is_no_failed_login() -> None:
+    conn = greeted()
+    for response in (b"*\r\n", b"no base64\r\n", b"*\r\n"):
+        talk(conn, b"AUTH PLAIN\r\n")
+        conn.challenge(b"")
+        talk(conn, response)
+    assert (conn.auth_failures, conn.closing) == (0, False)
+
+
 @pytest.mark.parametrize("mechanism", [b"LOGIN", b"X", b"*", b"PLAIN2"])
 def test_only_what_is_offered(mechanism: bytes) -> None:
     conn = greeted()

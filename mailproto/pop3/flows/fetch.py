@@ -58,14 +58,17 @@ class _Order:
     as that of the next message, and a caller who trusts it would have deleted what nobody has read.
 
     Args:
+        lines: ask for its header and so many lines of its body; None for all of it.
         check: send LIST along. Where it costs a round trip it is left until there is a reason for it.
     """
 
     __slots__ = ("_beginning", "_check", "_conn", "_size", "message", "retr")
 
-    def __init__(self, conn: POP3ClientConnection, message: MessageListing, *, check: bool) -> None:
+    def __init__(
+        self, conn: POP3ClientConnection, message: MessageListing, lines: int | None, *, check: bool
+    ) -> None:
         self.message = message
-        self.retr = conn.retr(message.number)
+        self.retr = conn.retr(message.number) if lines is None else conn.top(message.number, lines)
         self._check = conn.list(message.number) if check else None
         self._conn = conn
         self._size = 0
@@ -138,6 +141,9 @@ class Fetch:
     one comes alone: nothing is sent ahead to a server that cannot prove it. There, and without PIPELINING, only what
     looks odd is asked about. Where a server is out of step every method raises `RemoteProtocolError`, and so where
     one that could prove a message cannot prove another.
+
+    Args:
+        lines: fetch of each message its header and so many lines of its body; None for all of it.
     """
 
     def __init__(
@@ -145,12 +151,14 @@ class Fetch:
         conn: POP3ClientConnection,
         messages: Iterable[MessageListing],
         *,
+        lines: int | None = None,
         window: int = 16,
         max_ahead: int = 1 << 20,
     ) -> None:
         self._conn = conn
         self._messages: Iterator[MessageListing] = iter(messages)
         self._next: MessageListing | None = next(self._messages, None)
+        self._lines = lines
         self._pipelining = conn.pipelining
         self._window = window
         self._can_prove: bool | None = None  # whether the server can, None as long as nobody knows
@@ -232,7 +240,7 @@ class Fetch:
         while self._next is not None and len(self._asked) < window:
             if self._asked and self._ahead + self._next.size > self._max_ahead:
                 return
-            self._asked.append(_Order(self._conn, self._next, check=check))
+            self._asked.append(_Order(self._conn, self._next, self._lines, check=check))
             self._ahead += self._next.size
             self._next = next(self._messages, None)
 

@@ -101,7 +101,7 @@ def fetch_and_keep(
 
     A server that has no unique-ids, or gives the same to two messages, is taken by the content: such messages are
     fetched each time, and stored only if their content is new, whatever it was known by. So is a message that has got
-    a unique-id only since.
+    a unique-id only since, or another one, as all do when a maildrop moves to another server.
 
     A message at which the line breaks stands in nobody's way: the next time it is tried last, and if the line breaks
     at it again it is left out of one run, so that the others are fetched and deleted all the same.
@@ -147,6 +147,7 @@ class _Job:
         self._policy = policy
         self._now = now
         self._notes: dict[str, Note] = {}
+        self._there: set[str | None] = set()  # the unique-ids that the server gives
         self._keys: dict[str, str] = {}  # of the notes, by their digests; of equal messages one that is stored
         self._safe: dict[MessageListing, str] = {}  # what is stored, by key
         self._ahead: list[MessageListing] = []  # what runs have broken off at, and this one has not tried
@@ -156,6 +157,7 @@ class _Job:
         listed = yield from self._list()
         self._notes = yield Call(self._ledger.read)
         self._hurdles = Hurdles(self._ledger, self._notes, self._now)
+        self._there = {message.uid for message in listed}
         self._keys = {note.sha256: note.key for note in sorted(self._notes.values(), key=attrgetter("stored"))}
         self._check_unique_ids(listed)
         known = _with_trusted_ids(listed)
@@ -164,7 +166,7 @@ class _Job:
         yield from self._delete()
         yield from self._hurdles.settle(self._ahead)
         all_named = all(message.uid is not None for message in known)
-        yield from self._forget_vanished({message.uid for message in listed}, all_named)
+        yield from self._forget_vanished(all_named)
 
     def _list(self) -> Flow[list[MessageListing]]:
         if self._policy.unique_ids:
@@ -183,17 +185,17 @@ class _Job:
         note = self._notes.get(key)
         return note is not None and note.stored and not note.deleted
 
-    def _forget_vanished(self, there: set[str | None], all_named: bool) -> Flow[None]:
+    def _forget_vanished(self, all_named: bool) -> Flow[None]:
         """Drop the notes of what is gone, unless all is gone: that is more often a server's mishap than the truth.
 
         What is known by content was seen only if all was fetched; and so was what has lost its unique-id.
         """
         all_seen = not (self._is_full() or self.report.too_big or self.report.refused or self._ahead)
         named_seen = self._policy.unique_ids and (all_seen or all_named)
-        seen = there.union(self._safe.values())
+        seen = self._there.union(self._safe.values())
         unseen = [key for key in self._notes if key not in seen]
         gone = [key for key in unseen if (all_seen if key.startswith(_CONTENT) else named_seen)]
-        if there and gone:
+        if self._there and gone:
             yield Call(self._ledger.forget, (gone,))
 
     def _fetch(self, known: Iterable[MessageListing]) -> Flow[None]:
@@ -276,7 +278,7 @@ class _Job:
             content.close()
 
     def _store_new(self, message: MessageListing, content: Spool, sha256: str) -> Flow[None]:
-        """Store a message, unless it is known by its key, or has a twin: itself, from when it had no unique-id."""
+        """Store a message, unless it is known by its key, or has a twin: itself, from when it had another one."""
         key = self._key_of(message, sha256)
         note = self._notes.get(key)
         if note is not None and note.sha256 != sha256:  # the server has used the unique-id again
@@ -297,9 +299,15 @@ class _Job:
         self._safe[message] = key
 
     def _twin_of(self, sha256: str) -> Note | None:
-        """Return the note of what is stored with this content and had no unique-id, None if there is none."""
-        note = self._notes.get(_CONTENT + sha256)
-        return note if note is not None and note.stored and note.sha256 == sha256 else None
+        """Return the note of what is stored with this content and has no unique-id any more, None if there is none.
+
+        What was to be deleted is no such thing: it has lost its unique-id because it is gone.
+        """
+        for note in filter(None, map(self._notes.get, (_CONTENT + sha256, self._keys.get(sha256, "")))):
+            is_unnamed = note.key.startswith(_CONTENT) or not (note.deleted or note.key in self._there)
+            if is_unnamed and note.stored and note.sha256 == sha256:
+                return note
+        return None
 
     def _key_of(self, message: MessageListing, sha256: str) -> str:
         """Return the key of a message: without a unique-id, that of any note of its content, which once had one."""
