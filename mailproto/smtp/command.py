@@ -12,7 +12,7 @@ from mailproto.smtp.config import Tolerance
 from mailproto.smtp.extensions.burl import check_url
 from mailproto.smtp.parameters import Body, MailParameters, Parameter, RcptParameters, format_parameters
 from mailproto.smtp.reply import Reply
-from mailproto.smtp.rules import VERBS
+from mailproto.smtp.rules import HELLO, VERBS
 
 SECRET = b"<secret>"
 """What stands in a trace where a secret was."""
@@ -20,6 +20,11 @@ SECRET = b"<secret>"
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _ARGUMENT = re.compile(rf"[^{UNSAFE}]*")
 _VERBS = {verb.encode("ascii"): verb for verb in VERBS}  # as nearly every client writes them
+# Behind these the client has to wait for the reply (RFC 2920 section 3.1).
+_ALONE = frozenset(
+    {"greeting", *HELLO, "DATA", "BURL", "STARTTLS", "AUTH", "VRFY", "EXPN", "ETRN", "XCLIENT"}
+    | {"NOOP", "HELP", "QUIT"}
+)
 _MECHANISM = re.compile(r"[A-Za-z0-9_-]{1,20}")
 
 
@@ -134,7 +139,7 @@ class Command:
         self.address = address
         self.payload = b""  # the octets of a chunk, which follow the line
         self.ends = False  # whether it ends a message
-        self.alone = False  # whether nothing may be said before its reply is there
+        self.alone = verb in _ALONE  # whether nothing may be said before its reply is there
         self.reply: Reply | None = None
         self.replies: list[Reply] = []
         self.sent = self.skipped = False

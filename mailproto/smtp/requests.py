@@ -210,7 +210,9 @@ class RequestingConnection(ConveyingConnection):
 
     def quit(self) -> Command:
         """Queue QUIT."""
-        return self._queue(commands.simple("QUIT"))
+        command = self._queue(commands.simple("QUIT"))
+        self._leaving = True
+        return command
 
     # What the server offers.
 
