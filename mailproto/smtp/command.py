@@ -10,7 +10,7 @@ from mailproto.address import Address, Path, check_domain, format_path, parse_pa
 from mailproto.errors import GrammarError
 from mailproto.smtp.config import Tolerance
 from mailproto.smtp.extensions.burl import check_url
-from mailproto.smtp.parameters import Body, MailParameters, Parameter, RcptParameters, format_parameters
+from mailproto.smtp.parameters import Body, Parameter, RcptParameters, format_fields, format_parameters
 from mailproto.smtp.reply import Reply
 from mailproto.smtp.rules import HELLO, VERBS
 
@@ -200,11 +200,13 @@ def simple(verb: str, argument: str = "") -> Command:
     return Command(verb, _line(f"{verb} {argument}" if argument else verb))
 
 
-def mail(address: Address | None, values: MailParameters, known: Mapping[str, Parameter]) -> Command:
-    """Return the MAIL command (RFC 5321 section 4.1.1.2)."""
-    parameters = format_parameters(known, values, utf8=values.smtputf8)
+def mail(
+    address: Address | None, said: Mapping[str, object], extra: Mapping[str, object], known: Mapping[str, Parameter]
+) -> Command:
+    """Return the MAIL command (RFC 5321 section 4.1.1.2); ``said`` and ``extra`` as in `format_fields`."""
+    parameters = format_fields(known, said, extra, utf8="smtputf8" in said)
     command = Command("MAIL", _line(f"MAIL FROM:{format_path(address)}{parameters}"), address=address)
-    command.alone = values.transid is not None  # what comes behind would be taken for the rest of another message
+    command.alone = "transid" in said  # what comes behind would be taken for the rest of another message
     return command
 
 

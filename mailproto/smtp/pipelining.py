@@ -15,6 +15,7 @@ from mailproto.smtp.config import SMTPClientConfig
 from mailproto.smtp.events import ClientEvent
 from mailproto.smtp.reply import MAX_REPLY_LINE, ReplyParser
 
+
 class PipeliningConnection(ClientConnection[ClientEvent]):
     """What `SMTPClientConnection` is made of: the commands that wait to leave, and those that wait for a reply."""
 

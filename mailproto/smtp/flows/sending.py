@@ -21,7 +21,7 @@ from mailproto.errors import (
 )
 from mailproto.smtp.client import SMTPClientConnection
 from mailproto.smtp.content import open_content
-from mailproto.smtp.flows.fitting import fit_parameters, suits_chunks, uses_utf8
+from mailproto.smtp.flows.fitting import needed_parameters, suits_chunks, uses_utf8
 from mailproto.smtp.flows.outcomes import Sending
 from mailproto.smtp.flows.planning import Plan
 from mailproto.smtp.flows.transfer import ChunkTransfer, DataTransfer, Transfer
@@ -123,15 +123,15 @@ def _begin(conn: SMTPClientConnection, submission: Submission, previous: Transfe
     eight_bit = conn.uses("8BITMIME") and submission.parameters.body is not Body.SEVEN_BIT
     try:
         content = open_content(submission, eight_bit=eight_bit, utf8=utf8, idna_encode=conn.config.idna_encode)
-        parameters = fit_parameters(conn, submission, content, utf8=utf8)
+        needed = needed_parameters(conn, submission, content, utf8=utf8)
         if previous is not None:
             yield from previous.make_way()
             if conn.over:
                 raise ConnectionClosedError("the connection is closed")
-        mail = conn.mail(submission.reverse_path, parameters)
+        mail = conn.mail(submission.reverse_path, submission.parameters, needed)
     except (NotSupportedError, GrammarError, SourceError, ConnectionClosedError) as error:
         return Sending(conn, submission, error)
-    kind = ChunkTransfer if suits_chunks(conn, parameters) else DataTransfer
+    kind = ChunkTransfer if suits_chunks(conn, submission.parameters) else DataTransfer
     transfer = kind(conn, submission, content, mail)
     transfer.queue()
     return transfer
