@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from mailproto._core.codec import encode_base64, parse_uint
+from mailproto._core.codec import encode_base64
 from mailproto.address import Address, check_address
 from mailproto.errors import GrammarError, LocalProtocolError, MailProtoError, NotSupportedError
 from mailproto.smtp import command as commands
@@ -235,10 +235,7 @@ class RequestingConnection(ConveyingConnection):
     @property
     def max_message_size(self) -> int | None:
         """The largest message the server takes, in octets, None if it does not say (RFC 1870)."""
-        try:
-            return parse_uint(self.extensions.get("SIZE", "").encode("utf-8")) or None
-        except GrammarError:
-            return None
+        return self._terms.max_size
 
     @property
     def auth_mechanisms(self) -> tuple[str, ...]:
