@@ -10,6 +10,7 @@ from mailproto.address import Address, Path, check_domain, format_path, parse_pa
 from mailproto.errors import GrammarError
 from mailproto.smtp.config import Tolerance
 from mailproto.smtp.extensions.burl import check_url
+from mailproto.smtp.extensions.checkpoint import RESUME
 from mailproto.smtp.parameters import Body, Parameter, RcptParameters, format_fields, format_parameters
 from mailproto.smtp.reply import Reply
 from mailproto.smtp.rules import HELLO, VERBS
@@ -144,6 +145,12 @@ class Command:
         self.replies: list[Reply] = []
         self.sent = self.skipped = False
         self.transaction: Transaction | None = None
+
+    @property
+    def refused(self) -> bool:
+        """Whether its reply has come, and keeps the message from being taken: also a 355 (RFC 1845 section 3)."""
+        reply = self.reply
+        return reply is not None and (reply.code >= 400 or reply.code == RESUME)
 
     def __repr__(self) -> str:
         return f"<{self.shown.decode('utf-8', 'backslashreplace')}>"

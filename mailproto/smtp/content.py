@@ -22,11 +22,11 @@ from mailproto.smtp.parameters import Body
 _PIECE = 256 << 10
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Content:
-    """A message ready to be sent: its pieces, and what is known of it before (None: nothing)."""
+    """A message ready to be sent, once: its pieces, and what is known of it before (None: nothing)."""
 
-    pieces: Iterable[bytes] | AsyncIterable[bytes] = field(repr=False)
+    pieces: Iterator[bytes] | AsyncIterator[bytes] = field(repr=False)
     size: int | None = None
     eight_bit: bool | None = None
 
@@ -50,6 +50,7 @@ def open_content(
         GrammarError: octets with a bare CR or LF that nobody asked to mend, or an ``email`` message that cannot be
             written.
         NotSupportedError: it cannot be written without SMTPUTF8, or in 7 bits.
+        SourceError: it is to be read from something that cannot be.
     """
     message = submission.message
     if isinstance(message, Message):
@@ -61,7 +62,11 @@ def open_content(
     if isinstance(message, bytes | bytearray | memoryview):
         binary = submission.parameters.body is Body.BINARY_MIME
         return _octets(bytes(message), submission.canonicalise, binary)
-    return Content(pieces_of(message))
+    pieces = pieces_of(message)
+    if isinstance(pieces, AsyncIterable):
+        with reading_source():
+            return Content(aiter(pieces))
+    return Content(_read(pieces))
 
 
 def pieces_of(message: Octets) -> Iterable[bytes] | AsyncIterable[bytes]:
@@ -97,6 +102,19 @@ def reading_source() -> Iterator[None]:
         raise
     except Exception as error:
         raise SourceError(f"the message could not be read: {type(error).__name__}: {error}") from error
+
+
+def _read(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the pieces of an application's own file or iterable, but for empty ones, which would look like the end.
+
+    Raises:
+        SourceError: there should be one, and could not be had.
+    """
+    with reading_source():
+        for piece in pieces:
+            octets = checked_octets(piece)
+            if octets:
+                yield octets
 
 
 def repeatable(message: MessageSource) -> MessageSource:

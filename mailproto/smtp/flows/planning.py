@@ -13,6 +13,7 @@ from mailproto.errors import ConnectionExhaustedError, GrammarError, MailProtoEr
 from mailproto.smtp.client import SMTPClientConnection
 from mailproto.smtp.content import repeatable
 from mailproto.smtp.flows.fitting import uses_utf8
+from mailproto.smtp.flows.outcomes import Sending
 from mailproto.smtp.message import Recipient, Submission
 from mailproto.smtp.parameters import NO_RCPT_PARAMETERS
 from mailproto.smtp.result import Outcome, RecipientResult, SendResult
@@ -23,27 +24,30 @@ class Plan:
 
     Attributes:
         parts: a submission for each transaction.
+        sendings: those of them that were begun, or failed to be.
     """
 
     def __init__(self, conn: SMTPClientConnection, submission: Submission) -> None:
         self._submission = submission
         self._settled: dict[int, RecipientResult] = {}
+        self.sendings: list[Sending] = []
         going = self._going(conn)
-        size = conn.server_limits.rcpt_max or len(going)
+        size = conn.server_limits.rcpt_max or len(going) or 1
         if len(going) == len(submission.recipients) <= size:
             self.parts = [submission]
             return
         message = submission.message if len(going) <= size else repeatable(submission.message)
         self.parts = [
             replace(submission, recipients=tuple(going[start : start + size]), message=message)
-            for start in range(0, len(going), size or 1)
+            for start in range(0, len(going), size)
         ]
 
-    def merge(self, results: Sequence[SendResult]) -> SendResult:
+    def result(self) -> SendResult:
         """Return what became of the message, from what became of its parts: the recipients in the order given.
 
         The final reply is the last one, the error the first.
         """
+        results = [sending.result() for sending in self.sendings]
         if len(results) == 1 and not self._settled:
             return results[0]
         sent = (recipient for result in results for recipient in result.recipients)
@@ -57,11 +61,11 @@ class Plan:
             if isinstance(settled.error, ConnectionExhaustedError):
                 yield settled.error
 
-    def _going(self, conn: SMTPClientConnection) -> list[Recipient]:
+    def _going(self, conn: SMTPClientConnection) -> Sequence[Recipient]:
         """Return the recipients whom the server can be named, and settle the others."""
         limit = conn.server_limits.rcpt_domain_max
         if limit is None and all(map(_is_plain, self._submission.recipients)):
-            return list(self._submission.recipients)
+            return self._submission.recipients
         going: list[Recipient] = []
         utf8 = uses_utf8(conn, self._submission)
         domains = set(conn.recipient_domains)
@@ -83,4 +87,4 @@ class Plan:
 
 def _is_plain(recipient: Recipient) -> bool:
     """Say whether any server can be named this recipient."""
-    return recipient.parameters == NO_RCPT_PARAMETERS and recipient.address.is_ascii
+    return recipient.parameters is NO_RCPT_PARAMETERS and recipient.address.is_ascii
