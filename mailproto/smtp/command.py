@@ -10,7 +10,6 @@ from mailproto.address import Address, Path, check_domain, format_path, parse_pa
 from mailproto.errors import GrammarError
 from mailproto.smtp.config import Tolerance
 from mailproto.smtp.extensions.burl import check_url
-from mailproto.smtp.extensions.checkpoint import RESUME
 from mailproto.smtp.parameters import Body, Parameter, RcptParameters, format_fields, format_parameters
 from mailproto.smtp.reply import Reply
 from mailproto.smtp.rules import HELLO, VERBS
@@ -112,6 +111,7 @@ class Command:
         verb: the command, or ``"."`` for the end of a message.
         address: whom a MAIL or RCPT names.
         reply: the final reply, or the go-ahead to DATA; None until it has come.
+        refused: whether it is one that keeps the message from being taken, a 355 (RFC 1845 section 3) among them.
         replies: in LMTP, the replies to a message as far as they have come, one for each accepted recipient; with
             PRDR, and where the server makes use of it, the same and the ``reply`` for all.
         sent: whether it has left, and the server may have read it: behind a 421 it does not.
@@ -124,6 +124,7 @@ class Command:
         "ends",
         "line",
         "payload",
+        "refused",
         "replies",
         "reply",
         "sent",
@@ -143,14 +144,8 @@ class Command:
         self.alone = verb in _ALONE  # whether nothing may be said before its reply is there
         self.reply: Reply | None = None
         self.replies: list[Reply] = []
-        self.sent = self.skipped = False
+        self.sent = self.skipped = self.refused = False
         self.transaction: Transaction | None = None
-
-    @property
-    def refused(self) -> bool:
-        """Whether its reply has come, and keeps the message from being taken: also a 355 (RFC 1845 section 3)."""
-        reply = self.reply
-        return reply is not None and (reply.code >= 400 or reply.code == RESUME)
 
     def __repr__(self) -> str:
         return f"<{self.shown.decode('utf-8', 'backslashreplace')}>"

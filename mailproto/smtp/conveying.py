@@ -138,9 +138,10 @@ class ConveyingConnection(PipeliningConnection):
         if not transaction.binary:
             data = self._text_chunk(data, last)
         transaction.chunked = True
-        chunks = self._unsent or self._waiting
-        if self.config.lmtp and last and chunks:
-            chunks[-1].alone = True
+        if self.config.lmtp and last:
+            chunks = self._unsent or self._waiting
+            if chunks:
+                chunks[-1].alone = True
         command = self._queue(commands.bdat(data, last))
         command.transaction = transaction
         if last:

@@ -135,10 +135,10 @@ def _reverse_path(sender: str | Address) -> Address | None:
 
 
 def _recipients(recipients: RecipientLike | Sequence[RecipientLike]) -> list[Recipient]:
-    if isinstance(recipients, bytes):
-        raise TypeError("an address is text, not octets")
     if isinstance(recipients, str | Address):
         return [Recipient(_forward_path(recipients))]
+    if isinstance(recipients, bytes):
+        raise TypeError("an address is text, not octets")
     if isinstance(recipients, tuple) and len(recipients) == 2 and isinstance(recipients[1], RcptParameters):
         return [Recipient(_forward_path(recipients[0]), recipients[1])]
     return [found for each in recipients for found in _recipients(each)]

@@ -50,15 +50,15 @@ def suits_chunks(conn: SMTPClientConnection, parameters: MailParameters) -> bool
 
 def _needs_eight_bit(conn: SMTPClientConnection, values: MailParameters, content: Content) -> bool:
     """Say whether 8-bit octets have to be declared; a message that is not known is taken to have some."""
+    if values.body is None:
+        if content.eight_bit and not conn.uses("8BITMIME"):
+            raise NotSupportedError("the message has 8-bit octets, and the server does not offer 8BITMIME")
+        return content.eight_bit is not False and conn.uses("8BITMIME")
     if values.body is Body.BINARY_MIME and not (conn.uses("BINARYMIME") and conn.uses("CHUNKING")):
         raise NotSupportedError("the message is binary, and the server does not offer BINARYMIME")
     if values.body is Body.SEVEN_BIT and content.eight_bit:
         raise GrammarError("8-bit octets in a message that was declared 7-bit")
-    if values.body is not None or content.eight_bit is False:
-        return False
-    if not conn.uses("8BITMIME") and content.eight_bit:
-        raise NotSupportedError("the message has 8-bit octets, and the server does not offer 8BITMIME")
-    return conn.uses("8BITMIME")
+    return False
 
 
 def _size_to_tell(conn: SMTPClientConnection, content: Content) -> int | None:

@@ -66,7 +66,7 @@ class Transfer(Sending, ABC):
                 if command.reply is None:
                     yield from wait_reply(self._conn, command)
             if not self._mail.refused:  # without a sender nobody is accepted, whatever the server says
-                self._accepted = [each for each in self._recipients if each.reply is not None and each.reply.ok]
+                self._accepted = [each for each in self._recipients if each.reply is not None and not each.refused]
             try:
                 yield from self._transfer()
             except (GrammarError, SourceError) as error:
