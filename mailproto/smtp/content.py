@@ -16,7 +16,7 @@ from mailproto._core.newlines import checked_pieces
 from mailproto._core.spool import Spool
 from mailproto.errors import ConnectionClosedError, GrammarError, SourceError
 from mailproto.smtp.alabels import idna_2003
-from mailproto.smtp.message import MessageSource, Octets, Submission
+from mailproto.smtp.message import MessageSource, Octets, OctetsInMemory, Submission
 from mailproto.smtp.parameters import Body
 
 _PIECE = 256 << 10
@@ -59,7 +59,7 @@ def open_content(
         message = flatten(message, utf8=utf8, eight_bit=eight_bit, idna_encode=idna_encode)
     elif submission.downgrade and not eight_bit:
         message = _downgraded(message)
-    if isinstance(message, bytes | bytearray | memoryview):
+    if isinstance(message, OctetsInMemory):
         binary = submission.parameters.body is Body.BINARY_MIME
         return _octets(bytes(message), submission.canonicalise, binary)
     pieces = pieces_of(message)
@@ -71,7 +71,7 @@ def open_content(
 
 def pieces_of(message: Octets) -> Iterable[bytes] | AsyncIterable[bytes]:
     """Return the pieces of a message that is no ``email`` message."""
-    if isinstance(message, bytes | bytearray | memoryview):
+    if isinstance(message, OctetsInMemory):
         return _pieces(bytes(message))
     if isinstance(message, AsyncIterable):
         return message
@@ -122,7 +122,7 @@ def repeatable(message: MessageSource) -> MessageSource:
 
     What is large is kept in a temporary file.
     """
-    if isinstance(message, Message | bytes | bytearray | memoryview | _Repeatable | _AsyncRepeatable):
+    if isinstance(message, Message | OctetsInMemory | _Repeatable | _AsyncRepeatable):
         return message
     pieces = pieces_of(message)
     return _AsyncRepeatable(pieces) if isinstance(pieces, AsyncIterable) else _Repeatable(pieces)

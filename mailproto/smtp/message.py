@@ -16,7 +16,9 @@ from mailproto.address import POSTMASTER, Address, check_address
 from mailproto.errors import GrammarError
 from mailproto.smtp.parameters import NO_MAIL_PARAMETERS, NO_RCPT_PARAMETERS, MailParameters, RcptParameters
 
-Octets: TypeAlias = "bytes | bytearray | memoryview | BinaryIO | Iterable[bytes] | AsyncIterable[bytes]"
+OctetsInMemory: TypeAlias = bytes | bytearray | memoryview
+
+Octets: TypeAlias = "OctetsInMemory | BinaryIO | Iterable[bytes] | AsyncIterable[bytes]"
 """A message as it is: octets, a file open for reading in binary, or an iterable of octets."""
 
 MessageSource: TypeAlias = "Message[Any, Any] | Octets"
@@ -146,7 +148,7 @@ def _recipients(recipients: RecipientLike | Sequence[RecipientLike]) -> list[Rec
 
 def _check_octets(message: Any) -> None:
     """Raise `TypeError` for what is no message, before anything is said: text above all, which is no octets yet."""
-    if isinstance(message, bytes | bytearray | memoryview):
+    if isinstance(message, OctetsInMemory):
         return
     is_text = isinstance(message, str | TextIOBase)
     if is_text or not any(hasattr(message, name) for name in ("read", "__iter__", "__aiter__")):
