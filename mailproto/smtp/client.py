@@ -143,7 +143,7 @@ class SMTPClientConnection(RequestingConnection):
         self._waiting.popleft()
         self._challenged = None
         command.reply = reply
-        command.refused = code >= 400 or code == RESUME
+        command.refused = code >= 300  # of class 3 only a 355 comes as far as here
         follow = _ON_REPLY.get(command.verb)
         if follow is not None:
             follow(self, command, reply)

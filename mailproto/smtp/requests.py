@@ -109,7 +109,7 @@ class RequestingConnection(ConveyingConnection):
         values = parameters if parameters is not None else NO_MAIL_PARAMETERS
         said = {**needed, **given(values)}
         utf8 = "smtputf8" in said
-        if address is not None and not utf8:
+        if address is not None and not (utf8 or address.is_ascii):
             address = encode_address(address, self.config.idna_encode)
         command = self._queue(commands.mail(address, said, values.extra, self._terms.mail))
         command.transaction = self._transaction = Transaction(said.get("body"), utf8, "prdr" in said)
@@ -154,7 +154,7 @@ class RequestingConnection(ConveyingConnection):
     def _make_rcpt(self, address: Address, parameters: RcptParameters | None, utf8: bool) -> Command:
         check_address(address)
         values = parameters if parameters is not None else NO_RCPT_PARAMETERS
-        if not utf8:
+        if not (utf8 or address.is_ascii):
             address = encode_address(address, self.config.idna_encode)
         return commands.rcpt(address, values, self._terms.rcpt, utf8=utf8)
 

@@ -15,7 +15,6 @@ from mailproto.smtp.content import Content, checked_octets, reading_source
 from mailproto.smtp.flows.client import wait_reply
 from mailproto.smtp.flows.outcomes import Sending
 from mailproto.smtp.message import Submission
-from mailproto.smtp.rules import ClientState
 
 _FLUSH_BEYOND = 64 << 10  # octets of output
 _CHUNKS_AHEAD = 4  # chunks sent before the reply to the first of them is looked at
@@ -71,7 +70,8 @@ class Transfer(Sending, ABC):
                 yield from self._transfer()
             except (GrammarError, SourceError) as error:
                 self._error = error
-            yield from self._take_back()
+            if self._rset is None and self._conn.in_transaction and not self._conn.over:
+                yield from self._reset()  # it comes to nothing, and the connection is to be fit for the next one
         except _BREAKS as error:
             self._error = error
 
@@ -93,11 +93,6 @@ class Transfer(Sending, ABC):
     def clear(self) -> Flow[None]:
         """End the transaction that the server may still be in, although it has had its end here."""
         yield from ()
-
-    def _take_back(self) -> Flow[None]:
-        """End the transaction if it comes to nothing, so that the connection is fit for the next one."""
-        if self._rset is None and self._conn.in_transaction and not self._conn.over:
-            yield from self._reset()
 
     def _reset(self) -> Flow[None]:
         self._rset = self._conn.rset()
@@ -141,10 +136,17 @@ class DataTransfer(Transfer):
         self._carriers = [self._conn.data(canonicalise=self._submission.canonicalise)]
 
     def _transfer(self) -> Flow[None]:
+        reply = yield from wait_reply(self._conn, self._carriers[0])
+        if reply is not None and reply.code // 100 == 3:
+            try:
+                yield from self._send()
+            except (GrammarError, SourceError):
+                if not self._conn.over:
+                    self._conn.shut_down()  # for half a message can be neither ended nor taken back
+                raise
+
+    def _send(self) -> Flow[None]:
         conn = self._conn
-        reply = yield from wait_reply(conn, self._carriers[0])
-        if reply is None or reply.code // 100 != 3:
-            return
         while (piece := (yield from self._next_piece())) and not conn.over:
             conn.send_data(piece)
             if conn.queued >= _FLUSH_BEYOND:
@@ -153,11 +155,6 @@ class DataTransfer(Transfer):
         if conn.closing:
             raise ConnectionClosedError("the server hung up during the message")
         self._end = conn.end_data()
-
-    def _take_back(self) -> Flow[None]:
-        if self._conn.state is ClientState.DATA and not self._conn.over:
-            self._conn.shut_down()  # for half a message can be neither ended nor taken back
-        yield from super()._take_back()
 
 
 class ChunkTransfer(Transfer):
