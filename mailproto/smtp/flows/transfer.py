@@ -12,7 +12,7 @@ from mailproto.errors import ConnectionClosedError, GrammarError, RemoteProtocol
 from mailproto.smtp.client import SMTPClientConnection
 from mailproto.smtp.command import Command
 from mailproto.smtp.content import Content, checked_octets, reading_source
-from mailproto.smtp.flows.client import wait_reply
+from mailproto.smtp.flows.client import wait_replies
 from mailproto.smtp.flows.outcomes import Sending
 from mailproto.smtp.message import Submission
 
@@ -60,10 +60,7 @@ class Transfer(Sending, ABC):
             return
         self._carried = True
         try:
-            # The last one first: when its reply is there, so are most of the others.
-            for command in (*self._recipients[-1:], self._mail, *self._recipients):
-                if command.reply is None:
-                    yield from wait_reply(self._conn, command)
+            yield from wait_replies(self._conn, self._mail, *self._recipients)
             if not self._mail.refused:  # without a sender nobody is accepted, whatever the server says
                 self._accepted = [each for each in self._recipients if each.reply is not None and not each.refused]
             try:
@@ -80,9 +77,7 @@ class Transfer(Sending, ABC):
         if isinstance(self._error, _BREAKS):  # no more replies come
             return
         try:
-            for command in (self._end, self._rset):
-                if command is not None and command.reply is None:
-                    yield from wait_reply(self._conn, command)
+            yield from wait_replies(self._conn, *filter(None, (self._end, self._rset)))
         except _BREAKS as error:
             self._error = error
 
@@ -96,7 +91,7 @@ class Transfer(Sending, ABC):
 
     def _reset(self) -> Flow[None]:
         self._rset = self._conn.rset()
-        yield from wait_reply(self._conn, self._rset)
+        yield from wait_replies(self._conn, self._rset)
 
     def _report(self, octets: int) -> Flow[None]:
         """Tell the caller, if he wants to know, that so many more octets have left.
@@ -136,8 +131,9 @@ class DataTransfer(Transfer):
         self._carriers = [self._conn.data(canonicalise=self._submission.canonicalise)]
 
     def _transfer(self) -> Flow[None]:
-        reply = yield from wait_reply(self._conn, self._carriers[0])
-        if reply is not None and reply.code // 100 == 3:
+        (data,) = self._carriers
+        yield from wait_replies(self._conn, data)
+        if data.reply is not None and data.reply.code // 100 == 3:
             try:
                 yield from self._send()
             except (GrammarError, SourceError):
@@ -200,8 +196,7 @@ class ChunkTransfer(Transfer):
 
     def _transfer(self) -> Flow[None]:
         if not self._accepted:
-            for command in self._carriers:
-                yield from wait_reply(self._conn, command)
+            yield from wait_replies(self._conn, *self._carriers)
             self._end = None
             return
         waiting = deque(self._carriers)
@@ -210,15 +205,15 @@ class ChunkTransfer(Transfer):
             chunk = self._ahead or (yield from self._next_chunk())
             self._ahead = yield from self._next_chunk()
             if self._conn.over:
-                for command in waiting:  # it may have said why
-                    yield from wait_reply(self._conn, command)
+                yield from wait_replies(self._conn, *waiting)  # it may have said why
                 raise ConnectionClosedError("the server hung up before the message was complete")
             waiting.append(self._queue_chunk(chunk, not self._ahead))
             yield Want.FLUSH
             yield from self._report(len(chunk))
             if len(waiting) > _CHUNKS_AHEAD:
-                reply = yield from wait_reply(self._conn, waiting.popleft())
-                if reply is None or not reply.ok:
+                first = waiting.popleft()
+                yield from wait_replies(self._conn, first)
+                if first.refused or first.skipped:
                     return
 
     def _next_chunk(self) -> Flow[bytes]:
