@@ -47,18 +47,15 @@ class PipeliningConnection(ClientConnection[ClientEvent]):
         return super().data_to_send()
 
     def _queue(self, command: Command) -> Command:
-        """Queue ``command``. Whoever does so changes nothing before: this may raise."""
-        self._need_open()
-        if not command.line.isascii() and "SMTPUTF8" not in self.extensions:
-            raise NotSupportedError("the server does not offer SMTPUTF8")
-        self._unsent.append(command)
-        return command
-
-    def _need_open(self) -> None:
+        """Queue ``command``. Whoever does so changes nothing before that counts: this may raise."""
         if self._closing:  # that the server has left is no mistake of the caller's before an event has told it
             raise LocalProtocolError("the connection is closed")
         if self._leaving:
             raise LocalProtocolError("QUIT was said already")
+        if not command.line.isascii() and "SMTPUTF8" not in self.extensions:
+            raise NotSupportedError("the server does not offer SMTPUTF8")
+        self._unsent.append(command)
+        return command
 
     def _release(self) -> None:
         """Send the commands that may leave before the replies that are still to come (RFC 2920 section 3.1)."""

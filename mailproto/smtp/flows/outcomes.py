@@ -52,6 +52,8 @@ class Sending:
         if self._end is None:
             return {}
         accepted, overall, own = self._accepted, self._end.reply, self._end.replies
+        if not own:  # one word for all, if it has come
+            return dict.fromkeys(accepted, overall) if overall is not None else {}
         if self._conn.config.lmtp:
             several = own * len(accepted) if len(own) == 1 and own[0].of_syntax else own  # one word for all of them
             return dict(zip(accepted, several, strict=False))
