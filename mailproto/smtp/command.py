@@ -10,7 +10,7 @@ from mailproto.address import Address, Path, check_domain, format_path, parse_pa
 from mailproto.errors import GrammarError
 from mailproto.smtp.config import Tolerance
 from mailproto.smtp.extensions.burl import check_url
-from mailproto.smtp.parameters import Body, Parameter, RcptParameters, format_fields, format_parameters
+from mailproto.smtp.parameters import Body, Parameter, RcptParameters, format_fields, given
 from mailproto.smtp.reply import Reply
 from mailproto.smtp.rules import HELLO, VERBS
 
@@ -213,8 +213,8 @@ def mail(
 
 
 def rcpt(address: Address, values: RcptParameters, known: Mapping[str, Parameter], *, utf8: bool = False) -> Command:
-    """Return the RCPT command (RFC 5321 section 4.1.1.3); ``utf8`` as in `format_parameters`."""
-    parameters = format_parameters(known, values, utf8=utf8)
+    """Return the RCPT command (RFC 5321 section 4.1.1.3); ``utf8`` as in `format_fields`."""
+    parameters = format_fields(known, given(values), values.extra, utf8=utf8)
     return Command("RCPT", _line(f"RCPT TO:{format_path(address)}{parameters}"), address=address)
 
 
