@@ -778,7 +778,8 @@ def test_submissions_that_cannot_all_be_had_are_not_begun_with() -> None:
     "failing", [submission(BrokenFile(), downgrade=True), submission(AsyncLocked())], ids=["downgrade", "locked"]
 )
 def test_a_source_that_fails_before_anything_is_said(failing: Submission, keywords: tuple[str, ...]) -> None:
-    """A file is read for a server of seven bits before it is known whether it can be sent."""
+    """A file is read for a server of seven bits before it is known whether it can be sent, and one that comes
+    asynchronously is opened."""
     conn = client("PIPELINING", *keywords)
     driver, flights = converse(conn, send_messages(conn, [submission(), failing, submission()]), offering_yes())
     first, second, third = driver.result

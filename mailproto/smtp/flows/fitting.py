@@ -17,9 +17,7 @@ def uses_utf8(conn: SMTPClientConnection, submission: Submission) -> bool:
     return conn.uses("SMTPUTF8") and submission.needs_utf8
 
 
-def needed_parameters(
-    conn: SMTPClientConnection, submission: Submission, content: Content, *, utf8: bool
-) -> Needed:
+def needed_parameters(conn: SMTPClientConnection, submission: Submission, content: Content, *, utf8: bool) -> Needed:
     """Return what the message itself needs MAIL to say, beside what the caller says.
 
     Raises:
