@@ -100,8 +100,9 @@ class Address(_Parts):
         return tuple.__new__(Address, (self.local_part, domain))
 
     def __str__(self) -> str:
-        local = _written(self.local_part)
-        return f"{local}@{self.domain}" if self.domain else local
+        local, domain = self
+        written = _written(local)
+        return f"{written}@{domain}" if domain else written
 
 
 POSTMASTER = Address("postmaster", "")

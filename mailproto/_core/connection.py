@@ -207,7 +207,10 @@ class Connection(ABC, Generic[EventT]):
 
     def data_to_send(self) -> bytes:
         """Return what may go on the wire now, ``b""`` if nothing, and forget it."""
-        output, self._output, self._queued = self._output, [], 0
+        output = self._output
+        if not output:
+            return b""
+        self._output, self._queued = [], 0
         return output[0] if len(output) == 1 else b"".join(output)
 
     @property

@@ -55,7 +55,7 @@ def checked_pieces(text: bytes, size: int) -> tuple[Iterator[bytes], bool]:
     bare, ascii_only = _look_at(text)
     if bare:
         raise GrammarError(_BARE)
-    return _cut(text, size), ascii_only
+    return _cut(text, size) if len(text) > size else iter((_Checked(text),)), ascii_only
 
 
 def _cut(text: bytes, size: int) -> Iterator[bytes]:

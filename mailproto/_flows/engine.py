@@ -226,13 +226,16 @@ class Engine:
     def receive(self, data: bytes) -> None:
         """Take what came from the network; ``b""`` is its end."""
         if self._tls is None:
-            self._hear(data)
+            if data:
+                self.conn.receive_data(data)
+            else:
+                self._hear_end()
             return
         self._tls.receive(data)
         if self._secure:
             self._decrypt(self._tls)
         elif not data:
-            self._hear(b"")
+            self._hear_end()
 
     def lose(self, *, partly: bool = False) -> None:
         """Learn that the network connection is gone: nothing comes any more, and what is said is lost.
@@ -242,21 +245,18 @@ class Engine:
         """
         self._lost = True
         self.conn.lose_output(partly=partly)
-        self._hear(b"")
+        self._hear_end()
 
-    def _hear(self, data: bytes) -> None:
-        if data:
-            self.conn.receive_data(data)
-        else:
-            self._ended = True
-            self.conn.receive_eof()
+    def _hear_end(self) -> None:
+        self._ended = True
+        self.conn.receive_eof()
 
     def _decrypt(self, tls: TLSSession) -> None:
         data = tls.read()
         if data:
             self.conn.receive_data(data)
         if tls.ended:
-            self._hear(b"")
+            self._hear_end()
 
     # To the network.
 
@@ -307,7 +307,7 @@ class Engine:
                     raise ConnectionClosedError("the connection was closed during the TLS handshake")
                 yield READ
         except BaseException as error:
-            self._hear(b"")
+            self._hear_end()
             if isinstance(error, OSError) and not isinstance(error, ConnectionClosedError):
                 with suppress(ConnectionClosedError):
                     yield FLUSH  # the alert, which tells the peer why (RFC 8446 section 6.2)
@@ -353,7 +353,7 @@ class Engine:
         if self.wish is READ:
             self.conn.receive_timeout()
             if self.conn.closing and not self.conn.queued:  # without a word that the peer should have time to take
-                self._hear(b"")
+                self._hear_end()
             return None
         self.lose(partly=True)
         return ConnectionTimeoutError("the peer took too long to take what was sent")

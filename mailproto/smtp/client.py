@@ -143,7 +143,10 @@ class SMTPClientConnection(RequestingConnection):
         self._waiting.popleft()
         self._challenged = None
         command.reply = reply
-        _ON_REPLY.get(command.verb, SMTPClientConnection._on_other)(self, command, reply)
+        command.refused = code >= 300  # of class 3 only a 355 comes as far as here
+        follow = _ON_REPLY.get(command.verb)
+        if follow is not None:
+            follow(self, command, reply)
         if self._failure is not None:
             return AGAIN
         if code == 421:
@@ -243,24 +246,24 @@ class SMTPClientConnection(RequestingConnection):
             return
         if reply.ok:
             self.state = ClientState.TRANSACTION
-        if reply.ok and reply.code != RESUME:
+        elif self._transaction is transaction:
+            self._transaction = None
+        if not command.refused:
             return
         transaction.refused = True
-        if self._transaction is transaction and not reply.ok:
-            self._transaction = None
         self._skip(transaction, ("RCPT", "DATA", "BDAT", "BURL"))
 
-    def _on_rcpt(self, command: Command, reply: Reply) -> None:
+    def _on_rcpt(self, command: Command, _: Reply) -> None:
         transaction = command.transaction
         if transaction is None:
             return
         transaction.waiting -= 1
-        transaction.accepted += reply.ok
+        transaction.accepted += not command.refused
         if not transaction.waiting and not transaction.accepted:
             self._skip(transaction, ("DATA", "BDAT", "BURL"))
 
-    def _on_bdat(self, command: Command, reply: Reply) -> None:
-        if command.transaction is not None and not reply.ok:
+    def _on_bdat(self, command: Command, _: Reply) -> None:
+        if command.refused and command.transaction is not None:
             self._skip(command.transaction, ("BDAT",))
         if command.ends:
             self.state = ClientState.READY
@@ -278,9 +281,6 @@ class SMTPClientConnection(RequestingConnection):
     def _on_quit(self, _: Command, __: Reply) -> None:
         self.state = ClientState.CLOSED
         self._close()
-
-    def _on_other(self, _: Command, __: Reply) -> None:
-        """Nothing follows from the reply but the event."""
 
     def _take_leave(self, farewell: Reply) -> None:
         """Close, as the server does (RFC 5321 section 3.8). What was said behind what this answers was not read."""
@@ -309,6 +309,7 @@ class SMTPClientConnection(RequestingConnection):
         return AGAIN
 
 
+# What follows from a reply but for the event; from most of them nothing.
 _ON_REPLY: dict[str, Callable[[SMTPClientConnection, Command, Reply], None]] = {
     "greeting": SMTPClientConnection._on_greeting,
     "EHLO": SMTPClientConnection._on_ehlo,

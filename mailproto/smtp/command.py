@@ -10,9 +10,9 @@ from mailproto.address import Address, Path, check_domain, format_path, parse_pa
 from mailproto.errors import GrammarError
 from mailproto.smtp.config import Tolerance
 from mailproto.smtp.extensions.burl import check_url
-from mailproto.smtp.parameters import Body, MailParameters, Parameter, RcptParameters, format_parameters
+from mailproto.smtp.parameters import Body, Parameter, RcptParameters, format_fields, given
 from mailproto.smtp.reply import Reply
-from mailproto.smtp.rules import VERBS
+from mailproto.smtp.rules import HELLO, VERBS
 
 SECRET = b"<secret>"
 """What stands in a trace where a secret was."""
@@ -20,6 +20,11 @@ SECRET = b"<secret>"
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _ARGUMENT = re.compile(rf"[^{UNSAFE}]*")
 _VERBS = {verb.encode("ascii"): verb for verb in VERBS}  # as nearly every client writes them
+# Behind these the client has to wait for the reply (RFC 2920 section 3.1).
+_ALONE = frozenset(
+    {"greeting", *HELLO, "DATA", "BURL", "STARTTLS", "AUTH", "VRFY", "EXPN", "ETRN", "XCLIENT"}
+    | {"NOOP", "HELP", "QUIT"}
+)
 _MECHANISM = re.compile(r"[A-Za-z0-9_-]{1,20}")
 
 
@@ -106,6 +111,7 @@ class Command:
         verb: the command, or ``"."`` for the end of a message.
         address: whom a MAIL or RCPT names.
         reply: the final reply, or the go-ahead to DATA; None until it has come.
+        refused: whether it is one that keeps the message from being taken, a 355 (RFC 1845 section 3) among them.
         replies: in LMTP, the replies to a message as far as they have come, one for each accepted recipient; with
             PRDR, and where the server makes use of it, the same and the ``reply`` for all.
         sent: whether it has left, and the server may have read it: behind a 421 it does not.
@@ -118,6 +124,7 @@ class Command:
         "ends",
         "line",
         "payload",
+        "refused",
         "replies",
         "reply",
         "sent",
@@ -134,10 +141,10 @@ class Command:
         self.address = address
         self.payload = b""  # the octets of a chunk, which follow the line
         self.ends = False  # whether it ends a message
-        self.alone = False  # whether nothing may be said before its reply is there
+        self.alone = verb in _ALONE  # whether nothing may be said before its reply is there
         self.reply: Reply | None = None
         self.replies: list[Reply] = []
-        self.sent = self.skipped = False
+        self.sent = self.skipped = self.refused = False
         self.transaction: Transaction | None = None
 
     def __repr__(self) -> str:
@@ -195,17 +202,19 @@ def simple(verb: str, argument: str = "") -> Command:
     return Command(verb, _line(f"{verb} {argument}" if argument else verb))
 
 
-def mail(address: Address | None, values: MailParameters, known: Mapping[str, Parameter]) -> Command:
-    """Return the MAIL command (RFC 5321 section 4.1.1.2)."""
-    parameters = format_parameters(known, values, utf8=values.smtputf8)
+def mail(
+    address: Address | None, said: Mapping[str, object], extra: Mapping[str, object], known: Mapping[str, Parameter]
+) -> Command:
+    """Return the MAIL command (RFC 5321 section 4.1.1.2); ``said`` and ``extra`` as in `format_fields`."""
+    parameters = format_fields(known, said, extra, utf8="smtputf8" in said)
     command = Command("MAIL", _line(f"MAIL FROM:{format_path(address)}{parameters}"), address=address)
-    command.alone = values.transid is not None  # what comes behind would be taken for the rest of another message
+    command.alone = "transid" in said  # what comes behind would be taken for the rest of another message
     return command
 
 
 def rcpt(address: Address, values: RcptParameters, known: Mapping[str, Parameter], *, utf8: bool = False) -> Command:
-    """Return the RCPT command (RFC 5321 section 4.1.1.3); ``utf8`` as in `format_parameters`."""
-    parameters = format_parameters(known, values, utf8=utf8)
+    """Return the RCPT command (RFC 5321 section 4.1.1.3); ``utf8`` as in `format_fields`."""
+    parameters = format_fields(known, given(values), values.extra, utf8=utf8)
     return Command("RCPT", _line(f"RCPT TO:{format_path(address)}{parameters}"), address=address)
 
 

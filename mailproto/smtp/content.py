@@ -16,17 +16,17 @@ from mailproto._core.newlines import checked_pieces
 from mailproto._core.spool import Spool
 from mailproto.errors import ConnectionClosedError, GrammarError, SourceError
 from mailproto.smtp.alabels import idna_2003
-from mailproto.smtp.message import MessageSource, Octets, Submission
+from mailproto.smtp.message import MessageSource, Octets, OctetsInMemory, Submission
 from mailproto.smtp.parameters import Body
 
 _PIECE = 256 << 10
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Content:
-    """A message ready to be sent: its pieces, and what is known of it before (None: nothing)."""
+    """A message ready to be sent, once: its pieces, and what is known of it before (None: nothing)."""
 
-    pieces: Iterable[bytes] | AsyncIterable[bytes] = field(repr=False)
+    pieces: Iterator[bytes] | AsyncIterator[bytes] = field(repr=False)
     size: int | None = None
     eight_bit: bool | None = None
 
@@ -50,6 +50,7 @@ def open_content(
         GrammarError: octets with a bare CR or LF that nobody asked to mend, or an ``email`` message that cannot be
             written.
         NotSupportedError: it cannot be written without SMTPUTF8, or in 7 bits.
+        SourceError: it is to be read from something that cannot be.
     """
     message = submission.message
     if isinstance(message, Message):
@@ -58,15 +59,19 @@ def open_content(
         message = flatten(message, utf8=utf8, eight_bit=eight_bit, idna_encode=idna_encode)
     elif submission.downgrade and not eight_bit:
         message = _downgraded(message)
-    if isinstance(message, bytes | bytearray | memoryview):
+    if isinstance(message, OctetsInMemory):
         binary = submission.parameters.body is Body.BINARY_MIME
         return _octets(bytes(message), submission.canonicalise, binary)
-    return Content(pieces_of(message))
+    pieces = pieces_of(message)
+    if isinstance(pieces, AsyncIterable):
+        with reading_source():
+            return Content(aiter(pieces))
+    return Content(_read(pieces))
 
 
 def pieces_of(message: Octets) -> Iterable[bytes] | AsyncIterable[bytes]:
     """Return the pieces of a message that is no ``email`` message."""
-    if isinstance(message, bytes | bytearray | memoryview):
+    if isinstance(message, OctetsInMemory):
         return _pieces(bytes(message))
     if isinstance(message, AsyncIterable):
         return message
@@ -99,12 +104,25 @@ def reading_source() -> Iterator[None]:
         raise SourceError(f"the message could not be read: {type(error).__name__}: {error}") from error
 
 
+def _read(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the pieces of an application's own file or iterable, but for empty ones, which would look like the end.
+
+    Raises:
+        SourceError: there should be one, and could not be had.
+    """
+    with reading_source():
+        for piece in pieces:
+            octets = checked_octets(piece)
+            if octets:
+                yield octets
+
+
 def repeatable(message: MessageSource) -> MessageSource:
     """Return the message in a form that can be sent more than once; files and iterables are kept while they are read.
 
     What is large is kept in a temporary file.
     """
-    if isinstance(message, Message | bytes | bytearray | memoryview | _Repeatable | _AsyncRepeatable):
+    if isinstance(message, Message | OctetsInMemory | _Repeatable | _AsyncRepeatable):
         return message
     pieces = pieces_of(message)
     return _AsyncRepeatable(pieces) if isinstance(pieces, AsyncIterable) else _Repeatable(pieces)

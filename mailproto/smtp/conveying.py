@@ -129,7 +129,6 @@ class ConveyingConnection(PipeliningConnection):
             raise NotSupportedError("the server does not offer CHUNKING")
         if self.config.lmtp and (transaction.waiting or not transaction.accepted):
             raise LocalProtocolError("the recipients are not settled yet")
-        self._need_open()
         if not transaction.eight_bit and not data.isascii():
             raise GrammarError("8-bit octets in a message that was not declared 8-bit")
         if not transaction.chunked:
@@ -137,12 +136,13 @@ class ConveyingConnection(PipeliningConnection):
             self._open_line = False
         if not transaction.binary:
             data = self._text_chunk(data, last)
-        transaction.chunked = True
-        chunks = self._unsent or self._waiting
-        if self.config.lmtp and last and chunks:
-            chunks[-1].alone = True
+        if self.config.lmtp and last:
+            chunks = self._unsent or self._waiting
+            if chunks:
+                chunks[-1].alone = True
         command = self._queue(commands.bdat(data, last))
         command.transaction = transaction
+        transaction.chunked = True
         if last:
             self._transaction = None
         return command

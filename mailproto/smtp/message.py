@@ -16,7 +16,9 @@ from mailproto.address import POSTMASTER, Address, check_address
 from mailproto.errors import GrammarError
 from mailproto.smtp.parameters import NO_MAIL_PARAMETERS, NO_RCPT_PARAMETERS, MailParameters, RcptParameters
 
-Octets: TypeAlias = "bytes | bytearray | memoryview | BinaryIO | Iterable[bytes] | AsyncIterable[bytes]"
+OctetsInMemory: TypeAlias = bytes | bytearray | memoryview
+
+Octets: TypeAlias = "OctetsInMemory | BinaryIO | Iterable[bytes] | AsyncIterable[bytes]"
 """A message as it is: octets, a file open for reading in binary, or an iterable of octets."""
 
 MessageSource: TypeAlias = "Message[Any, Any] | Octets"
@@ -122,7 +124,8 @@ def make_submission(
     elif sender is None or recipients is None:
         raise GrammarError("without an email message the sender and the recipients have to be given")
     else:
-        _check_octets(message)
+        if not isinstance(message, OctetsInMemory):
+            _check_source(message)
         path, found = _reverse_path(sender), _recipients(recipients)
     if not found:
         raise GrammarError("the message has no recipient")
@@ -131,23 +134,23 @@ def make_submission(
 
 
 def _reverse_path(sender: str | Address) -> Address | None:
-    return None if sender == "" else _address(sender)
+    if isinstance(sender, Address):
+        return sender
+    return None if sender == "" else Address.parse(sender)
 
 
 def _recipients(recipients: RecipientLike | Sequence[RecipientLike]) -> list[Recipient]:
-    if isinstance(recipients, bytes):
-        raise TypeError("an address is text, not octets")
     if isinstance(recipients, str | Address):
         return [Recipient(_forward_path(recipients))]
+    if isinstance(recipients, bytes):
+        raise TypeError("an address is text, not octets")
     if isinstance(recipients, tuple) and len(recipients) == 2 and isinstance(recipients[1], RcptParameters):
         return [Recipient(_forward_path(recipients[0]), recipients[1])]
     return [found for each in recipients for found in _recipients(each)]
 
 
-def _check_octets(message: Any) -> None:
+def _check_source(message: Any) -> None:
     """Raise `TypeError` for what is no message, before anything is said: text above all, which is no octets yet."""
-    if isinstance(message, bytes | bytearray | memoryview):
-        return
     is_text = isinstance(message, str | TextIOBase)
     if is_text or not any(hasattr(message, name) for name in ("read", "__iter__", "__aiter__")):
         kind = "text" if is_text else type(message).__name__
@@ -156,8 +159,6 @@ def _check_octets(message: Any) -> None:
 
 def _forward_path(text: str | Address) -> Address:
     """Return whom a string means: only here is a postmaster without a domain one (RFC 5321 section 4.1.1.3)."""
-    return POSTMASTER if isinstance(text, str) and text.lower() == POSTMASTER.local_part else _address(text)
-
-
-def _address(text: str | Address) -> Address:
-    return text if isinstance(text, Address) else Address.parse(text)
+    if isinstance(text, Address):
+        return text
+    return POSTMASTER if text.lower() == POSTMASTER.local_part else Address.parse(text)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from operator import attrgetter
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 from mailproto._core.codec import UNSAFE
 from mailproto.address import Address
@@ -32,20 +32,22 @@ __all__ = [
     "MailParameters",
     "NO_MAIL_PARAMETERS",
     "NO_RCPT_PARAMETERS",
+    "Needed",
     "Parameter",
     "RcptParameters",
     "Submitter",
     "collect",
+    "format_fields",
     "format_parameters",
+    "given",
     "split_parameters",
 ]
 
 
 def _show(parameters: MailParameters | RcptParameters) -> str:
     """Return a ``repr`` of what is given: there are many parameters, and most messages come without."""
-    values = ((each.name, getattr(parameters, each.name)) for each in fields(parameters))
-    given = (f"{name}={value!r}" for name, value in values if value not in (None, {}) and value is not False)
-    return f"{type(parameters).__name__}({', '.join(given)})"
+    said = {**given(parameters), "extra": parameters.extra} if parameters.extra else given(parameters)
+    return f"{type(parameters).__name__}({', '.join(f'{name}={value!r}' for name, value in said.items())})"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -128,6 +130,15 @@ NO_MAIL_PARAMETERS = MailParameters()
 NO_RCPT_PARAMETERS = RcptParameters()
 
 
+class Needed(TypedDict, total=False):
+    """The fields of `MailParameters` that a message may need by itself, whatever else is said of it."""
+
+    size: int
+    body: Body
+    smtputf8: Literal[True]
+    prdr: Literal[True]
+
+
 def split_parameters(text: str, max_parameters: int) -> dict[str, str | None]:
     """Return keyword (in upper case) to value for what follows a path: nothing, or `` KEY=value KEY2``.
 
@@ -183,29 +194,46 @@ def _parse(parameter: Parameter, text: str | None) -> Any:
         raise GrammarError(f"not a value for {parameter.keyword}") from error
 
 
+def given(values: MailParameters | RcptParameters) -> dict[str, Any]:
+    """Return the fields that say something, by name, but for ``extra``. Most say nothing."""
+    if values is NO_MAIL_PARAMETERS or values is NO_RCPT_PARAMETERS:
+        return {}
+    names, get = _FIELDS[type(values)]
+    said = zip(names, get(values), strict=True)
+    return {name: value for name, value in said if value is not None and value is not False}
+
+
 def format_parameters(
     known: Mapping[str, Parameter], values: MailParameters | RcptParameters, *, utf8: bool = True
 ) -> str:
     """Return what follows the path for these values: ``""``, or a space and the parameters.
 
+    Raises as `format_fields` does, where the arguments are explained.
+    """
+    return format_fields(known, given(values), values.extra, utf8=utf8)
+
+
+def format_fields(
+    known: Mapping[str, Parameter], said: Mapping[str, object], extra: Mapping[str, object], *, utf8: bool
+) -> str:
+    """Return what follows the path for these fields of `MailParameters` or `RcptParameters`.
+
     Args:
         known: the parameters that may be written, by keyword.
+        said: the values by the name of the field, but for ``extra``.
         utf8: whether the message is sent with SMTPUTF8, so that values may be.
 
     Raises:
         GrammarError: a value cannot be written.
         NotSupportedError: no extension in use has such a parameter.
     """
-    if values is NO_MAIL_PARAMETERS or values is NO_RCPT_PARAMETERS:
-        return ""
-    texts = []
-    names, get = _FIELDS[type(values)]
-    for name, value in zip(names, get(values), strict=True):
-        if value is not None and value is not False:
-            own = (each for each in known.values() if each.field == name and isinstance(value, each.kind))
-            texts.append(_format_one(next(own, None), name, value, utf8))
-    texts += [_format_one(known.get(name.upper()), name, value, utf8) for name, value in values.extra.items()]
-    return "".join(texts)
+    text = ""
+    for name, value in said.items():
+        own = (each for each in known.values() if each.field == name and isinstance(value, each.kind))
+        text += _format_one(next(own, None), name, value, utf8)
+    for name, value in extra.items():
+        text += _format_one(known.get(name.upper()), name, value, utf8)
+    return text
 
 
 def _fields(kind: type) -> tuple[tuple[str, ...], Callable[[object], tuple[object, ...]]]:

@@ -14,13 +14,6 @@ from mailproto.smtp.command import Command
 from mailproto.smtp.config import SMTPClientConfig
 from mailproto.smtp.events import ClientEvent
 from mailproto.smtp.reply import MAX_REPLY_LINE, ReplyParser
-from mailproto.smtp.rules import HELLO
-
-# Behind these the client has to wait for the reply (RFC 2920 section 3.1).
-_WAIT_BEHIND = frozenset(
-    {"greeting", *HELLO, "DATA", "BURL", "STARTTLS", "AUTH", "VRFY", "EXPN", "ETRN", "XCLIENT"}
-    | {"NOOP", "HELP", "QUIT"}
-)
 
 
 class PipeliningConnection(ClientConnection[ClientEvent]):
@@ -29,7 +22,7 @@ class PipeliningConnection(ClientConnection[ClientEvent]):
     _speaker = "C"
     _other = "S"
 
-    __slots__ = ("_parser", "_sending", "_unsent", "_waiting", "config", "extensions")
+    __slots__ = ("_leaving", "_parser", "_sending", "_unsent", "_waiting", "config", "extensions")
 
     def __init__(self, config: SMTPClientConfig | None = None) -> None:
         self.config = config if config is not None else SMTPClientConfig()
@@ -41,6 +34,7 @@ class PipeliningConnection(ClientConnection[ClientEvent]):
         self._unsent: deque[Command] = deque()
         self._waiting: deque[Command] = deque((Command("greeting", b""),))
         self._sending: Command | None = None  # the DATA whose message is being sent
+        self._leaving = False  # whether QUIT was said
 
     @property
     def pipelines(self) -> bool:
@@ -53,41 +47,34 @@ class PipeliningConnection(ClientConnection[ClientEvent]):
         return super().data_to_send()
 
     def _queue(self, command: Command) -> Command:
-        """Queue ``command``. Whoever does so changes nothing before: this may raise."""
-        self._need_open()
+        """Queue ``command``. Whoever does so changes nothing before that counts: this may raise."""
+        if self._closing:  # that the server has left is no mistake of the caller's before an event has told it
+            raise LocalProtocolError("the connection is closed")
+        if self._leaving:
+            raise LocalProtocolError("QUIT was said already")
         if not command.line.isascii() and "SMTPUTF8" not in self.extensions:
             raise NotSupportedError("the server does not offer SMTPUTF8")
         self._unsent.append(command)
         return command
 
-    def _need_open(self) -> None:
-        if self._closing:  # that the server has left is no mistake of the caller's before an event has told it
-            raise LocalProtocolError("the connection is closed")
-        queued = self._unsent or self._waiting
-        if queued and queued[-1].verb == "QUIT":
-            raise LocalProtocolError("QUIT was said already")
-
     def _release(self) -> None:
-        while self._unsent and self._may_send():
-            command = self._unsent.popleft()
-            self._transmit(command)
-
-    def _may_send(self) -> bool:
-        """Whether the next command may leave before the replies that are still to come (RFC 2920 section 3.1)."""
-        if self._gate or self.over or self._sending is not None:
-            return False
-        if not self._waiting:  # what lies there was said before we asked, and is no answer
-            return not self._buffer and not self._parser.unfinished
+        """Send the commands that may leave before the replies that are still to come (RFC 2920 section 3.1)."""
+        unsent, waiting = self._unsent, self._waiting
+        if not unsent or self._gate or self.over or self._sending is not None:
+            return
+        if not waiting:
+            if self._buffer or self._parser.unfinished:
+                return  # what lies there was said before we asked, and is no answer
+            self._transmit(unsent.popleft())
         if not self.pipelines:
-            return False
-        last = self._waiting[-1]
-        return last.verb not in _WAIT_BEHIND and not last.alone and len(self._waiting) < self.limits.max_in_flight
+            return
+        most = self.limits.max_in_flight
+        while unsent and len(waiting) < most and not waiting[-1].alone:
+            self._transmit(unsent.popleft())
 
     def _transmit(self, command: Command) -> None:
         command.sent = True
-        self._send(command.line)
-        if command.payload:
-            self._send(command.payload)
+        self._send(command.line + command.payload)
         command.line = command.payload = b""  # nothing secret is kept that is not needed any more
         self._waiting.append(command)
         if self.trace is not None:

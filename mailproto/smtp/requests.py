@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from mailproto._core.codec import encode_base64, parse_uint
+from mailproto._core.codec import encode_base64
 from mailproto.address import Address, check_address
 from mailproto.errors import GrammarError, LocalProtocolError, MailProtoError, NotSupportedError
 from mailproto.smtp import command as commands
@@ -18,7 +18,16 @@ from mailproto.smtp.command import SECRET, Command, Transaction
 from mailproto.smtp.config import SMTPClientConfig
 from mailproto.smtp.conveying import ConveyingConnection
 from mailproto.smtp.extensions import ServerLimits
-from mailproto.smtp.parameters import NO_MAIL_PARAMETERS, NO_RCPT_PARAMETERS, MailParameters, RcptParameters
+from mailproto.smtp.parameters import (
+    NO_MAIL_PARAMETERS,
+    NO_RCPT_PARAMETERS,
+    MailParameters,
+    Needed,
+    RcptParameters,
+    given,
+)
+
+_NOTHING: Needed = {}
 
 
 class RequestingConnection(ConveyingConnection):
@@ -78,10 +87,15 @@ class RequestingConnection(ConveyingConnection):
         """Give up an AUTH exchange; the server will answer the command with 501."""
         self._sasl_line(b"*", b"*")
 
-    def mail(self, address: Address | None, parameters: MailParameters | None = None) -> Command:
+    def mail(
+        self, address: Address | None, parameters: MailParameters | None = None, needed: Needed = _NOTHING
+    ) -> Command:
         """Queue MAIL and begin a transaction. ``None`` is the null reverse-path.
 
         Without ``smtputf8`` a domain that is not ASCII is sent in A-labels.
+
+        Args:
+            needed: what the message itself needs said, where ``parameters`` do not say it.
 
         Raises:
             LocalProtocolError: a transaction is under way.
@@ -93,10 +107,12 @@ class RequestingConnection(ConveyingConnection):
         if address is not None:
             check_address(address)
         values = parameters if parameters is not None else NO_MAIL_PARAMETERS
-        if address is not None and not values.smtputf8:
+        said = {**needed, **given(values)}
+        utf8 = "smtputf8" in said
+        if address is not None and not (utf8 or address.is_ascii):
             address = encode_address(address, self.config.idna_encode)
-        command = self._queue(commands.mail(address, values, self._terms.mail))
-        command.transaction = self._transaction = Transaction(values.body, values.smtputf8, values.prdr)
+        command = self._queue(commands.mail(address, said, values.extra, self._terms.mail))
+        command.transaction = self._transaction = Transaction(said.get("body"), utf8, "prdr" in said)
         self._mails += 1
         return command
 
@@ -138,7 +154,7 @@ class RequestingConnection(ConveyingConnection):
     def _make_rcpt(self, address: Address, parameters: RcptParameters | None, utf8: bool) -> Command:
         check_address(address)
         values = parameters if parameters is not None else NO_RCPT_PARAMETERS
-        if not utf8:
+        if not (utf8 or address.is_ascii):
             address = encode_address(address, self.config.idna_encode)
         return commands.rcpt(address, values, self._terms.rcpt, utf8=utf8)
 
@@ -210,17 +226,16 @@ class RequestingConnection(ConveyingConnection):
 
     def quit(self) -> Command:
         """Queue QUIT."""
-        return self._queue(commands.simple("QUIT"))
+        command = self._queue(commands.simple("QUIT"))
+        self._leaving = True
+        return command
 
     # What the server offers.
 
     @property
     def max_message_size(self) -> int | None:
         """The largest message the server takes, in octets, None if it does not say (RFC 1870)."""
-        try:
-            return parse_uint(self.extensions.get("SIZE", "").encode("utf-8")) or None
-        except GrammarError:
-            return None
+        return self._terms.max_size
 
     @property
     def auth_mechanisms(self) -> tuple[str, ...]:

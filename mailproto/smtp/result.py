@@ -84,7 +84,7 @@ class SendResult:
     @property
     def ok(self) -> bool:
         """Whether the message was accepted for all."""
-        return len(self.accepted) == len(self.recipients)
+        return all(recipient.outcome is Outcome.ACCEPTED for recipient in self.recipients)
 
     @property
     def queue_id(self) -> str | None:

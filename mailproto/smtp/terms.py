@@ -7,8 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from mailproto._core.events import TLSInfo
+from mailproto.errors import GrammarError
 from mailproto.smtp.config import Tolerance
 from mailproto.smtp.extensions import LIMITS, Extension, Offered, Parameter
+from mailproto.smtp.extensions.frame import parse_number
 from mailproto.smtp.extensions.limits import NO_LIMITS, parse_limits
 
 _NOTHING: Mapping[str, str] = {}
@@ -22,9 +24,10 @@ class Terms:
         mail: the parameters that may be written in MAIL, by keyword; each sees to it that its value suits the server.
         rcpt: those of RCPT.
         limits: how much the server takes.
+        max_size: the octets of the largest message that it takes, None if it does not say (RFC 1870).
     """
 
-    __slots__ = ("keywords", "limits", "mail", "rcpt")
+    __slots__ = ("keywords", "limits", "mail", "max_size", "rcpt")
 
     def __init__(
         self,
@@ -36,6 +39,7 @@ class Terms:
         self.mail: dict[str, Parameter] = {}
         self.rcpt: dict[str, Parameter] = {}
         self.limits = NO_LIMITS
+        self.max_size = _read_size(keywords.get("SIZE", ""))
         for extension in extensions:
             argument = keywords.get(extension.keyword)
             if argument is None:
@@ -69,6 +73,14 @@ def read_keywords(
         else:
             keywords.setdefault(keyword, argument)
     return keywords, used
+
+
+def _read_size(argument: str) -> int | None:
+    """Return the number behind SIZE; none, or zero, is no limit (RFC 1870 section 4)."""
+    try:
+        return parse_number(argument) or None
+    except GrammarError:
+        return None
 
 
 def _bind(parameter: Parameter, offered: Offered) -> Parameter:

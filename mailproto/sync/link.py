@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any
 
 from mailproto._core.connection import Connection
-from mailproto._core.flow import Call, Flow, Sleep, T, Want
+from mailproto._core.flow import READ, Call, Flow, Sleep, T
 from mailproto._flows.engine import HIGH_WATER, Engine, TLSSession
 from mailproto.errors import LocalProtocolError
 
@@ -109,7 +109,7 @@ class Link:
                     value = _plain(wish.function(*wish.arguments))
                 except Exception as raised:
                     error = raised
-            elif wish is Want.READ:
+            elif wish is READ:
                 error = self._read()
             elif isinstance(wish, Sleep):
                 self._send()

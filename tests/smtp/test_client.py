@@ -30,6 +30,7 @@ from mailproto.smtp import (
     SMTPClientConnection,
     StartTLS,
 )
+from mailproto.smtp.extensions import Ret
 from tests.helpers import PROPERTY, cut_at
 from tests.smtp import ADA, BOB, EVE, client, say
 
@@ -498,6 +499,25 @@ def test_a_parameter_needs_its_extension(parameters: MailParameters) -> None:
     with pytest.raises((NotSupportedError, GrammarError)):
         conn.mail(ADA, parameters)
     assert snapshot(conn) == before
+
+
+def test_what_a_message_needs_said_stands_beside_what_its_sender_says() -> None:
+    conn = client("PIPELINING", "SIZE", "8BITMIME", "DSN")
+    command = conn.mail(ADA, MailParameters(ret=Ret.HDRS, size=7), {"size": 5, "body": Body.EIGHT_BIT_MIME})
+    assert conn.data_to_send() == b"MAIL FROM:<ada@example.org> SIZE=7 BODY=8BITMIME RET=HDRS\r\n"
+    assert command.transaction is not None
+    assert command.transaction.eight_bit
+
+
+@pytest.mark.parametrize("code", [250, 355, 450, 550])
+def test_a_command_knows_whether_it_was_refused(code: int) -> None:
+    conn = client("CHECKPOINT")
+    command = conn.mail(ADA, MailParameters(transid="<1@example.org>"))
+    assert not command.refused
+    conn.data_to_send()
+    conn.receive_data(b"%d so\r\n" % code)
+    assert isinstance(conn.next_event(), ReplyReceived)
+    assert command.refused == (code != 250)
 
 
 @pytest.mark.parametrize("method", ["vrfy", "expn", "etrn", "help"])

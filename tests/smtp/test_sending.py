@@ -665,7 +665,17 @@ class BrokenFile(io.RawIOBase):
         raise OSError("disk")
 
 
-SOURCES = [broken, async_broken, BrokenFile, lambda: [b"half\r\n", 3]]
+class Locked:
+    def __iter__(self) -> Iterator[bytes]:
+        raise OSError("locked")
+
+
+class AsyncLocked:
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        raise OSError("locked")
+
+
+SOURCES = [broken, async_broken, BrokenFile, Locked, lambda: [b"half\r\n", 3]]
 
 
 @pytest.mark.parametrize("keywords", [("CHUNKING",), ()])
@@ -763,13 +773,20 @@ def test_submissions_that_cannot_all_be_had_are_not_begun_with() -> None:
     assert conn.idle
 
 
-def test_a_source_that_fails_before_anything_is_said() -> None:
-    """A file is read for a server of seven bits before it is known whether it can be sent."""
-    conn = client("PIPELINING", "CHUNKING")
-    messages = [submission(), submission(BrokenFile(), downgrade=True)]
-    driver, _ = converse(conn, send_messages(conn, messages), offering_yes())
-    assert driver.result[0].ok
-    assert isinstance(driver.result[1].error, SourceError)
+@pytest.mark.parametrize("keywords", [("CHUNKING",), ()])
+@pytest.mark.parametrize(
+    "failing", [submission(BrokenFile(), downgrade=True), submission(AsyncLocked())], ids=["downgrade", "locked"]
+)
+def test_a_source_that_fails_before_anything_is_said(failing: Submission, keywords: tuple[str, ...]) -> None:
+    """A file is read for a server of seven bits before it is known whether it can be sent, and one that comes
+    asynchronously is opened."""
+    conn = client("PIPELINING", *keywords)
+    driver, flights = converse(conn, send_messages(conn, [submission(), failing, submission()]), offering_yes())
+    first, second, third = driver.result
+    assert first.ok
+    assert isinstance(second.error, SourceError)
+    assert third.ok
+    assert b"".join(flights).count(b"MAIL FROM") == 2
 
 
 class Impatient(io.RawIOBase):

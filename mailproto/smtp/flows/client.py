@@ -107,33 +107,33 @@ def request(conn: SMTPClientConnection, command: Command) -> Flow[Reply]:
     Raises:
         ConnectionClosedError: the server hung up instead.
     """
-    reply = yield from wait_reply(conn, command)
-    if reply is None:
+    yield from wait_replies(conn, command)
+    if command.reply is None:
         raise ConnectionClosedError("the command was not sent")
-    return reply
+    return command.reply
 
 
 def quit_session(conn: SMTPClientConnection) -> Flow[None]:
     """Say QUIT, if that can still be said, and wait a little for the answer, which changes nothing any more."""
     with suppress(ConnectionClosedError, LocalProtocolError, RemoteProtocolError):
-        yield from wait_reply(conn, conn.quit())
+        yield from wait_replies(conn, conn.quit())
 
 
-def wait_reply(conn: SMTPClientConnection, command: Command) -> Flow[Reply | None]:
-    """Return the reply to ``command``, a 354 to DATA included; None if the command was not sent after all.
+def wait_replies(conn: SMTPClientConnection, *commands: Command) -> Flow[None]:
+    """Read until each of ``commands`` has its reply, a 354 to DATA included, or was not sent after all.
 
     Raises:
         ConnectionClosedError: the server hung up before it answered.
         RemoteProtocolError: the server broke the protocol.
     """
-    # Both may have been told before the reply to another one was.
-    while command.reply is None and not command.skipped:
-        event = conn.next_event()
-        if event is None or isinstance(event, StartTLS):
-            yield from go_on(conn, event)
-        elif isinstance(event, ConnectionClosed):
-            raise ConnectionClosedError(event.reason or "the connection is closed")
-    return command.reply
+    for command in commands:
+        # Both may have been told before the reply to another one was.
+        while command.reply is None and not command.skipped:
+            event = conn.next_event()
+            if event is None or isinstance(event, StartTLS):
+                yield from go_on(conn, event)
+            elif isinstance(event, ConnectionClosed):
+                raise ConnectionClosedError(event.reason or "the connection is closed")
 
 
 def _greeting(conn: SMTPClientConnection) -> Flow[None]:

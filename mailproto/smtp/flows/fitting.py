@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
-
 from mailproto.errors import GrammarError, NotSupportedError
 from mailproto.smtp.client import SMTPClientConnection
 from mailproto.smtp.content import Content
 from mailproto.smtp.message import Submission
-from mailproto.smtp.parameters import NO_MAIL_PARAMETERS, Body, MailParameters
+from mailproto.smtp.parameters import Body, MailParameters, Needed
 
 
 def uses_utf8(conn: SMTPClientConnection, submission: Submission) -> bool:
@@ -20,28 +17,25 @@ def uses_utf8(conn: SMTPClientConnection, submission: Submission) -> bool:
     return conn.uses("SMTPUTF8") and submission.needs_utf8
 
 
-def fit_parameters(
-    conn: SMTPClientConnection, submission: Submission, content: Content, *, utf8: bool
-) -> MailParameters:
-    """Return the parameters of MAIL: the caller's, and what the message itself needs.
+def needed_parameters(conn: SMTPClientConnection, submission: Submission, content: Content, *, utf8: bool) -> Needed:
+    """Return what the message itself needs MAIL to say, beside what the caller says.
 
     Raises:
         NotSupportedError: the message needs what the server does not offer.
         GrammarError: the caller says that it is 7-bit, and it is not.
     """
     values = submission.parameters
-    needed: dict[str, Any] = {}
-    if utf8 and not values.smtputf8:
-        needed["smtputf8"] = True
+    needed: Needed = {}
+    size = _size_to_tell(conn, content)
+    if size is not None:
+        needed["size"] = size
     if _needs_eight_bit(conn, values, content):
         needed["body"] = Body.EIGHT_BIT_MIME
-    if _tells_size(conn, content) and values.size is None:
-        needed["size"] = content.size
-    if len(submission.recipients) > 1 and conn.uses("PRDR") and not values.prdr and not conn.config.lmtp:
+    if utf8:
+        needed["smtputf8"] = True
+    if len(submission.recipients) > 1 and conn.uses("PRDR") and not conn.config.lmtp:
         needed["prdr"] = True
-    if not needed:
-        return values
-    return MailParameters(**needed) if values is NO_MAIL_PARAMETERS else replace(values, **needed)
+    return needed
 
 
 def suits_chunks(conn: SMTPClientConnection, parameters: MailParameters) -> bool:
@@ -54,20 +48,20 @@ def suits_chunks(conn: SMTPClientConnection, parameters: MailParameters) -> bool
 
 def _needs_eight_bit(conn: SMTPClientConnection, values: MailParameters, content: Content) -> bool:
     """Say whether 8-bit octets have to be declared; a message that is not known is taken to have some."""
+    if values.body is None:
+        if content.eight_bit and not conn.uses("8BITMIME"):
+            raise NotSupportedError("the message has 8-bit octets, and the server does not offer 8BITMIME")
+        return content.eight_bit is not False and conn.uses("8BITMIME")
     if values.body is Body.BINARY_MIME and not (conn.uses("BINARYMIME") and conn.uses("CHUNKING")):
         raise NotSupportedError("the message is binary, and the server does not offer BINARYMIME")
     if values.body is Body.SEVEN_BIT and content.eight_bit:
         raise GrammarError("8-bit octets in a message that was declared 7-bit")
-    if values.body is not None or content.eight_bit is False:
-        return False
-    if not conn.uses("8BITMIME") and content.eight_bit:
-        raise NotSupportedError("the message has 8-bit octets, and the server does not offer 8BITMIME")
-    return conn.uses("8BITMIME")
+    return False
 
 
-def _tells_size(conn: SMTPClientConnection, content: Content) -> bool:
-    """Say whether the size of the message is known, and the server wants to know it."""
-    limit = conn.max_message_size
-    if content.size is not None and limit is not None and content.size > limit:
-        raise NotSupportedError(f"the message has {content.size} octets, and the server takes {limit}")
-    return content.size is not None and conn.uses("SIZE")
+def _size_to_tell(conn: SMTPClientConnection, content: Content) -> int | None:
+    """Return the size of the message, if it is known, and the server wants to know it."""
+    size, limit = content.size, conn.max_message_size
+    if size is not None and limit is not None and size > limit:
+        raise NotSupportedError(f"the message has {size} octets, and the server takes {limit}")
+    return size if conn.uses("SIZE") else None

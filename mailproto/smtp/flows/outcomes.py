@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
-from mailproto._core.flow import Flow
 from mailproto.address import Address
 from mailproto.errors import ConnectionExhaustedError, GrammarError, MailProtoError, NotSupportedError, SourceError
 from mailproto.smtp.client import SMTPClientConnection
@@ -23,84 +22,73 @@ class Sending:
     Those that are on their way are in `mailproto.smtp.flows.transfer`.
     """
 
+    _mail: Command | None = None
+    _recipients: Sequence[Command] = ()
+    _accepted: Sequence[Command] = ()  # those of the recipients whom the server takes the message for
+    _end: Command | None = None  # what the server's final word is the reply to
+
     def __init__(
         self, conn: SMTPClientConnection, submission: Submission, error: MailProtoError | None = None
     ) -> None:
         self._conn = conn
         self._submission = submission
         self._error = error
-        self._mail: Command | None = None
-        self._recipients: list[Command] = []
         self._carriers: list[Command] = []  # DATA, or the chunks
-        self._end: Command | None = None  # what the server's final word is the reply to
-
-    @property
-    def complete(self) -> bool:
-        """Whether all of the message was queued, so that another one may be queued behind it."""
-        return True
-
-    def carry(self) -> Flow[None]:
-        """Read the replies to what was queued, and send the rest of the message if it is to be sent; once."""
-        yield from ()
-
-    def finish(self) -> Flow[None]:
-        """Read the server's final word, and the reply to the RSET behind it, if that was not done yet."""
-        yield from ()
 
     def result(self) -> SendResult:
         """Return what became of the message, by the replies that have come."""
         final = self._end.reply if self._end is not None else None
-        own: Iterable[Command | None] = self._recipients or [None] * len(self._submission.recipients)
+        recipients = self._submission.recipients
+        own: Sequence[Command | None] = self._recipients or [None] * len(recipients)
         words = self._final_words()
-        results = tuple(
-            self._recipient(address, command, words.get(index))
-            for index, (address, command) in enumerate(zip(self._submission.forward_paths, own, strict=True))
-        )
-        return SendResult(results, final, self._error)
+        results = [
+            self._recipient(recipient.address, command, words.get(command))
+            for recipient, command in zip(recipients, own, strict=True)
+        ]
+        return SendResult(tuple(results), final, self._error)
 
-    @property
-    def _accepted(self) -> list[int]:
-        """The indices of the recipients that the server has accepted: without a sender none, whatever it says."""
-        if self._mail is None or self._mail.reply is None or not self._mail.reply.ok:
-            return []
-        return [i for i, command in enumerate(self._recipients) if command.reply is not None and command.reply.ok]
-
-    def _final_words(self) -> dict[int, Reply]:
-        """Return the replies to the message itself, by the index of the recipient that each is for."""
+    def _final_words(self) -> dict[Command | None, Reply]:
+        """Return the replies to the message itself, by the RCPT that named the recipient whom each is for."""
         if self._end is None:
             return {}
-        accepted, overall = self._accepted, self._end.reply
+        accepted, overall, own = self._accepted, self._end.reply, self._end.replies
+        if not own:  # one word for all, if it has come
+            return dict.fromkeys(accepted, overall) if overall is not None else {}
         if self._conn.config.lmtp:
-            own = self._end.replies
             several = own * len(accepted) if len(own) == 1 and own[0].of_syntax else own  # one word for all of them
             return dict(zip(accepted, several, strict=False))
         if overall is None:
             return {}
-        words = dict.fromkeys(accepted, overall)
-        each = self._end.replies[:-1]
-        for index, word in zip(accepted, each, strict=False):
+        words: dict[Command | None, Reply] = dict.fromkeys(accepted, overall)
+        each = own[:-1]
+        for command, word in zip(accepted, each, strict=False):
             if overall.ok or not word.ok:
-                words[index] = word
+                words[command] = word
             elif len(each) < len(accepted):  # a farewell is no word for all, without which nobody knows
-                del words[index]
+                del words[command]
         return words
 
     def _recipient(self, address: Address, command: Command | None, final: Reply | None) -> RecipientResult:
         own = command.reply if command is not None else None
-        for decider in (self._mail, command, *self._carriers):
-            reply = decider.reply if decider is not None and decider is not self._end else None
-            if decider is not None and reply is not None and (not reply.ok or reply.code == RESUME):
-                return RecipientResult(address, _outcome(reply, decider.verb), decider.verb, reply, own)
+        decider, reply = self._end, final
+        for before in (self._mail, command, *self._carriers):
+            if before is not None and before.refused and before is not self._end:
+                decider, reply = before, before.reply
+                break
+        if decider is None or reply is None:
+            return self._undecided(address, own)
+        return RecipientResult(address, _outcome(reply, decider.verb), decider.verb, reply, own)
+
+    def _undecided(self, address: Address, own: Reply | None) -> RecipientResult:
+        """Return what became of the message for a recipient without a reply that decides it."""
         if isinstance(self._error, NotSupportedError | GrammarError):
             return RecipientResult(address, Outcome.REFUSED, "message", None, own)
         if isinstance(self._error, SourceError) and self._end is None:
             return RecipientResult(address, Outcome.DEFERRED, "message", None, own)
-        if self._end is None or (final is None and not self._end.sent):
+        if self._end is None or not self._end.sent:
             full = self._error if isinstance(self._error, ConnectionExhaustedError) else None
             return RecipientResult(address, Outcome.DEFERRED, "connection", None, own, full)
-        if final is None:
-            return RecipientResult(address, Outcome.UNKNOWN, self._end.verb, None, own)
-        return RecipientResult(address, _outcome(final, self._end.verb), self._end.verb, final, own)
+        return RecipientResult(address, Outcome.UNKNOWN, self._end.verb, None, own)
 
 
 def _outcome(reply: Reply, verb: str) -> Outcome:

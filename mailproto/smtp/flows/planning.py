@@ -13,6 +13,7 @@ from mailproto.errors import ConnectionExhaustedError, GrammarError, MailProtoEr
 from mailproto.smtp.client import SMTPClientConnection
 from mailproto.smtp.content import repeatable
 from mailproto.smtp.flows.fitting import uses_utf8
+from mailproto.smtp.flows.outcomes import Sending
 from mailproto.smtp.message import Recipient, Submission
 from mailproto.smtp.parameters import NO_RCPT_PARAMETERS
 from mailproto.smtp.result import Outcome, RecipientResult, SendResult
@@ -23,29 +24,23 @@ class Plan:
 
     Attributes:
         parts: a submission for each transaction.
+        sendings: those of them that were begun, or failed to be.
     """
 
     def __init__(self, conn: SMTPClientConnection, submission: Submission) -> None:
         self._submission = submission
         self._settled: dict[int, RecipientResult] = {}
-        going = self._going(conn)
-        size = conn.server_limits.rcpt_max or len(going)
-        if len(going) == len(submission.recipients) <= size:
-            self.parts = [submission]
-            return
-        message = submission.message if len(going) <= size else repeatable(submission.message)
-        self.parts = [
-            replace(submission, recipients=tuple(going[start : start + size]), message=message)
-            for start in range(0, len(going), size or 1)
-        ]
+        self.sendings: list[Sending] = []
+        self.parts = (submission,) if _is_plain(conn, submission.recipients) else self._split(conn)
 
-    def merge(self, results: Sequence[SendResult]) -> SendResult:
+    def result(self) -> SendResult:
         """Return what became of the message, from what became of its parts: the recipients in the order given.
 
         The final reply is the last one, the error the first.
         """
-        if len(results) == 1 and not self._settled:
-            return results[0]
+        if len(self.sendings) == 1 and not self._settled:
+            return self.sendings[0].result()
+        results = [sending.result() for sending in self.sendings]
         sent = (recipient for result in results for recipient in result.recipients)
         recipients = tuple(self._settled.get(i) or next(sent) for i in range(len(self._submission.recipients)))
         words = [result.reply for result in results if result.reply is not None]
@@ -57,11 +52,19 @@ class Plan:
             if isinstance(settled.error, ConnectionExhaustedError):
                 yield settled.error
 
+    def _split(self, conn: SMTPClientConnection) -> tuple[Submission, ...]:
+        """Return a submission for each transaction."""
+        submission, going = self._submission, self._going(conn)
+        size = conn.server_limits.rcpt_max or len(going) or 1
+        message = submission.message if len(going) <= size else repeatable(submission.message)
+        return tuple(
+            replace(submission, recipients=tuple(going[start : start + size]), message=message)
+            for start in range(0, len(going), size)
+        )
+
     def _going(self, conn: SMTPClientConnection) -> list[Recipient]:
         """Return the recipients whom the server can be named, and settle the others."""
         limit = conn.server_limits.rcpt_domain_max
-        if limit is None and all(map(_is_plain, self._submission.recipients)):
-            return list(self._submission.recipients)
         going: list[Recipient] = []
         utf8 = uses_utf8(conn, self._submission)
         domains = set(conn.recipient_domains)
@@ -81,6 +84,9 @@ class Plan:
         return going
 
 
-def _is_plain(recipient: Recipient) -> bool:
-    """Say whether any server can be named this recipient."""
-    return recipient.parameters == NO_RCPT_PARAMETERS and recipient.address.is_ascii
+def _is_plain(conn: SMTPClientConnection, recipients: Sequence[Recipient]) -> bool:
+    """Say whether any server can be named these recipients, and this one all of them in one transaction."""
+    limits = conn.server_limits
+    if limits.rcpt_domain_max is not None or len(recipients) > (limits.rcpt_max or len(recipients)):
+        return False
+    return all(each.parameters is NO_RCPT_PARAMETERS and each.address.is_ascii for each in recipients)

@@ -9,7 +9,7 @@ that does not pipeline the same commands leave one by one.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from mailproto._core.flow import Flow
 from mailproto.errors import (
@@ -21,7 +21,7 @@ from mailproto.errors import (
 )
 from mailproto.smtp.client import SMTPClientConnection
 from mailproto.smtp.content import open_content
-from mailproto.smtp.flows.fitting import fit_parameters, suits_chunks, uses_utf8
+from mailproto.smtp.flows.fitting import needed_parameters, suits_chunks, uses_utf8
 from mailproto.smtp.flows.outcomes import Sending
 from mailproto.smtp.flows.planning import Plan
 from mailproto.smtp.flows.transfer import ChunkTransfer, DataTransfer, Transfer
@@ -52,7 +52,7 @@ def raise_own(result: SendResult) -> SendResult:
     It is returned as well if somebody has the message all the same, or may have it: who only hears of an exception
     would send it again.
     """
-    if result.accepted or result.unknown:
+    if result.error is None or result.accepted or result.unknown:
         return result
     if isinstance(result.error, NotSupportedError | GrammarError):
         raise result.error
@@ -73,65 +73,61 @@ def send_messages(conn: SMTPClientConnection, submissions: Iterable[Submission])
         Exception: what ``submissions`` raises. It is read to its end before anything is sent.
     """
     plans: list[Plan] = []
-    sendings: list[Sending] = []
-    window: deque[Sending] = deque()  # those whose outcome is not known yet
+    window: deque[Transfer] = deque()  # those whose outcome is not known yet
     previous: Transfer | None = None  # the last one that anything was said of
-    for submission in _parts(conn, tuple(submissions), plans):
-        if not conn.pipelines:  # what is queued now leaves no sooner, but perhaps too soon
-            yield from _settle(window, 0)
-        elif len(window) == _WINDOW:
-            yield from _settle(window, _WINDOW // 2)
-        sending = yield from _begin(conn, submission, previous)
-        sendings.append(sending)
-        window.append(sending)
-        if isinstance(sending, Transfer):
-            previous = sending
-        if not sending.complete:
-            yield from _settle(window, 1)
-            yield from sending.carry()
+    for submission in tuple(submissions):
+        plan = Plan(conn, submission)
+        plans.append(plan)
+        for part in plan.parts:
+            if not conn.pipelines:  # what is queued now leaves no sooner, but perhaps too soon
+                yield from _settle(window, 0)
+            elif len(window) == _WINDOW:
+                yield from _settle(window, _WINDOW // 2)
+            try:
+                transfer = yield from _begin(conn, part, previous)
+            except (NotSupportedError, GrammarError, SourceError, ConnectionClosedError) as error:
+                plan.sendings.append(Sending(conn, part, error))
+                continue
+            transfer.queue()
+            plan.sendings.append(transfer)
+            window.append(transfer)
+            previous = transfer
+            if not transfer.complete:
+                yield from _settle(window, 1)
+                yield from transfer.carry()
     yield from _settle(window, 0)
     if previous is not None:
         yield from previous.clear()
-    results = (sending.result() for sending in sendings)
-    return [plan.merge([next(results) for _ in plan.parts]) for plan in plans]
+    return [plan.result() for plan in plans]
 
 
-def _settle(window: deque[Sending], left: int) -> Flow[None]:
+def _settle(window: deque[Transfer], left: int) -> Flow[None]:
     """Read what became of the messages in the window, the oldest first, until so many are left."""
     while len(window) > left:
-        sending = window.popleft()
-        yield from sending.carry()
-        yield from sending.finish()
+        transfer = window.popleft()
+        yield from transfer.carry()
+        yield from transfer.finish()
 
 
-def _parts(conn: SMTPClientConnection, submissions: Iterable[Submission], plans: list[Plan]) -> Iterator[Submission]:
-    """Yield what goes in a transaction each, and note the plan of every submission."""
-    for submission in submissions:
-        plan = Plan(conn, submission)
-        plans.append(plan)
-        yield from plan.parts
+def _begin(conn: SMTPClientConnection, submission: Submission, previous: Transfer | None) -> Flow[Transfer]:
+    """Check everything that can be checked before, and queue the first command if nothing is wrong.
 
-
-def _begin(conn: SMTPClientConnection, submission: Submission, previous: Transfer | None) -> Flow[Sending]:
-    """Check everything that can be checked before, and queue the first commands if nothing is wrong."""
+    Raises:
+        NotSupportedError, GrammarError, SourceError, ConnectionClosedError: something is; nothing was said of the
+            message.
+    """
     if conn.exhausted:
-        exhausted = ConnectionExhaustedError("the server takes no more messages on this connection")
-        return Sending(conn, submission, exhausted)
+        raise ConnectionExhaustedError("the server takes no more messages on this connection")
     if conn.over:
-        return Sending(conn, submission, ConnectionClosedError("the connection is closed"))
+        raise ConnectionClosedError("the connection is closed")
     utf8 = uses_utf8(conn, submission)
     eight_bit = conn.uses("8BITMIME") and submission.parameters.body is not Body.SEVEN_BIT
-    try:
-        content = open_content(submission, eight_bit=eight_bit, utf8=utf8, idna_encode=conn.config.idna_encode)
-        parameters = fit_parameters(conn, submission, content, utf8=utf8)
-        if previous is not None:
-            yield from previous.make_way()
-            if conn.over:
-                raise ConnectionClosedError("the connection is closed")
-        mail = conn.mail(submission.reverse_path, parameters)
-    except (NotSupportedError, GrammarError, SourceError, ConnectionClosedError) as error:
-        return Sending(conn, submission, error)
-    kind = ChunkTransfer if suits_chunks(conn, parameters) else DataTransfer
-    transfer = kind(conn, submission, content, mail)
-    transfer.queue()
-    return transfer
+    content = open_content(submission, eight_bit=eight_bit, utf8=utf8, idna_encode=conn.config.idna_encode)
+    needed = needed_parameters(conn, submission, content, utf8=utf8)
+    if previous is not None:
+        yield from previous.make_way()
+        if conn.over:
+            raise ConnectionClosedError("the connection is closed")
+    mail = conn.mail(submission.reverse_path, submission.parameters, needed)
+    kind = ChunkTransfer if suits_chunks(conn, submission.parameters) else DataTransfer
+    return kind(conn, submission, content, mail)

@@ -4,36 +4,37 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator
 from contextlib import suppress
-from typing import Any
 
 from mailproto._core.flow import Call, Flow, Want
 from mailproto.errors import ConnectionClosedError, GrammarError, RemoteProtocolError, SourceError
 from mailproto.smtp.client import SMTPClientConnection
 from mailproto.smtp.command import Command
 from mailproto.smtp.content import Content, checked_octets, reading_source
-from mailproto.smtp.flows.client import wait_reply
+from mailproto.smtp.flows.client import wait_replies
 from mailproto.smtp.flows.outcomes import Sending
 from mailproto.smtp.message import Submission
-from mailproto.smtp.rules import ClientState
 
 _FLUSH_BEYOND = 64 << 10  # octets of output
 _CHUNKS_AHEAD = 4  # chunks sent before the reply to the first of them is looked at
 _NO_MORE = object()  # what an iterator at its end gives
+_BREAKS = (ConnectionClosedError, RemoteProtocolError)  # behind which no more replies come
 
 
 class Transfer(Sending, ABC):
     """A message on its way: its MAIL is queued."""
 
+    _mail: Command
+    _rset: Command | None = None  # what cleared the way for the next message
+    _sent = 0  # octets of the message that were handed over
+    _carried = False
+
     def __init__(self, conn: SMTPClientConnection, submission: Submission, content: Content, mail: Command) -> None:
         super().__init__(conn, submission)
         self._mail = mail
         self._size = content.size
-        self._iterator = _iterator(content.pieces)
-        self._sent = 0  # octets of the message that were handed over
-        self._carried = False
-        self._rset: Command | None = None  # what cleared the way for the next message
+        self._pieces = content.pieces
 
     def queue(self) -> None:
         """Queue the recipients, and what can leave together with them."""
@@ -42,7 +43,7 @@ class Transfer(Sending, ABC):
 
     @property
     def complete(self) -> bool:
-        """Whether all of the message was queued: never, where the server first says that it waits for it."""
+        """Whether all of the message was queued, so that another one may be queued behind it."""
         return False
 
     @abstractmethod
@@ -50,12 +51,8 @@ class Transfer(Sending, ABC):
         """Queue what can leave together with the recipients."""
 
     @abstractmethod
-    def _may_go_on(self) -> Flow[bool]:
-        """Say, all recipients being settled, whether the message is to be transferred."""
-
-    @abstractmethod
     def _transfer(self) -> Flow[None]:
-        """Send the message."""
+        """Send the message, all recipients being settled, if it is to be sent; or its rest."""
 
     def carry(self) -> Flow[None]:
         """Read the replies to what was queued, and send the rest of the message if it is to be sent; once."""
@@ -63,61 +60,38 @@ class Transfer(Sending, ABC):
             return
         self._carried = True
         try:
-            # The last one first: when its reply is there, so are most of the others.
-            for command in (*self._recipients[-1:], self._mail, *self._recipients):
-                if command is not None and command.reply is None:
-                    yield from wait_reply(self._conn, command)
-            if (yield from self._may_go_on()):
-                yield from self._transfer_or_give_up()
-            else:
-                yield from self._take_back()
-        except (ConnectionClosedError, RemoteProtocolError) as error:
+            yield from wait_replies(self._conn, self._mail, *self._recipients)
+            if not self._mail.refused:  # without a sender nobody is accepted, whatever the server says
+                self._accepted = [each for each in self._recipients if each.reply is not None and not each.refused]
+            try:
+                yield from self._transfer()
+            except (GrammarError, SourceError) as error:
+                self._error = error
+            if self._rset is None and self._conn.in_transaction and not self._conn.over:
+                yield from self._reset()  # it comes to nothing, and the connection is to be fit for the next one
+        except _BREAKS as error:
             self._error = error
-
-    def _transfer_or_give_up(self) -> Flow[None]:
-        """Send the message. If it turns out that it cannot be, chunks are taken back, and DATA is cut off."""
-        try:
-            yield from self._transfer()
-        except (GrammarError, SourceError) as error:
-            self._error = error
-            yield from self._take_back()
 
     def finish(self) -> Flow[None]:
         """Read the server's final word, and the reply to the RSET behind it, if that was not done yet."""
+        if isinstance(self._error, _BREAKS):  # no more replies come
+            return
         try:
-            for command in (self._end, self._rset):
-                if command is not None and command.reply is None and not self._broken:
-                    yield from wait_reply(self._conn, command)
-        except (ConnectionClosedError, RemoteProtocolError) as error:
+            yield from wait_replies(self._conn, *filter(None, (self._end, self._rset)))
+        except _BREAKS as error:
             self._error = error
 
     def make_way(self) -> Flow[None]:
-        """See to it that the next message does not end up in the transaction of this one.
-
-        Behind a chunk that is refused it is not clear where the server stands, and RSET has to come before anything
-        else (RFC 3030 section 2). While it is not known what becomes of the last chunk, RSET follows on its heels.
-        """
-        end = self._end
-        if end is not None and end.verb == "BDAT" and end.reply is None and not self._conn.over:
-            self._rset = self._conn.rset()
-        else:
-            yield from self.clear()
+        """See to it that the next message does not end up in the transaction of this one."""
+        yield from ()
 
     def clear(self) -> Flow[None]:
-        """End the transaction that the server may still be in behind a chunk that it refused (RFC 3030 section 2), or
-        that was not sent, since nobody was to get it."""
-        if self._rset is None and self._chunk_is_missing and not self._conn.over:
-            with suppress(ConnectionClosedError, RemoteProtocolError):
-                yield from self._reset()
-
-    def _take_back(self) -> Flow[None]:
-        """End the transaction that comes to nothing, so that the connection is fit for the next one."""
-        if self._rset is None and self._conn.in_transaction and not self._conn.over:
-            yield from self._reset()
+        """End the transaction that the server may still be in, although it has had its end here."""
+        yield from ()
 
     def _reset(self) -> Flow[None]:
         self._rset = self._conn.rset()
-        yield from wait_reply(self._conn, self._rset)
+        yield from wait_replies(self._conn, self._rset)
 
     def _report(self, octets: int) -> Flow[None]:
         """Tell the caller, if he wants to know, that so many more octets have left.
@@ -138,28 +112,16 @@ class Transfer(Sending, ABC):
         Raises:
             SourceError: there should be one, and could not be had.
         """
+        if not isinstance(self._pieces, AsyncIterator):
+            return next(self._pieces, b"")
         octets = b""
         with reading_source():
             while not octets:  # which ends nothing: only the iterator's end does
-                if isinstance(self._iterator, AsyncIterator):
-                    piece = yield Call(anext, (self._iterator, _NO_MORE))
-                else:
-                    piece = next(self._iterator, _NO_MORE)
+                piece = yield Call(anext, (self._pieces, _NO_MORE))
                 if piece is _NO_MORE:
                     break
                 octets = checked_octets(piece)
         return octets
-
-    @property
-    def _broken(self) -> bool:
-        """Whether the connection is, so that no more replies come."""
-        return isinstance(self._error, ConnectionClosedError | RemoteProtocolError)
-
-    @property
-    def _chunk_is_missing(self) -> bool:
-        begun = self._mail is not None and self._mail.reply is not None and self._mail.reply.ok
-        chunks = [command for command in self._carriers if command.verb == "BDAT"]
-        return any(not chunk.reply.ok if chunk.reply else begun and chunk.skipped for chunk in chunks)
 
 
 class DataTransfer(Transfer):
@@ -168,11 +130,18 @@ class DataTransfer(Transfer):
     def _queue_more(self) -> None:
         self._carriers = [self._conn.data(canonicalise=self._submission.canonicalise)]
 
-    def _may_go_on(self) -> Flow[bool]:
-        reply = yield from wait_reply(self._conn, self._carriers[0])
-        return reply is not None and reply.code // 100 == 3
-
     def _transfer(self) -> Flow[None]:
+        (data,) = self._carriers
+        yield from wait_replies(self._conn, data)
+        if data.reply is not None and data.reply.code // 100 == 3:
+            try:
+                yield from self._send()
+            except (GrammarError, SourceError):
+                if not self._conn.over:
+                    self._conn.shut_down()  # for half a message can be neither ended nor taken back
+                raise
+
+    def _send(self) -> Flow[None]:
         conn = self._conn
         while (piece := (yield from self._next_piece())) and not conn.over:
             conn.send_data(piece)
@@ -183,19 +152,12 @@ class DataTransfer(Transfer):
             raise ConnectionClosedError("the server hung up during the message")
         self._end = conn.end_data()
 
-    def _take_back(self) -> Flow[None]:
-        if self._conn.state is ClientState.DATA and not self._conn.over:
-            self._conn.shut_down()  # for half a message can be neither ended nor taken back
-        yield from super()._take_back()
-
 
 class ChunkTransfer(Transfer):
     """A message that goes with BDAT. Its first octets, or all of it, leave together with MAIL and RCPT."""
 
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self._begun = 0  # octets that were queued together with MAIL and RCPT
-        self._ahead = b""  # the next chunk: which one is the last shows only behind it
+    _begun = 0  # octets that were queued together with MAIL and RCPT
+    _ahead = b""  # the next chunk: which one is the last shows only behind it
 
     @property
     def complete(self) -> bool:
@@ -204,37 +166,54 @@ class ChunkTransfer(Transfer):
 
     def _queue_more(self) -> None:
         # In LMTP the recipients have to be settled first, and only octets in memory can be sent twice.
-        if self._size is not None and not self._conn.config.lmtp and not isinstance(self._iterator, AsyncIterator):
-            first = next(self._iterator, b"")
-            self._ahead = next(self._iterator, b"")
+        if self._size is not None and not self._conn.config.lmtp and not isinstance(self._pieces, AsyncIterator):
+            first = next(self._pieces, b"")
+            self._ahead = next(self._pieces, b"")
             self._begun = len(first)
             self._queue_chunk(first, not self._ahead)
 
-    def _may_go_on(self) -> Flow[bool]:
-        if self._accepted:
-            return True
-        for chunk in self._carriers:
-            yield from wait_reply(self._conn, chunk)
-        self._end = None
-        return False
+    def make_way(self) -> Flow[None]:
+        """See to it that the next message does not end up in the transaction of this one.
+
+        Behind a chunk that is refused it is not clear where the server stands, and RSET has to come before anything
+        else (RFC 3030 section 2). While it is not known what becomes of the last chunk, RSET follows on its heels.
+        """
+        if self._end is not None and self._end.reply is None and not self._conn.over:
+            self._rset = self._conn.rset()
+        else:
+            yield from self.clear()
+
+    def clear(self) -> Flow[None]:
+        """End the transaction that the server may still be in behind a chunk that it refused (RFC 3030 section 2), or
+        that was not sent, since nobody was to get it."""
+        if self._rset is None and self._lacks_a_chunk() and not self._conn.over:
+            with suppress(*_BREAKS):
+                yield from self._reset()
+
+    def _lacks_a_chunk(self) -> bool:
+        begun = self._mail.reply is not None and self._mail.reply.ok
+        return any(chunk.refused or (begun and chunk.skipped) for chunk in self._carriers)
 
     def _transfer(self) -> Flow[None]:
+        if not self._accepted:
+            yield from wait_replies(self._conn, *self._carriers)
+            self._end = None
+            return
         waiting = deque(self._carriers)
         yield from self._report(self._begun)
         while self._end is None:
             chunk = self._ahead or (yield from self._next_chunk())
             self._ahead = yield from self._next_chunk()
             if self._conn.over:
-                for command in waiting:  # it may have said why
-                    yield from wait_reply(self._conn, command)
+                yield from wait_replies(self._conn, *waiting)  # it may have said why
                 raise ConnectionClosedError("the server hung up before the message was complete")
             waiting.append(self._queue_chunk(chunk, not self._ahead))
             yield Want.FLUSH
             yield from self._report(len(chunk))
             if len(waiting) > _CHUNKS_AHEAD:
-                reply = yield from wait_reply(self._conn, waiting.popleft())
-                if reply is None or not reply.ok:
-                    yield from self._take_back()
+                first = waiting.popleft()
+                yield from wait_replies(self._conn, first)
+                if first.refused or first.skipped:
                     return
 
     def _next_chunk(self) -> Flow[bytes]:
@@ -252,7 +231,3 @@ class ChunkTransfer(Transfer):
         if last:
             self._end = chunk
         return chunk
-
-
-def _iterator(pieces: Iterable[bytes] | AsyncIterable[bytes]) -> Iterator[bytes] | AsyncIterator[bytes]:
-    return aiter(pieces) if isinstance(pieces, AsyncIterable) else iter(pieces)
