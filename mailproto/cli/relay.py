@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from mailproto import aio
@@ -33,7 +34,17 @@ from mailproto.cli.listeners import (
     in_clear,
     listeners,
 )
-from mailproto.cli.options import HostPort, add_tls_options, count, days, host_port, read_password, readable_text
+from mailproto.cli.options import (
+    HostPort,
+    NextPlace,
+    add_tls_options,
+    count,
+    days,
+    host_port,
+    next_place,
+    read_password,
+    readable_text,
+)
 from mailproto.cli.streams import complain
 from mailproto.dns import PORT
 from mailproto.errors import GrammarError, MailProtoError, Reject
@@ -53,6 +64,12 @@ from mailproto.transcript import Transcript
 ROLES = (SMTP, SUBMISSION, SMTPS)
 LOOPBACK = ("127.0.0.0/8", "::1", "unix")
 _DEFAULT = {SUBMISSION: HostPort("127.0.0.1", 8587)}
+_WHERE = (
+    "A place is HOST[:PORT], or the path of a unix socket, which has a slash. One that speaks LMTP, such as a store, "
+    "has 'lmtp:' in front: lmtp:/run/dovecot/lmtp, or lmtp:mail.example.org, which is on port 24. TLS and a login "
+    "are for the smarthost, TLS for routes, too; a socket has no need of it."
+)
+_LMTP_PORT = 24  # "any private mail system", and so usual
 _EPILOG = f"{PLACES} Without any, it listens for submission on 127.0.0.1:8587."
 _GRACE = 30.0  # seconds that a message under way may take in the end; one that is cut off is sent again
 
@@ -61,9 +78,9 @@ def add_parser(commands: Any) -> None:
     """Add the command to the command line."""
     parser = commands.add_parser("relay", help="run a small relay", description=__doc__, epilog=_EPILOG)
     parser.add_argument("--queue", required=True, metavar="DIR", help="keep the mail here until it is sent")
-    ways = parser.add_argument_group("where mail goes", "TLS and a login are for the smarthost, TLS for routes, too.")
+    ways = parser.add_argument_group("where mail goes", _WHERE)
     others = ways.add_mutually_exclusive_group()
-    others.add_argument("--smarthost", type=host_port, metavar="HOST[:PORT]", help="hand all mail to this host")
+    others.add_argument("--smarthost", type=next_place, metavar="PLACE", help="hand all mail over at this place")
     others.add_argument("--mx", action="store_true", help="hand all mail to the hosts that the DNS names, on port 25")
     ways.add_argument(
         "--name-server", type=host_port, metavar="ADDRESS[:PORT]", help="ask this one for --mx, not the system's"
@@ -73,8 +90,8 @@ def add_parser(commands: Any) -> None:
         action="append",
         default=[],
         type=_route,
-        metavar="DOMAIN=HOST[:PORT]",
-        help="hand the mail for a domain to this host, whatever else is said; repeatable",
+        metavar="DOMAIN=PLACE",
+        help="hand the mail for a domain over at this place, whatever else is said; repeatable",
     )
     add_tls_options(ways)
     ways.add_argument("--login", type=readable_text, metavar="NAME", help="log in at the smarthost as this user")
@@ -208,7 +225,7 @@ def _relay_config(options: argparse.Namespace) -> RelayConfig:
     if options.cafile is not None:
         client_context(options.cafile)  # which raises now what else would put off every message
     common = {"tls": options.tls, "cafile": options.cafile}
-    routes = {domain: Route(place.host, place.port or RELAY_PORT, **common) for domain, place in options.route}
+    routes = {domain: _make_route(place, RELAY_PORT, **common) for domain, place in options.route}
     return RelayConfig(
         hostname=options.hostname,
         resolver=_resolver(options),
@@ -216,6 +233,14 @@ def _relay_config(options: argparse.Namespace) -> RelayConfig:
         smarthost=_smarthost(options, common),
         schedule=_schedule(options),
     )
+
+
+def _make_route(to: NextPlace, smtp_port: int | None, **more: Any) -> Route:
+    """Return the route to a place, over SMTP to this port if it names none. A socket needs no TLS."""
+    if isinstance(to.place, Path):
+        return Route(path=to.place, lmtp=to.lmtp, **{**more, "tls": None})
+    port = to.place.port if to.place.port is not None else _LMTP_PORT if to.lmtp else smtp_port
+    return Route(to.place.host, port, lmtp=to.lmtp, **more)
 
 
 def _resolver(options: argparse.Namespace) -> Resolver | None:
@@ -244,10 +269,10 @@ def _smarthost(options: argparse.Namespace, common: dict[str, Any]) -> Route | N
         if options.login is not None:
             raise SystemExit("--login needs --smarthost")
         return None
-    in_clear = options.tls is aio.TLSPolicy.NONE  # which says so
+    to = options.smarthost
+    in_clear = options.tls is aio.TLSPolicy.NONE or isinstance(to.place, Path)  # which says so
     known = Credentials(options.login, read_password(options, options.login)) if options.login is not None else None
-    host, port = options.smarthost
-    return Route(host, port, credentials=known, allow_plaintext_auth=in_clear, **common)
+    return _make_route(to, None, credentials=known, allow_plaintext_auth=in_clear, **common)
 
 
 def _server_config(role: Role, options: argparse.Namespace) -> SMTPServerConfig:
@@ -267,14 +292,14 @@ def _seconds(text: str) -> int:
     return int(text)
 
 
-def _route(text: str) -> tuple[str, HostPort]:
-    """Return the domain and the host of a route; an option may name it as people write it."""
+def _route(text: str) -> tuple[str, NextPlace]:
+    """Return the domain and the place of a route; an option may name it as people write it."""
     domain, equals, place = text.partition("=")
     if not equals:
-        raise argparse.ArgumentTypeError(f"a route is DOMAIN=HOST[:PORT]: {text}")
+        raise argparse.ArgumentTypeError(f"a route is DOMAIN=PLACE: {text}")
     try:
         check_domain(domain)
-        return lookup_name(domain), host_port(place)
+        return lookup_name(domain), next_place(place)
     except (GrammarError, RoutingError) as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

@@ -112,7 +112,7 @@ class RelayConfig:
                 raise
             if client.tls is None and "STARTTLS" not in client.extensions:  # it never came to that
                 raise
-            logger.warning("%s: no session under TLS, so that mail goes in clear: %s", target.host, error)
+            logger.warning("%s: no session under TLS, so that mail goes in clear: %s", target.place, error)
             client = await self._client(target, TLSPolicy.NONE)
             await client.connect()
         return client
@@ -121,12 +121,13 @@ class RelayConfig:
         return self.make_client is None if target.route is None else target.route.opportunistic
 
     async def _client(self, target: Target, tls: TLSPolicy = TLSPolicy.OPPORTUNISTIC) -> SMTPClient:
-        config = SMTPClientConfig(idna_encode=self.idna_encode)
         route = target.route
+        config = SMTPClientConfig(idna_encode=self.idna_encode, lmtp=route is not None and route.lmtp)
         if route is not None:
             return SMTPClient(
                 route.host,
                 route.port,
+                path=route.path,
                 tls=tls if route.opportunistic else route.tls,
                 context=_any_certificate() if route.opportunistic else None,
                 cafile=None if route.opportunistic else route.cafile,

@@ -16,14 +16,14 @@ from contextlib import suppress
 from types import MappingProxyType
 from typing import NamedTuple
 
-from mailproto.address import Address, address_literal
+from mailproto.address import Address
 from mailproto.aio.smtp import SMTPClient
-from mailproto.errors import ConnectionTimeoutError, GrammarError, MailProtoError
+from mailproto.errors import ConnectionTimeoutError, MailProtoError
 from mailproto.relay.config import RelayConfig
 from mailproto.relay.entry import Entry, Pending
 from mailproto.relay.queue import Queue
-from mailproto.relay.route import Route, Target, Way
-from mailproto.relay.transfer import Changes, Message, transfer, with_reply
+from mailproto.relay.route import Route, Target, Way, name_of
+from mailproto.relay.transfer import Changes, Message, Transfer, transfer, with_reply
 from mailproto.relay.unreadable import UnreadableError
 from mailproto.smtp.reply import Reply, ReplyError
 from mailproto.smtp.routing import (
@@ -47,7 +47,7 @@ class Heard(NamedTuple):
     """What was said of some recipients.
 
     Attributes:
-        host: the name of the host that was asked; None if none was.
+        host: the place of the host that was asked; None if none was.
         duration: the seconds that it took.
         accepted: the reply to the message, for those for whom it was taken.
     """
@@ -138,7 +138,7 @@ class Lane:
             if self._not_found is not None:
                 await self._finish(self._not_found, Heard())
             else:
-                await self._finish(last, Heard(targets[-1].host), targets[-1].host)
+                await self._finish(last, Heard(targets[-1].place), targets[-1].host)
 
     def drop(self) -> None:
         """End the jobs that were not begun, and begin none any more."""
@@ -159,7 +159,9 @@ class Lane:
         """Return the host of the route, or those that take mail for the domain, at each of their addresses."""
         way, config = self._way, self._config
         if isinstance(way, Route):
-            return [Target(_name_of(way.host), way.host, route=way)]
+            if way.path is not None:
+                return [Target(config.hostname, way.place, route=way)]
+            return [Target(name_of(way.host), way.host, route=way)]
         literal = literal_host(way)
         if literal is not None:
             return [Target(way, literal, way)]
@@ -239,13 +241,13 @@ class Lane:
     async def _not_reached(self, target: Target, error: Exception, duration: float) -> Reply | None:
         """Note for all jobs why there is no connection; return the reply if it is for good."""
         if not isinstance(error, ReplyError):
-            reply, remote = Reply.build(451, f"{target.host} cannot be reached: {error}", "4.4.1"), None
+            reply, remote = Reply.build(451, f"{target.place} cannot be reached: {error}", "4.4.1"), None
         elif error.reply.permanent:
             return error.reply
         else:
             reply, remote = error.reply, target.host
         for job in tuple(self.jobs):
-            await job.note_all(reply, Heard(target.host, duration), remote)
+            await job.note_all(reply, Heard(target.place, duration), remote)
         return None
 
     async def _send_all(self, client: SMTPClient, target: Target) -> bool:
@@ -259,15 +261,14 @@ class Lane:
         while self.jobs and not (client.conn.over or client.conn.exhausted):
             job = self.jobs.popleft()
             self._again.append(job)  # at once, so that it is not lost whatever happens
-            before = len(job.recipients)
-            cut_off = await self._send(client, target, job)
+            done = await self._send(client, target, job)
             if not job.recipients:
                 self._again.remove(job)
                 job.done.set()
                 progress = True
-            elif cut_off:
+            elif done.cut_off:
                 progress = True  # for those behind it
-            elif (progress and client.conn.over) or _were_too_many(job, before):
+            elif (progress and client.conn.over) or done.too_many:
                 self._again.remove(job)
                 self.jobs.appendleft(job)  # other messages, or recipients, have used up what this one now has
                 progress = True
@@ -275,8 +276,8 @@ class Lane:
                 return True
         return progress
 
-    async def _send(self, client: SMTPClient, target: Target, job: Job) -> bool:
-        """Send one message, and return whether the host took too long."""
+    async def _send(self, client: SMTPClient, target: Target, job: Job) -> Transfer:
+        """Send one message, note what came of it, and return that."""
         clock = asyncio.get_running_loop().time
         begun = clock()
         try:
@@ -290,15 +291,15 @@ class Lane:
         except UnreadableError as error:
             job.unreadable = error
             job.recipients.clear()
-            return False
+            return Transfer({})
         except OSError as error:  # of opening it, for the network's stand in the result
             logger.error("%s cannot be read now: %s", job.entry.name, error)
             job.recipients.clear()
-            return False
-        await job.note(done.changes, Heard(target.host, clock() - begun, done.accepted))
+            return Transfer({})
+        await job.note(done.changes, Heard(target.place, clock() - begun, done.accepted))
         for address in done.unknown:
             del job.recipients[address]
-        return done.cut_off
+        return done
 
     def _open(self, entry: Entry) -> Message:
         """Return a message, in memory if it is small."""
@@ -308,17 +309,3 @@ class Lane:
             return Message(file, size)
         with file:
             return Message(file.read(), size)
-
-
-def _were_too_many(job: Job, before: int) -> bool:
-    """Say whether the host has taken so many recipients as it takes at a time (RFC 5321 section 4.5.3.1.10)."""
-    left = job.recipients.values()
-    return len(left) < before and all(each.reply is not None and each.reply.code == 452 for each in left)
-
-
-def _name_of(host: str) -> str:
-    """Return the name of a host, as it may stand in a notice: that of an address is its literal."""
-    try:
-        return address_literal(host)
-    except GrammarError:
-        return host

@@ -279,7 +279,7 @@ class Relay:
         try:
             await lane.run()
         except Exception:
-            logger.exception("the way to %s failed", way if isinstance(way, str) else way.host)
+            logger.exception("the way to %s failed", way if isinstance(way, str) else way.place)
         finally:
             del self._lanes[way]
             for job in lane.jobs:
@@ -384,6 +384,6 @@ class Relay:
 
 
 def _fate(change: Pending | None) -> Fate:
-    if change is None or change.action is Action.RELAYED:
+    if change is None or change.action in (Action.RELAYED, Action.DELIVERED):
         return Fate.DELIVERED
     return Fate.BOUNCED if change.action is not None else Fate.DEFERRED

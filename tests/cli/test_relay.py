@@ -19,9 +19,11 @@ import pytest
 from mailproto import sync
 from mailproto.address import Address
 from mailproto.cli import main
+from mailproto.cli.options import HostPort, next_place
+from mailproto.errors import Reject
 from mailproto.relay import Entry, Pending, Queue
 from mailproto.sasl import make_scram_key
-from mailproto.smtp import Reply
+from mailproto.smtp import Rcpt, Reply, SMTPServerConfig
 from mailproto.testing import Outbox
 from tests import data
 from tests.cli.harness import relaying, run_json, serving
@@ -141,6 +143,48 @@ def test_without_a_smarthost_only_what_has_a_route_is_taken(queue: str, message_
             relay.stop()
     assert [letter.recipients for letter in one.letters] == [[ADA]]
     assert [letter.recipients for letter in other.letters] == [["eve@xn--bcher-kva.example"]]
+
+
+def test_mail_goes_into_a_store_over_lmtp(queue: str, tmp_path: Path, message_file: str) -> None:
+    """On a socket, as of Dovecot, whatever TLS others need; and the rest to a smarthost on another one."""
+
+    class Store(Outbox):
+        def on_delivery(self, _: object, __: object, rcpt: Rcpt) -> None:
+            if rcpt.address.local_part == "bob":
+                raise Reject(452, "Mailbox full", "4.2.2")
+
+    store, smarthost = Store(), Outbox()
+    lmtp, smtp = tmp_path / "lmtp", tmp_path / "smtp"
+    config = SMTPServerConfig(lmtp=True)
+    with sync.SMTPServer(store, path=lmtp, config=config), sync.SMTPServer(smarthost, path=smtp):
+        ways = ("--route", f"example.org=lmtp:{lmtp}", "--smarthost", str(smtp), "--tls", "required")
+        with relaying("--queue", queue, *ways) as relay:
+            others = sending(relay.ports["submission"], ADA, BOB, "eve@example.com", file=message_file)
+            assert main(others) == 0
+            wait_for(lambda: store.letters and smarthost.letters)
+            relay.stop()
+    assert smarthost.letters[0].recipients == ["eve@example.com"]
+    assert store.letters[0].recipients == [ADA, BOB]
+    (entry,) = (Queue(queue).load(name) for name in Queue(queue).names())
+    assert entry is not None
+    assert [(str(each.address), str(each.reply)) for each in entry.recipients] == [(BOB, "452 4.2.2 Mailbox full")]
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "lmtp"),
+    [
+        ("mx.example", HostPort("mx.example", None), False),
+        ("lmtp:mx.example", HostPort("mx.example", None), True),
+        ("lmtp:mx.example:2424", HostPort("mx.example", 2424), True),
+        ("lmtp:[::1]:2424", HostPort("::1", 2424), True),
+        ("lmtp:/run/lmtp", Path("/run/lmtp"), True),
+        ("./lmtp", Path("lmtp"), False),
+        ("lmtp:24", HostPort("lmtp", 24), False),
+        ("lmtp:lmtp", HostPort("lmtp", None), True),
+    ],
+)
+def test_where_mail_is_handed_over(text: str, place: HostPort | Path, lmtp: bool) -> None:
+    assert next_place(text) == (place, lmtp)
 
 
 def test_with_users_nobody_else_may_send(
@@ -287,6 +331,8 @@ def test_mail_goes_to_where_the_dns_says(queue: str, monkeypatch: pytest.MonkeyP
         ("--route", "example..org=mx.example"),
         ("--route", "fa\u00df.example=mx.example"),
         ("--route", "example.org=mx.example:99999"),
+        ("--route", "example.org=lmtp:mx.example:25"),
+        ("--smarthost", "lmtp:mx.example:25"),
         ("--route", "example.org=mx.example", "--login", "ada", "--password-env", "PATH"),
         ("--smarthost", "mx.example", "--login", "ada", "--password-env", "NO_SUCH_VARIABLE"),
         ("--smarthost", "mx.example", "--login", "\udcff", "--password-env", "PATH"),

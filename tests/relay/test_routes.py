@@ -203,7 +203,7 @@ def test_who_cannot_be_trusted_gets_no_password_and_no_mail(
             await relay(world, smarthost=Route("localhost", server.port, credentials=known, **more)).attempt_due()
         assert (host.envelopes, asked, host.connections) == ([], [], 1)
         ((recipient,),) = (entry.recipients for entry in world.entries())
-        assert str(recipient.reply).startswith("451 4.4.1 localhost cannot be reached: ")
+        assert str(recipient.reply).startswith(f"451 4.4.1 localhost:{server.port} cannot be reached: ")
 
     caplog.set_level("DEBUG")
     run(test, world)
@@ -246,7 +246,7 @@ async def test_a_smarthost_that_is_down_is_tried_again(world: World) -> None:
         ["deferred", "to=<bob@example.net>"],
         ["delivered", "to=<bob@example.net>"],
     ]
-    assert all("host=[127.0.0.1]" in str(each) for each in told)
+    assert all(f"host=[127.0.0.1]:{way.port} " in str(each) for each in told)
 
 
 @pytest.mark.parametrize("domain", ["Example.net", "b\u00fccher.example"])
