@@ -21,11 +21,13 @@ class Fate(enum.Enum):
         DELIVERED: the next host has taken it.
         DEFERRED: it is tried again later.
         BOUNCED: it is given up, and its sender told, unless that is nobody, or he does not want to hear of it.
+        REMOVED: it is given up, and nobody told: it was ordered so.
     """
 
     DELIVERED = "delivered"
     DEFERRED = "deferred"
     BOUNCED = "bounced"
+    REMOVED = "removed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -67,6 +67,8 @@ class Job:
         entry: the message.
         recipients: those to whom it is still to be sent in this attempt.
         done: set when the attempt is over.
+        under_way: whether it is just being sent.
+        withdrawn: whether it is to be sent to nobody any more.
         unreadable: why the message cannot be read, if it cannot.
     """
 
@@ -74,6 +76,8 @@ class Job:
         self.entry = entry
         self.recipients = {recipient.address: recipient for recipient in recipients}
         self.done = asyncio.Event()
+        self.under_way = False
+        self.withdrawn = False
         self.unreadable: UnreadableError | None = None
         self._record = record
 
@@ -145,6 +149,15 @@ class Lane:
         self._dropped = True
         while self.jobs:
             self.jobs.popleft().done.set()
+
+    def withdraw(self, name: str) -> None:
+        """End the jobs for the entry of this name; one that is under way, behind that."""
+        for jobs in (self.jobs, self._again):
+            for job in [job for job in jobs if job.entry.name == name]:
+                job.withdrawn = True
+                if not job.under_way:
+                    jobs.remove(job)
+                    job.done.set()
 
     async def _finish(self, reply: Reply, heard: Heard, remote_mta: str | None = None) -> None:
         """End all jobs with this reply."""
@@ -261,8 +274,10 @@ class Lane:
         while self.jobs and not (client.conn.over or client.conn.exhausted):
             job = self.jobs.popleft()
             self._again.append(job)  # at once, so that it is not lost whatever happens
+            job.under_way = True
             done = await self._send(client, target, job)
-            if not job.recipients:
+            job.under_way = False
+            if not job.recipients or job.withdrawn:
                 self._again.remove(job)
                 job.done.set()
                 progress = True
