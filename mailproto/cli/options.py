@@ -7,10 +7,14 @@ import getpass
 import math
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mailproto._core.policy import TLSPolicy
+from mailproto._net.sockets import check_host
+from mailproto.errors import GrammarError, MailProtoError
 from mailproto.smtp.flows.client import RELAY_PORT
 
 
@@ -71,9 +75,32 @@ def next_place(text: str) -> NextPlace:
     if "/" in rest:
         return NextPlace(Path(rest), lmtp)
     place = host_port(rest)
+    checked(check_host)(place.host)
     if lmtp and place.port == RELAY_PORT:
         raise argparse.ArgumentTypeError(f"LMTP must not be spoken on port {RELAY_PORT} (RFC 2033 section 5)")
     return NextPlace(place, lmtp)
+
+
+def checked(check: Callable[[str], object]) -> Callable[[str], str]:
+    """Return the type of an option whose value is text that ``check`` does not raise `GrammarError` for."""
+
+    def convert(text: str) -> str:
+        try:
+            check(text)
+        except GrammarError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+        return text
+
+    return convert
+
+
+@contextmanager
+def named(option: str) -> Iterator[None]:
+    """Do meanwhile what the value of an option is for, and name the option if that fails."""
+    try:
+        yield
+    except (MailProtoError, OSError) as error:
+        raise UsageError(f"{option}: {error}") from None
 
 
 def count(text: str) -> int:

@@ -10,19 +10,20 @@ import argparse
 import asyncio
 import logging
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from mailproto import aio
-from mailproto._core.peers import is_loopback
+from mailproto._core.peers import check_networks, is_loopback
 from mailproto._flows.session import Session
 from mailproto._net.tls import client_context
 from mailproto.accounts import Accounts
 from mailproto.address import Address, check_domain
 from mailproto.cli.listeners import (
+    LOCALHOST,
     PLACES,
     SMTP,
     SMTPS,
@@ -37,10 +38,13 @@ from mailproto.cli.listeners import (
 from mailproto.cli.options import (
     HostPort,
     NextPlace,
+    UsageError,
     add_tls_options,
+    checked,
     count,
     days,
     host_port,
+    named,
     next_place,
     read_password,
     readable_text,
@@ -71,7 +75,6 @@ _WHERE = (
 )
 _LMTP_PORT = 24  # "any private mail system", and so usual
 _EPILOG = f"{PLACES} Without any, it listens for submission on 127.0.0.1:8587."
-_GRACE = 30.0  # seconds that a message under way may take in the end; one that is cut off is sent again
 
 
 def add_parser(commands: Any) -> None:
@@ -115,11 +118,15 @@ def add_parser(commands: Any) -> None:
         "--trust",
         action="append",
         default=[],
+        type=checked(lambda network: check_networks((network,))),
         metavar="NETWORK",
         help="clients that need not log in: an address, a network, or 'unix'; repeatable",
     )
     clients.add_argument(
-        "--postmaster", metavar="ADDRESS", help="who gets the mail to the postmaster here, which everybody may send"
+        "--postmaster",
+        type=checked(Address.parse),
+        metavar="ADDRESS",
+        help="who gets the mail to the postmaster here, which everybody may send",
     )
     clients.add_argument(
         "--add-date",
@@ -132,7 +139,9 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Relay until SIGTERM or Ctrl-C, then let what is under way finish. What is left is for the next run."""
     if options.smarthost is None and not (options.mx or options.route):
-        raise SystemExit("there is nowhere to send mail to: give --smarthost, --mx, or --route")
+        raise UsageError("there is nowhere to send mail to: give --smarthost, --mx, or --route")
+    if options.mx and options.hostname == LOCALHOST:
+        raise UsageError("--mx needs --hostname, which other hosts are told, and take no localhost for an answer")
     try:
         with _log_on_standard_error():
             asyncio.run(_relay(options))
@@ -146,7 +155,8 @@ def run(options: argparse.Namespace) -> int:
 
 async def _relay(options: argparse.Namespace) -> None:
     config = _relay_config(options)
-    queue = Queue(options.queue)
+    with named("--queue"):
+        queue = Queue(options.queue)
     relay = Relay(queue, config)
     servers, accounts, postmaster = Servers(options), Accounts(dict(options.user)), _postmaster(options, config)
     for role, place in listeners(options, ROLES, _DEFAULT):
@@ -160,8 +170,7 @@ async def _relay(options: argparse.Namespace) -> None:
         await asyncio.wait((ending, running), return_when=asyncio.FIRST_COMPLETED)
         relay.stop()
     ending.cancel()
-    with suppress(TimeoutError):
-        await asyncio.wait_for(running, _GRACE)
+    await running
 
 
 class _Handler(RelayHandler):
@@ -223,7 +232,8 @@ def _knows_way(config: RelayConfig, address: Address) -> bool:
 
 def _relay_config(options: argparse.Namespace) -> RelayConfig:
     if options.cafile is not None:
-        client_context(options.cafile)  # which raises now what else would put off every message
+        with named("--cafile"):
+            client_context(options.cafile)  # which raises now what else would put off every message
     common = {"tls": options.tls, "cafile": options.cafile}
     routes = {domain: _make_route(place, RELAY_PORT, **common) for domain, place in options.route}
     return RelayConfig(
@@ -247,12 +257,12 @@ def _resolver(options: argparse.Namespace) -> Resolver | None:
     if options.name_server is None:
         return aio.DNSResolver() if options.mx else None
     if not options.mx:
-        raise SystemExit("--name-server goes with --mx")
+        raise UsageError("--name-server goes with --mx")
     address, port = options.name_server
     try:
         return aio.DNSResolver([address], port=port or PORT)
     except ValueError as error:
-        raise SystemExit(f"--name-server: {error}") from None
+        raise UsageError(f"--name-server: {error}") from None
 
 
 def _schedule(options: argparse.Namespace) -> Schedule:
@@ -264,10 +274,10 @@ def _schedule(options: argparse.Namespace) -> Schedule:
 def _smarthost(options: argparse.Namespace, common: dict[str, Any]) -> Route | None:
     """Return the way to the smarthost. The login is for it alone."""
     if options.password_env is not None and options.login is None:
-        raise SystemExit("--password-env needs --login")
+        raise UsageError("--password-env needs --login")
     if options.smarthost is None:
         if options.login is not None:
-            raise SystemExit("--login needs --smarthost")
+            raise UsageError("--login needs --smarthost")
         return None
     to = options.smarthost
     in_clear = options.tls is aio.TLSPolicy.NONE or isinstance(to.place, Path)  # which says so

@@ -48,6 +48,7 @@ class RelayConfig:
             octets. Each step has limits of its own (RFC 5321 section 4.5.3.2), but they do not end what goes on
             slowly: a host that answers each command at the last moment would hold its place for hours, and so would a
             domain of many hosts that nobody can find.
+        grace: seconds that what is under way may still take after `Relay.stop`; what is cut off then is sent again.
         max_targets: addresses that are tried for a message in one attempt; RFC 5321 section 5.1 wants two at least.
         on_attempt: called with what came of each attempt, for each recipient, in the loop, so that it must not block.
             What it raises is logged. One of your own may call `log_attempt`, too.
@@ -65,6 +66,7 @@ class RelayConfig:
     max_connections: int = 20
     turn: float = 300.0
     attempt_timeout: float = 1800.0
+    grace: float = 30.0
     max_targets: int = 6
     on_attempt: Callable[[Attempt], object] = log_attempt
     idna_encode: Callable[[str], str] = idna_2003

@@ -83,6 +83,7 @@ class Relay:
         self._strikes: dict[str, int] = {}  # how often the disk has failed an entry on end
         self._stopping = False
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._limit: asyncio.Timeout | None = None
         self._changed = asyncio.Event()
         self._slots = asyncio.Semaphore(config.max_connections)
 
@@ -105,7 +106,10 @@ class Relay:
         await self._work(forever=True)
 
     def stop(self) -> None:
-        """Begin nothing more; `run` returns when what is under way is through. The rest is for the next run."""
+        """Begin nothing more; `run` returns when what is under way is through, or has taken too long. The rest is for
+        the next run."""
+        if self._limit is not None and not self._stopping:
+            self._limit.reschedule(asyncio.get_running_loop().time() + self._config.grace)
         self._stopping = True
         for lane in self._lanes.values():
             lane.drop()
@@ -116,6 +120,19 @@ class Relay:
         await self._work(forever=False)
 
     async def _work(self, *, forever: bool) -> None:
+        """Work until there is nothing more to do, or it takes too long to stop."""
+        try:
+            async with asyncio.timeout(None) as limit:
+                self._limit = limit
+                await self._work_on(forever=forever)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            logger.warning("what was under way was cut off, and is sent again by the next run")
+        finally:
+            self._limit = None
+
+    async def _work_on(self, *, forever: bool) -> None:
         self._loop = loop = asyncio.get_running_loop()
         for state in (self._agenda, self._active, self._rounds, self._lanes, self._waiting, self._orders):
             state.clear()  # what a cancelled run has left

@@ -8,6 +8,7 @@ from os import PathLike
 from typing import NamedTuple, TypeAlias
 
 from mailproto._core.policy import TLSPolicy
+from mailproto._net.sockets import check_host
 from mailproto.address import address_literal
 from mailproto.errors import GrammarError, LocalProtocolError
 from mailproto.sasl.base import CredentialsSource
@@ -40,6 +41,7 @@ class Route:
         lmtp: speak LMTP, which has no port of its own; 24 is usual, and 25 forbidden (RFC 2033 section 5).
 
     Raises:
+        GrammarError: ``host`` can be the name of none.
         LocalProtocolError: LMTP is to be spoken on port 25.
     """
 
@@ -53,6 +55,7 @@ class Route:
     lmtp: bool = False
 
     def __post_init__(self) -> None:
+        check_host(self.host)
         if self.lmtp and self.path is None and self.port == RELAY_PORT:
             raise LocalProtocolError("LMTP must not be spoken on port 25: name another one")
 

@@ -255,6 +255,12 @@ def test_the_domain_of_a_route_is_written_as_it_is_looked_up(domain: str) -> Non
         RelayConfig(hostname=RELAY, routes={domain: Route("localhost")})
 
 
+def test_the_host_of_a_route_may_be_the_name_of_one() -> None:
+    """Who writes it hears of it at once, and not by mail that waits for days."""
+    with pytest.raises(GrammarError):
+        Route("fa\u00df.example")
+
+
 def test_a_relay_that_knows_no_way_at_all_is_a_mistake(tmp_path: Path) -> None:
     """All mail would come back."""
     with pytest.raises(LocalProtocolError):
