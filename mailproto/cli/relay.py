@@ -112,6 +112,13 @@ def add_parser(commands: Any) -> None:
     when.add_argument(
         "--give-up-after", type=days, default=5.0, metavar="DAYS", help="when a message comes back at last: 5 days"
     )
+    when.add_argument(
+        "--connections",
+        type=_connections,
+        default=3,
+        metavar="COUNT",
+        help="how many there may be at a time for a domain, or a route, to which many messages go: 3",
+    )
     clients = parser.add_argument_group("whom mail comes from")
     add_listeners(clients, ROLES, without_users="Without users whoever is on this machine may send, and nobody else")
     clients.add_argument(
@@ -242,6 +249,7 @@ def _relay_config(options: argparse.Namespace) -> RelayConfig:
         routes=routes,
         smarthost=_smarthost(options, common),
         schedule=_schedule(options),
+        max_connections_each=options.connections,
     )
 
 
@@ -299,6 +307,12 @@ def _server_config(role: Role, options: argparse.Namespace) -> SMTPServerConfig:
 def _seconds(text: str) -> int:
     if count(text) == 0:
         raise argparse.ArgumentTypeError("there are no attempts without a second between them")
+    return int(text)
+
+
+def _connections(text: str) -> int:
+    if count(text) == 0:
+        raise argparse.ArgumentTypeError("no mail goes anywhere without a connection")
     return int(text)
 
 

@@ -41,8 +41,10 @@ class RelayConfig:
             used now. By default it is port 25, and TLS where that works, whatever the certificate (RFC 7435): nothing
             in the DNS alone says which one a mail host should have, and without TLS anybody could listen.
         schedule: when a message is tried again, and for how long.
-        max_connections: connections at a time; never more than one to the hosts of a domain, or over a route.
-        turn: seconds after which such a connection makes place, behind the message under way, if others wait for one.
+        max_connections: connections at a time.
+        max_connections_each: those to the hosts of one domain, or over one route: more than one while many messages
+            wait there, and nobody else wants to have a connection.
+        turn: seconds after which a connection makes place, behind the message under way, if others wait for one.
         attempt_timeout: seconds that the hosts of a domain may take to be found, those that a host has to let itself
             be reached, and those that it has to take a message. A long message has a second more for each 10,000
             octets. Each step has limits of its own (RFC 5321 section 4.5.3.2), but they do not end what goes on
@@ -64,6 +66,7 @@ class RelayConfig:
     make_client: Callable[[Target], SMTPClient | Awaitable[SMTPClient]] | None = None
     schedule: Schedule = field(default_factory=Schedule)
     max_connections: int = 20
+    max_connections_each: int = 3
     turn: float = 300.0
     attempt_timeout: float = 1800.0
     grace: float = 30.0

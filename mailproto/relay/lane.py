@@ -1,8 +1,8 @@
-"""The way to one domain, or over one route: its hosts in their order, one connection at a time, and the messages one
-after another.
+"""The way to one domain, or over one route: its hosts in their order, one connection, or a few where many messages
+wait, and on each the messages one after another.
 
 They are not pipelined into each other: what a host has said of a message is on disk before the next one begins, so
-that a crash repeats at most the one that was under way, which nobody can help (RFC 1047).
+that a crash repeats at most those that were under way, one for each connection, which nobody can help (RFC 1047).
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import asyncio
 import logging
 import os
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mailproto.address import Address
 from mailproto.aio.smtp import SMTPClient
@@ -23,6 +23,7 @@ from mailproto.relay.config import RelayConfig
 from mailproto.relay.entry import Entry, Pending
 from mailproto.relay.queue import Queue
 from mailproto.relay.route import Route, Target, Way, name_of
+from mailproto.relay.slots import Slots
 from mailproto.relay.transfer import Changes, Message, Transfer, transfer, with_reply
 from mailproto.relay.unreadable import UnreadableError
 from mailproto.smtp.reply import Reply, ReplyError
@@ -40,6 +41,7 @@ logger = logging.getLogger("mailproto")
 
 _IN_MEMORY = 1 << 20  # octets of a message that can leave in one flight with its envelope
 _SLOWEST = 10_000  # octets a second that a host has to take of a long message
+_MANY = 25  # messages that wait for each connection, before one more is worth its while
 _GOODBYE = 30.0  # seconds that a host has to answer QUIT
 
 
@@ -58,6 +60,7 @@ class Heard(NamedTuple):
 
 
 Record = Callable[[Changes, Heard], Awaitable[None]]
+Spawn = Callable[[Coroutine[Any, Any, bool]], asyncio.Task[bool]]
 
 
 class Job:
@@ -107,15 +110,20 @@ class Lane:
         config: that of the relay.
         queue: where the messages are.
         slots: one for each connection that the relay may have. Who waits for one gets it in his turn.
+        spawn: makes a task of a coroutine, which ends with the relay.
     """
 
-    def __init__(self, way: Way, config: RelayConfig, queue: Queue, slots: asyncio.Semaphore) -> None:
+    def __init__(self, way: Way, config: RelayConfig, queue: Queue, slots: Slots, spawn: Spawn) -> None:
         self.jobs: deque[Job] = deque()
         self.begun = False
         self._way = way
         self._config = config
         self._queue = queue
         self._slots = slots
+        self._spawn = spawn
+        self._helpers: list[asyncio.Task[bool]] = []  # each with a connection beside the first one
+        self._alone = False  # for the host has refused another connection
+        self._failure: Exception | None = None  # of one of them
         self._again: list[Job] = []  # those that the host now asked has not ended
         self._dropped = False
         self._not_found: Reply | None = None  # why there is a host that could not be tried
@@ -212,34 +220,73 @@ class Lane:
 
     async def _use(self, target: Target) -> Reply | None:
         """Send to this host what it takes; return its reply if it says for good that it takes nothing."""
+        self._alone = False
         try:
             refusal, progress = None, True
             while self.jobs and progress and refusal is None:
                 async with self._slots:
                     if self.jobs:  # else they were dropped meanwhile
                         refusal, progress = await self._visit(target)
+                progress |= await self._helped()
         finally:
-            self.jobs.extend(self._again)
-            self._again.clear()
+            try:
+                await self._helped()  # all of them, before what they have begun goes elsewhere
+            finally:
+                self.jobs.extend(self._again)
+                self._again.clear()
         return refusal
 
     async def _visit(self, target: Target) -> tuple[Reply | None, bool]:
-        """Send what one connection takes; return the refusal for good, if there is one, and whether to come again."""
+        """Send over a first connection; return the refusal for good, if there is one, and whether to come again."""
         clock = asyncio.get_running_loop().time
         begun = clock()
         try:
             client = await self._connect(target)
         except (MailProtoError, OSError) as error:
             return await self._not_reached(target, error, clock() - begun), False
+        return None, await self._talk(client, target, self._config.turn)
+
+    def _get_help(self, target: Target) -> None:
+        """Have one more connection opened, if many messages wait, and nobody else wants its place."""
+        count = 1 + sum(not helper.done() for helper in self._helpers)
+        wanted = count < self._config.max_connections_each and len(self.jobs) > _MANY * count
+        if wanted and self._slots.free and not self._alone:
+            self._helpers.append(self._spawn(self._help(target)))
+
+    async def _help(self, target: Target) -> bool:
+        """Send over one more connection until somebody else wants its place; return whether to come again."""
         try:
-            progress = await self._send_all(client, target)
+            async with self._slots:
+                try:
+                    client = await self._connect(target)
+                except (MailProtoError, OSError):  # which says nothing of the messages: there is the first one
+                    self._alone = True
+                    return False
+                return await self._talk(client, target, turn=0)
+        except Exception as error:  # which ends this way, and not all of the relay
+            self._failure = error
+            return False
+
+    async def _helped(self) -> bool:
+        """Wait until only the first connection is left; return whether to come again."""
+        progress = False
+        while self._helpers:
+            progress |= await self._helpers.pop()
+        if self._failure is not None:
+            raise self._failure
+        return progress
+
+    async def _talk(self, client: SMTPClient, target: Target, turn: float) -> bool:
+        """Send what one connection takes, and take leave; return whether to come again."""
+        try:
+            progress = await self._send_all(client, target, turn)
             left = len(self.jobs)
             with suppress(MailProtoError, OSError):
                 async with asyncio.timeout(_GOODBYE):
                     await client.quit()
         finally:
             await client.close()
-        return None, progress or len(self.jobs) > left  # who has come meanwhile is to be tried
+        return progress or len(self.jobs) > left  # who has come meanwhile is to be tried
 
     async def _connect(self, target: Target) -> SMTPClient:
         limit = self._config.attempt_timeout
@@ -263,15 +310,16 @@ class Lane:
             await job.note_all(reply, Heard(target.place, duration), remote)
         return None
 
-    async def _send_all(self, client: SMTPClient, target: Target) -> bool:
+    async def _send_all(self, client: SMTPClient, target: Target, turn: float) -> bool:
         """Send over one connection as long as it lasts, note what is to be sent again, and say whether to go on.
 
-        It lasts until its turn is over, too, if others wait for theirs.
+        It lasts until its turn of so many seconds is over, too, if others wait for theirs.
         """
         progress = False
         clock = asyncio.get_running_loop().time
-        end_of_turn = clock() + self._config.turn
+        end_of_turn = clock() + turn
         while self.jobs and not (client.conn.over or client.conn.exhausted):
+            self._get_help(target)
             job = self.jobs.popleft()
             self._again.append(job)  # at once, so that it is not lost whatever happens
             job.under_way = True
@@ -287,7 +335,7 @@ class Lane:
                 self._again.remove(job)
                 self.jobs.appendleft(job)  # other messages, or recipients, have used up what this one now has
                 progress = True
-            if clock() >= end_of_turn and self._slots.locked():
+            if clock() >= end_of_turn and self._slots.wanted:
                 return True
         return progress
 

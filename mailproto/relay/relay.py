@@ -24,6 +24,7 @@ from mailproto.relay.orders import Order
 from mailproto.relay.queue import Queue, new_name
 from mailproto.relay.route import Way
 from mailproto.relay.schedule import conclude
+from mailproto.relay.slots import Slots
 from mailproto.relay.transfer import Changes, with_reply
 from mailproto.relay.unreadable import UnreadableError
 from mailproto.relay.waiting import WaitingRoom
@@ -85,7 +86,7 @@ class Relay:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._limit: asyncio.Timeout | None = None
         self._changed = asyncio.Event()
-        self._slots = asyncio.Semaphore(config.max_connections)
+        self._slots = Slots(config.max_connections)
 
     def wake(self, name: str) -> None:
         """Take up an entry that was just added. May be called from any thread, whether the relay runs or not.
@@ -349,7 +350,7 @@ class Relay:
 
     def _lane(self, way: Way) -> Lane:
         if way not in self._lanes:
-            self._lanes[way] = Lane(way, self._config, self._queue, self._slots)
+            self._lanes[way] = Lane(way, self._config, self._queue, self._slots, self._tasks.create_task)
             self._tasks.create_task(self._drive(way, self._lanes[way]))
         return self._lanes[way]
 

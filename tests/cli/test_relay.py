@@ -341,6 +341,7 @@ def test_mail_goes_to_where_the_dns_says(queue: str, monkeypatch: pytest.MonkeyP
         ("--smarthost", "mx.example", "--login", "\udcff", "--password-env", "PATH"),
         ("--smarthost", "mx.example", "--retry-after", "0"),
         ("--smarthost", "mx.example", "--give-up-after", "-1"),
+        ("--smarthost", "mx.example", "--connections", "0"),
         ("--smarthost", "mx.example", "--lmtp", "127.0.0.1:0"),
         ("--smarthost", "mx.example", "--smtps", "127.0.0.1:0"),
     ],

@@ -17,6 +17,7 @@ from tests.relay import ADA, BOB, CAROL, START, Host
 
 REPOSITORY = Path(__file__).parents[2]
 COUNT, KILLS = 120, 6
+AT_ONCE = 3  # connections to a host
 
 
 def put(queue: Queue, number: int, *recipients: Pending) -> str:
@@ -49,7 +50,7 @@ def work_off(queue: Queue, host: Host, progress: Callable[[], int]) -> None:
 
 
 def test_a_relay_that_is_killed(tmp_path: Path) -> None:
-    """RFC 1047: a message that was under way when the process died may come twice, and no other."""
+    """RFC 1047: a message that was under way when the process died may come again, and no other."""
     queue = Queue(tmp_path / "queue")
     for number in range(COUNT):
         put(queue, number, Pending(BOB), *([Pending(CAROL)] if number % 4 == 0 else ()))
@@ -61,8 +62,8 @@ def test_a_relay_that_is_killed(tmp_path: Path) -> None:
     )
     assert set(to_bob) == {b"Subject: m%04d\r\n\r\n" % number for number in range(COUNT)}
     assert set(to_ada) == {b"%04d" % number for number in range(0, COUNT, 4)}
-    assert sum(to_bob.values()) <= COUNT + KILLS
-    assert sum(to_ada.values()) <= COUNT // 4 + KILLS
+    assert sum(to_bob.values()) <= COUNT + KILLS * AT_ONCE
+    assert sum(to_ada.values()) <= COUNT // 4 + KILLS * AT_ONCE
 
 
 def test_a_relay_that_is_killed_while_it_carries_out_orders(tmp_path: Path) -> None:
@@ -81,6 +82,6 @@ def test_a_relay_that_is_killed_while_it_carries_out_orders(tmp_path: Path) -> N
     )
     assert set(to_bob) == {b"Subject: m%04d\r\n\r\n" % number for number in range(2, COUNT, 3)}
     assert set(to_ada) == {b"%04d" % number for number in range(1, COUNT, 3)}
-    assert sum(to_bob.values()) <= COUNT // 3 + KILLS
-    assert sum(to_ada.values()) <= COUNT // 3 + KILLS
+    assert sum(to_bob.values()) <= COUNT // 3 + KILLS * AT_ONCE
+    assert sum(to_ada.values()) <= COUNT // 3 + KILLS * AT_ONCE
     assert queue.orders.given() == {}
