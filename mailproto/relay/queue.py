@@ -6,7 +6,7 @@ until that is removed; what a crash leaves without it is nobody's, and swept awa
 
 What cannot be read, or where a disk fails not at the third time either, is moved from ``entries`` to ``unreadable``
 and tried no more, until somebody has mended it and moves it back. Its message, or what there is of it, stays in
-``messages``.
+``messages``. What an operator has ordered for entries is in ``orders``.
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
 
@@ -25,19 +24,18 @@ from mailproto.relay.queue import Queue, new_name
 from mailproto.relay.route import Way
 from mailproto.relay.schedule import conclude
 from mailproto.relay.slots import Slots
+from mailproto.relay.telling import attempt_at, attempt_with, write_notice
 from mailproto.relay.transfer import Changes, with_reply
 from mailproto.relay.unreadable import UnreadableError
 from mailproto.relay.waiting import WaitingRoom
-from mailproto.smtp.notices import Action, Report, make_notice
+from mailproto.smtp.notices import Action, Report
 from mailproto.smtp.reply import Reply
 
 logger = logging.getLogger("mailproto")
 
 _MAX_ACTIVE = 1000  # entries that are tried at a time
-_TAKEN = Reply.build(250, "Taken", "2.0.0")
 _ORDERED = Reply.build(554, "The operator of this relay has given it up", "5.0.0")
 _NOTHING = Heard()
-_PIECE = 64 << 10  # octets
 _MAX_STRIKES = 3  # failures of the disk, until an entry is set aside
 _POLL = 60.0  # seconds between two looks for what other processes have added
 _POLL_ORDERS = 1.0  # and for what they have ordered, for somebody waits
@@ -331,7 +329,8 @@ class Relay:
             self._unsaved.pop(name, None)
         if entry is not None:
             for recipient in entry.recipients:
-                self._config.tell(self._told(entry, recipient.address, Fate.REMOVED, _ORDERED, _NOTHING))
+                now = self._config.clock()
+                self._config.tell(attempt_at(entry, recipient.address, Fate.REMOVED, _ORDERED, _NOTHING, now))
         await self._carried_out(name)
 
     def _ways(self, entry: Entry, attempt: _Round) -> dict[Way, list[Pending]]:
@@ -378,25 +377,12 @@ class Relay:
         """Tell whose fate is certain. Of the others the last word is told, at the end of the attempt."""
         deferred = self._rounds[entry.name].deferred
         for address, change in changes.items():
-            reply = heard.accepted.get(address) or (change and change.reply) or _TAKEN
-            attempt = self._told(entry, address, _fate(change), reply, heard)
+            attempt = attempt_with(entry, address, change, heard, self._config.clock())
             if attempt.fate is Fate.DEFERRED:
                 deferred[address] = attempt
             else:
                 deferred.pop(address, None)
                 self._config.tell(attempt)
-
-    def _told(self, entry: Entry, recipient: Address, fate: Fate, reply: Reply, heard: Heard) -> Attempt:
-        return Attempt(
-            queue_id=entry.name,
-            sender=entry.reverse_path,
-            recipient=recipient,
-            fate=fate,
-            host=heard.host,
-            reply=reply,
-            duration=heard.duration,
-            age=self._config.clock() - entry.arrival,
-        )
 
     def _save(self, entry: Entry) -> None:
         """Note on disk what has become of an entry; if that fails it is remembered, to be noted first of all."""
@@ -438,20 +424,10 @@ class Relay:
         if len(name) > MAX_NAME:  # the price is that a crash may have it told twice
             name = new_name()
         with self._queue.open(entry.name, entry.size) as message:
-            notice = make_notice(
-                reports,
-                reverse_path=entry.reverse_path,
-                message=iter(partial(message.read, _PIECE), b""),
-                hostname=self._config.hostname,
-                when=datetime.fromtimestamp(now, UTC),
-                notice_id=name,
-                parameters=entry.parameters,
-                arrival=datetime.fromtimestamp(entry.arrival, UTC),
-                to_automatic_mail=True,  # it came from who we know
-            )
+            notice = write_notice(entry, reports, message, name=name, hostname=self._config.hostname, now=now)
         if notice is not None:
-            recipient = Pending(notice.address, notice.rcpt_parameters)
-            self._queue.add(Entry(name, None, (recipient,), now, now, notice.parameters), [notice.content])
+            entry, content = notice
+            self._queue.add(entry, [content])
             self.wake(name)
             return
         for report in reports:
@@ -464,9 +440,3 @@ class Relay:
         """Call what waits for the disk, beside the loop. Once begun it is done, even if nobody waits any more."""
         future = asyncio.get_running_loop().run_in_executor(self._disk, function, *arguments)
         return await asyncio.shield(future)
-
-
-def _fate(change: Pending | None) -> Fate:
-    if change is None or change.action in (Action.RELAYED, Action.DELIVERED):
-        return Fate.DELIVERED
-    return Fate.BOUNCED if change.action is not None else Fate.DEFERRED
