@@ -47,7 +47,7 @@ def _fate(change: Pending | None) -> Fate:
 def write_notice(
     entry: Entry, reports: Sequence[Report], message: BinaryIO, *, name: str, hostname: str, now: float
 ) -> tuple[Entry, bytes] | None:
-    """Return the notice to the sender of a message, as an entry of this name and its content; None if he gets none."""
+    """Return the notice to the sender of a message, as an entry of this name and content; None if he gets none."""
     notice = make_notice(
         reports,
         reverse_path=entry.reverse_path,
