@@ -109,7 +109,8 @@ class Servers:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
-        self._tls = _tls_context(options)
+        with named("--tls-cert"):
+            self._tls = _tls_context(options)
         self._mechanisms = _mechanisms(dict(options.user))
         self._made: list[tuple[Role, Place, Any]] = []
 
@@ -223,5 +224,4 @@ def _tls_context(options: argparse.Namespace) -> ssl.SSLContext | None:
         if key is not None:
             raise SystemExit("--tls-key needs --tls-cert")
         return None
-    with named("--tls-cert"):
-        return aio.server_context(certificate, key)
+    return aio.server_context(certificate, key)

@@ -16,14 +16,17 @@ from mailproto.relay.entry import check_name
 
 
 class Order(enum.Enum):
-    """What is to be done with an entry. If several things are, the last one of these is done."""
+    """What is to be done with an entry. If several things are, the last one of these is done.
+
+    Attributes:
+        RETRY: try it now, whenever it is due.
+        RETURN: give it up, and tell its sender, if he wants to hear of failures.
+        REMOVE: forget it, and tell nobody.
+    """
 
     RETRY = "retry"
-    """Try it now, whenever it is due."""
     RETURN = "return"
-    """Give it up, and tell its sender, if he wants to hear of failures."""
     REMOVE = "remove"
-    """Forget it, and tell nobody."""
 
 
 class Orders:
