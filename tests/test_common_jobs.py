@@ -79,7 +79,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_there_is_a_test_for_each_job() -> None:
-    assert len(JOBS) == 12
+    assert len(JOBS) == 13
 
 
 def test_an_attachment_and_a_token(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -266,6 +266,15 @@ def test_a_smarthost(monkeypatch: pytest.MonkeyPatch) -> None:
     asyncio.run(run())
     assert counters == {Fate.DELIVERED: 1, Fate.BOUNCED: 1}
     assert len(drop.open().messages) == 1
+
+
+def test_orders_for_a_queue() -> None:
+    queue = relay.Queue("queue")
+    for name, domain in (("m1", "example.org"), ("m2", "example.com")):
+        recipients = (relay.Pending(Address("ada", domain)),)
+        queue.add(relay.Entry(name, None, recipients, 0, 0), [CONTENT])
+    do_job("RETRY")
+    assert queue.orders.given() == {"m1": relay.Order.RETRY}
 
 
 def test_delivery_over_lmtp() -> None:

@@ -1,7 +1,8 @@
 """The command line: thin, and made of the public names alone.
 
 ``serve`` runs a small mail host, ``send`` sends a message, ``fetch`` fetches a maildrop, ``probe`` looks at a server,
-``relay`` runs a small relay and ``queue`` shows what it has, ``scram-key`` makes what a server keeps of a password.
+``relay`` runs a small relay and ``queue`` shows and controls what it has, ``scram-key`` makes what a server keeps of
+a password.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from mailproto import aio
 from mailproto.accounts import Secret
-from mailproto.cli.options import Descriptor, HostPort, listening_place
+from mailproto.cli.options import Descriptor, HostPort, checked, count, listening_place, named
 from mailproto.cli.streams import complain, say
 from mailproto.cli.users import read_users, user
 from mailproto.pop3.config import POP3ServerConfig
@@ -48,6 +48,7 @@ PLACES = (
     "the command has opened."
 )
 
+LOCALHOST = "localhost"
 _SMTP_PORT = 25
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 
@@ -76,7 +77,11 @@ def add_listeners(parser: argparse._ActionsContainer, roles: Iterable[Role], *, 
         help="users, one a line: NAME:PASSWORD, or what 'scram-key' prints",
     )
     parser.add_argument(
-        "--hostname", default="localhost", metavar="NAME", help="the host's own name; left out it is localhost"
+        "--hostname",
+        default=LOCALHOST,
+        type=checked(lambda name: SMTPServerConfig(hostname=name)),
+        metavar="NAME",
+        help="the host's own name; left out it is localhost",
     )
     parser.add_argument(
         "--tls-cert",
@@ -88,7 +93,7 @@ def add_listeners(parser: argparse._ActionsContainer, roles: Iterable[Role], *, 
         "--allow-plaintext-auth", action="store_true", help="let users log in without TLS, where others may listen"
     )
     parser.add_argument(
-        "--max-size", type=int, default=32 << 20, metavar="BYTES", help="the largest message taken; 0 takes any"
+        "--max-size", type=count, default=32 << 20, metavar="BYTES", help="the largest message taken; 0 takes any"
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="show the conversations on standard error")
 
@@ -104,7 +109,8 @@ class Servers:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
-        self._tls = _tls_context(options)
+        with named("--tls-cert"):
+            self._tls = _tls_context(options)
         self._mechanisms = _mechanisms(dict(options.user))
         self._made: list[tuple[Role, Place, Any]] = []
 

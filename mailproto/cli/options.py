@@ -7,10 +7,15 @@ import getpass
 import math
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mailproto._core.policy import TLSPolicy
+from mailproto._net.sockets import check_host
+from mailproto.errors import GrammarError, MailProtoError
+from mailproto.smtp.flows.client import RELAY_PORT
 
 
 class UsageError(SystemExit):
@@ -28,6 +33,13 @@ class Descriptor(NamedTuple):
     """A socket to listen on that is there already: opened, and handed down, by whatever has started the command."""
 
     number: int
+
+
+class NextPlace(NamedTuple):
+    """Where mail is handed to, and whether by LMTP."""
+
+    place: HostPort | Path
+    lmtp: bool
 
 
 def host_port(text: str) -> HostPort:
@@ -53,6 +65,42 @@ def listening_place(text: str) -> HostPort | Path | Descriptor:
     if place.port is None:
         raise argparse.ArgumentTypeError(f"the port is missing: {text}")
     return place
+
+
+def next_place(text: str) -> NextPlace:
+    """Return where mail is handed over, as ``text`` says: at ``HOST[:PORT]``, or at a path if it has a slash, with
+    ``lmtp:`` in front if LMTP is spoken there. But ``lmtp:24`` is a host of that name."""
+    lmtp = text.startswith("lmtp:") and not text.removeprefix("lmtp:").isdigit()
+    rest = text.removeprefix("lmtp:") if lmtp else text
+    if "/" in rest:
+        return NextPlace(Path(rest), lmtp)
+    place = host_port(rest)
+    checked(check_host)(place.host)
+    if lmtp and place.port == RELAY_PORT:
+        raise argparse.ArgumentTypeError(f"LMTP must not be spoken on port {RELAY_PORT} (RFC 2033 section 5)")
+    return NextPlace(place, lmtp)
+
+
+def checked(check: Callable[[str], object]) -> Callable[[str], str]:
+    """Return the type of an option whose value is text that ``check`` does not raise `GrammarError` for."""
+
+    def convert(text: str) -> str:
+        try:
+            check(text)
+        except GrammarError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+        return text
+
+    return convert
+
+
+@contextmanager
+def named(option: str) -> Iterator[None]:
+    """Do meanwhile what the value of an option is for, and name the option if that fails."""
+    try:
+        yield
+    except (MailProtoError, OSError) as error:
+        raise UsageError(f"{option}: {error}") from None
 
 
 def count(text: str) -> int:

@@ -10,18 +10,20 @@ import argparse
 import asyncio
 import logging
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from mailproto import aio
-from mailproto._core.peers import is_loopback
+from mailproto._core.peers import check_networks, is_loopback
 from mailproto._flows.session import Session
 from mailproto._net.tls import client_context
 from mailproto.accounts import Accounts
 from mailproto.address import Address, check_domain
 from mailproto.cli.listeners import (
+    LOCALHOST,
     PLACES,
     SMTP,
     SMTPS,
@@ -33,7 +35,20 @@ from mailproto.cli.listeners import (
     in_clear,
     listeners,
 )
-from mailproto.cli.options import HostPort, add_tls_options, count, days, host_port, read_password, readable_text
+from mailproto.cli.options import (
+    HostPort,
+    NextPlace,
+    UsageError,
+    add_tls_options,
+    checked,
+    count,
+    days,
+    host_port,
+    named,
+    next_place,
+    read_password,
+    readable_text,
+)
 from mailproto.cli.streams import complain
 from mailproto.dns import PORT
 from mailproto.errors import GrammarError, MailProtoError, Reject
@@ -53,17 +68,22 @@ from mailproto.transcript import Transcript
 ROLES = (SMTP, SUBMISSION, SMTPS)
 LOOPBACK = ("127.0.0.0/8", "::1", "unix")
 _DEFAULT = {SUBMISSION: HostPort("127.0.0.1", 8587)}
+_WHERE = (
+    "A place is HOST[:PORT], or the path of a unix socket, which has a slash. One that speaks LMTP, such as a store, "
+    "has 'lmtp:' in front: lmtp:/run/dovecot/lmtp, or lmtp:mail.example.org, which is on port 24. TLS and a login "
+    "are for the smarthost, TLS for routes, too; a socket has no need of it."
+)
+_LMTP_PORT = 24  # "any private mail system", and so usual
 _EPILOG = f"{PLACES} Without any, it listens for submission on 127.0.0.1:8587."
-_GRACE = 30.0  # seconds that a message under way may take in the end; one that is cut off is sent again
 
 
 def add_parser(commands: Any) -> None:
     """Add the command to the command line."""
     parser = commands.add_parser("relay", help="run a small relay", description=__doc__, epilog=_EPILOG)
     parser.add_argument("--queue", required=True, metavar="DIR", help="keep the mail here until it is sent")
-    ways = parser.add_argument_group("where mail goes", "TLS and a login are for the smarthost, TLS for routes, too.")
+    ways = parser.add_argument_group("where mail goes", _WHERE)
     others = ways.add_mutually_exclusive_group()
-    others.add_argument("--smarthost", type=host_port, metavar="HOST[:PORT]", help="hand all mail to this host")
+    others.add_argument("--smarthost", type=next_place, metavar="PLACE", help="hand all mail over at this place")
     others.add_argument("--mx", action="store_true", help="hand all mail to the hosts that the DNS names, on port 25")
     ways.add_argument(
         "--name-server", type=host_port, metavar="ADDRESS[:PORT]", help="ask this one for --mx, not the system's"
@@ -73,8 +93,8 @@ def add_parser(commands: Any) -> None:
         action="append",
         default=[],
         type=_route,
-        metavar="DOMAIN=HOST[:PORT]",
-        help="hand the mail for a domain to this host, whatever else is said; repeatable",
+        metavar="DOMAIN=PLACE",
+        help="hand the mail for a domain over at this place, whatever else is said; repeatable",
     )
     add_tls_options(ways)
     ways.add_argument("--login", type=readable_text, metavar="NAME", help="log in at the smarthost as this user")
@@ -92,17 +112,28 @@ def add_parser(commands: Any) -> None:
     when.add_argument(
         "--give-up-after", type=days, default=5.0, metavar="DAYS", help="when a message comes back at last: 5 days"
     )
+    when.add_argument(
+        "--connections",
+        type=_connections,
+        default=3,
+        metavar="COUNT",
+        help="how many there may be at a time for a domain, or a route, to which many messages go: 3",
+    )
     clients = parser.add_argument_group("whom mail comes from")
     add_listeners(clients, ROLES, without_users="Without users whoever is on this machine may send, and nobody else")
     clients.add_argument(
         "--trust",
         action="append",
         default=[],
+        type=checked(lambda network: check_networks((network,))),
         metavar="NETWORK",
         help="clients that need not log in: an address, a network, or 'unix'; repeatable",
     )
     clients.add_argument(
-        "--postmaster", metavar="ADDRESS", help="who gets the mail to the postmaster here, which everybody may send"
+        "--postmaster",
+        type=checked(Address.parse),
+        metavar="ADDRESS",
+        help="who gets the mail to the postmaster here, which everybody may send",
     )
     clients.add_argument(
         "--add-date",
@@ -115,7 +146,9 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Relay until SIGTERM or Ctrl-C, then let what is under way finish. What is left is for the next run."""
     if options.smarthost is None and not (options.mx or options.route):
-        raise SystemExit("there is nowhere to send mail to: give --smarthost, --mx, or --route")
+        raise UsageError("there is nowhere to send mail to: give --smarthost, --mx, or --route")
+    if options.mx and options.hostname == LOCALHOST:
+        raise UsageError("--mx needs --hostname, which other hosts are told, and take no localhost for an answer")
     try:
         with _log_on_standard_error():
             asyncio.run(_relay(options))
@@ -129,7 +162,8 @@ def run(options: argparse.Namespace) -> int:
 
 async def _relay(options: argparse.Namespace) -> None:
     config = _relay_config(options)
-    queue = Queue(options.queue)
+    with named("--queue"):
+        queue = Queue(options.queue)
     relay = Relay(queue, config)
     servers, accounts, postmaster = Servers(options), Accounts(dict(options.user)), _postmaster(options, config)
     for role, place in listeners(options, ROLES, _DEFAULT):
@@ -143,8 +177,7 @@ async def _relay(options: argparse.Namespace) -> None:
         await asyncio.wait((ending, running), return_when=asyncio.FIRST_COMPLETED)
         relay.stop()
     ending.cancel()
-    with suppress(TimeoutError):
-        await asyncio.wait_for(running, _GRACE)
+    await running
 
 
 class _Handler(RelayHandler):
@@ -206,28 +239,38 @@ def _knows_way(config: RelayConfig, address: Address) -> bool:
 
 def _relay_config(options: argparse.Namespace) -> RelayConfig:
     if options.cafile is not None:
-        client_context(options.cafile)  # which raises now what else would put off every message
+        with named("--cafile"):
+            client_context(options.cafile)  # which raises now what else would put off every message
     common = {"tls": options.tls, "cafile": options.cafile}
-    routes = {domain: Route(place.host, place.port or RELAY_PORT, **common) for domain, place in options.route}
+    routes = {domain: _make_route(place, RELAY_PORT, **common) for domain, place in options.route}
     return RelayConfig(
         hostname=options.hostname,
         resolver=_resolver(options),
         routes=routes,
         smarthost=_smarthost(options, common),
         schedule=_schedule(options),
+        max_connections_each=options.connections,
     )
+
+
+def _make_route(to: NextPlace, smtp_port: int | None, **more: Any) -> Route:
+    """Return the route to a place, over SMTP to this port if it names none. A socket needs no TLS."""
+    if isinstance(to.place, Path):
+        return Route(path=to.place, lmtp=to.lmtp, **{**more, "tls": None})
+    port = to.place.port if to.place.port is not None else _LMTP_PORT if to.lmtp else smtp_port
+    return Route(to.place.host, port, lmtp=to.lmtp, **more)
 
 
 def _resolver(options: argparse.Namespace) -> Resolver | None:
     if options.name_server is None:
         return aio.DNSResolver() if options.mx else None
     if not options.mx:
-        raise SystemExit("--name-server goes with --mx")
+        raise UsageError("--name-server goes with --mx")
     address, port = options.name_server
     try:
         return aio.DNSResolver([address], port=port or PORT)
     except ValueError as error:
-        raise SystemExit(f"--name-server: {error}") from None
+        raise UsageError(f"--name-server: {error}") from None
 
 
 def _schedule(options: argparse.Namespace) -> Schedule:
@@ -239,15 +282,15 @@ def _schedule(options: argparse.Namespace) -> Schedule:
 def _smarthost(options: argparse.Namespace, common: dict[str, Any]) -> Route | None:
     """Return the way to the smarthost. The login is for it alone."""
     if options.password_env is not None and options.login is None:
-        raise SystemExit("--password-env needs --login")
+        raise UsageError("--password-env needs --login")
     if options.smarthost is None:
         if options.login is not None:
-            raise SystemExit("--login needs --smarthost")
+            raise UsageError("--login needs --smarthost")
         return None
-    in_clear = options.tls is aio.TLSPolicy.NONE  # which says so
+    to = options.smarthost
+    in_clear = options.tls is aio.TLSPolicy.NONE or isinstance(to.place, Path)  # which says so
     known = Credentials(options.login, read_password(options, options.login)) if options.login is not None else None
-    host, port = options.smarthost
-    return Route(host, port, credentials=known, allow_plaintext_auth=in_clear, **common)
+    return _make_route(to, None, credentials=known, allow_plaintext_auth=in_clear, **common)
 
 
 def _server_config(role: Role, options: argparse.Namespace) -> SMTPServerConfig:
@@ -267,14 +310,20 @@ def _seconds(text: str) -> int:
     return int(text)
 
 
-def _route(text: str) -> tuple[str, HostPort]:
-    """Return the domain and the host of a route; an option may name it as people write it."""
+def _connections(text: str) -> int:
+    if count(text) == 0:
+        raise argparse.ArgumentTypeError("no mail goes anywhere without a connection")
+    return int(text)
+
+
+def _route(text: str) -> tuple[str, NextPlace]:
+    """Return the domain and the place of a route; an option may name it as people write it."""
     domain, equals, place = text.partition("=")
     if not equals:
-        raise argparse.ArgumentTypeError(f"a route is DOMAIN=HOST[:PORT]: {text}")
+        raise argparse.ArgumentTypeError(f"a route is DOMAIN=PLACE: {text}")
     try:
         check_domain(domain)
-        return lookup_name(domain), host_port(place)
+        return lookup_name(domain), next_place(place)
     except (GrammarError, RoutingError) as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

@@ -6,17 +6,20 @@
     RelayConfig      the relay's name, who asks the DNS, and what else it may do so or so
     Route            a host that takes mail whatever the DNS says: a smarthost, or one of a closed network
     Target           a host that mail is handed to, for who makes the client for it himself
+    Order            what is to be done with a message at once: try it, return it to its sender, or forget it
     Schedule         when it tries again, and for how long
     Attempt, Fate    what became of a message for one recipient, which is logged, or told as the config has it
 
-Everything is asyncio, but for the queue, which any process may fill. `Entry` and `Pending` are for who looks into it
-or puts mail in without a server, and `UnreadableError` says that what is there cannot be read.
+Everything is asyncio, but for the queue, which any process may fill, and give orders for (`Orders`). `Entry` and
+`Pending` are for who looks into it or puts mail in without a server, and `UnreadableError` says that what is there
+cannot be read.
 """
 
 from mailproto.relay.attempt import Attempt, Fate, log_attempt
 from mailproto.relay.config import RelayConfig
 from mailproto.relay.entry import Entry, Pending
 from mailproto.relay.handler import RelayHandler
+from mailproto.relay.orders import Order, Orders
 from mailproto.relay.queue import Queue, new_name
 from mailproto.relay.relay import Relay
 from mailproto.relay.route import Route, Target
@@ -27,6 +30,8 @@ __all__ = [
     "Attempt",
     "Entry",
     "Fate",
+    "Order",
+    "Orders",
     "Pending",
     "Queue",
     "Relay",

@@ -21,11 +21,13 @@ class Fate(enum.Enum):
         DELIVERED: the next host has taken it.
         DEFERRED: it is tried again later.
         BOUNCED: it is given up, and its sender told, unless that is nobody, or he does not want to hear of it.
+        REMOVED: it is given up, and nobody told: it was ordered so.
     """
 
     DELIVERED = "delivered"
     DEFERRED = "deferred"
     BOUNCED = "bounced"
+    REMOVED = "removed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +39,8 @@ class Attempt:
         sender: its reverse-path; None is the null reverse-path.
         recipient: for whom it is.
         fate: what became of it.
-        host: the name of the host that was asked; None if it did not come to that.
+        host: the host that was asked, by its name, over a route with its port unless that is 25, or by the path of
+            its unix socket; None if it did not come to that.
         reply: what was said, by the host or by the relay itself.
         duration: the seconds it took to reach the host, or, if it was reached, to give it the message; None if no
             host was asked.

@@ -41,13 +41,16 @@ class RelayConfig:
             used now. By default it is port 25, and TLS where that works, whatever the certificate (RFC 7435): nothing
             in the DNS alone says which one a mail host should have, and without TLS anybody could listen.
         schedule: when a message is tried again, and for how long.
-        max_connections: connections at a time; never more than one to the hosts of a domain, or over a route.
-        turn: seconds after which such a connection makes place, behind the message under way, if others wait for one.
+        max_connections: connections at a time.
+        max_connections_each: those to the hosts of one domain, or over one route: more than one while many messages
+            wait there, and nobody else wants to have a connection.
+        turn: seconds after which a connection makes place, behind the message under way, if others wait for one.
         attempt_timeout: seconds that the hosts of a domain may take to be found, those that a host has to let itself
             be reached, and those that it has to take a message. A long message has a second more for each 10,000
             octets. Each step has limits of its own (RFC 5321 section 4.5.3.2), but they do not end what goes on
             slowly: a host that answers each command at the last moment would hold its place for hours, and so would a
             domain of many hosts that nobody can find.
+        grace: seconds that what is under way may still take after `Relay.stop`; what is cut off then is sent again.
         max_targets: addresses that are tried for a message in one attempt; RFC 5321 section 5.1 wants two at least.
         on_attempt: called with what came of each attempt, for each recipient, in the loop, so that it must not block.
             What it raises is logged. One of your own may call `log_attempt`, too.
@@ -63,8 +66,10 @@ class RelayConfig:
     make_client: Callable[[Target], SMTPClient | Awaitable[SMTPClient]] | None = None
     schedule: Schedule = field(default_factory=Schedule)
     max_connections: int = 20
+    max_connections_each: int = 3
     turn: float = 300.0
     attempt_timeout: float = 1800.0
+    grace: float = 30.0
     max_targets: int = 6
     on_attempt: Callable[[Attempt], object] = log_attempt
     idna_encode: Callable[[str], str] = idna_2003
@@ -112,7 +117,7 @@ class RelayConfig:
                 raise
             if client.tls is None and "STARTTLS" not in client.extensions:  # it never came to that
                 raise
-            logger.warning("%s: no session under TLS, so that mail goes in clear: %s", target.host, error)
+            logger.warning("%s: no session under TLS, so that mail goes in clear: %s", target.place, error)
             client = await self._client(target, TLSPolicy.NONE)
             await client.connect()
         return client
@@ -121,12 +126,13 @@ class RelayConfig:
         return self.make_client is None if target.route is None else target.route.opportunistic
 
     async def _client(self, target: Target, tls: TLSPolicy = TLSPolicy.OPPORTUNISTIC) -> SMTPClient:
-        config = SMTPClientConfig(idna_encode=self.idna_encode)
         route = target.route
+        config = SMTPClientConfig(idna_encode=self.idna_encode, lmtp=route is not None and route.lmtp)
         if route is not None:
             return SMTPClient(
                 route.host,
                 route.port,
+                path=route.path,
                 tls=tls if route.opportunistic else route.tls,
                 context=_any_certificate() if route.opportunistic else None,
                 cafile=None if route.opportunistic else route.cafile,

@@ -6,6 +6,7 @@ On disk it is JSON around the words of SMTP: paths and parameters stand there as
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,6 +26,9 @@ from mailproto.smtp.parameters import (
     split_parameters,
 )
 from mailproto.smtp.reply import EnhancedStatus, Reply
+
+MAX_NAME = 40  # characters; notices have the names of their entries for an id
+_NAME = re.compile(rf"(?=.{{1,{MAX_NAME}}}\Z)[A-Za-z0-9]+(?:\.[A-Za-z0-9]+)*")
 
 _MAIL = mail_parameters((EIGHT_BIT_MIME, SMTPUTF8, DSN))
 _RCPT = rcpt_parameters((DSN,))
@@ -86,6 +90,12 @@ class Entry:
         """Return the entry with these recipients changed, or gone where nothing is to be done any more."""
         recipients = (changes.get(recipient.address, recipient) for recipient in self.recipients)
         return replace(self, recipients=tuple(recipient for recipient in recipients if recipient is not None))
+
+
+def check_name(name: str) -> None:
+    """Raise `GrammarError` unless this may be the name of an entry."""
+    if not _NAME.fullmatch(name):
+        raise GrammarError(f"the name of an entry is of letters, digits and dots, {MAX_NAME} at most: {name!a:.100}")
 
 
 def encode_entry(entry: Entry) -> bytes:

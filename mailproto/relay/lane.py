@@ -1,8 +1,8 @@
-"""The way to one domain, or over one route: its hosts in their order, one connection at a time, and the messages one
-after another.
+"""The way to one domain, or over one route: its hosts in their order, one connection, or a few where many messages
+wait, and on each the messages one after another.
 
 They are not pipelined into each other: what a host has said of a message is on disk before the next one begins, so
-that a crash repeats at most the one that was under way, which nobody can help (RFC 1047).
+that a crash repeats at most those that were under way, one for each connection, which nobody can help (RFC 1047).
 """
 
 from __future__ import annotations
@@ -11,19 +11,20 @@ import asyncio
 import logging
 import os
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from mailproto.address import Address, address_literal
+from mailproto.address import Address
 from mailproto.aio.smtp import SMTPClient
-from mailproto.errors import ConnectionTimeoutError, GrammarError, MailProtoError
+from mailproto.errors import ConnectionTimeoutError, MailProtoError
 from mailproto.relay.config import RelayConfig
 from mailproto.relay.entry import Entry, Pending
 from mailproto.relay.queue import Queue
-from mailproto.relay.route import Route, Target, Way
-from mailproto.relay.transfer import Changes, Message, transfer, with_reply
+from mailproto.relay.route import Route, Target, Way, name_of
+from mailproto.relay.slots import Slots
+from mailproto.relay.transfer import Changes, Message, Transfer, transfer, with_reply
 from mailproto.relay.unreadable import UnreadableError
 from mailproto.smtp.reply import Reply, ReplyError
 from mailproto.smtp.routing import (
@@ -40,6 +41,7 @@ logger = logging.getLogger("mailproto")
 
 _IN_MEMORY = 1 << 20  # octets of a message that can leave in one flight with its envelope
 _SLOWEST = 10_000  # octets a second that a host has to take of a long message
+_MANY = 25  # messages that wait for each connection, before one more is worth its while
 _GOODBYE = 30.0  # seconds that a host has to answer QUIT
 
 
@@ -47,7 +49,7 @@ class Heard(NamedTuple):
     """What was said of some recipients.
 
     Attributes:
-        host: the name of the host that was asked; None if none was.
+        host: the place of the host that was asked; None if none was.
         duration: the seconds that it took.
         accepted: the reply to the message, for those for whom it was taken.
     """
@@ -58,6 +60,7 @@ class Heard(NamedTuple):
 
 
 Record = Callable[[Changes, Heard], Awaitable[None]]
+Spawn = Callable[[Coroutine[Any, Any, bool]], asyncio.Task[bool]]
 
 
 class Job:
@@ -67,6 +70,8 @@ class Job:
         entry: the message.
         recipients: those to whom it is still to be sent in this attempt.
         done: set when the attempt is over.
+        under_way: whether it is just being sent.
+        withdrawn: whether it is to be sent to nobody any more.
         unreadable: why the message cannot be read, if it cannot.
     """
 
@@ -74,6 +79,8 @@ class Job:
         self.entry = entry
         self.recipients = {recipient.address: recipient for recipient in recipients}
         self.done = asyncio.Event()
+        self.under_way = False
+        self.withdrawn = False
         self.unreadable: UnreadableError | None = None
         self._record = record
 
@@ -103,15 +110,20 @@ class Lane:
         config: that of the relay.
         queue: where the messages are.
         slots: one for each connection that the relay may have. Who waits for one gets it in his turn.
+        spawn: makes a task of a coroutine, which ends with the relay.
     """
 
-    def __init__(self, way: Way, config: RelayConfig, queue: Queue, slots: asyncio.Semaphore) -> None:
+    def __init__(self, way: Way, config: RelayConfig, queue: Queue, slots: Slots, spawn: Spawn) -> None:
         self.jobs: deque[Job] = deque()
         self.begun = False
         self._way = way
         self._config = config
         self._queue = queue
         self._slots = slots
+        self._spawn = spawn
+        self._helpers: list[asyncio.Task[bool]] = []  # each with a connection beside the first one
+        self._alone = False  # for the host has refused another connection
+        self._failure: Exception | None = None  # of one of them
         self._again: list[Job] = []  # those that the host now asked has not ended
         self._dropped = False
         self._not_found: Reply | None = None  # why there is a host that could not be tried
@@ -138,13 +150,22 @@ class Lane:
             if self._not_found is not None:
                 await self._finish(self._not_found, Heard())
             else:
-                await self._finish(last, Heard(targets[-1].host), targets[-1].host)
+                await self._finish(last, Heard(targets[-1].place), targets[-1].host)
 
     def drop(self) -> None:
         """End the jobs that were not begun, and begin none any more."""
         self._dropped = True
         while self.jobs:
             self.jobs.popleft().done.set()
+
+    def withdraw(self, name: str) -> None:
+        """End the jobs for the entry of this name; one that is under way, behind that."""
+        for jobs in (self.jobs, self._again):
+            for job in [job for job in jobs if job.entry.name == name]:
+                job.withdrawn = True
+                if not job.under_way:
+                    jobs.remove(job)
+                    job.done.set()
 
     async def _finish(self, reply: Reply, heard: Heard, remote_mta: str | None = None) -> None:
         """End all jobs with this reply."""
@@ -159,7 +180,9 @@ class Lane:
         """Return the host of the route, or those that take mail for the domain, at each of their addresses."""
         way, config = self._way, self._config
         if isinstance(way, Route):
-            return [Target(_name_of(way.host), way.host, route=way)]
+            if way.path is not None:
+                return [Target(config.hostname, way.place, route=way)]
+            return [Target(name_of(way.host), way.host, route=way)]
         literal = literal_host(way)
         if literal is not None:
             return [Target(way, literal, way)]
@@ -197,34 +220,73 @@ class Lane:
 
     async def _use(self, target: Target) -> Reply | None:
         """Send to this host what it takes; return its reply if it says for good that it takes nothing."""
+        self._alone = False
         try:
             refusal, progress = None, True
             while self.jobs and progress and refusal is None:
                 async with self._slots:
                     if self.jobs:  # else they were dropped meanwhile
                         refusal, progress = await self._visit(target)
+                progress |= await self._helped()
         finally:
-            self.jobs.extend(self._again)
-            self._again.clear()
+            try:
+                await self._helped()  # all of them, before what they have begun goes elsewhere
+            finally:
+                self.jobs.extend(self._again)
+                self._again.clear()
         return refusal
 
     async def _visit(self, target: Target) -> tuple[Reply | None, bool]:
-        """Send what one connection takes; return the refusal for good, if there is one, and whether to come again."""
+        """Send over a first connection; return the refusal for good, if there is one, and whether to come again."""
         clock = asyncio.get_running_loop().time
         begun = clock()
         try:
             client = await self._connect(target)
         except (MailProtoError, OSError) as error:
             return await self._not_reached(target, error, clock() - begun), False
+        return None, await self._talk(client, target, self._config.turn)
+
+    def _get_help(self, target: Target) -> None:
+        """Have one more connection opened, if many messages wait, and nobody else wants its place."""
+        count = 1 + sum(not helper.done() for helper in self._helpers)
+        wanted = count < self._config.max_connections_each and len(self.jobs) > _MANY * count
+        if wanted and self._slots.free and not self._alone:
+            self._helpers.append(self._spawn(self._help(target)))
+
+    async def _help(self, target: Target) -> bool:
+        """Send over one more connection until somebody else wants its place; return whether to come again."""
         try:
-            progress = await self._send_all(client, target)
+            async with self._slots:
+                try:
+                    client = await self._connect(target)
+                except (MailProtoError, OSError):  # which says nothing of the messages: there is the first one
+                    self._alone = True
+                    return False
+                return await self._talk(client, target, turn=0)
+        except Exception as error:  # which ends this way, and not all of the relay
+            self._failure = error
+            return False
+
+    async def _helped(self) -> bool:
+        """Wait until only the first connection is left; return whether to come again."""
+        progress = False
+        while self._helpers:
+            progress |= await self._helpers.pop()
+        if self._failure is not None:
+            raise self._failure
+        return progress
+
+    async def _talk(self, client: SMTPClient, target: Target, turn: float) -> bool:
+        """Send what one connection takes, and take leave; return whether to come again."""
+        try:
+            progress = await self._send_all(client, target, turn)
             left = len(self.jobs)
             with suppress(MailProtoError, OSError):
                 async with asyncio.timeout(_GOODBYE):
                     await client.quit()
         finally:
             await client.close()
-        return None, progress or len(self.jobs) > left  # who has come meanwhile is to be tried
+        return progress or len(self.jobs) > left  # who has come meanwhile is to be tried
 
     async def _connect(self, target: Target) -> SMTPClient:
         limit = self._config.attempt_timeout
@@ -239,44 +301,46 @@ class Lane:
     async def _not_reached(self, target: Target, error: Exception, duration: float) -> Reply | None:
         """Note for all jobs why there is no connection; return the reply if it is for good."""
         if not isinstance(error, ReplyError):
-            reply, remote = Reply.build(451, f"{target.host} cannot be reached: {error}", "4.4.1"), None
+            reply, remote = Reply.build(451, f"{target.place} cannot be reached: {error}", "4.4.1"), None
         elif error.reply.permanent:
             return error.reply
         else:
             reply, remote = error.reply, target.host
         for job in tuple(self.jobs):
-            await job.note_all(reply, Heard(target.host, duration), remote)
+            await job.note_all(reply, Heard(target.place, duration), remote)
         return None
 
-    async def _send_all(self, client: SMTPClient, target: Target) -> bool:
+    async def _send_all(self, client: SMTPClient, target: Target, turn: float) -> bool:
         """Send over one connection as long as it lasts, note what is to be sent again, and say whether to go on.
 
-        It lasts until its turn is over, too, if others wait for theirs.
+        It lasts until its turn of so many seconds is over, too, if others wait for theirs.
         """
         progress = False
         clock = asyncio.get_running_loop().time
-        end_of_turn = clock() + self._config.turn
+        end_of_turn = clock() + turn
         while self.jobs and not (client.conn.over or client.conn.exhausted):
+            self._get_help(target)
             job = self.jobs.popleft()
             self._again.append(job)  # at once, so that it is not lost whatever happens
-            before = len(job.recipients)
-            cut_off = await self._send(client, target, job)
-            if not job.recipients:
+            job.under_way = True
+            done = await self._send(client, target, job)
+            job.under_way = False
+            if not job.recipients or job.withdrawn:
                 self._again.remove(job)
                 job.done.set()
                 progress = True
-            elif cut_off:
+            elif done.cut_off:
                 progress = True  # for those behind it
-            elif (progress and client.conn.over) or _were_too_many(job, before):
+            elif (progress and client.conn.over) or done.too_many:
                 self._again.remove(job)
                 self.jobs.appendleft(job)  # other messages, or recipients, have used up what this one now has
                 progress = True
-            if clock() >= end_of_turn and self._slots.locked():
+            if clock() >= end_of_turn and self._slots.wanted:
                 return True
         return progress
 
-    async def _send(self, client: SMTPClient, target: Target, job: Job) -> bool:
-        """Send one message, and return whether the host took too long."""
+    async def _send(self, client: SMTPClient, target: Target, job: Job) -> Transfer:
+        """Send one message, note what came of it, and return that."""
         clock = asyncio.get_running_loop().time
         begun = clock()
         try:
@@ -290,15 +354,15 @@ class Lane:
         except UnreadableError as error:
             job.unreadable = error
             job.recipients.clear()
-            return False
+            return Transfer({})
         except OSError as error:  # of opening it, for the network's stand in the result
             logger.error("%s cannot be read now: %s", job.entry.name, error)
             job.recipients.clear()
-            return False
-        await job.note(done.changes, Heard(target.host, clock() - begun, done.accepted))
+            return Transfer({})
+        await job.note(done.changes, Heard(target.place, clock() - begun, done.accepted))
         for address in done.unknown:
             del job.recipients[address]
-        return done.cut_off
+        return done
 
     def _open(self, entry: Entry) -> Message:
         """Return a message, in memory if it is small."""
@@ -308,17 +372,3 @@ class Lane:
             return Message(file, size)
         with file:
             return Message(file.read(), size)
-
-
-def _were_too_many(job: Job, before: int) -> bool:
-    """Say whether the host has taken so many recipients as it takes at a time (RFC 5321 section 4.5.3.1.10)."""
-    left = job.recipients.values()
-    return len(left) < before and all(each.reply is not None and each.reply.code == 452 for each in left)
-
-
-def _name_of(host: str) -> str:
-    """Return the name of a host, as it may stand in a notice: that of an address is its literal."""
-    try:
-        return address_literal(host)
-    except GrammarError:
-        return host

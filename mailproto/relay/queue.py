@@ -6,7 +6,7 @@ until that is removed; what a crash leaves without it is nobody's, and swept awa
 
 What cannot be read, or where a disk fails not at the third time either, is moved from ``entries`` to ``unreadable``
 and tried no more, until somebody has mended it and moves it back. Its message, or what there is of it, stays in
-``messages``.
+``messages``. What an operator has ordered for entries is in ``orders``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import re
 import secrets
 import time
 from collections.abc import Iterable, Iterator
@@ -27,13 +26,12 @@ from mailproto.errors import GrammarError
 from mailproto.maildrop.base import MaildropBusyError
 from mailproto.maildrop.durable import fsync_directory, make_directory, write_durably
 from mailproto.maildrop.lock import SessionLock
-from mailproto.relay.entry import Entry, decode_entry, encode_entry
+from mailproto.relay.entry import Entry, check_name, decode_entry, encode_entry
+from mailproto.relay.orders import Orders
 from mailproto.relay.unreadable import UnreadableError, open_whole, reading
 
 logger = logging.getLogger("mailproto")
 
-MAX_NAME = 40  # characters; notices have the names of their entries for an id
-_NAME = re.compile(rf"(?=.{{1,{MAX_NAME}}}\Z)[A-Za-z0-9]+(?:\.[A-Za-z0-9]+)*")
 _STALE_AFTER = 36 * 3600  # seconds; a message that took longer to come died long ago
 
 
@@ -43,13 +41,18 @@ def new_name() -> str:
 
 
 class Queue:
-    """A queue in a directory. Any number of threads and processes may add to it; one `Relay` works it off."""
+    """A queue in a directory. Any number of threads and processes may add to it; one `Relay` works it off.
+
+    Attributes:
+        orders: what is to be done with entries at once.
+    """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Use the queue at ``path``; what is missing of it is created with mode 0700."""
         self.path = Path(path)
         for folder in ("tmp", "messages", "entries", "unreadable"):
             make_directory(self.path / folder)
+        self.orders = Orders(self.path / "orders")
 
     def __repr__(self) -> str:
         return f"Queue({str(self.path)!r})"
@@ -62,15 +65,14 @@ class Queue:
             GrammarError: the entry has a name that is none, or parameters that cannot be written.
             NotSupportedError: it has parameters that a relay has no way to honour.
         """
-        if not _NAME.fullmatch(entry.name):
-            raise GrammarError(f"the name of an entry is of letters, digits and dots, {MAX_NAME} at most")
+        check_name(entry.name)
         encode_entry(entry)  # so that it raises before anything is written
         try:
             size = self._place("messages", entry.name, content)
             self._place("entries", entry.name, (encode_entry(replace(entry, size=size)),))
         except BaseException:
             with contextlib.suppress(OSError):  # what is left then the next relay sweeps away
-                self._remove(entry.name)
+                self.remove(entry.name)
             raise
 
     def save(self, entry: Entry) -> None:
@@ -78,7 +80,16 @@ class Queue:
         if entry.recipients:
             self._place("entries", entry.name, (encode_entry(entry),))
         else:
-            self._remove(entry.name)
+            self.remove(entry.name)
+
+    def remove(self, name: str) -> None:
+        """Remove an entry, also one that is set aside, and its message, in this order, so that no crash leaves an
+        entry without one. While a relay runs this is for it alone; others give it an order."""
+        for folder in ("entries", "unreadable"):
+            with contextlib.suppress(FileNotFoundError):
+                (self.path / folder / name).unlink()
+                fsync_directory(self.path / folder)
+        (self.path / "messages" / name).unlink(missing_ok=True)
 
     def names(self) -> list[str]:
         """Return the names of all entries, the oldest first."""
@@ -133,12 +144,6 @@ class Queue:
             yield
         finally:
             lock.release()
-
-    def _remove(self, name: str) -> None:
-        """Remove an entry and its message, in this order, so that no crash leaves an entry without one."""
-        (self.path / "entries" / name).unlink(missing_ok=True)
-        fsync_directory(self.path / "entries")
-        (self.path / "messages" / name).unlink(missing_ok=True)
 
     def _place(self, folder: str, name: str, content: Iterable[bytes]) -> int:
         """Put a file into its place, whole, in place of an older one; return its size in octets."""

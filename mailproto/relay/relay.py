@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
 import logging
 import math
 from collections import defaultdict
@@ -11,31 +10,35 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
 
 from mailproto.address import Address
+from mailproto.relay.agenda import Agenda
 from mailproto.relay.attempt import Attempt, Fate
 from mailproto.relay.config import RelayConfig
-from mailproto.relay.entry import Entry, Pending
+from mailproto.relay.entry import MAX_NAME, Entry, Pending
 from mailproto.relay.lane import Heard, Job, Lane
-from mailproto.relay.queue import MAX_NAME, Queue, new_name
+from mailproto.relay.orders import Order
+from mailproto.relay.queue import Queue, new_name
 from mailproto.relay.route import Way
 from mailproto.relay.schedule import conclude
-from mailproto.relay.transfer import Changes
+from mailproto.relay.slots import Slots
+from mailproto.relay.telling import attempt_at, attempt_with, write_notice
+from mailproto.relay.transfer import Changes, with_reply
 from mailproto.relay.unreadable import UnreadableError
 from mailproto.relay.waiting import WaitingRoom
-from mailproto.smtp.notices import Action, Report, make_notice
+from mailproto.smtp.notices import Action, Report
 from mailproto.smtp.reply import Reply
 
 logger = logging.getLogger("mailproto")
 
 _MAX_ACTIVE = 1000  # entries that are tried at a time
-_TAKEN = Reply.build(250, "Taken", "2.0.0")
-_PIECE = 64 << 10  # octets
+_ORDERED = Reply.build(554, "The operator of this relay has given it up", "5.0.0")
+_NOTHING = Heard()
 _MAX_STRIKES = 3  # failures of the disk, until an entry is set aside
 _POLL = 60.0  # seconds between two looks for what other processes have added
+_POLL_ORDERS = 1.0  # and for what they have ordered, for somebody waits
 
 _T = TypeVar("_T")
 
@@ -69,18 +72,19 @@ class Relay:
     def __init__(self, queue: Queue, config: RelayConfig) -> None:
         self._queue = queue
         self._config = config
-        self._known: set[str] = set()
-        self._agenda: list[tuple[float, str]] = []  # a heap: when which entry is due
+        self._agenda = Agenda()
         self._active: dict[str, Entry | None] = {}
         self._unsaved: dict[str, Entry] = {}  # what has become of entries, and is not on disk
         self._rounds: dict[str, _Round] = {}
         self._lanes: dict[Way, Lane] = {}
         self._waiting = WaitingRoom()
+        self._orders: dict[str, Order] = {}  # what is to be done and is not
         self._strikes: dict[str, int] = {}  # how often the disk has failed an entry on end
         self._stopping = False
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._limit: asyncio.Timeout | None = None
         self._changed = asyncio.Event()
-        self._slots = asyncio.Semaphore(config.max_connections)
+        self._slots = Slots(config.max_connections)
 
     def wake(self, name: str) -> None:
         """Take up an entry that was just added. May be called from any thread, whether the relay runs or not.
@@ -101,7 +105,10 @@ class Relay:
         await self._work(forever=True)
 
     def stop(self) -> None:
-        """Begin nothing more; `run` returns when what is under way is through. The rest is for the next run."""
+        """Begin nothing more; `run` returns when what is under way is through, or has taken too long. The rest is for
+        the next run."""
+        if self._limit is not None and not self._stopping:
+            self._limit.reschedule(asyncio.get_running_loop().time() + self._config.grace)
         self._stopping = True
         for lane in self._lanes.values():
             lane.drop()
@@ -112,24 +119,40 @@ class Relay:
         await self._work(forever=False)
 
     async def _work(self, *, forever: bool) -> None:
+        """Work until there is nothing more to do, or it takes too long to stop."""
+        try:
+            async with asyncio.timeout(None) as limit:
+                self._limit = limit
+                await self._work_on(forever=forever)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            logger.warning("what was under way was cut off, and is sent again by the next run")
+        finally:
+            self._limit = None
+
+    async def _work_on(self, *, forever: bool) -> None:
         self._loop = loop = asyncio.get_running_loop()
-        for state in (self._known, self._agenda, self._active, self._rounds, self._lanes, self._waiting):
+        for state in (self._agenda, self._active, self._rounds, self._lanes, self._waiting, self._orders):
             state.clear()  # what a cancelled run has left
         self._stopping = False
         # One thread, so that the disk sees the states of an entry in their order.
         with self._queue.reserved(), ThreadPoolExecutor(1, "mailproto-queue") as self._disk:
             async with asyncio.TaskGroup() as self._tasks:
-                next_look = -math.inf
+                next_look = next_orders = -math.inf
                 while True:
                     self._changed.clear()
                     if loop.time() >= next_look:
                         await self._look(first=next_look == -math.inf)
                         next_look = loop.time() + _POLL
+                    if loop.time() >= next_orders:
+                        await self._take_orders()
+                        next_orders = loop.time() + _POLL_ORDERS
                     self._start_due()
                     if not self._active and (self._stopping or not (forever or self._waiting)):
                         return
                     with suppress(TimeoutError):
-                        async with asyncio.timeout(min(self._idle_time(), next_look - loop.time())):
+                        async with asyncio.timeout(min(self._idle_time(), min(next_look, next_orders) - loop.time())):
                             await self._changed.wait()
 
     async def _look(self, *, first: bool) -> None:
@@ -148,11 +171,34 @@ class Relay:
 
     def _enter(self, name: str, due: float = -math.inf) -> None:
         """Put an entry on the agenda; a new one is seen to at once, and then tells itself when it is due."""
-        if name not in self._known:
-            self._known.add(name)
-            if due < math.inf:  # else it waits for a lane
-                heapq.heappush(self._agenda, (due, name))
-                self._changed.set()
+        if not (name in self._agenda or name in self._active or name in self._waiting):
+            self._agenda.put(name, due)
+            self._changed.set()
+
+    async def _take_orders(self) -> None:
+        """See to what is ordered for entries. What is under way ends first; what it has not come to is not begun."""
+        try:
+            orders = await self._on_disk(self._queue.orders.given)
+        except OSError:  # the look through the queue, which fails as well, tells of it
+            return
+        for name, order in orders.items():
+            if self._orders.get(name) is order:
+                continue
+            self._orders[name] = order
+            if name not in self._active:
+                self._waiting.send_away(name)
+                self._agenda.put(name, -math.inf)
+            elif order is not Order.RETRY:
+                for lane in self._lanes.values():
+                    lane.withdraw(name)
+
+    async def _carried_out(self, name: str) -> None:
+        """Forget what was ordered for an entry, if anything was: first on disk, so that it is not read again."""
+        order = self._orders.get(name)
+        if order is not None:
+            await self._on_disk(self._queue.orders.forget, name, order)
+            if self._orders.get(name) is order:
+                del self._orders[name]
 
     def _takes_more(self, way: Way) -> bool:
         """Say whether there is room in the lane for a way.
@@ -169,19 +215,19 @@ class Relay:
     def _call_in(self, way: Way) -> None:
         """Put on the agenda, of those who wait for a way whose lane has ended, as many as may have room."""
         for name in self._waiting.call(way, _MAX_ACTIVE // 2):
-            heapq.heappush(self._agenda, (-math.inf, name))
+            self._agenda.put(name, -math.inf)
         self._changed.set()
 
     def _start_due(self) -> None:
         now = self._config.clock()
-        while not self._full and self._agenda and self._agenda[0][0] <= now:
-            _, name = heapq.heappop(self._agenda)
+        while not self._full and self._agenda.next_due() <= now:
+            name = self._agenda.take()
             self._active[name] = None
             self._tasks.create_task(self._attempt(name))
 
     def _idle_time(self) -> float:
         """Return the seconds in which nothing is to be begun, if nothing changes."""
-        return self._agenda[0][0] - self._config.clock() if self._agenda and not self._full else math.inf
+        return math.inf if self._full else self._agenda.next_due() - self._config.clock()
 
     @property
     def _full(self) -> bool:
@@ -194,6 +240,9 @@ class Relay:
             try:
                 due = await self._try(name)
                 self._strikes.pop(name, None)
+                if name in self._orders:  # something that was ordered meanwhile
+                    self._waiting.send_away(name)
+                    due = -math.inf
             except UnreadableError as error:
                 due = await self._give_another_chance(name, error)
         except Exception as error:
@@ -203,7 +252,6 @@ class Relay:
         if due is None or math.isfinite(due):
             self._rounds.pop(name, None)
         del self._active[name]
-        self._known.discard(name)
         if due is not None:
             self._enter(name, due)
         self._changed.set()
@@ -213,33 +261,41 @@ class Relay:
         strikes = self._strikes.pop(name, 0) + 1
         if not error.may_pass or strikes == _MAX_STRIKES:
             await self._on_disk(self._queue.set_aside, name, error)
-            return None
+            return -math.inf if name in self._orders else None
         self._strikes[name] = strikes
         logger.warning("%s cannot be read now, and is tried again: %s", name, error)
         return self._config.clock() + self._config.schedule.first_hour
 
     async def _try(self, name: str) -> float | None:
-        """Try an entry if it is due; return when it is next, None if it is gone, and infinity if it waits for a lane.
+        """Try an entry if it is due, or do with it what was ordered; return when it is next, None if it is gone, and
+        infinity if it waits for a lane.
 
         Raises:
             UnreadableError: there is something of it that cannot be read.
         """
-        await self._save_what_was_not(name)
-        entry = await self._on_disk(self._queue.load, name)
-        if entry is None or self._stopping:
+        entry = await self._load(name)
+        order = self._orders.get(name)
+        if entry is None or order is Order.REMOVE:
+            await self._remove(name, entry)
             return None
         now = self._config.clock()
         if entry.arrival > now:  # the clock has been set back since
             entry = replace(entry, arrival=now, due=now)
-        if entry.due > now:
+        if entry.due > now and order is None:
             return entry.due
+        self._active[name] = entry
         attempt = self._rounds.setdefault(name, _Round(now))
+        if order is Order.RETURN:
+            await self._record(name, with_reply({each.address: each for each in entry.waiting}, _ORDERED), _NOTHING)
+        await self._carried_out(name)
+        if self._stopping or name in self._orders:  # by now
+            return -math.inf
+        entry = self._active[name] or entry
         ways = self._ways(entry, attempt)
         open_ways = [way for way in ways if self._takes_more(way)]
         if ways and not open_ways:
             self._waiting.add(name, ways)
             return math.inf
-        self._active[name] = entry
         jobs = [Job(entry, ways[way], partial(self._record, name)) for way in open_ways]
         await self._work_off(dict(zip(open_ways, jobs, strict=True)))
         await self._save_what_was_not(name)
@@ -249,11 +305,33 @@ class Relay:
         if self._stopping:
             return None  # perhaps nothing was tried; what was done is on disk, and concluded by the next run
         entry = self._active[name] or entry
-        if len(open_ways) < len(ways):  # nobody waits for those to whom it is a long way
+        # Nobody waits for those to whom it is a long way, nor an order for a second attempt to note what came of it.
+        if len(open_ways) < len(ways) or name in self._orders:
             attempt.tried.update(open_ways)
             await self._on_disk(self._save, entry)
             return -math.inf
         return await self._conclude(entry, self._rounds.pop(name))
+
+    async def _load(self, name: str) -> Entry | None:
+        """Return an entry as things stand, None if it is gone; also if it cannot be read, but is to be removed."""
+        try:
+            await self._save_what_was_not(name)
+            return await self._on_disk(self._queue.load, name)
+        except (OSError, UnreadableError):
+            if self._orders.get(name) is not Order.REMOVE:
+                raise
+            return self._unsaved.get(name)
+
+    async def _remove(self, name: str, entry: Entry | None) -> None:
+        """Forget an entry that is to be removed, and the order for one that is gone."""
+        if self._orders.get(name) is Order.REMOVE:
+            await self._on_disk(self._queue.remove, name)
+            self._unsaved.pop(name, None)
+        if entry is not None:
+            for recipient in entry.recipients:
+                now = self._config.clock()
+                self._config.tell(attempt_at(entry, recipient.address, Fate.REMOVED, _ORDERED, _NOTHING, now))
+        await self._carried_out(name)
 
     def _ways(self, entry: Entry, attempt: _Round) -> dict[Way, list[Pending]]:
         """Return where an entry is still to be sent in this attempt, and for whom."""
@@ -271,7 +349,7 @@ class Relay:
 
     def _lane(self, way: Way) -> Lane:
         if way not in self._lanes:
-            self._lanes[way] = Lane(way, self._config, self._queue, self._slots)
+            self._lanes[way] = Lane(way, self._config, self._queue, self._slots, self._tasks.create_task)
             self._tasks.create_task(self._drive(way, self._lanes[way]))
         return self._lanes[way]
 
@@ -279,7 +357,7 @@ class Relay:
         try:
             await lane.run()
         except Exception:
-            logger.exception("the way to %s failed", way if isinstance(way, str) else way.host)
+            logger.exception("the way to %s failed", way if isinstance(way, str) else way.place)
         finally:
             del self._lanes[way]
             for job in lane.jobs:
@@ -299,16 +377,7 @@ class Relay:
         """Tell whose fate is certain. Of the others the last word is told, at the end of the attempt."""
         deferred = self._rounds[entry.name].deferred
         for address, change in changes.items():
-            attempt = Attempt(
-                queue_id=entry.name,
-                sender=entry.reverse_path,
-                recipient=address,
-                fate=_fate(change),
-                host=heard.host,
-                reply=heard.accepted.get(address) or (change and change.reply) or _TAKEN,
-                duration=heard.duration,
-                age=self._config.clock() - entry.arrival,
-            )
+            attempt = attempt_with(entry, address, change, heard, self._config.clock())
             if attempt.fate is Fate.DEFERRED:
                 deferred[address] = attempt
             else:
@@ -355,20 +424,10 @@ class Relay:
         if len(name) > MAX_NAME:  # the price is that a crash may have it told twice
             name = new_name()
         with self._queue.open(entry.name, entry.size) as message:
-            notice = make_notice(
-                reports,
-                reverse_path=entry.reverse_path,
-                message=iter(partial(message.read, _PIECE), b""),
-                hostname=self._config.hostname,
-                when=datetime.fromtimestamp(now, UTC),
-                notice_id=name,
-                parameters=entry.parameters,
-                arrival=datetime.fromtimestamp(entry.arrival, UTC),
-                to_automatic_mail=True,  # it came from who we know
-            )
+            notice = write_notice(entry, reports, message, name=name, hostname=self._config.hostname, now=now)
         if notice is not None:
-            recipient = Pending(notice.address, notice.rcpt_parameters)
-            self._queue.add(Entry(name, None, (recipient,), now, now, notice.parameters), [notice.content])
+            entry, content = notice
+            self._queue.add(entry, [content])
             self.wake(name)
             return
         for report in reports:
@@ -381,9 +440,3 @@ class Relay:
         """Call what waits for the disk, beside the loop. Once begun it is done, even if nobody waits any more."""
         future = asyncio.get_running_loop().run_in_executor(self._disk, function, *arguments)
         return await asyncio.shield(future)
-
-
-def _fate(change: Pending | None) -> Fate:
-    if change is None or change.action is Action.RELAYED:
-        return Fate.DELIVERED
-    return Fate.BOUNCED if change.action is not None else Fate.DEFERRED

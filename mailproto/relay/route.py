@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from os import PathLike
 from typing import NamedTuple, TypeAlias
 
 from mailproto._core.policy import TLSPolicy
+from mailproto._net.sockets import check_host
+from mailproto.address import address_literal
+from mailproto.errors import GrammarError, LocalProtocolError
 from mailproto.sasl.base import CredentialsSource
 from mailproto.smtp.flows.client import RELAY_PORT, default_endpoint
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Route:
-    """A host that mail is handed to whatever the DNS says: a smarthost, or one of a closed network.
+    """A host that mail is handed to whatever the DNS says: a smarthost, one of a closed network, or the store that is
+    the end of its way::
+
+        Route("smtp.example.org", 587, credentials=Credentials("ada", secret))
+        Route(path="/run/dovecot/lmtp", lmtp=True)
+
+    Over LMTP (RFC 2033) each recipient of a message has an outcome of his own, and the host is the last one: a sender
+    who wants to hear of success, and does not by the host, is told that his mail was delivered, and not relayed.
 
     Mail waits, and does not come back, while the host asks for a login or TLS that the route does not have (530).
 
@@ -25,18 +36,43 @@ class Route:
         credentials: whom to log in as there.
         cafile: a PEM file with the authorities to trust, in place of the system's.
         allow_plaintext_auth: send the credentials without TLS, too.
+        path: a unix socket of this machine to connect to, in place of ``host`` and ``port``; ``tls`` None means none
+            then.
+        lmtp: speak LMTP, which has no port of its own; 24 is usual, and 25 forbidden (RFC 2033 section 5).
+
+    Raises:
+        GrammarError: ``host`` can be the name of none.
+        LocalProtocolError: LMTP is to be spoken on port 25.
     """
 
-    host: str
+    host: str = "localhost"
     port: int | None = RELAY_PORT
     tls: TLSPolicy | None = None
     credentials: CredentialsSource | None = None
     cafile: str | PathLike[str] | None = None
     allow_plaintext_auth: bool = False
+    path: str | PathLike[str] | None = None
+    lmtp: bool = False
+
+    def __post_init__(self) -> None:
+        check_host(self.host)
+        if self.lmtp and self.path is None and self.port == RELAY_PORT:
+            raise LocalProtocolError("LMTP must not be spoken on port 25: name another one")
+
+    @property
+    def place(self) -> str:
+        """Where that is, as an operator knows it: the host, with its port unless it is 25, or the path of the socket.
+        """
+        if self.path is not None:
+            return os.fspath(self.path)
+        port, _ = default_endpoint(self.port, self.tls, credentials=self.credentials is not None)
+        return name_of(self.host) if port == RELAY_PORT else f"{name_of(self.host)}:{port}"
 
     @property
     def opportunistic(self) -> bool:
         """Whether mail goes there in clear rather than not at all."""
+        if self.path is not None and self.tls is None:
+            return False
         _, tls = default_endpoint(self.port, self.tls, credentials=self.credentials is not None)
         return tls is TLSPolicy.OPPORTUNISTIC and self.credentials is None
 
@@ -49,8 +85,8 @@ class Target(NamedTuple):
     """A host that mail is handed to.
 
     Args:
-        host: its name.
-        address: one of its addresses.
+        host: its name; behind a unix socket it is this host.
+        address: one of its addresses, or the path of the socket.
         domain: the domain of the recipients, in A-labels, or their address literal; ``""`` for a route.
         route: the route that leads there, None if it is the DNS that does.
     """
@@ -59,3 +95,16 @@ class Target(NamedTuple):
     address: str
     domain: str = ""
     route: Route | None = None
+
+    @property
+    def place(self) -> str:
+        """Where that is, as an operator knows it: the name of the host, or the place of the route."""
+        return self.host if self.route is None else self.route.place
+
+
+def name_of(host: str) -> str:
+    """Return the name of a host, as it may stand in a notice: that of an address is its literal."""
+    try:
+        return address_literal(host)
+    except GrammarError:
+        return host

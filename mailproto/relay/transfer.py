@@ -18,13 +18,14 @@ from mailproto.smtp.message import RecipientLike
 from mailproto.smtp.notices import Action
 from mailproto.smtp.parameters import NO_RCPT_PARAMETERS
 from mailproto.smtp.reply import EnhancedStatus, Reply
-from mailproto.smtp.result import Outcome, RecipientResult
+from mailproto.smtp.result import Outcome, RecipientResult, SendResult
 
 _TOO_BIG = Reply.build(552, "The next host takes no message of this size", "5.3.4")
 _NEEDS_UTF8 = Reply.build(550, "The message needs SMTPUTF8, which the next host does not offer", "5.6.7")
 _BROKEN = Reply.build(451, "The connection broke before the next host had answered for the message", "4.4.2")
 _SLOW = Reply.build(451, "The next host took too long to take the message", "4.4.2")
 _LOGIN_OR_TLS_FIRST = 530
+_TOO_MANY = 452
 _FULL = Reply.build(452, "The next host takes no more on one connection", "4.5.3")
 
 Changes = Mapping[Address, Pending | None]
@@ -46,12 +47,15 @@ class Transfer(NamedTuple):
         accepted: the reply to the message, for those for whom it was taken.
         unknown: those who may have the message, so that nobody else is to give it to them at once.
         cut_off: whether the host took too long, and has no connection any more.
+        too_many: whether it has taken as many recipients as it takes at a time (RFC 5321 section 4.5.3.1.10), so that
+            the others may follow at once.
     """
 
     changes: Changes
     accepted: Mapping[Address, Reply] = MappingProxyType({})
     unknown: frozenset[Address] = frozenset()
     cut_off: bool = False
+    too_many: bool = False
 
 
 def with_reply(recipients: Mapping[Address, Pending], reply: Reply, remote_mta: str | None = None) -> Changes:
@@ -104,12 +108,29 @@ async def transfer(
         cut.cancel()
     cut_off = loop.time() >= end
     broken = _SLOW if cut_off else _BROKEN
+    changes = {
+        each.address: _judge(recipients[each.address], each, target, dsn, broken) for each in result.recipients
+    }
     return Transfer(
-        {each.address: _judge(recipients[each.address], each, target, dsn, broken) for each in result.recipients},
+        changes,
         {each.address: each.reply for each in result.accepted if each.reply is not None},
         frozenset(each.address for each in result.unknown),
         cut_off,
+        _were_too_many(result, changes),
     )
+
+
+def _were_too_many(result: SendResult, changes: Changes) -> bool:
+    """Say so if some are through, and the others were not taken for now: by RCPT, for behind the message, in LMTP, it
+    is a mailbox that is full."""
+    left = [(change, each) for each in result.recipients if (change := changes[each.address]) and not change.action]
+    return len(left) < len(changes) and all(
+        change.reply is not None and change.reply.code == _TOO_MANY and not _was_taken(each) for change, each in left
+    )
+
+
+def _was_taken(recipient: RecipientResult) -> bool:
+    return recipient.recipient_reply is not None and recipient.recipient_reply.ok
 
 
 async def _close_after(client: SMTPClient, seconds: float) -> None:
@@ -122,7 +143,7 @@ def _judge(recipient: Pending, result: RecipientResult, target: Target, dsn: boo
     """Return what is left to be done for a recipient.
 
     A host with DSN sends the notices itself; one without sends none, so that the sender is told of this relay if he
-    wants to hear of success (RFC 3461 sections 5.2.1 and 5.2.2).
+    wants to hear of success (RFC 3461 sections 5.2.1 and 5.2.2). What LMTP has taken is where it was to go.
 
     A host on a route that wants a login or TLS first (530 in RFC 4954 section 6 and RFC 3207 section 4) says nothing
     of the message: the route wants mending, and the mail, of which not even a notice could leave, waits for that.
@@ -131,7 +152,9 @@ def _judge(recipient: Pending, result: RecipientResult, target: Target, dsn: boo
     if result.outcome is Outcome.ACCEPTED:
         if dsn or Notify.SUCCESS not in (recipient.parameters.notify or ()):
             return None
-        return replace(recipient, action=Action.RELAYED, reply=reply, remote_mta=host)
+        final = target.route is not None and target.route.lmtp
+        action = Action.DELIVERED if final else Action.RELAYED
+        return replace(recipient, action=action, reply=reply, remote_mta=host)
     if target.route is not None and reply is not None and reply.code == _LOGIN_OR_TLS_FIRST:
         return replace(recipient, reply=Reply(451, reply.text, EnhancedStatus(4, 7, 0)), remote_mta=host)
     if result.outcome is Outcome.REFUSED:

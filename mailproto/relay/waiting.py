@@ -17,6 +17,9 @@ class WaitingRoom:
     def __bool__(self) -> bool:
         return bool(self._ways_of)
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._ways_of
+
     @property
     def ways(self) -> Set[Way]:
         """The ways for which somebody waits."""
@@ -32,11 +35,15 @@ class WaitingRoom:
         """Return the first ones of those who wait for this way, so many at most. They wait no longer for any."""
         names = list(self._by_way.get(way, ()))[:count]
         for name in names:
-            for each in self._ways_of.pop(name):
-                del self._by_way[each][name]
-                if not self._by_way[each]:
-                    del self._by_way[each]
+            self.send_away(name)
         return names
+
+    def send_away(self, name: str) -> None:
+        """Have an entry wait no longer for any way, if it does."""
+        for way in self._ways_of.pop(name, ()):
+            del self._by_way[way][name]
+            if not self._by_way[way]:
+                del self._by_way[way]
 
     def clear(self) -> None:
         """Send all of them away."""

@@ -509,9 +509,10 @@ def test_what_would_delete_at_once_or_never_by_a_slip_of_the_pen(
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (["--max-size", "-1"], "not a size: -1"),
+        (["--max-size", "-1"], "argument --max-size: not a whole number: -1"),
+        (["--hostname", "a..b"], "argument --hostname: not a domain: 'a..b'"),
         (["--domain", "example..org"], "not a domain: 'example..org'"),
-        (["--tls-cert", "no-such-file"], "'no-such-file'"),
+        (["--tls-cert", "no-such-file"], "--tls-cert: [Errno 2] No such file or directory: 'no-such-file'"),
         (["--tls-cert", __file__], __file__),
         (["--tls-cert", str(data.SERVER.certificate), "--tls-key", str(data.EXPIRED.key)], str(data.EXPIRED.key)),
     ],
@@ -519,7 +520,7 @@ def test_what_would_delete_at_once_or_never_by_a_slip_of_the_pen(
 def test_a_value_that_makes_no_sense_is_named(options: list[str], complaint: str) -> None:
     command = [sys.executable, "-m", "mailproto", "serve", "--smtp", "127.0.0.1:0", *options]
     done = subprocess.run(command, capture_output=True, text=True, timeout=20)
-    assert done.returncode == 1
+    assert done.returncode in (1, 2)
     assert complaint in done.stderr
 
 

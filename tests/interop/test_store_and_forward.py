@@ -1,4 +1,4 @@
-"""Our relay hands mail to Postfix and Exim, and its notices come back through them."""
+"""Our relay hands mail to Postfix, Exim and Dovecot, and its notices come back through them."""
 
 import asyncio
 import smtplib
@@ -11,7 +11,7 @@ import pytest
 
 from mailproto import aio, sync
 from mailproto.address import Address
-from mailproto.relay import Entry, Pending, Queue, Relay, RelayConfig, RelayHandler
+from mailproto.relay import Entry, Pending, Queue, Relay, RelayConfig, RelayHandler, Route
 from mailproto.sasl import PasswordCheck
 from mailproto.smtp.config import SMTPServerConfig
 from mailproto.smtp.extensions import Notify, OriginalRecipient
@@ -125,3 +125,33 @@ def test_the_whole_way(mta: Postfix | Exim, dovecot: Dovecot, tmp_path: Path) ->
     assert b"by relay.example.test with ESMTPSA id " in content
     assert UNKNOWN.encode() in sender.messages()[0]
     assert queue.names() == []
+
+
+@pytest.mark.parametrize("unix", [True, False])
+def test_dovecot_is_the_end_of_the_way(dovecot: Dovecot, tmp_path: Path, unix: bool) -> None:
+    """Over LMTP each recipient has an outcome: one gets it, one is not known, one gets it when that is mended."""
+    sender, mailbox, broken = (dovecot.mailbox() for _ in range(3))
+    broken.maildir.parent.write_bytes(b"in the way of the mailbox")
+    message = MAIL["dots"] + b"....\r\n" * 300_000
+    queue = Queue(tmp_path / "queue")
+    now = time.time()
+    recipients = tuple(Pending(Address.parse(to)) for to in (mailbox.address, UNKNOWN, broken.address))
+    queue.add(Entry("m1", Address.parse(sender.address), recipients, now, now), [message])
+    route = Route(path=dovecot.lmtp_socket, lmtp=True) if unix else Route("localhost", dovecot.lmtp_port, lmtp=True)
+    clock = [now]
+    config = RelayConfig(hostname="relay.example.test", smarthost=route, clock=lambda: clock[0])
+    asyncio.run(Relay(queue, config).attempt_due())
+    (notice,) = sender.wait()
+    assert f"Final-Recipient: rfc822; {UNKNOWN}\r\nAction: failed\r\nStatus: 5.1.1".encode() in notice
+    (entry,) = (queue.load(name) for name in queue.names())
+    assert entry is not None
+    ((address, code),) = [(str(each.address), each.reply and each.reply.code) for each in entry.recipients]
+    assert (address, code) == (broken.address, 451)
+    broken.maildir.parent.unlink()
+    clock[0] += 3600
+    asyncio.run(Relay(queue, config).attempt_due())
+    assert queue.names() == []
+    for each in (mailbox, broken):
+        (arrived,) = each.wait()
+        assert arrived.endswith(message)
+        assert arrived.startswith(f"Return-Path: <{sender.address}>\r\n".encode())

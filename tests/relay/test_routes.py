@@ -203,7 +203,7 @@ def test_who_cannot_be_trusted_gets_no_password_and_no_mail(
             await relay(world, smarthost=Route("localhost", server.port, credentials=known, **more)).attempt_due()
         assert (host.envelopes, asked, host.connections) == ([], [], 1)
         ((recipient,),) = (entry.recipients for entry in world.entries())
-        assert str(recipient.reply).startswith("451 4.4.1 localhost cannot be reached: ")
+        assert str(recipient.reply).startswith(f"451 4.4.1 localhost:{server.port} cannot be reached: ")
 
     caplog.set_level("DEBUG")
     run(test, world)
@@ -246,13 +246,19 @@ async def test_a_smarthost_that_is_down_is_tried_again(world: World) -> None:
         ["deferred", "to=<bob@example.net>"],
         ["delivered", "to=<bob@example.net>"],
     ]
-    assert all("host=[127.0.0.1]" in str(each) for each in told)
+    assert all(f"host=[127.0.0.1]:{way.port} " in str(each) for each in told)
 
 
 @pytest.mark.parametrize("domain", ["Example.net", "b\u00fccher.example"])
 def test_the_domain_of_a_route_is_written_as_it_is_looked_up(domain: str) -> None:
     with pytest.raises(GrammarError):
         RelayConfig(hostname=RELAY, routes={domain: Route("localhost")})
+
+
+def test_the_host_of_a_route_may_be_the_name_of_one() -> None:
+    """Who writes it hears of it at once, and not by mail that waits for days."""
+    with pytest.raises(GrammarError):
+        Route("fa\u00df.example")
 
 
 def test_a_relay_that_knows_no_way_at_all_is_a_mistake(tmp_path: Path) -> None:

@@ -166,6 +166,35 @@ async def test_it_stops_in_good_order(world: World) -> None:
     assert (len(host.envelopes), len(home.envelopes)) == (3, 1)
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_what_is_under_way_has_an_end_when_it_stops(
+    world: World, again: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Silent(Host):
+        async def on_mail(self, *_: object) -> None:
+            begun.set()
+            await over.wait()
+
+    async def test(world: World) -> None:
+        relay = world.relay(table(**MX_NET), grace=0.2)
+        async with world.host("mx.example.net", Silent()):
+            world.put(BOB)
+            running = asyncio.create_task(relay.run())
+            await begun.wait()
+            relay.stop()
+            if again:
+                await asyncio.sleep(0.1)
+                relay.stop()
+            await running
+            over.set()
+        relay.stop()  # which harms nobody
+
+    begun, over = asyncio.Event(), asyncio.Event()
+    run(test, world)
+    assert len(world.entries()) == 1
+    assert caplog.messages == ["what was under way was cut off, and is sent again by the next run"]
+
+
 @in_loop
 async def test_it_begins_nothing_that_was_being_read_from_the_disk_when_it_was_stopped(world: World) -> None:
     class Stopping(Queue):
