@@ -9,7 +9,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -305,6 +305,18 @@ def test_a_ledger_is_for_its_owner_alone(tmp_path: Path) -> None:
     with SQLiteLedger(path, "ada@here") as ledger:
         ledger.begin("one", 0.0, "")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_ledger_that_is_opened_breaks_no_lock_of_another(tmp_path: Path) -> None:
+    """A process that closes a file loses the POSIX locks that it has on it, whichever descriptor they are of."""
+    path = tmp_path / "ledger"
+    SQLiteLedger(path, "ada@here").close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as writing:
+        writing.execute("BEGIN IMMEDIATE")
+        SQLiteLedger(path, "eve@here").close()
+        script = "import sqlite3, sys; sqlite3.connect(sys.argv[1], 0).execute('BEGIN IMMEDIATE')"
+        other = subprocess.run([sys.executable, "-c", script, str(path)], stderr=subprocess.PIPE, check=False)
+    assert b"database is locked" in other.stderr
 
 
 def test_two_runs_on_one_account_are_kept_apart(tmp_path: Path) -> None:
