@@ -208,6 +208,28 @@ def test_what_gets_another_unique_id_is_nothing_new(ledger: SQLiteLedger, cut: i
     assert {key: note.first_seen for key, note in ledger.read().items()} == {"a": 100.0, "b": 200.0, "c": 100.0}
 
 
+def test_equal_messages_that_get_other_unique_ids_are_nothing_new(ledger: SQLiteLedger) -> None:
+    server, shelf = Server([mail("one", "1"), mail("one", "2")]), Shelf()
+    fetch(server, ledger, shelf)
+    server.mails = [mail("one", "a"), mail("one", "b"), mail("one", "c")]
+    assert [entry.uid for entry in fetch(server, ledger, shelf).fetched] == ["c"]
+    assert shelf.stored == ["one"] * 3
+
+
+@pytest.mark.parametrize("old", ["1", "z"])
+def test_only_one_message_passes_for_one_that_had_another_unique_id(ledger: SQLiteLedger, old: str) -> None:
+    """Though the line breaks in between."""
+    server, shelf = Server([mail("one", old)]), Shelf()
+    fetch(server, ledger, shelf)
+    server.mails, server.hangs_up_at = [mail("one", "a"), mail("bad", "b")], frozenset("b")
+    with suppress(ConnectionClosedError):
+        fetch(server, ledger, shelf)
+    server.mails.append(mail("one", "c"))
+    with suppress(ConnectionClosedError):
+        fetch(server, ledger, shelf)
+    assert shelf.stored == ["one", "one"]
+
+
 def test_what_was_deleted_and_comes_again_is_new(ledger: SQLiteLedger) -> None:
     server, shelf = Server([mail("one", "1")]), Shelf()
     fetch(server, ledger, shelf, KeepPolicy(keep=False))
