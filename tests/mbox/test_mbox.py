@@ -209,6 +209,15 @@ def test_copies_of_copies_are_told_apart_and_can_be_had(tmp_path: Path) -> None:
     assert unique_ids(mbox) == [given[1], *given[3:]]
 
 
+def test_behind_the_last_number_none_becomes_a_part_of_a_message(tmp_path: Path) -> None:
+    field = b"X-UIDL: 0123456789abcdef0123456789abcdef.999999999\n"
+    mbox = mbox_of(tmp_path / "mbox", *(SEPARATOR + field + b"\n%d\n\n" % number for number in range(3)))
+    contents = now_in(mbox)
+    assert len(set(unique_ids(mbox))) == 3
+    delete(mbox, 1)
+    assert now_in(mbox) == contents[1:]
+
+
 @pytest.mark.parametrize(
     ("text", "content"), [(b"", b""), (b"\n", b""), (b"x", b"x"), (b"x\r", b"x\r\n"), (b"x\n\n", b"x")]
 )
