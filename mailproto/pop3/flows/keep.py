@@ -101,7 +101,8 @@ def fetch_and_keep(
 
     A server that has no unique-ids, or gives the same to two messages, is taken by the content: such messages are
     fetched each time, and stored only if their content is new, whatever it was known by. So is a message that has got
-    a unique-id only since, or another one, as all do when a maildrop moves to another server.
+    a unique-id only since. One that has got another, as all do when a maildrop moves to another server, is known by
+    its content as well: as one of those whose unique-ids are gone, though they were not deleted from here.
 
     A message at which the line breaks stands in nobody's way: the next time it is tried last, and if the line breaks
     at it again it is left out of one run, so that the others are fetched and deleted all the same.
