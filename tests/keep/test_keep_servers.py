@@ -216,6 +216,27 @@ def test_equal_messages_that_get_other_unique_ids_are_nothing_new(ledger: SQLite
     assert shelf.stored == ["one"] * 3
 
 
+def test_equal_messages_without_unique_ids_are_nothing_new_when_they_get_some(ledger: SQLiteLedger) -> None:
+    server, shelf = Server([mail("one", "a"), mail("one", "b")]), Shelf()
+    fetch(server, ledger, shelf, KeepPolicy(unique_ids=False))
+    for _ in range(2):
+        fetch(server, ledger, shelf)
+    assert shelf.stored == ["one"]
+
+
+def test_what_was_never_stored_is_stored_under_another_unique_id(ledger: SQLiteLedger) -> None:
+    server, shelf = Server([mail("one", "1")]), Shelf()
+
+    def fail(*_: object) -> None:
+        raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="disk"):
+        fetch(server, ledger, fail)
+    server.mails = [mail("one", "a")]
+    fetch(server, ledger, shelf)
+    assert shelf.stored == ["one"]
+
+
 @pytest.mark.parametrize("old", ["1", "z"])
 def test_only_one_message_passes_for_one_that_had_another_unique_id(ledger: SQLiteLedger, old: str) -> None:
     """Though the line breaks in between."""

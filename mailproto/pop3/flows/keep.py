@@ -296,7 +296,6 @@ class _Job:
             if twin is None:
                 self.report.fetched.append(Fetched(message.number, message.uid, len(content), sha256))
             elif not twin.key.startswith(_CONTENT):  # it is one message, and no second one is to pass for it
-                del self._notes[twin.key]
                 yield Call(self._ledger.forget, ([twin.key],))
         elif note.deleted:
             yield Call(self._ledger.finish, (key,))
@@ -311,8 +310,7 @@ class _Job:
         """
         unnamed: dict[str, list[Note]] = {}
         for note in self._notes.values():
-            is_named = note.key in self._there or note.key.startswith(_CONTENT)
-            if note.stored and not (note.deleted or is_named):
+            if note.stored and not (note.deleted or note.key in self._there):
                 unnamed.setdefault(note.sha256, []).append(note)
         return unnamed
 
