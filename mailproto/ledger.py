@@ -7,6 +7,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -119,7 +120,8 @@ def _note(row: tuple[str, float, str, int, int]) -> Note:
 
 def _open(path: str | os.PathLike[str]) -> sqlite3.Connection:
     if os.fspath(path) != ":memory:":  # SQLite would make a file that everybody may read
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        with suppress(FileExistsError):  # to open and close one that is there would break the locks of this process
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     database = sqlite3.connect(path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
     try:
         database.execute("PRAGMA synchronous = FULL")

@@ -63,7 +63,7 @@ def arrange(
         for priority in priorities
         for tls, records in found.items()
         for record in _by_weight([record for record in records if record.priority == priority], pick)
-        if _is_host(record.target)
+        if record.port and _is_host(record.target)  # nobody listens on port 0
     ]
 
 

@@ -63,7 +63,7 @@ class NoSuchNameError(MailProtoError):
 
 
 class LookupFailedError(MailProtoError):
-    """No server has told, or not what makes sense, and another time one may."""
+    """No server could tell, or what they said makes no sense; another time one may."""
 
 
 def look_up(

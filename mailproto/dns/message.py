@@ -84,7 +84,7 @@ _NAMING: Mapping[RecordType, tuple[struct.Struct, Callable[..., Value]]] = {
 
 
 class Record(NamedTuple):
-    """A record, and the name whose it is."""
+    """A record, and the name that has it."""
 
     owner: str
     type: RecordType

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, suppress
 from mailproto._core.spool import Spool
 from mailproto.maildrop.base import LockedSnapshot, MessageGoneError, canonical
 from mailproto.maildrop.mbox_append import find_torn
-from mailproto.maildrop.mbox_format import unique_id_line
+from mailproto.maildrop.mbox_format import find_unique_id, unique_id_line
 from mailproto.maildrop.mbox_index import MboxIndex, StoredMessage, examine, is_end, may_have, read_index, unquoted
 from mailproto.maildrop.mbox_lock import LockedMbox
 from mailproto.maildrop.mbox_rewrite import Edit, replace
@@ -75,7 +75,8 @@ class MboxSnapshot(LockedSnapshot):
     def _keep_unique_ids(self, box: LockedMbox, deleted: set[int], room: int) -> Iterator[Edit]:
         """Yield what has the messages keep their unique-ids that have a number only because of those before them.
 
-        That takes room, which is there unless almost all messages are equal.
+        That takes room, which is there unless almost all messages are equal. What could not be read back is not kept:
+        it would be a part of the message. A stranger may come with the last number there is.
         """
         for index, message in enumerate(self._messages):
             if "." in message.uid and index not in deleted:
@@ -83,7 +84,7 @@ class MboxSnapshot(LockedSnapshot):
                 if stored is not None and stored.key != message.uid:
                     edit = Edit(stored.header, stored.text[0], unique_id_line(message.uid, stored.lacks_end))
                     room -= len(edit.text) - (edit.end - edit.start)
-                    if room >= 0:
+                    if room >= 0 and find_unique_id(edit.text, 0) is not None:
                         yield edit
 
     def _find(self, box: LockedMbox, index: int) -> StoredMessage | None:

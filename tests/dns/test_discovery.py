@@ -49,6 +49,10 @@ def test_what_a_server_is() -> None:
     ]
 
 
+def test_a_port_on_which_nobody_listens_is_no_server() -> None:
+    assert arranged((0, 0, 0, "a"), (1, 0, 1, "b")) == ["b"]
+
+
 def test_the_lower_priority_comes_first_whichever_service_it_is_of() -> None:
     """RFC 6186 section 3.4."""
     others = ((30, 0, 1, "d"), (10, 0, 1, "b"))

@@ -9,7 +9,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -208,6 +208,52 @@ def test_what_gets_another_unique_id_is_nothing_new(ledger: SQLiteLedger, cut: i
     assert {key: note.first_seen for key, note in ledger.read().items()} == {"a": 100.0, "b": 200.0, "c": 100.0}
 
 
+def test_equal_messages_that_get_other_unique_ids_are_nothing_new(ledger: SQLiteLedger) -> None:
+    server, shelf = Server([mail("one", "1"), mail("one", "2")]), Shelf()
+    fetch(server, ledger, shelf)
+    server.mails = [mail("one", "a"), mail("one", "b"), mail("one", "c")]
+    assert [entry.uid for entry in fetch(server, ledger, shelf).fetched] == ["c"]
+    assert shelf.stored == ["one"] * 3
+
+
+def test_equal_messages_without_unique_ids_are_nothing_new_when_they_get_some(ledger: SQLiteLedger) -> None:
+    server, shelf = Server([mail("one", "a"), mail("one", "b")]), Shelf()
+    fetch(server, ledger, shelf, KeepPolicy(unique_ids=False))
+    server.hangs_up_at = frozenset("b")
+    with pytest.raises(ConnectionClosedError):
+        fetch(server, ledger, shelf)
+    server.hangs_up_at = frozenset()
+    fetch(server, ledger, shelf)
+    assert shelf.stored == ["one"]
+
+
+def test_what_was_never_stored_is_stored_under_another_unique_id(ledger: SQLiteLedger) -> None:
+    server, shelf = Server([mail("one", "1")]), Shelf()
+
+    def fail(*_: object) -> None:
+        raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="disk"):
+        fetch(server, ledger, fail)
+    server.mails = [mail("one", "a")]
+    fetch(server, ledger, shelf)
+    assert shelf.stored == ["one"]
+
+
+@pytest.mark.parametrize("old", ["1", "z"])
+def test_only_one_message_passes_for_one_that_had_another_unique_id(ledger: SQLiteLedger, old: str) -> None:
+    """Though the line breaks in between."""
+    server, shelf = Server([mail("one", old)]), Shelf()
+    fetch(server, ledger, shelf)
+    server.mails, server.hangs_up_at = [mail("one", "a"), mail("bad", "b")], frozenset("b")
+    with suppress(ConnectionClosedError):
+        fetch(server, ledger, shelf)
+    server.mails.append(mail("one", "c"))
+    with suppress(ConnectionClosedError):
+        fetch(server, ledger, shelf)
+    assert shelf.stored == ["one", "one"]
+
+
 def test_what_was_deleted_and_comes_again_is_new(ledger: SQLiteLedger) -> None:
     server, shelf = Server([mail("one", "1")]), Shelf()
     fetch(server, ledger, shelf, KeepPolicy(keep=False))
@@ -305,6 +351,18 @@ def test_a_ledger_is_for_its_owner_alone(tmp_path: Path) -> None:
     with SQLiteLedger(path, "ada@here") as ledger:
         ledger.begin("one", 0.0, "")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_ledger_that_is_opened_breaks_no_lock_of_another(tmp_path: Path) -> None:
+    """A process that closes a file loses the POSIX locks that it has on it, whichever descriptor they are of."""
+    path = tmp_path / "ledger"
+    SQLiteLedger(path, "ada@here").close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as writing:
+        writing.execute("BEGIN IMMEDIATE")
+        SQLiteLedger(path, "eve@here").close()
+        script = "import sqlite3, sys; sqlite3.connect(sys.argv[1], 0).execute('BEGIN IMMEDIATE')"
+        other = subprocess.run([sys.executable, "-c", script, str(path)], stderr=subprocess.PIPE, check=False)
+    assert b"database is locked" in other.stderr
 
 
 def test_two_runs_on_one_account_are_kept_apart(tmp_path: Path) -> None:

@@ -209,6 +209,42 @@ def test_copies_of_copies_are_told_apart_and_can_be_had(tmp_path: Path) -> None:
     assert unique_ids(mbox) == [given[1], *given[3:]]
 
 
+class Counting(dict[str, int]):
+    """Counts how often it is asked whether it has something."""
+
+    asked = 0
+
+    def __contains__(self, key: object) -> bool:
+        self.asked += 1
+        return super().__contains__(key)
+
+
+def test_a_stranger_with_many_equal_messages_costs_no_more_than_with_others() -> None:
+    given = Counting()
+    uids = {mbox_index._make_unique(key, given) for key in ("0123", "0123.7") * 500}
+    assert len(uids) == 1000
+    assert given.asked < 5000
+
+
+def test_a_copy_with_a_higher_number_in_its_place_is_another_message(tmp_path: Path) -> None:
+    message = SEPARATOR + b"X-UIDL: 0123456789abcdef0123456789abcdef.2\n\ntext\n\n"
+    mbox = mbox_of(tmp_path / "mbox", message)
+    snapshot = mbox.open()
+    (tmp_path / "mbox").write_bytes(message.replace(b"def.2\n\ntext", b"def.3\n\nnews"))
+    with pytest.raises(MessageGoneError):
+        read(snapshot, 1)
+    snapshot.close()
+
+
+def test_behind_the_last_number_none_becomes_a_part_of_a_message(tmp_path: Path) -> None:
+    field = b"X-UIDL: 0123456789abcdef0123456789abcdef.999999999\n"
+    mbox = mbox_of(tmp_path / "mbox", *(SEPARATOR + field + b"\n%d\n\n" % number for number in range(3)))
+    contents = now_in(mbox)
+    assert len(set(unique_ids(mbox))) == 3
+    delete(mbox, 1)
+    assert now_in(mbox) == contents[1:]
+
+
 @pytest.mark.parametrize(
     ("text", "content"), [(b"", b""), (b"\n", b""), (b"x", b"x"), (b"x\r", b"x\r\n"), (b"x\n\n", b"x")]
 )

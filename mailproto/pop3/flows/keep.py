@@ -101,7 +101,8 @@ def fetch_and_keep(
 
     A server that has no unique-ids, or gives the same to two messages, is taken by the content: such messages are
     fetched each time, and stored only if their content is new, whatever it was known by. So is a message that has got
-    a unique-id only since, or another one, as all do when a maildrop moves to another server.
+    a unique-id only since. One that has got another, as all do when a maildrop moves to another server, is known by
+    its content as well: as one of those whose unique-ids are gone, though they were not deleted from here.
 
     A message at which the line breaks stands in nobody's way: the next time it is tried last, and if the line breaks
     at it again it is left out of one run, so that the others are fetched and deleted all the same.
@@ -148,6 +149,7 @@ class _Job:
         self._now = now
         self._notes: dict[str, Note] = {}
         self._there: set[str | None] = set()  # the unique-ids that the server gives
+        self._unnamed: dict[str, list[Note]] = {}  # what is stored and has lost its unique-id, by digests
         self._keys: dict[str, str] = {}  # of the notes, by their digests; of equal messages one that is stored
         self._safe: dict[MessageListing, str] = {}  # what is stored, by key
         self._ahead: list[MessageListing] = []  # what runs have broken off at, and this one has not tried
@@ -159,6 +161,7 @@ class _Job:
         self._hurdles = Hurdles(self._ledger, self._notes, self._now)
         self._there = {message.uid for message in listed}
         self._keys = {note.sha256: note.key for note in sorted(self._notes.values(), key=attrgetter("stored"))}
+        self._unnamed = self._find_unnamed()
         self._check_unique_ids(listed)
         known = _with_trusted_ids(listed)
         self._safe = {message: message.uid for message in known if message.uid is not None and self._has(message.uid)}
@@ -292,22 +295,35 @@ class _Job:
             yield Call(self._ledger.finish, (key,))
             if twin is None:
                 self.report.fetched.append(Fetched(message.number, message.uid, len(content), sha256))
+            elif not twin.key.startswith(_CONTENT):  # it is one message, and no second one is to pass for it
+                yield Call(self._ledger.forget, ([twin.key],))
         elif note.deleted:
             yield Call(self._ledger.finish, (key,))
         self._notes[key] = Note(key, note.first_seen, sha256, stored=True)
         self._keys[sha256] = key
         self._safe[message] = key
 
-    def _twin_of(self, sha256: str) -> Note | None:
-        """Return the note of what is stored with this content and has no unique-id any more, None if there is none.
+    def _find_unnamed(self) -> dict[str, list[Note]]:
+        """Return the notes of what is stored and has no longer the unique-id that it had, by digests.
 
         What was to be deleted is no such thing: it has lost its unique-id because it is gone.
         """
-        for note in filter(None, map(self._notes.get, (_CONTENT + sha256, self._keys.get(sha256, "")))):
-            is_unnamed = note.key.startswith(_CONTENT) or not (note.deleted or note.key in self._there)
-            if is_unnamed and note.stored and note.sha256 == sha256:
-                return note
-        return None
+        unnamed: dict[str, list[Note]] = {}
+        for note in self._notes.values():
+            if note.stored and not (note.deleted or note.key in self._there):
+                unnamed.setdefault(note.sha256, []).append(note)
+        return unnamed
+
+    def _twin_of(self, sha256: str) -> Note | None:
+        """Return the note of what is stored with this content and has no unique-id any more, None if there is none.
+
+        What is known by content stands for all messages that have it; else each note for one.
+        """
+        note = self._notes.get(_CONTENT + sha256)
+        if note is not None and note.stored and note.sha256 == sha256:
+            return note
+        unnamed = self._unnamed.get(sha256)
+        return unnamed.pop() if unnamed else None
 
     def _key_of(self, message: MessageListing, sha256: str) -> str:
         """Return the key of a message: without a unique-id, that of any note of its content, which once had one."""
