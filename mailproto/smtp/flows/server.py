@@ -43,11 +43,11 @@ from datetime import datetime
 from typing import Any
 
 from mailproto._core.events import ConnectionClosed, MessageChunk, StartTLS
-from mailproto._core.flow import Flow, Sleep, Want
+from mailproto._core.flow import Call, Flow, Sleep, Want
 from mailproto._core.spool import Spool
 from mailproto._flows.auth import authenticate
 from mailproto._flows.beginning import Admit, admit_all, begin_session
-from mailproto._flows.hooks import INTERNAL_ERROR, answer, call_hook, forget
+from mailproto._flows.hooks import INTERNAL_ERROR, answer, call_hook, forget, refusal_of
 from mailproto._flows.reading import go_on, slow_down
 from mailproto._flows.session import Session
 from mailproto.address import Address
@@ -88,6 +88,7 @@ NO_ROOM = Reject(452, "Insufficient system storage", "4.3.1")
 _REFUSAL = re.compile(r"[45][0-9]{2}(?![0-9])")
 
 _ASKING: dict[type, str] = {
+    Hello: "on_hello",
     Mail: "on_mail",
     Rcpt: "on_rcpt",
     Data: "on_data",
@@ -99,7 +100,6 @@ _ASKING: dict[type, str] = {
 
 HOOKS = (
     "on_connect",
-    "on_hello",
     *_ASKING.values(),
     *AUTH_HOOKS,
     "on_chunk",
@@ -251,8 +251,6 @@ class _Service:
                 yield from go_on(conn, event)
             elif isinstance(event, Connected):
                 yield from self._consult("on_connect")
-            elif isinstance(event, Hello):
-                yield from self._consult("on_hello", event)
             elif isinstance(event, Delivery):
                 yield from self._deliver(event)
             elif isinstance(event, Burl):
@@ -282,22 +280,11 @@ class _Service:
             self._conn.answer_default()
             return
         try:
-            said = yield from self._call(hook, *arguments)
-        except Reject as refusal:
-            answer(self._conn, refusal)
+            said = _checked((yield Call(hook, (self._session, *arguments))))
+        except Exception as error:
+            answer(self._conn, refusal_of(hook, error))
         else:
             self._accept(said)
-
-    def _call(self, hook: Any, *arguments: object) -> Flow[Any]:
-        """Return the yes of a hook; raise `Reject` as it does, or for what it returns that can be none.
-
-        Other libraries have their hooks return replies as texts.
-        """
-        said = yield from call_hook(hook, self._session, *arguments)
-        if said is False or (isinstance(said, str) and _REFUSAL.match(said)):
-            logger.error("a hook refused by returning %.100r, which is for Reject, or a Reply", said)
-            raise INTERNAL_ERROR
-        return said
 
     def _accept(self, said: object) -> None:
         """Accept the pending event, in the words of the hook if it has any."""
@@ -334,12 +321,13 @@ class _Service:
 
     def _hand_on(self, data: bytes) -> Flow[None]:
         """Hand a piece of the message on. A refusal is said at the message's end."""
+        hook = self._hooks["on_chunk"]
         try:
-            said = yield from self._call(self._hooks["on_chunk"], data)
+            said = _checked((yield Call(hook, (self._session, data))))
             if isinstance(said, Reply) and not said.ok:
                 raise Reject(said.code, said.text, str(said.enhanced) if said.enhanced else None)
-        except Reject as refusal:
-            answer(self._conn, refusal)
+        except Exception as error:
+            answer(self._conn, refusal_of(hook, error))
 
     def _message(self, envelope: Envelope) -> Flow[None]:
         """Have the application take the whole message; only its return makes it a 250."""
@@ -351,10 +339,10 @@ class _Service:
             self._conn.answer_default()
             return
         try:
-            said = (yield from self._call(hook, envelope)) if hook is not None else None
-        except Reject as refusal:
+            said = _checked((yield Call(hook, (self._session, envelope)))) if hook is not None else None
+        except Exception as error:
             envelope.content.close()
-            answer(self._conn, refusal)
+            answer(self._conn, refusal_of(hook, error))
             return
         refused = isinstance(said, Reply) and not said.ok
         if each and not refused and self._conn.pending is not None:
@@ -415,3 +403,15 @@ class _Service:
             except Reject as refusal:
                 forget(refusal)
                 logger.warning("%s has nothing to reject", name)
+
+
+def _checked(said: object) -> object:
+    """Return what a hook said if it can be a yes. Other libraries have their hooks return replies as texts.
+
+    Raises:
+        Reject: it is none; the log says so.
+    """
+    if said is False or (isinstance(said, str) and _REFUSAL.match(said)):
+        logger.error("a hook refused by returning %.100r, which is for Reject, or a Reply", said)
+        raise INTERNAL_ERROR
+    return said
