@@ -18,7 +18,6 @@ from mailproto.smtp.header import read_header
 __all__ = ["HopCounter", "received_field", "return_path_field", "with_protocol", "with_return_path"]
 
 _NAME = b"\r\nreceived"
-_USUAL_FIELD = _NAME + b":"
 _FIELD = re.compile(rb"\r\nreceived[ \t]*:")  # with the spaces that RFC 5322 section 4.5.8 knows from old messages
 _NOT_IN_COMMENT = re.compile(r"[^ -'*-\[\]-~]")
 _ATOM = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+")
@@ -134,23 +133,18 @@ class HopCounter:
 
     def feed(self, data: bytes) -> int | None:
         """Count in the next piece; return where in it the count passes the limit, None if it does not."""
-        if self._tail is None or not data:
+        if self._tail is None:
             return None
         text = self._tail + data
-        offset = len(self._tail)
         end = text.find(b"\r\n\r\n")
         header = (text if end < 0 else text[: end + 2]).lower()
+        self._tail = _unfinished(header) if end < 0 else None
+        if _NAME not in header:
+            return None
+        ends = [field.end() - len(text) + len(data) for field in _FIELD.finditer(header)]
         room = self._limit - self.hops
-        found = header.count(_USUAL_FIELD)
-        if found > room or found != header.count(_NAME):
-            ends = [field.end() for field in _FIELD.finditer(header)]
-            found = len(ends)
-            if found > room:
-                self.hops += found
-                return ends[room] - offset
-        self.hops += found
-        self._tail = None if end >= 0 else _unfinished(header)
-        return None
+        self.hops += len(ends)
+        return ends[room] if len(ends) > room else None
 
 
 def _unfinished(header: bytes) -> bytes:
