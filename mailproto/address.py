@@ -182,17 +182,15 @@ def address_literal(host: str) -> str:
 
 def _from_match(match: re.Match[str]) -> Address:
     local, domain = match.group("local", "domain")
-    written = local
     if local[0] == '"':
         local = _QUOTED_PAIR_RE.sub(r"\1", local[1:-1])
         if not local:
             raise GrammarError("the local part is empty")
-        written = _written(local)
     if domain[0] == "[":
         _check_literal(domain)
     whole = match[0]
     if len(whole) > MAX_LOCAL_PART or not whole.isascii():  # that limit is the shortest: most keep to all at once
-        _check_lengths(written, domain)
+        _check_lengths(_written(local), domain)
     return tuple.__new__(Address, (local, domain))
 
 

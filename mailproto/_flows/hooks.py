@@ -47,7 +47,7 @@ def call_hook(hook: Any, *arguments: Any, cut_off: Callable[[HookCutOffError], N
 
 
 def refusal_of(hook: Any, error: Exception) -> Reject:
-    """Return what the peer is told when a hook raised this: its `Reject`, or `INTERNAL_ERROR`, and the log says why."""
+    """Return what the peer is told when a hook raises this: the `Reject`, or `INTERNAL_ERROR`, and the log why."""
     if isinstance(error, Reject):
         return error
     name = getattr(hook, "__qualname__", type(hook).__name__)

@@ -17,7 +17,7 @@ from mailproto.smtp.extensions.burl import parse_burl
 from mailproto.smtp.logins import LoginConnection
 from mailproto.smtp.parameters import Body
 from mailproto.smtp.reply import Reply
-from mailproto.smtp.rules import Outcome, ServerState
+from mailproto.smtp.rules import RULES, Outcome, ServerState
 from mailproto.smtp.settling import FAREWELLS, ServerStep
 
 
@@ -35,7 +35,7 @@ class IntakeConnection(LoginConnection):
             return self._refuse("DATA", replies.NO_BINARY)
         return self._ask(Data())
 
-    def _on_bdat(self, argument: bytes, outcome: Outcome) -> ServerStep:
+    def _on_bdat(self, argument: bytes) -> ServerStep:
         """Take a chunk. Its octets are consumed whatever becomes of it, or they would be taken for commands."""
         chunk = parse_chunk(argument)
         if chunk is None:
@@ -43,6 +43,7 @@ class IntakeConnection(LoginConnection):
         size, last = chunk
         if size > self.limits.max_excess and 0 < self.config.max_message_size < size:
             return self._hang_up(replies.HUGE_CHUNK, "a chunk beyond all bounds")
+        outcome = RULES[self.state, "BDAT"]
         if outcome in replies.NOT_A_TRANSACTION:
             return self._skip_stray_chunk(size, last, outcome)
         if CHUNKING not in self.config.extensions:

@@ -65,11 +65,13 @@ class SettlingConnection(SpeakingConnection):
             raise LocalProtocolError("no transaction is under way")
         return self.envelope
 
-    def _begin_body(self, source: Source) -> None:
+    def _begin_body(self, source: Source, *, binary: bool = False) -> None:
         self.state = ServerState.DATA
-        binary = self._transaction().mail.parameters.body is Body.BINARY_MIME
         self._body = BodyReader(self.config, source, binary=binary)
         self._mode = self._read_body
+
+    def _begin_chunked_body(self) -> None:
+        self._begin_body(self._chunks, binary=self._transaction().mail.parameters.body is Body.BINARY_MIME)
 
     def _refuse_body(self, reply: Reply) -> None:
         if self._body is not None and self._body.refusal is None:
@@ -83,7 +85,7 @@ class SettlingConnection(SpeakingConnection):
 
     # One word for all.
 
-    def _answered_message(self, _: ServerEvent, reply: Reply, __: bool) -> None:
+    def _answered_message(self, _: MessageEnd, reply: Reply, __: bool) -> None:
         self._finish_message((reply,) * self._final_replies())
 
     def _final_replies(self) -> int:
@@ -94,29 +96,29 @@ class SettlingConnection(SpeakingConnection):
         """End the transaction with the reply to its message, in LMTP with the replies. ``taking`` are the recipients
         that have it, if not all."""
         envelope = self._transaction()
-        self._budget.count_message(len(envelope.recipients))
+        recipients = envelope.recipients
+        self._budget.count_message(len(recipients))
         self._end_transaction()
-        recipients = envelope.recipients if taking is None else taking
         if self.config.lmtp:
-            for reply, recipient in zip(final, recipients[-len(final) :], strict=True):
-                self._say_final(reply, envelope.mail, [recipient])
+            shares = [[recipient] for recipient in recipients[-len(final) :]]
         else:
-            self._say_final(final[0], envelope.mail, recipients)
-        if not FAREWELLS.isdisjoint([reply.code for reply in final]):
-            self._close("closed by the server")
-        elif self._draining:
+            shares = [recipients if taking is None else taking]
+        for reply, share in zip(final, shares, strict=True):
+            self._say_final(reply, envelope.mail, share)
+            if reply.code in FAREWELLS:
+                self._close("closed by the server")
+        if self._draining:
             self.close()
 
-    def _answered_burl(self, event: ServerEvent, reply: Reply, accepted: bool) -> None:
-        last = isinstance(event, Burl) and event.last
+    def _answered_burl(self, event: Burl, reply: Reply, accepted: bool) -> None:
         if not accepted:
-            self._fail_burl(reply, last)
-        elif last:
+            self._fail_burl(reply, event.last)
+        elif event.last:
             self._finish_message((reply,) * self._final_replies())
         else:
             if self._body is None:
                 self._chunks = ChunkSource()
-                self._begin_body(self._chunks)
+                self._begin_chunked_body()
             self.state = ServerState.CHUNKS
             self._mode = self._read_command
             self._say(reply)
@@ -178,7 +180,7 @@ class SettlingConnection(SpeakingConnection):
             raise LocalProtocolError("only a message in LMTP, or with PRDR, has a reply for each recipient")
         return self.pending
 
-    def _answered_delivery(self, event: ServerEvent, reply: Reply, _: bool) -> None:
+    def _answered_delivery(self, event: Delivery, reply: Reply, _: bool) -> None:
         self._verdicts.append(reply)
         envelope = self._transaction()
         last = len(self._verdicts) == len(envelope.recipients)
@@ -188,7 +190,7 @@ class SettlingConnection(SpeakingConnection):
             self._say(for_one(reply))
             if last:
                 self._finish_each(self._verdicts)
-        elif last or not isinstance(event, Delivery):
+        elif last:
             self._finish_message((reply,))
         else:
             self._say_final(reply, envelope.mail, [event.recipient])

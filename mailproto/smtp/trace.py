@@ -18,6 +18,7 @@ from mailproto.smtp.header import read_header
 __all__ = ["HopCounter", "received_field", "return_path_field", "with_protocol", "with_return_path"]
 
 _NAME = b"\r\nreceived"
+_USUAL_FIELD = _NAME + b":"
 _FIELD = re.compile(rb"\r\nreceived[ \t]*:")  # with the spaces that RFC 5322 section 4.5.8 knows from old messages
 _NOT_IN_COMMENT = re.compile(r"[^ -'*-\[\]-~]")
 _ATOM = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+")
@@ -139,12 +140,15 @@ class HopCounter:
         end = text.find(b"\r\n\r\n")
         header = (text if end < 0 else text[: end + 2]).lower()
         self._tail = _unfinished(header) if end < 0 else None
-        if _NAME not in header:
-            return None
-        ends = [field.end() - len(text) + len(data) for field in _FIELD.finditer(header)]
+        found = header.count(_USUAL_FIELD)
+        if found != header.count(_NAME):
+            found = len(_FIELD.findall(header))
         room = self._limit - self.hops
-        self.hops += len(ends)
-        return ends[room] if len(ends) > room else None
+        self.hops += found
+        if found <= room:
+            return None
+        ends = [field.end() for field in _FIELD.finditer(header)]
+        return ends[room] - (len(text) - len(data))
 
 
 def _unfinished(header: bytes) -> bytes:

@@ -288,16 +288,19 @@ class _Service:
 
     def _accept(self, said: object) -> None:
         """Accept the pending event, in the words of the hook if it has any."""
-        if self._conn.pending is None:
+        conn = self._conn
+        if conn.pending is None:
             return  # the hook has answered by itself
         if isinstance(said, Reply):
             try:
-                self._conn.reply(said)
+                conn.reply(said)
             except LocalProtocolError as error:
                 logger.error("a hook returned a reply that cannot be given: %s", error)
-                answer(self._conn, INTERNAL_ERROR)
+                answer(conn, INTERNAL_ERROR)
+        elif isinstance(said, str):
+            conn.accept(said)
         else:
-            self._conn.accept(said if isinstance(said, str) else None)
+            conn.accept()
 
     def _speak_for(self, event: XClient) -> Flow[None]:
         """Take a trusted peer's word for who the client is, unless the hook will not have that one."""
