@@ -335,7 +335,7 @@ class _Service:
     def _message(self, envelope: Envelope) -> Flow[None]:
         """Have the application take the whole message; only its return makes it a 250."""
         hook = self._hooks["on_message"]
-        each = self._conn.answers_each and self._hooks["on_delivery"] is not None
+        each = self._hooks["on_delivery"] is not None and self._conn.answers_each
         envelope.content, self._spool = self._spool or Spool(self._threshold), None
         if hook is None and not each:
             envelope.content.close()
@@ -347,8 +347,7 @@ class _Service:
             envelope.content.close()
             answer(self._conn, refusal_of(hook, error))
             return
-        refused = isinstance(said, Reply) and not said.ok
-        if each and not refused and self._conn.pending is not None:
+        if each and self._conn.pending is not None and not (isinstance(said, Reply) and not said.ok):
             self._conn.ask_each()
         else:
             self._accept(said)
