@@ -122,7 +122,7 @@ class IntakeConnection(LoginConnection):
         if self.trace is not None:
             self.trace(self._other, b"<message of %d octets>" % body.size)
         if body.refusal is not None:
-            self._finish_message((body.refusal,) * self._final_replies())
+            self._finish_message(body.refusal)
             return AGAIN
         return self._ask(MessageEnd(body.size, self._transaction()))
 

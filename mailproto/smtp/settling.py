@@ -86,35 +86,28 @@ class SettlingConnection(SpeakingConnection):
     # One word for all.
 
     def _answered_message(self, _: MessageEnd, reply: Reply, __: bool) -> None:
-        self._finish_message((reply,) * self._final_replies())
+        self._finish_message(reply)
 
-    def _final_replies(self) -> int:
-        """Return how many replies the message gets: one, or in LMTP one for each recipient."""
-        return len(self._transaction().recipients) if self.config.lmtp else 1
-
-    def _finish_message(self, final: Sequence[Reply], taking: list[Rcpt] | None = None) -> None:
-        """End the transaction with the reply to its message, in LMTP with the replies. ``taking`` are the recipients
-        that have it, if not all."""
+    def _finish_message(self, reply: Reply, recipients: list[Rcpt] | None = None) -> None:
+        """End the transaction with the reply to its message, in LMTP said once for each recipient. ``recipients`` are
+        those that it is said of, if not all."""
         envelope = self._transaction()
-        recipients = envelope.recipients
-        self._budget.count_message(len(recipients))
+        self._budget.count_message(len(envelope.recipients))
         self._end_transaction()
-        if self.config.lmtp:
-            shares = [[recipient] for recipient in recipients[-len(final) :]]
-        else:
-            shares = [recipients if taking is None else taking]
-        for reply, share in zip(final, shares, strict=True):
+        if recipients is None:
+            recipients = envelope.recipients
+        for share in ([recipient] for recipient in recipients) if self.config.lmtp else (recipients,):
             self._say_final(reply, envelope.mail, share)
-            if reply.code in FAREWELLS:
-                self._close("closed by the server")
-        if self._draining:
+        if reply.code in FAREWELLS:
+            self._close("closed by the server")
+        elif self._draining:
             self.close()
 
     def _answered_burl(self, event: Burl, reply: Reply, accepted: bool) -> None:
         if not accepted:
             self._fail_burl(reply, event.last)
         elif event.last:
-            self._finish_message((reply,) * self._final_replies())
+            self._finish_message(reply)
         else:
             if self._body is None:
                 self._chunks = ChunkSource()
@@ -128,7 +121,8 @@ class SettlingConnection(SpeakingConnection):
         if self._body is not None and self._body.refusal is None:
             self._events.append(MessageAborted(reply))
         self._mail_refused = True  # what was said ahead of this reply is no fault of the client's
-        self._finish_message((reply,) * (self._final_replies() if last else 1))
+        recipients = self._transaction().recipients
+        self._finish_message(reply, recipients if last else recipients[-1:])
 
     # A word for each recipient: LMTP and PRDR.
 
@@ -156,7 +150,12 @@ class SettlingConnection(SpeakingConnection):
             raise LocalProtocolError("such a reply is no answer to a message")
         self._take_pending()
         if self.config.lmtp:
-            self._finish_message((*map(for_one, each[:-1]), each[-1]))
+            *before, last = zip(each, event.envelope.recipients, strict=True)
+            for reply, recipient in before:
+                self._say_final(for_one(reply), event.envelope.mail, [recipient])
+            self._finish_message(last[0], [last[1]])
+            if any(reply.code == 521 for reply in each):
+                self._close("closed by the server")
             self._take_leave_if_told(each)
         else:
             self._say_all((replies.EACH_FOLLOWS, *map(for_one, each)))
@@ -191,7 +190,7 @@ class SettlingConnection(SpeakingConnection):
             if last:
                 self._finish_each(self._verdicts)
         elif last:
-            self._finish_message((reply,))
+            self._finish_message(reply, [event.recipient])
         else:
             self._say_final(reply, envelope.mail, [event.recipient])
 
@@ -208,7 +207,7 @@ class SettlingConnection(SpeakingConnection):
         recipients = self._transaction().recipients
         taking = [rcpt for rcpt, reply in zip(recipients, each, strict=True) if reply.ok]
         refusal = replies.NOBODY_TAKES_NOW if any(reply.temporary for reply in each) else replies.NOBODY_TAKES
-        self._finish_message((replies.ACCEPTED[MessageEnd] if taking else refusal,), taking)
+        self._finish_message(replies.ACCEPTED[MessageEnd] if taking else refusal, taking)
         self._take_leave_if_told(each)
 
     def _take_leave_if_told(self, each: Sequence[Reply]) -> None:
