@@ -280,7 +280,7 @@ def test_a_good_bye_among_replies_at_once_stands_behind_them(place: int) -> None
 
 @pytest.mark.parametrize("place", [0, 1])
 def test_who_takes_no_mail_hangs_up_behind_the_replies_at_once(place: int) -> None:
-    """RFC 7504 section 3: a 521 closes the connection, whichever recipient it is said of."""
+    """A 521 closes the connection, whichever recipient it is said of."""
     conn = at_message_end(2)
     each = [Reply(250, "yes")] * 2
     each[place] = Reply.build(521, "no mail here", "5.3.2")

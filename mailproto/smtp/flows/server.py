@@ -226,20 +226,21 @@ class _Service:
         self._mechanisms = mechanisms
         self._threshold = threshold
         self._hooks: dict[str, Any] = {name: getattr(handler, name, None) for name in HOOKS}
+        self._asked: dict[type, Any] = {kind: self._hooks[name] for kind, name in _ASKING.items()}
         self._spool: Spool | None = None
         self._failures = 0
 
     def converse(self) -> Flow[None]:
         """Take events until the connection is over."""
-        conn, hooks = self._conn, self._hooks
+        conn, hooks, asked = self._conn, self._hooks, self._asked
         while True:
             event = conn.next_event()
-            name = _ASKING.get(type(event))
-            if name is not None:
-                if hooks[name] is None:
+            kind = type(event)
+            if kind in asked:
+                if asked[kind] is None:
                     conn.answer_default()
                 else:
-                    yield from self._consult(name, event)
+                    yield from self._consult(asked[kind], event)
             elif isinstance(event, MessageChunk):
                 if hooks["on_chunk"] is None:
                     self._keep(event.data)
@@ -250,7 +251,7 @@ class _Service:
             elif event is None or isinstance(event, StartTLS):
                 yield from go_on(conn, event)
             elif isinstance(event, Connected):
-                yield from self._consult("on_connect")
+                yield from self._consult(hooks["on_connect"])
             elif isinstance(event, Delivery):
                 yield from self._deliver(event)
             elif isinstance(event, Burl):
@@ -273,9 +274,8 @@ class _Service:
             yield Want.FLUSH  # so that it is known what of the last answers has left
         yield from self._tell("on_close")
 
-    def _consult(self, name: str, *arguments: object) -> Flow[None]:
-        """Answer the pending event as the hook ``name`` says, or as is safe if there is none."""
-        hook = self._hooks[name]
+    def _consult(self, hook: Any, *arguments: object) -> Flow[None]:
+        """Answer the pending event as the hook says, or as is safe if there is none."""
         if hook is None:
             self._conn.answer_default()
             return
@@ -307,7 +307,7 @@ class _Service:
         session = self._session
         before = session.peer, session.local, session.attributes
         session.speak_for(event.attributes)
-        yield from self._consult("on_xclient", event)
+        yield from self._consult(self._hooks["on_xclient"], event)
         if self._conn.state is not ServerState.START:
             session.peer, session.local, session.attributes = before
 
@@ -356,11 +356,11 @@ class _Service:
         """Have the application fetch a piece of the message; behind the last one, have it take the whole."""
         if event.last:
             event.envelope.content, self._spool = self._spool or Spool(self._threshold), None
-        yield from self._consult("on_burl", event)
+        yield from self._consult(self._hooks["on_burl"], event)
 
     def _deliver(self, event: Delivery) -> Flow[None]:
         """Have the application deliver to one recipient, and let the client know at once (RFC 2033 section 5)."""
-        yield from self._consult("on_delivery", event.envelope, event.recipient)
+        yield from self._consult(self._hooks["on_delivery"], event.envelope, event.recipient)
         yield Want.FLUSH
 
     def _auth(self, event: Auth) -> Flow[None]:
