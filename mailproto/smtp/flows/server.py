@@ -347,7 +347,8 @@ class _Service:
             envelope.content.close()
             answer(self._conn, refusal_of(hook, error))
             return
-        if each and self._conn.pending is not None and not (isinstance(said, Reply) and not said.ok):
+        refused = isinstance(said, Reply) and not said.ok
+        if each and not refused and self._conn.pending is not None:
             self._conn.ask_each()
         else:
             self._accept(said)
