@@ -32,13 +32,13 @@ _QUOTED_STRING = rf'"(?:[^{UNSAFE}"\\]|\\[ -~])*"'
 _LET_DIG = rf"[^{UNSAFE} -/:-@\[-`{{-~]"
 _DOMAIN = rf"{_LET_DIG}+(?:(?:-+|\.){_LET_DIG}+)*"  # labels, which neither begin nor end with a hyphen, and dots
 _LITERAL = r"\[[!-Z^-~]+\]"
-_MAILBOX = rf"(?P<local>{_DOT_STRING}|{_QUOTED_STRING})@(?P<domain>{_DOMAIN}|{_LITERAL})"
-_ROUTE = rf"(?:(?P<route>@{_DOMAIN}(?:,@{_DOMAIN})*):)?"
+_MAILBOX = rf"({_DOT_STRING}|{_QUOTED_STRING})@({_DOMAIN}|{_LITERAL})"
+_ROUTE = rf"(?:(@{_DOMAIN}(?:,@{_DOMAIN})*):)?"
 
 _DOT_STRING_RE = re.compile(_DOT_STRING)
 _DOMAIN_RE = re.compile(_DOMAIN)
 _MAILBOX_RE = re.compile(_MAILBOX)
-_PATH_RE = re.compile(f"<{_ROUTE}{_MAILBOX}>")
+_PATH_RE = re.compile(f"<{_ROUTE}{_MAILBOX}>(.*)", re.DOTALL)
 _QUOTABLE_RE = re.compile(f"[^{UNSAFE}]*")
 _QUOTED_PAIR_RE = re.compile(r"\\(.)")
 _GENERAL_LITERAL_RE = re.compile(r"[A-Za-z0-9-]*[A-Za-z0-9]:[!-Z^-~]+")
@@ -86,7 +86,7 @@ class Address(_Parts):
         match = _MAILBOX_RE.fullmatch(text)
         if match is None:
             raise GrammarError(f"not a mailbox, such as ada@example.org: {text!a:.100}")
-        return _from_match(match)
+        return _mailbox(*match.groups())
 
     @property
     def is_ascii(self) -> bool:
@@ -135,7 +135,8 @@ def parse_path(text: str, *, null: bool = False, postmaster: bool = False) -> Pa
     """
     match = _PATH_RE.match(text)
     if match is not None:
-        return Path(_from_match(match), match["route"], text[match.end() :])
+        route, local, domain, rest = match.groups()
+        return Path(_mailbox(local, domain), route, rest)
     if null and text.startswith("<>"):
         return Path(None, None, text[2:])
     if postmaster and text[:12].lower() == "<postmaster>":
@@ -180,19 +181,17 @@ def address_literal(host: str) -> str:
     return f"[{address}]" if address.version == 4 else f"[IPv6:{address}]"
 
 
-def _from_match(match: re.Match[str]) -> Address:
-    local, domain = match.group("local", "domain")
-    written = local
+def _mailbox(local: str, domain: str) -> Address:
+    """Return the mailbox of a local part and a domain as they are written."""
+    whole = local + domain
     if local[0] == '"':
         local = _QUOTED_PAIR_RE.sub(r"\1", local[1:-1])
         if not local:
             raise GrammarError("the local part is empty")
-        written = _written(local)
     if domain[0] == "[":
         _check_literal(domain)
-    whole = match[0]
     if len(whole) > MAX_LOCAL_PART or not whole.isascii():  # that limit is the shortest: most keep to all at once
-        _check_lengths(written, domain)
+        _check_lengths(_written(local), domain)
     return tuple.__new__(Address, (local, domain))
 
 

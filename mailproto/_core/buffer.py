@@ -62,9 +62,10 @@ class ReceiveBuffer:
                 raise LineTooLongError
             self._scanned = max(start, len(data) - 1)
             return None
-        if end + 2 - start > limit:
+        behind = end + 2
+        if behind - start > limit:
             raise LineTooLongError
-        self._start = self._scanned = end + 2
+        self._start = self._scanned = behind
         return data[start:end]
 
     def skip_line(self) -> bool:

@@ -55,6 +55,7 @@ class Connection(ABC, Generic[EventT]):
     __slots__ = (
         "__weakref__",
         "_block",
+        "_block_size",
         "_buffer",
         "_closing",
         "_ended",
@@ -78,6 +79,7 @@ class Connection(ABC, Generic[EventT]):
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self._max_unsent = limits.max_unsent
+        self._block_size = limits.min_data_rate * limits.data_timeout
         self.tls: TLSInfo | None = None
         self.progress = 0
         self.trace: Trace | None = None
@@ -164,16 +166,20 @@ class Connection(ABC, Generic[EventT]):
         if self.pending is not None:
             raise LocalProtocolError(f"{type(self.pending).__name__} has to be answered first")
         while True:
-            if self._events or self._closing or self._queued > self._max_unsent:
+            if self._events or self._closing:
                 step = self._next_of_other_kind()
+            elif self._queued > self._max_unsent:
+                return None  # the peer does not take what was said
             else:
                 step = self._mode()
-                if step is STARVED and self._eof:
-                    step = self._next_at_end()
             if step is AGAIN:
                 continue
             if step is STARVED:
-                return None
+                if not self._eof or self._ended:
+                    return None
+                if not (self._events or self._closing):  # what came is of no more use
+                    self._close("" if self._at_rest() else "the peer closed the connection")
+                continue
             if type(step) is not MessageChunk:
                 self.progress += 1
             return step
@@ -184,19 +190,10 @@ class Connection(ABC, Generic[EventT]):
             return self._events.popleft()
         if self._failure is not None:
             return self._report_failure(self._failure)
-        if self._closing:
-            return self._end(not self._farewell, self._farewell)
-        return STARVED  # the peer does not take what was said
-
-    def _next_at_end(self) -> EventT | ConnectionClosed | Step:
-        """Take a step when the input has ended and what came of it is of no more use."""
-        if self._events or self._closing:
-            return AGAIN
-        return self._end(self._at_rest(), "the peer closed the connection")
+        return self._end(not self._farewell, self._farewell)
 
     def _end(self, clean: bool, reason: str = "") -> ConnectionClosed | Step:
         """Report the end of the connection, once."""
-        self._closing = True
         self._buffer.clear()
         if self._ended:
             return STARVED
@@ -302,6 +299,6 @@ class Connection(ABC, Generic[EventT]):
     def _count_chunk(self, size: int) -> None:
         """Count octets of a message towards `progress`: one unit for each that the minimum rate wants."""
         self._block += size
-        if self._block >= self.limits.min_data_rate * self.limits.data_timeout:
+        if self._block >= self._block_size:
             self._block = 0
             self.progress += 1

@@ -188,7 +188,7 @@ class Engine:
                 elif wish is START_TLS:
                     yield from self._shake_hands()
                 else:
-                    if type(wish) is Call and conn.queued > HIGH_WATER:
+                    if conn.queued > HIGH_WATER and type(wish) is Call:
                         with suppress(ConnectionTimeoutError):  # no fault of the application's
                             yield FLUSH
                     value = yield wish

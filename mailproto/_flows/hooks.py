@@ -40,15 +40,22 @@ def call_hook(hook: Any, *arguments: Any, cut_off: Callable[[HookCutOffError], N
     """
     try:
         return (yield Call(hook, arguments))
-    except Reject:
-        raise
-    except HookCutOffError as error:
-        cut_off(error)
-        logger.error("the hook was cancelled: %s", getattr(hook, "__qualname__", type(hook).__name__))
-        raise INTERNAL_ERROR from None
-    except Exception:
-        logger.exception("a hook failed: %s", getattr(hook, "__qualname__", type(hook).__name__))
-        raise INTERNAL_ERROR from None
+    except Exception as error:
+        if isinstance(error, HookCutOffError):
+            cut_off(error)
+        raise refusal_of(hook, error) from None
+
+
+def refusal_of(hook: Any, error: Exception) -> Reject:
+    """Return what the peer is told when a hook raises this: the `Reject`, or `INTERNAL_ERROR`, and the log why."""
+    if isinstance(error, Reject):
+        return error
+    name = getattr(hook, "__qualname__", type(hook).__name__)
+    if isinstance(error, HookCutOffError):
+        logger.error("the hook was cancelled: %s", name)
+    else:
+        logger.error("a hook failed: %s", name, exc_info=error)
+    return INTERNAL_ERROR
 
 
 def forget(refusal: Reject) -> None:

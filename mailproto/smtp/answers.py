@@ -7,6 +7,7 @@ a transaction ends `mailproto.smtp.settling`, and a login `mailproto.smtp.logins
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from mailproto._core.connection import AGAIN, STARVED
 from mailproto._core.events import StartTLS
@@ -148,8 +149,8 @@ class AnsweringConnection(SettlingConnection):
         if reply.code == 521:
             self._close("refused")
 
-    def _answered_hello(self, event: ServerEvent, reply: Reply, accepted: bool) -> None:
-        if not accepted or not isinstance(event, Hello):
+    def _answered_hello(self, event: Hello, reply: Reply, accepted: bool) -> None:
+        if not accepted:
             self._say(reply._replace(enhanced=None))
             return
         if self.envelope is not None:  # EHLO takes a transaction back as RSET does (RFC 5321 section 4.1.4)
@@ -178,16 +179,16 @@ class AnsweringConnection(SettlingConnection):
             self._budget.count_auth_failure()
         self._say(reply)
 
-    def _answered_mail(self, event: ServerEvent, reply: Reply, accepted: bool) -> None:
+    def _answered_mail(self, event: Mail, reply: Reply, accepted: bool) -> None:
         self._mail_refused = not accepted
-        if accepted and isinstance(event, Mail):
+        if accepted:
             self.envelope = Envelope(event)
             self.state = ServerState.MAIL
         self._say(reply)
 
-    def _answered_rcpt(self, event: ServerEvent, reply: Reply, accepted: bool) -> None:
+    def _answered_rcpt(self, event: Rcpt, reply: Reply, accepted: bool) -> None:
         envelope = self._transaction()
-        if accepted and isinstance(event, Rcpt):
+        if accepted:
             envelope.recipients.append(event)
             self.state = ServerState.RCPT
         elif reply.permanent:
@@ -195,11 +196,11 @@ class AnsweringConnection(SettlingConnection):
             if farewell is not None:
                 self._hang_up(farewell, "too many recipients were refused")
                 return
-        self._say(reply, envelope.mail.parameters.smtputf8 and reply.code in replies.SHOWS_ADDRESS)
+        self._say(reply, reply.code in replies.SHOWS_ADDRESS and envelope.mail.parameters.smtputf8)
 
-    def _answered_data(self, event: ServerEvent, reply: Reply, accepted: bool) -> None:
-        if isinstance(event, Data) and event.chunked and reply.code != 421:  # behind which nothing is read
-            self._begin_body(self._chunks)
+    def _answered_data(self, event: Data, reply: Reply, accepted: bool) -> None:
+        if event.chunked and reply.code != 421:  # behind which nothing is read
+            self._begin_chunked_body()
             if not accepted:
                 self._refuse_body(reply)
             return
@@ -209,7 +210,7 @@ class AnsweringConnection(SettlingConnection):
         else:
             self._end_transaction()
 
-    def _answered_query(self, event: ServerEvent, reply: Reply, _: bool) -> None:
+    def _answered_query(self, event: Vrfy | Expn | Etrn | XForward, reply: Reply, _: bool) -> None:
         if not isinstance(event, Vrfy | Expn) or reply.text.isascii():
             self._say(reply)
         elif event.smtputf8:
@@ -217,11 +218,11 @@ class AnsweringConnection(SettlingConnection):
         else:
             self._say(replies.UTF8_NEEDED if reply.ok else replies.UTF8_REFUSED)
 
-    def _answered_xclient(self, event: ServerEvent, reply: Reply, accepted: bool) -> None:
+    def _answered_xclient(self, event: XClient, reply: Reply, accepted: bool) -> None:
         """Begin again as another client's session: only TLS is left of what was (Postfix XCLIENT_README)."""
         if accepted:
             self._forget()
-            self.hello = (event.attributes.get("HELO") if isinstance(event, XClient) else None) or ""
+            self.hello = event.attributes.get("HELO") or ""
             self._say(Reply(reply.code, f"{self.config.hostname} {reply.text or self.config.greeting}"))
         else:
             self._say(reply)
@@ -289,7 +290,7 @@ def _refusal(usual: Reply, code: int | None, text: str | None, enhanced: str | N
     return Reply.build(code, usual.text if text is None else text, status)
 
 
-_ANSWERED: dict[type, Callable[[AnsweringConnection, ServerEvent, Reply, bool], None]] = {
+_ANSWERED: dict[type, Callable[[AnsweringConnection, Any, Reply, bool], None]] = {
     Connected: AnsweringConnection._answered_connected,
     Hello: AnsweringConnection._answered_hello,
     StartTLS: AnsweringConnection._answered_starttls,

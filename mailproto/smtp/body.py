@@ -36,24 +36,19 @@ class Source(Protocol):
         """Consume what ``buffer`` has of the message, and return it, cut at no CRLF."""
 
 
-class DataSource:
-    """The text behind DATA: CRLF lines, dots stuffed, to a lone dot (RFC 5321 section 4.5.2).
+class DataSource(Unstuffer):
+    """The text behind DATA: CRLF lines, dots stuffed, to a lone dot (RFC 5321 section 4.5.2)."""
 
-    Attributes:
-        done, at_boundary: whether the lone dot has come.
-    """
+    __slots__ = ()
 
-    __slots__ = ("_unstuffer", "at_boundary", "done")
-
-    def __init__(self) -> None:
-        self.done = self.at_boundary = False
-        self._unstuffer = Unstuffer()
+    @property
+    def at_boundary(self) -> bool:
+        """Whether the lone dot has come."""
+        return self.done
 
     def read(self, buffer: ReceiveBuffer) -> bytes:
         """Consume what ``buffer`` has of the text, and return it with the dots off."""
-        content = buffer.unstuff(self._unstuffer)
-        self.done = self.at_boundary = self._unstuffer.done
-        return content
+        return buffer.unstuff(self)
 
 
 class ChunkSource:
@@ -107,89 +102,69 @@ class BodyReader:
     """Reads one message.
 
     Attributes:
+        source: where its octets come from.
         size: octets passed on so far.
         excess: octets read and dropped since the message was refused.
         refusal: the reply that it will get, once something is wrong with it.
     """
 
     __slots__ = (
-        "_bare_newlines",
         "_binary",
         "_canonical",
+        "_config",
         "_hops",
         "_lines",
-        "_max_size",
-        "_nul_ok",
-        "_source",
         "excess",
         "refusal",
         "size",
+        "source",
     )
 
     def __init__(self, config: SMTPServerConfig, source: Source, *, binary: bool = False) -> None:
         """Read from ``source``; in a ``binary`` message (BODY=BINARYMIME) every octet is as good as the other."""
-        self.size = 0
-        self.excess = 0
+        self.source = source
+        self.size = self.excess = 0
         self.refusal: Reply | None = None
-        self._source = source
+        self._config = config
         self._binary = binary
-        self._max_size = config.max_message_size
-        self._nul_ok = config.allow_nul or binary
-        self._bare_newlines = config.bare_newlines
-        mends = self._bare_newlines is _NORMALIZE and not binary
-        self._canonical = CanonicalNewlines() if mends else None
+        self._canonical = CanonicalNewlines() if config.bare_newlines is _NORMALIZE and not binary else None
         self._hops = HopCounter(config.limits.max_hops)
         limit = config.limits.max_body_line
         self._lines = LineMeter(limit) if limit is not None and not binary else None
 
-    @property
-    def done(self) -> bool:
-        """Whether the end of the message has come."""
-        return self._source.done
-
-    @property
-    def at_boundary(self) -> bool:
-        """Whether the end of the message, or of a chunk of it, has come."""
-        return self._source.at_boundary
-
     def read(self, buffer: ReceiveBuffer) -> bytes:
         """Consume what ``buffer`` has of the message; return what of it is to be passed on."""
-        content = self._source.read(buffer)
+        content = self.source.read(buffer)
         if self.refusal is not None:
             self.excess += len(content)
             return b""
         if self._canonical is not None:
-            content = self._canonical.feed(content) + (self._canonical.finish() if self.done else b"")
-        return self._checked(content)
+            content = self._canonical.feed(content) + (self._canonical.finish() if self.source.done else b"")
+        faults = self._faults(content)
+        if faults:
+            position, self.refusal = min(faults, key=lambda fault: fault[0])
+            self.excess = len(content) - position
+            content = content[:position]
+        self.size += len(content)
+        return content
 
-    def _checked(self, content: bytes) -> bytes:
-        size = self.size + len(content)
-        hop = self._hops.feed(content)
-        line = self._lines.feed(content) if self._lines is not None else None
-        bare = not self._binary and has_bare_newline(content)
-        nul = not self._nul_ok and b"\0" in content
-        if hop is None and line is None and not (bare or nul or 0 < self._max_size < size):
-            self.size = size
-            return content
-        faults: list[tuple[int, Reply]] = []  # where each kind of fault begins, first of its kind
-        if bare:
+    def _faults(self, content: bytes) -> list[tuple[int, Reply]]:
+        """Return where each kind of fault begins in the next piece, and what it is refused with."""
+        config = self._config
+        faults: list[tuple[int, Reply]] = []
+        if not self._binary and has_bare_newline(content):
             found = _BARE_NEWLINE.search(content)
-            closes = self._bare_newlines is BareNewlines.CLOSE
+            closes = config.bare_newlines is BareNewlines.CLOSE
             refusal = replies.BARE_NEWLINE_CLOSE if closes else replies.BARE_NEWLINE
             faults.append((found.start() if found else 0, refusal))
-        if nul:
+        if b"\0" in content and not (self._binary or config.allow_nul):
             faults.append((content.index(b"\0"), replies.NUL))
-        if 0 < self._max_size < size:
-            faults.append((self._max_size - self.size, replies.TOO_BIG))
+        if 0 < config.max_message_size < self.size + len(content):
+            faults.append((config.max_message_size - self.size, replies.TOO_BIG))
+        hop = self._hops.feed(content)
         if hop is not None:
             faults.append((hop, replies.TOO_MANY_HOPS))
+        line = self._lines.feed(content) if self._lines is not None else None
         if line is not None:
             faults.append((line, replies.LONG_BODY_LINE))
-        return self._cut(content, *min(faults, key=lambda fault: fault[0]))
-
-    def _cut(self, content: bytes, position: int, refusal: Reply) -> bytes:
-        """Refuse the message, and return what of ``content`` came before the reason for it."""
-        self.refusal = refusal
-        self.size += position
-        self.excess = len(content) - position
-        return content[:position]
+        return faults

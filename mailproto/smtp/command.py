@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from mailproto._core.codec import UNSAFE, encode_base64, parse_uint
-from mailproto.address import Address, Path, check_domain, format_path, parse_path
+from mailproto.address import Address, check_domain, format_path
 from mailproto.errors import GrammarError
 from mailproto.smtp.config import Tolerance
 from mailproto.smtp.extensions.burl import check_url
@@ -42,37 +42,28 @@ def parse_command(line: bytes) -> tuple[str, bytes]:
     return _VERBS.get(verb) or verb.upper().decode("ascii", "replace"), argument
 
 
-def parse_path_argument(
-    argument: bytes,
-    prefix: bytes,
-    *,
-    null: bool = False,
-    postmaster: bool = False,
-    tolerances: frozenset[Tolerance] = frozenset(),
-) -> tuple[Path, list[Tolerance]]:
-    """Return the path of ``FROM:<…>`` or ``TO:<…>``, and the tolerances that it took to find it.
-
-    Args:
-        prefix: ``FROM:`` or ``TO:``.
-        null, postmaster: as in `parse_path`.
-        tolerances: what deviations are let.
+def path_argument(argument: bytes, prefix: bytes) -> str:
+    """Return what follows ``FROM:`` or ``TO:``, the path and its parameters.
 
     Raises:
         GrammarError: the argument is something else, or not UTF-8.
     """
-    if argument[: len(prefix)].upper() != prefix:
+    if not argument.upper().startswith(prefix):
         raise GrammarError(f"{prefix.decode('ascii')} is missing")
-    text = decode_argument(argument[len(prefix) :])
+    return decode_argument(argument[len(prefix) :])
+
+
+def mend_path(text: str, tolerances: frozenset[Tolerance]) -> tuple[str, list[Tolerance]]:
+    """Return ``text``, which does not begin with a path, as it should be, and the tolerances that it takes."""
     used: list[Tolerance] = []
-    if tolerances and text[:1] != "<":
-        if text[:1] == " " and Tolerance.SPACE_AFTER_COLON in tolerances:
-            text = text.lstrip(" ")
-            used.append(Tolerance.SPACE_AFTER_COLON)
-        if text[:1] not in ("<", " ", "") and Tolerance.MISSING_BRACKETS in tolerances:
-            address, space, rest = text.partition(" ")
-            text = f"<{address}>{space}{rest}"
-            used.append(Tolerance.MISSING_BRACKETS)
-    return parse_path(text, null=null, postmaster=postmaster), used
+    if text[:1] == " " and Tolerance.SPACE_AFTER_COLON in tolerances:
+        text = text.lstrip(" ")
+        used.append(Tolerance.SPACE_AFTER_COLON)
+    if text[:1] not in ("<", " ", "") and Tolerance.MISSING_BRACKETS in tolerances:
+        address, space, rest = text.partition(" ")
+        text = f"<{address}>{space}{rest}"
+        used.append(Tolerance.MISSING_BRACKETS)
+    return text, used
 
 
 def decode_argument(argument: bytes) -> str:

@@ -17,7 +17,7 @@ from mailproto.smtp.extensions.burl import parse_burl
 from mailproto.smtp.logins import LoginConnection
 from mailproto.smtp.parameters import Body
 from mailproto.smtp.reply import Reply
-from mailproto.smtp.rules import Outcome, ServerState
+from mailproto.smtp.rules import RULES, Outcome, ServerState
 from mailproto.smtp.settling import FAREWELLS, ServerStep
 
 
@@ -35,7 +35,7 @@ class IntakeConnection(LoginConnection):
             return self._refuse("DATA", replies.NO_BINARY)
         return self._ask(Data())
 
-    def _on_bdat(self, argument: bytes, outcome: Outcome) -> ServerStep:
+    def _on_bdat(self, argument: bytes) -> ServerStep:
         """Take a chunk. Its octets are consumed whatever becomes of it, or they would be taken for commands."""
         chunk = parse_chunk(argument)
         if chunk is None:
@@ -43,6 +43,7 @@ class IntakeConnection(LoginConnection):
         size, last = chunk
         if size > self.limits.max_excess and 0 < self.config.max_message_size < size:
             return self._hang_up(replies.HUGE_CHUNK, "a chunk beyond all bounds")
+        outcome = RULES[self.state, "BDAT"]
         if outcome in replies.NOT_A_TRANSACTION:
             return self._skip_stray_chunk(size, last, outcome)
         if CHUNKING not in self.config.extensions:
@@ -83,24 +84,26 @@ class IntakeConnection(LoginConnection):
         body = self._body
         if body is None:
             raise LocalProtocolError("no message is coming in")
-        if body.excess > self.limits.max_excess:
-            self._fail("the peer goes on with a message that was refused")
-            return AGAIN
-        if body.done:
-            return self._end_body(body)
-        if not self._buffer and not body.at_boundary:
+        if not self._buffer and not body.source.at_boundary:
             return STARVED
         was_refused = body.refusal is not None
         content = body.read(self._buffer)
         self._count_chunk(len(content))
         if body.refusal is not None and not was_refused:
             self._events.append(MessageAborted(body.refusal))
-        too_much = body.excess > self.limits.max_excess  # which is looked at behind the refusal, and what led to it
-        if body.at_boundary and not body.done and not too_much:
+        if body.excess > self.limits.max_excess:
+            self._mode = self._give_up  # behind the refusal, and what led to it
+        elif body.source.done:
+            self._mode = self._end_body
+        elif body.source.at_boundary:
             self._end_chunk(body)
-        if content:
-            return MessageChunk(content)
-        return AGAIN if body.at_boundary or self._events or too_much else STARVED
+        elif not content and not self._events:
+            return STARVED
+        return MessageChunk(content) if content else AGAIN
+
+    def _give_up(self) -> ServerStep:
+        self._fail("the peer goes on with a message that was refused")
+        return AGAIN
 
     def _end_chunk(self, body: BodyReader) -> None:
         """Answer a chunk that is not the last."""
@@ -111,12 +114,15 @@ class IntakeConnection(LoginConnection):
         if reply.code in FAREWELLS:
             self._close("closed by the server")
 
-    def _end_body(self, body: BodyReader) -> ServerStep:
-        self._body = None
+    def _end_body(self) -> ServerStep:
+        body, self._body = self._body, None
+        if body is None:
+            raise LocalProtocolError("no message is coming in")
         self._mode = self._read_command
-        self._trace_line(self._other, b"<message of %d octets>" % body.size)
+        if self.trace is not None:
+            self.trace(self._other, b"<message of %d octets>" % body.size)
         if body.refusal is not None:
-            self._finish_message((body.refusal,) * self._final_replies())
+            self._finish_message(body.refusal)
             return AGAIN
         return self._ask(MessageEnd(body.size, self._transaction()))
 

@@ -14,11 +14,11 @@ from mailproto._core.buffer import LineTooLongError
 from mailproto._core.connection import AGAIN, STARVED
 from mailproto._core.events import StartTLS
 from mailproto._core.server import FOREIGN_SIZE, is_foreign
-from mailproto.address import Path
+from mailproto.address import Path, parse_path
 from mailproto.errors import GrammarError
 from mailproto.smtp import replies
 from mailproto.smtp.attributes import XCLIENT_NAMES, XFORWARD_NAMES, parse_attributes
-from mailproto.smtp.command import SECRET, parse_command, parse_path_argument, text_argument
+from mailproto.smtp.command import SECRET, mend_path, parse_command, path_argument, text_argument
 from mailproto.smtp.config import SMTPServerConfig
 from mailproto.smtp.events import (
     Connected,
@@ -36,7 +36,7 @@ from mailproto.smtp.events import (
 from mailproto.smtp.extensions import CHUNKING, ETRN, EXPN, HELP, PIPELINING, SMTPUTF8, XCLIENT, XFORWARD
 from mailproto.smtp.intake import IntakeConnection
 from mailproto.smtp.reply import Reply
-from mailproto.smtp.rules import HELLO, LMTP_VERBS, RULES, SMTP_VERBS, VERBS, Outcome, ServerState
+from mailproto.smtp.rules import HELLO, LMTP_VERBS, RULES, SMTP_VERBS, Outcome, ServerState
 from mailproto.smtp.settling import ServerStep
 
 _IDLE = frozenset({ServerState.CONNECTED, ServerState.START, ServerState.READY, ServerState.REFUSED})
@@ -143,19 +143,22 @@ class SMTPServerConnection(IntakeConnection):
             self.trace(self._other, self._shown(verb, argument, line))
         if self.config.forbid_illegal_pipelining and self._buffer and self._ends_a_group(verb):
             return self._hang_up(replies.SPOKE_AHEAD, "spoke before it was answered")
-        outcome = RULES[self.state, verb]
         if verb not in _BEHIND_MAIL:
             self._mail_refused = False
-        if verb == "BDAT":
-            return self._on_bdat(argument, outcome)
-        if outcome in replies.NOT_A_TRANSACTION:
-            # Whoever pipelines has said this before the refusal was there (RFC 2920 section 3.1): no fault of his.
-            ahead = outcome is Outcome.NO_RECIPIENTS or self._mail_refused
-            return self._refuse(verb, self._not_a_transaction(outcome), count=not ahead)
+        handler = _IN_ORDER.get((self.state, verb))
+        if handler is None:
+            return self._refuse_out_of_order(verb)
         try:
-            return _HANDLERS[verb](self, argument)
+            return handler(self, argument)
         except GrammarError:
             return self._refuse(verb, replies.BAD_ARGUMENTS)
+
+    def _refuse_out_of_order(self, verb: str) -> ServerStep:
+        """Refuse a command. Whoever pipelines has said it before the refusal of another was there, which is no fault
+        of his (RFC 2920 section 3.1)."""
+        outcome = RULES[self.state, verb]
+        ahead = outcome is Outcome.NO_RECIPIENTS or self._mail_refused
+        return self._refuse(verb, self._not_a_transaction(outcome), count=not ahead)
 
     def _ends_a_group(self, verb: str) -> bool:
         """Say whether the client has to wait for the reply to this command before it says more."""
@@ -308,11 +311,12 @@ class SMTPServerConnection(IntakeConnection):
 
     def _path(self, argument: bytes, prefix: bytes, *, null: bool = False, postmaster: bool = False) -> Path:
         """Return the path of MAIL or RCPT, by the grammar, or by a tolerance that the config names."""
-        path, used = parse_path_argument(
-            argument, prefix, null=null, postmaster=postmaster, tolerances=self.config.tolerances
-        )
-        if used:
-            self._events.extend(map(ToleranceUsed, used))
+        text = path_argument(argument, prefix)
+        if text[:1] == "<":
+            return parse_path(text, null=null, postmaster=postmaster)
+        text, used = mend_path(text, self.config.tolerances)
+        path = parse_path(text, null=null, postmaster=postmaster)
+        self._events.extend(map(ToleranceUsed, used))
         return path
 
     # Help.
@@ -336,6 +340,9 @@ def _name(argument: bytes) -> str:
 
 
 _Handler: TypeAlias = Callable[[SMTPServerConnection, bytes], ServerStep]
-_HANDLERS: dict[str, _Handler] = {
-    verb: getattr(SMTPServerConnection, f"_on_{verb.lower()}") for verb in sorted(VERBS - {"BDAT"})
+# What takes a command in a state in which it may come; and a chunk, which has to be read in any.
+_IN_ORDER: dict[tuple[ServerState, str], _Handler] = {
+    (state, verb): getattr(SMTPServerConnection, f"_on_{verb.lower()}")
+    for (state, verb), outcome in RULES.items()
+    if verb == "BDAT" or outcome not in replies.NOT_A_TRANSACTION
 }

@@ -65,11 +65,13 @@ class SettlingConnection(SpeakingConnection):
             raise LocalProtocolError("no transaction is under way")
         return self.envelope
 
-    def _begin_body(self, source: Source) -> None:
+    def _begin_body(self, source: Source, *, binary: bool = False) -> None:
         self.state = ServerState.DATA
-        binary = self._transaction().mail.parameters.body is Body.BINARY_MIME
         self._body = BodyReader(self.config, source, binary=binary)
         self._mode = self._read_body
+
+    def _begin_chunked_body(self) -> None:
+        self._begin_body(self._chunks, binary=self._transaction().mail.parameters.body is Body.BINARY_MIME)
 
     def _refuse_body(self, reply: Reply) -> None:
         if self._body is not None and self._body.refusal is None:
@@ -83,40 +85,33 @@ class SettlingConnection(SpeakingConnection):
 
     # One word for all.
 
-    def _answered_message(self, _: ServerEvent, reply: Reply, __: bool) -> None:
-        self._finish_message((reply,) * self._final_replies())
+    def _answered_message(self, _: MessageEnd, reply: Reply, __: bool) -> None:
+        self._finish_message(reply)
 
-    def _final_replies(self) -> int:
-        """Return how many replies the message gets: one, or in LMTP one for each recipient."""
-        return len(self._transaction().recipients) if self.config.lmtp else 1
-
-    def _finish_message(self, final: Sequence[Reply], taking: list[Rcpt] | None = None) -> None:
-        """End the transaction with the reply to its message, in LMTP with the replies. ``taking`` are the recipients
-        that have it, if not all."""
+    def _finish_message(self, reply: Reply, recipients: list[Rcpt] | None = None) -> None:
+        """End the transaction with the reply to its message, in LMTP said once for each recipient. ``recipients`` are
+        those that it is said of, if not all."""
         envelope = self._transaction()
         self._budget.count_message(len(envelope.recipients))
         self._end_transaction()
-        recipients = envelope.recipients if taking is None else taking
-        if self.config.lmtp:
-            for reply, recipient in zip(final, recipients[-len(final) :], strict=True):
-                self._say_final(reply, envelope.mail, [recipient])
-        else:
-            self._say_final(final[0], envelope.mail, recipients)
-        if not FAREWELLS.isdisjoint([reply.code for reply in final]):
+        if recipients is None:
+            recipients = envelope.recipients
+        for share in ([recipient] for recipient in recipients) if self.config.lmtp else (recipients,):
+            self._say_final(reply, envelope.mail, share)
+        if reply.code in FAREWELLS:
             self._close("closed by the server")
         elif self._draining:
             self.close()
 
-    def _answered_burl(self, event: ServerEvent, reply: Reply, accepted: bool) -> None:
-        last = isinstance(event, Burl) and event.last
+    def _answered_burl(self, event: Burl, reply: Reply, accepted: bool) -> None:
         if not accepted:
-            self._fail_burl(reply, last)
-        elif last:
-            self._finish_message((reply,) * self._final_replies())
+            self._fail_burl(reply, event.last)
+        elif event.last:
+            self._finish_message(reply)
         else:
             if self._body is None:
                 self._chunks = ChunkSource()
-                self._begin_body(self._chunks)
+                self._begin_chunked_body()
             self.state = ServerState.CHUNKS
             self._mode = self._read_command
             self._say(reply)
@@ -126,7 +121,8 @@ class SettlingConnection(SpeakingConnection):
         if self._body is not None and self._body.refusal is None:
             self._events.append(MessageAborted(reply))
         self._mail_refused = True  # what was said ahead of this reply is no fault of the client's
-        self._finish_message((reply,) * (self._final_replies() if last else 1))
+        recipients = self._transaction().recipients
+        self._finish_message(reply, recipients if last else recipients[-1:])
 
     # A word for each recipient: LMTP and PRDR.
 
@@ -154,7 +150,12 @@ class SettlingConnection(SpeakingConnection):
             raise LocalProtocolError("such a reply is no answer to a message")
         self._take_pending()
         if self.config.lmtp:
-            self._finish_message((*map(for_one, each[:-1]), each[-1]))
+            *before, last = zip(each, event.envelope.recipients, strict=True)
+            for reply, recipient in before:
+                self._say_final(for_one(reply), event.envelope.mail, [recipient])
+            self._finish_message(last[0], [last[1]])
+            if any(reply.code == 521 for reply in each):
+                self._close("closed by the server")
             self._take_leave_if_told(each)
         else:
             self._say_all((replies.EACH_FOLLOWS, *map(for_one, each)))
@@ -178,7 +179,7 @@ class SettlingConnection(SpeakingConnection):
             raise LocalProtocolError("only a message in LMTP, or with PRDR, has a reply for each recipient")
         return self.pending
 
-    def _answered_delivery(self, event: ServerEvent, reply: Reply, _: bool) -> None:
+    def _answered_delivery(self, event: Delivery, reply: Reply, _: bool) -> None:
         self._verdicts.append(reply)
         envelope = self._transaction()
         last = len(self._verdicts) == len(envelope.recipients)
@@ -188,8 +189,8 @@ class SettlingConnection(SpeakingConnection):
             self._say(for_one(reply))
             if last:
                 self._finish_each(self._verdicts)
-        elif last or not isinstance(event, Delivery):
-            self._finish_message((reply,))
+        elif last:
+            self._finish_message(reply, [event.recipient])
         else:
             self._say_final(reply, envelope.mail, [event.recipient])
 
@@ -206,7 +207,7 @@ class SettlingConnection(SpeakingConnection):
         recipients = self._transaction().recipients
         taking = [rcpt for rcpt, reply in zip(recipients, each, strict=True) if reply.ok]
         refusal = replies.NOBODY_TAKES_NOW if any(reply.temporary for reply in each) else replies.NOBODY_TAKES
-        self._finish_message((replies.ACCEPTED[MessageEnd] if taking else refusal,), taking)
+        self._finish_message(replies.ACCEPTED[MessageEnd] if taking else refusal, taking)
         self._take_leave_if_told(each)
 
     def _take_leave_if_told(self, each: Sequence[Reply]) -> None:

@@ -134,23 +134,21 @@ class HopCounter:
 
     def feed(self, data: bytes) -> int | None:
         """Count in the next piece; return where in it the count passes the limit, None if it does not."""
-        if self._tail is None or not data:
+        if self._tail is None:
             return None
         text = self._tail + data
-        offset = len(self._tail)
         end = text.find(b"\r\n\r\n")
         header = (text if end < 0 else text[: end + 2]).lower()
-        room = self._limit - self.hops
+        self._tail = _unfinished(header) if end < 0 else None
         found = header.count(_USUAL_FIELD)
-        if found > room or found != header.count(_NAME):
-            ends = [field.end() for field in _FIELD.finditer(header)]
-            found = len(ends)
-            if found > room:
-                self.hops += found
-                return ends[room] - offset
+        if found != header.count(_NAME):
+            found = len(_FIELD.findall(header))
+        room = self._limit - self.hops
         self.hops += found
-        self._tail = None if end >= 0 else _unfinished(header)
-        return None
+        if found <= room:
+            return None
+        ends = [field.end() for field in _FIELD.finditer(header)]
+        return ends[room] - (len(text) - len(data))
 
 
 def _unfinished(header: bytes) -> bytes:

@@ -278,6 +278,19 @@ def test_a_good_bye_among_replies_at_once_stands_behind_them(place: int) -> None
     assert talk(conn, []).lines == ["ConnectionClosed 'closed by the server'"]
 
 
+@pytest.mark.parametrize("place", [0, 1])
+def test_who_takes_no_mail_hangs_up_behind_the_replies_at_once(place: int) -> None:
+    """A 521 closes the connection, whichever recipient it is said of."""
+    conn = at_message_end(2)
+    each = [Reply(250, "yes")] * 2
+    each[place] = Reply.build(521, "no mail here", "5.3.2")
+    conn.reply_each(each)
+    said = [b"250 yes"] * 2
+    said[place] = b"521 5.3.2 no mail here"
+    assert conn.data_to_send() == b"".join(line + b"\r\n" for line in said)
+    assert talk(conn, []).lines == ["ConnectionClosed 'closed by the server'"]
+
+
 def test_replies_one_by_one_are_for_messages_in_lmtp() -> None:
     with pytest.raises(LocalProtocolError):
         at_message_end(2).reply_each([Reply(250)])

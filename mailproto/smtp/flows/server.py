@@ -43,11 +43,11 @@ from datetime import datetime
 from typing import Any
 
 from mailproto._core.events import ConnectionClosed, MessageChunk, StartTLS
-from mailproto._core.flow import Flow, Sleep, Want
+from mailproto._core.flow import Call, Flow, Sleep, Want
 from mailproto._core.spool import Spool
 from mailproto._flows.auth import authenticate
 from mailproto._flows.beginning import Admit, admit_all, begin_session
-from mailproto._flows.hooks import INTERNAL_ERROR, answer, call_hook, forget
+from mailproto._flows.hooks import INTERNAL_ERROR, answer, call_hook, forget, refusal_of
 from mailproto._flows.reading import go_on, slow_down
 from mailproto._flows.session import Session
 from mailproto.address import Address
@@ -88,6 +88,7 @@ NO_ROOM = Reject(452, "Insufficient system storage", "4.3.1")
 _REFUSAL = re.compile(r"[45][0-9]{2}(?![0-9])")
 
 _ASKING: dict[type, str] = {
+    Hello: "on_hello",
     Mail: "on_mail",
     Rcpt: "on_rcpt",
     Data: "on_data",
@@ -99,7 +100,6 @@ _ASKING: dict[type, str] = {
 
 HOOKS = (
     "on_connect",
-    "on_hello",
     *_ASKING.values(),
     *AUTH_HOOKS,
     "on_chunk",
@@ -226,20 +226,21 @@ class _Service:
         self._mechanisms = mechanisms
         self._threshold = threshold
         self._hooks: dict[str, Any] = {name: getattr(handler, name, None) for name in HOOKS}
+        self._asked: dict[type, Any] = {kind: self._hooks[name] for kind, name in _ASKING.items()}
         self._spool: Spool | None = None
         self._failures = 0
 
     def converse(self) -> Flow[None]:
         """Take events until the connection is over."""
-        conn, hooks = self._conn, self._hooks
+        conn, hooks, asked = self._conn, self._hooks, self._asked
         while True:
             event = conn.next_event()
-            name = _ASKING.get(type(event))
-            if name is not None:
-                if hooks[name] is None:
+            kind = type(event)
+            if kind in asked:
+                if asked[kind] is None:
                     conn.answer_default()
                 else:
-                    yield from self._consult(name, event)
+                    yield from self._consult(asked[kind], event)
             elif isinstance(event, MessageChunk):
                 if hooks["on_chunk"] is None:
                     self._keep(event.data)
@@ -250,9 +251,7 @@ class _Service:
             elif event is None or isinstance(event, StartTLS):
                 yield from go_on(conn, event)
             elif isinstance(event, Connected):
-                yield from self._consult("on_connect")
-            elif isinstance(event, Hello):
-                yield from self._consult("on_hello", event)
+                yield from self._consult(hooks["on_connect"])
             elif isinstance(event, Delivery):
                 yield from self._deliver(event)
             elif isinstance(event, Burl):
@@ -275,49 +274,40 @@ class _Service:
             yield Want.FLUSH  # so that it is known what of the last answers has left
         yield from self._tell("on_close")
 
-    def _consult(self, name: str, *arguments: object) -> Flow[None]:
-        """Answer the pending event as the hook ``name`` says, or as is safe if there is none."""
-        hook = self._hooks[name]
+    def _consult(self, hook: Any, *arguments: object) -> Flow[None]:
+        """Answer the pending event as the hook says, or as is safe if there is none."""
         if hook is None:
             self._conn.answer_default()
             return
         try:
-            said = yield from self._call(hook, *arguments)
-        except Reject as refusal:
-            answer(self._conn, refusal)
+            said = _checked((yield Call(hook, (self._session, *arguments))))
+        except Exception as error:
+            answer(self._conn, refusal_of(hook, error))
         else:
             self._accept(said)
 
-    def _call(self, hook: Any, *arguments: object) -> Flow[Any]:
-        """Return the yes of a hook; raise `Reject` as it does, or for what it returns that can be none.
-
-        Other libraries have their hooks return replies as texts.
-        """
-        said = yield from call_hook(hook, self._session, *arguments)
-        if said is False or (isinstance(said, str) and _REFUSAL.match(said)):
-            logger.error("a hook refused by returning %.100r, which is for Reject, or a Reply", said)
-            raise INTERNAL_ERROR
-        return said
-
     def _accept(self, said: object) -> None:
         """Accept the pending event, in the words of the hook if it has any."""
-        if self._conn.pending is None:
+        conn = self._conn
+        if conn.pending is None:
             return  # the hook has answered by itself
         if isinstance(said, Reply):
             try:
-                self._conn.reply(said)
+                conn.reply(said)
             except LocalProtocolError as error:
                 logger.error("a hook returned a reply that cannot be given: %s", error)
-                answer(self._conn, INTERNAL_ERROR)
+                answer(conn, INTERNAL_ERROR)
+        elif isinstance(said, str):
+            conn.accept(said)
         else:
-            self._conn.accept(said if isinstance(said, str) else None)
+            conn.accept()
 
     def _speak_for(self, event: XClient) -> Flow[None]:
         """Take a trusted peer's word for who the client is, unless the hook will not have that one."""
         session = self._session
         before = session.peer, session.local, session.attributes
         session.speak_for(event.attributes)
-        yield from self._consult("on_xclient", event)
+        yield from self._consult(self._hooks["on_xclient"], event)
         if self._conn.state is not ServerState.START:
             session.peer, session.local, session.attributes = before
 
@@ -334,27 +324,28 @@ class _Service:
 
     def _hand_on(self, data: bytes) -> Flow[None]:
         """Hand a piece of the message on. A refusal is said at the message's end."""
+        hook = self._hooks["on_chunk"]
         try:
-            said = yield from self._call(self._hooks["on_chunk"], data)
+            said = _checked((yield Call(hook, (self._session, data))))
             if isinstance(said, Reply) and not said.ok:
                 raise Reject(said.code, said.text, str(said.enhanced) if said.enhanced else None)
-        except Reject as refusal:
-            answer(self._conn, refusal)
+        except Exception as error:
+            answer(self._conn, refusal_of(hook, error))
 
     def _message(self, envelope: Envelope) -> Flow[None]:
         """Have the application take the whole message; only its return makes it a 250."""
         hook = self._hooks["on_message"]
-        each = self._conn.answers_each and self._hooks["on_delivery"] is not None
+        each = self._hooks["on_delivery"] is not None and self._conn.answers_each
         envelope.content, self._spool = self._spool or Spool(self._threshold), None
         if hook is None and not each:
             envelope.content.close()
             self._conn.answer_default()
             return
         try:
-            said = (yield from self._call(hook, envelope)) if hook is not None else None
-        except Reject as refusal:
+            said = _checked((yield Call(hook, (self._session, envelope)))) if hook is not None else None
+        except Exception as error:
             envelope.content.close()
-            answer(self._conn, refusal)
+            answer(self._conn, refusal_of(hook, error))
             return
         refused = isinstance(said, Reply) and not said.ok
         if each and not refused and self._conn.pending is not None:
@@ -366,11 +357,11 @@ class _Service:
         """Have the application fetch a piece of the message; behind the last one, have it take the whole."""
         if event.last:
             event.envelope.content, self._spool = self._spool or Spool(self._threshold), None
-        yield from self._consult("on_burl", event)
+        yield from self._consult(self._hooks["on_burl"], event)
 
     def _deliver(self, event: Delivery) -> Flow[None]:
         """Have the application deliver to one recipient, and let the client know at once (RFC 2033 section 5)."""
-        yield from self._consult("on_delivery", event.envelope, event.recipient)
+        yield from self._consult(self._hooks["on_delivery"], event.envelope, event.recipient)
         yield Want.FLUSH
 
     def _auth(self, event: Auth) -> Flow[None]:
@@ -415,3 +406,15 @@ class _Service:
             except Reject as refusal:
                 forget(refusal)
                 logger.warning("%s has nothing to reject", name)
+
+
+def _checked(said: object) -> object:
+    """Return what a hook said if it can be a yes. Other libraries have their hooks return replies as texts.
+
+    Raises:
+        Reject: it is none; the log says so.
+    """
+    if said is False or (isinstance(said, str) and _REFUSAL.match(said)):
+        logger.error("a hook refused by returning %.100r, which is for Reject, or a Reply", said)
+        raise INTERNAL_ERROR
+    return said
