@@ -73,6 +73,8 @@ def next_place(text: str) -> NextPlace:
     lmtp = text.startswith("lmtp:") and not text.removeprefix("lmtp:").isdigit()
     rest = text.removeprefix("lmtp:") if lmtp else text
     if "/" in rest:
+        if rest.startswith("//") or ":" in rest.partition("/")[0]:  # such as unix:/path, or smtp://host
+            raise argparse.ArgumentTypeError(f"nothing but lmtp: may stand before a path: {text}")
         return NextPlace(Path(rest), lmtp)
     place = host_port(rest)
     checked(check_host)(place.host)

@@ -45,7 +45,7 @@ def add_orders(parser: argparse.ArgumentParser) -> None:
 
 def give_orders(queue: Queue, wishes: Iterable[_Wish], entries: list[Entry], unreadable: list[str]) -> dict[str, Any]:
     """Give the orders for these messages, wait a moment, and return what came of them."""
-    given: list[tuple[str, Order]] = []
+    given: dict[str, None] = {}  # each once, whatever is ordered for it
     unknown = []
     for order, which in wishes:
         names = list(_names(which, entries, [] if order is not Order.REMOVE else unreadable))
@@ -53,12 +53,12 @@ def give_orders(queue: Queue, wishes: Iterable[_Wish], entries: list[Entry], unr
             unknown.append(which)
         for name in names:
             queue.orders.give(name, order)
-            given.append((name, order))
+            given[name] = None
     left = _wait(queue, given)
     return {
         "ok": not unknown,
-        "done": [name for name, order in given if (name, order) not in left],
-        "ordered": [name for name, _ in left],
+        "done": [name for name in given if name not in left],
+        "ordered": list(left),
         "unknown": unknown,
     }
 
@@ -97,12 +97,12 @@ def _domain(domain: str) -> str:
         return domain.lower()
 
 
-def _wait(queue: Queue, given: list[tuple[str, Order]]) -> list[tuple[str, Order]]:
-    """Wait until all of these orders are carried out, not for long, and return those that are not."""
+def _wait(queue: Queue, given: Iterable[str]) -> dict[str, None]:
+    """Wait until nothing is ordered for these messages any more, not for long, and return those where it is."""
     end = time.monotonic() + _PATIENCE
     while True:
-        open_orders = queue.orders.given().items()
-        left = [each for each in given if each in open_orders]
+        open_orders = queue.orders.given()
+        left = {name: None for name in given if name in open_orders}
         if not left or time.monotonic() >= end:
             return left
         time.sleep(0.05)

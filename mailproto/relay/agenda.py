@@ -21,6 +21,11 @@ class Agenda:
         self._due[name] = due
         heapq.heappush(self._heap, (due, name))
 
+    def bring_forward(self) -> None:
+        """Have all of them due at once."""
+        self._due = dict.fromkeys(self._due, -math.inf)
+        self._heap = [(due, name) for name, due in sorted(self._due.items())]
+
     def next_due(self) -> float:
         """Return when the first one is due, infinity if there is none."""
         while self._heap:

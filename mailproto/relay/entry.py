@@ -92,9 +92,14 @@ class Entry:
         return replace(self, recipients=tuple(recipient for recipient in recipients if recipient is not None))
 
 
+def is_name(name: str) -> bool:
+    """Say whether this may be the name of an entry."""
+    return _NAME.fullmatch(name) is not None
+
+
 def check_name(name: str) -> None:
     """Raise `GrammarError` unless this may be the name of an entry."""
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         raise GrammarError(f"the name of an entry is of letters, digits and dots, {MAX_NAME} at most: {name!a:.100}")
 
 

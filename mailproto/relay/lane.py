@@ -137,7 +137,7 @@ class Lane:
         try:
             async with self._slots:
                 self.begun = True
-                targets = await self._find_targets()
+                targets = await self._find_targets() if self.jobs else []  # they may all have been dropped
         except RoutingError as error:
             await self._finish(error.reply, Heard())
             return
@@ -257,6 +257,8 @@ class Lane:
         """Send over one more connection until somebody else wants its place; return whether to come again."""
         try:
             async with self._slots:
+                if not self.jobs:
+                    return False
                 try:
                     client = await self._connect(target)
                 except (MailProtoError, OSError):  # which says nothing of the messages: there is the first one
@@ -331,7 +333,7 @@ class Lane:
                 progress = True
             elif done.cut_off:
                 progress = True  # for those behind it
-            elif (progress and client.conn.over) or done.too_many:
+            elif not self._dropped and ((progress and client.conn.over) or done.too_many):
                 self._again.remove(job)
                 self.jobs.appendleft(job)  # other messages, or recipients, have used up what this one now has
                 progress = True

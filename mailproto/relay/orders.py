@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 
 from mailproto.maildrop.durable import fsync_directory, make_directory
-from mailproto.relay.entry import check_name
+from mailproto.relay.entry import check_name, is_name
 
 
 class Order(enum.Enum):
@@ -52,7 +52,7 @@ class Orders:
     def given(self) -> dict[str, Order]:
         """Return what is not carried out yet, by the names of the entries."""
         files = [path.name.partition("-") for path in self._path.iterdir()]
-        return {name: order for order in Order for kind, _, name in files if kind == order.value}
+        return {name: order for order in Order for kind, _, name in files if kind == order.value and is_name(name)}
 
     def forget(self, name: str, order: Order) -> None:
         """Forget an order: it was carried out, or is no longer wanted."""

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -85,6 +85,7 @@ class Relay:
         self._limit: asyncio.Timeout | None = None
         self._changed = asyncio.Event()
         self._slots = Slots(config.max_connections)
+        self._seen = -math.inf  # what the clock has shown last
 
     def wake(self, name: str) -> None:
         """Take up an entry that was just added. May be called from any thread, whether the relay runs or not.
@@ -101,6 +102,7 @@ class Relay:
 
         Raises:
             MaildropBusyError: another relay works this queue off.
+            OSError: the queue cannot be read to begin with. Later on that is logged, and passes.
         """
         await self._work(forever=True)
 
@@ -138,16 +140,18 @@ class Relay:
         self._stopping = False
         # One thread, so that the disk sees the states of an entry in their order.
         with self._queue.reserved(), ThreadPoolExecutor(1, "mailproto-queue") as self._disk:
+            await self._look()
+            await self._take_orders()  # before anything is sent: it may be what is to be removed
             async with asyncio.TaskGroup() as self._tasks:
-                next_look = next_orders = -math.inf
+                next_look, next_orders = loop.time() + _POLL, loop.time() + _POLL_ORDERS
                 while True:
                     self._changed.clear()
                     if loop.time() >= next_look:
-                        await self._look(first=next_look == -math.inf)
+                        await self._is_readable(self._look)
                         next_look = loop.time() + _POLL
                     if loop.time() >= next_orders:
-                        await self._take_orders()
-                        next_orders = loop.time() + _POLL_ORDERS
+                        readable = await self._is_readable(self._take_orders)
+                        next_orders = loop.time() + (_POLL_ORDERS if readable else _POLL)
                     self._start_due()
                     if not self._active and (self._stopping or not (forever or self._waiting)):
                         return
@@ -155,16 +159,18 @@ class Relay:
                         async with asyncio.timeout(min(self._idle_time(), min(next_look, next_orders) - loop.time())):
                             await self._changed.wait()
 
-    async def _look(self, *, first: bool) -> None:
-        """Enter what is in the queue. Later on a failure is one of the machine, and passes."""
+    async def _is_readable(self, look: Callable[[], Awaitable[None]]) -> bool:
+        """Have a look. That it fails, which it did not at first, is a failure of the machine, and passes."""
         try:
-            names = await self._on_disk(self._queue.names)
+            await look()
         except OSError as error:
-            if first:
-                raise
             logger.error("the queue cannot be looked through now: %s", error)
-            return
-        for name in names:
+            return False
+        return True
+
+    async def _look(self) -> None:
+        """Enter what is in the queue."""
+        for name in await self._on_disk(self._queue.names):
             self._enter(name)
         for way in self._waiting.ways - self._lanes.keys():  # whoever was called in before is gone
             self._call_in(way)
@@ -177,10 +183,7 @@ class Relay:
 
     async def _take_orders(self) -> None:
         """See to what is ordered for entries. What is under way ends first; what it has not come to is not begun."""
-        try:
-            orders = await self._on_disk(self._queue.orders.given)
-        except OSError:  # the look through the queue, which fails as well, tells of it
-            return
+        orders = await self._on_disk(self._queue.orders.given)
         for name, order in orders.items():
             if self._orders.get(name) is order:
                 continue
@@ -220,6 +223,9 @@ class Relay:
 
     def _start_due(self) -> None:
         now = self._config.clock()
+        if now < self._seen - _POLL:  # the clock has been set back: each tells anew when it is due
+            self._agenda.bring_forward()
+        self._seen = now
         while not self._full and self._agenda.next_due() <= now:
             name = self._agenda.take()
             self._active[name] = None
@@ -281,8 +287,10 @@ class Relay:
         now = self._config.clock()
         if entry.arrival > now:  # the clock has been set back since
             entry = replace(entry, arrival=now, due=now)
-        if entry.due > now and order is None:
-            return entry.due
+        if entry.due > now:
+            if order is None:
+                return entry.due
+            entry = replace(entry, due=now)  # so that what is begun now is ended at once, by the next run, too
         self._active[name] = entry
         attempt = self._rounds.setdefault(name, _Round(now))
         if order is Order.RETURN:
@@ -328,9 +336,10 @@ class Relay:
             await self._on_disk(self._queue.remove, name)
             self._unsaved.pop(name, None)
         if entry is not None:
+            now = self._config.clock()
             for recipient in entry.recipients:
-                now = self._config.clock()
-                self._config.tell(attempt_at(entry, recipient.address, Fate.REMOVED, _ORDERED, _NOTHING, now))
+                if recipient.action in (None, Action.FAILED):  # and not who has it, of which nobody is told now
+                    self._config.tell(attempt_at(entry, recipient.address, Fate.REMOVED, _ORDERED, _NOTHING, now))
         await self._carried_out(name)
 
     def _ways(self, entry: Entry, attempt: _Round) -> dict[Way, list[Pending]]:

@@ -54,6 +54,14 @@ def test_without_a_relay_they_wait(
     assert queue.orders.given() == dict.fromkeys(names, Order.RETRY)
 
 
+def test_what_is_ordered_twice_counts_once(
+    queue: Queue, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mailproto.cli.orders._PATIENCE", 0)
+    _, result = order(capsys, queue, "--retry", "m3", "--retry", "@example.org", "--remove", "m3")
+    assert (result["ordered"], result["done"]) == (["m3", "m1"], [])
+
+
 def test_what_is_ordered_is_shown(
     queue: Queue, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

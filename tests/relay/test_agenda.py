@@ -31,6 +31,9 @@ def test_what_is_moved_comes_once() -> None:
     agenda.put("m1", 50.0)
     assert [agenda.take(), agenda.take()] == ["m2", "m1"]
     agenda.put("m3", 1.0)
+    agenda.bring_forward()
+    assert (agenda.next_due(), agenda.take(), agenda.next_due()) == (-math.inf, "m3", math.inf)
+    agenda.put("m3", 1.0)
     agenda.clear()
     assert agenda.next_due() == math.inf
     assert "m3" not in agenda

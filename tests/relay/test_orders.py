@@ -24,6 +24,7 @@ from tests.relay import (
     HOUR,
     LATER,
     MX_NET,
+    NO_SUCH_USER,
     START,
     Host,
     World,
@@ -243,6 +244,81 @@ async def test_what_is_ordered_when_it_stops_is_for_the_next_run(world: World) -
 
 
 @in_loop
+async def test_what_is_returned_when_it_stops_is_told_by_the_next_run(world: World) -> None:
+    """At once, and not when it would have been tried again."""
+
+    def forget(orders: Orders, name: str, order: Order) -> None:
+        loop.call_soon_threadsafe(relay.stop)
+        original(orders, name, order)
+
+    loop, original = asyncio.get_running_loop(), Orders.forget
+    host, home = Host(bob=LATER), Host()
+    async with world.host("mx.example.net", host), world.host("mx.example.org", home):
+        relay = world.relay(table(**MX_NET, **HOME))
+        name = world.put(BOB)
+        await relay.attempt_due()
+        world.queue.orders.give(name, Order.RETURN)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Orders, "forget", forget)
+            await relay.run()
+        assert (home.envelopes, world.queue.names(), world.queue.orders.given()) == ([], [name], {})
+        await relay.attempt_due()
+    assert len(home.envelopes) == 1
+    assert files(world.queue) == ["lock"]
+
+
+@in_loop
+async def test_who_has_the_message_is_not_said_to_be_removed(world: World) -> None:
+    """Even if its sender was still to be told that he has it; but who had refused it is."""
+    wanted = RcptParameters(frozenset({Notify.SUCCESS, Notify.FAILURE}))
+    told: list[Attempt] = []
+    host, slow = Host(carol=NO_SUCH_USER), Slow(erin=LATER)
+    async with world.host("mx.example.net", host), world.host("mx.example.com", slow):
+        name = world.put(Pending(BOB, wanted), CAROL, ERIN)
+        async with running(world.relay(table(**MX_NET, **COM), on_attempt=told.append)):
+            await slow.begun.wait()
+            await until(lambda: len(told) == 2)
+            world.queue.orders.give(name, Order.REMOVE)
+            await asyncio.sleep(0.1)
+            slow.over.set()
+            await until(lambda: not world.queue.names())
+    assert [(each.recipient, each.fate) for each in told] == [
+        (BOB, Fate.DELIVERED),
+        (CAROL, Fate.BOUNCED),
+        (CAROL, Fate.REMOVED),
+        (ERIN, Fate.REMOVED),
+    ]
+
+
+@in_loop
+async def test_nothing_is_sent_before_the_orders_can_be_read(world: World) -> None:
+    """It may be what is to be removed. Later on that passes, and is told, but not each second."""
+
+    def given(orders: Orders) -> dict[str, Order]:
+        reads.append(orders)
+        if len(reads) in failing:
+            raise PermissionError(errno.EACCES, "not yours")
+        return original(orders)
+
+    original, reads, failing = Orders.given, list[Orders](), {1, 3}
+    host = Host()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Orders, "given", given)
+        patch.setattr("mailproto.relay.relay._POLL", 0.5)
+        async with world.host("mx.example.net", host):
+            name = world.put(BOB)
+            world.queue.orders.give(name, Order.REMOVE)
+            with pytest.raises(PermissionError):
+                await world.relay(table(**MX_NET)).run()
+            async with running(world.relay(table(**MX_NET))):
+                await until(lambda: len(reads) == 3)
+                await asyncio.sleep(0.2)
+                assert len(reads) == 3
+                await until(lambda: len(reads) > 3)
+    assert (host.envelopes, world.queue.names()) == ([], [])
+
+
+@in_loop
 async def test_what_is_under_way_is_not_tried_a_second_time(world: World) -> None:
     slow = Slow(bob=LATER)
     async with world.host("mx.example.net", slow):
@@ -304,12 +380,15 @@ async def test_what_cannot_be_read_is_not_returned_but_set_aside(world: World) -
 
 @in_loop
 async def test_what_is_gone_needs_no_order(world: World) -> None:
+    strays = ["orders/remove-..", "orders/retry-", "orders/stray"]
     for order in Order:
         world.queue.orders.give("gone", order)
-    (world.queue.path / "orders" / "stray").touch()
+    (world.queue.path / "entries" / "m1").write_bytes(b"{")
+    for stray in strays:
+        (world.queue.path / stray).touch()
     async with running(world.relay(table(**MX_NET))):
         await until(lambda: not world.queue.orders.given())
-    assert files(world.queue) == ["lock", "orders/stray"]
+    assert files(world.queue) == ["lock", *strays, "unreadable/m1"]
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])

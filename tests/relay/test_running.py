@@ -10,15 +10,19 @@ import pytest
 
 from mailproto import aio
 from mailproto.aio import TLSPolicy
+from mailproto.errors import Reject
 from mailproto.maildrop import MaildropBusyError
 from mailproto.relay import Entry, Queue, Relay, Target
 from mailproto.relay.lane import Lane
 from mailproto.relay.route import Way
-from mailproto.smtp import Envelope, Reply
+from mailproto.smtp import Envelope, Rcpt, Reply
 from mailproto.smtp.notices import Action
+from mailproto.smtp.routing import MX, StaticResolver
 from tests.relay import (
     BOB,
     CAROL,
+    DAN,
+    ERIN,
     HOME,
     HOUR,
     LATER,
@@ -92,6 +96,28 @@ async def test_what_came_while_the_clock_was_ahead(world: World) -> None:
         world.now = entry.due
         await world.relay(table(**MX_NET)).attempt_due()
     assert host.received == [("bob@example.net", MESSAGE)]
+
+
+@in_loop
+async def test_a_clock_that_is_set_back_while_it_runs(world: World) -> None:
+    """What came by the wrong time, and was put off by it, does not wait until then."""
+    host = Host(bob=LATER)
+    relay = world.relay(table(**MX_NET))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mailproto.relay.relay._POLL_ORDERS", 0.02)
+        async with world.host("mx.example.net", host):
+            world.now = START + 1e9
+            world.put(BOB)
+            running = asyncio.create_task(relay.run())
+            while not world.entries()[0].attempts:
+                await asyncio.sleep(0.01)
+            host.replies.clear()
+            world.now = START
+            while not host.envelopes:
+                await asyncio.sleep(0.01)
+            relay.stop()
+            await running
+    assert world.queue.names() == []
 
 
 @in_loop
@@ -193,6 +219,46 @@ def test_what_is_under_way_has_an_end_when_it_stops(
     run(test, world)
     assert len(world.entries()) == 1
     assert caplog.messages == ["what was under way was cut off, and is sent again by the next run"]
+
+
+@in_loop
+async def test_it_looks_for_no_way_when_it_is_stopped(world: World) -> None:
+    class Asked(StaticResolver):
+        async def mx(self, domain: str) -> list[MX]:
+            asked.append(domain)
+            relay.stop()
+            return list(await super().mx(domain))
+
+    asked: list[str] = []
+    relay = world.relay(Asked({}), max_connections=1)
+    world.put(BOB, ERIN)
+    await relay.attempt_due()
+    assert len(asked) == 1
+
+
+@in_loop
+async def test_it_does_not_follow_up_a_message_when_it_is_stopped(world: World) -> None:
+    """Recipients of whom there were too many are for the next run."""
+
+    class Few(Host):
+        def on_rcpt(self, session: Any, rcpt: Rcpt) -> None:
+            if session.envelope.recipients:
+                raise Reject(452, "Too many", "4.5.3")
+
+        def on_message(self, session: Any, envelope: Envelope) -> Reply:
+            relay.stop()
+            return super().on_message(session, envelope)
+
+    host = Few()
+    relay = world.relay(table(**MX_NET))
+    async with world.host("mx.example.net", host):
+        world.put(BOB, CAROL, DAN)
+        for left in (2, 1):
+            await relay.run()
+            assert [len(entry.recipients) for entry in world.entries()] == [left]
+        await relay.run()
+    assert len(host.envelopes) == 3
+    assert world.queue.names() == []
 
 
 @in_loop

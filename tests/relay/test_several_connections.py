@@ -107,6 +107,18 @@ async def test_where_there_is_one_place_no_other_is_waited_for(world: World) -> 
     assert (len(host.envelopes), host.connections) == (60, 1)
 
 
+@in_loop
+async def test_who_gets_his_place_too_late_opens_no_connection(world: World) -> None:
+    """Somebody else was faster, and when he has done there is nothing left to be sent."""
+    host = Popular()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mailproto.relay.slots.Slots.free", True)
+        async with world.host("mx.example.net", host):
+            put_many(world, 60)
+            await world.relay(table(**MX_NET), max_connections=1).attempt_due()
+    assert (len(host.envelopes), host.connections) == (60, 1)
+
+
 @pytest.mark.parametrize("limit", [1, 100])
 def test_what_one_host_puts_off_is_tried_at_the_next_one_once(world: World, limit: int) -> None:
     """And what one says of several connections is not the word of the next one."""
