@@ -582,6 +582,19 @@ def test_a_parameter_that_is_not_offered_spoils_no_other_message(parameters: Mai
 # Sources.
 
 
+def test_messages_that_cannot_be_sent_reset_nothing_twice() -> None:
+    """A server counts what leads nowhere, and hangs up when it is too much."""
+    conn = client("PIPELINING", "CHUNKING")
+    unknown = submission(parameters=MailParameters(extra={"X-COLOUR": "red"}))
+    messages = [submission(), *[unknown] * 100, submission()]
+    driver, flights = converse(conn, send_messages(conn, messages), offering_yes())
+    first, *others, last = driver.result
+    assert first.ok
+    assert all(isinstance(result.error, NotSupportedError) for result in others)
+    assert last.ok
+    assert b"".join(flights).count(b"RSET") == 1
+
+
 def pieces(*data: bytes) -> Iterator[bytes]:
     yield from data
 

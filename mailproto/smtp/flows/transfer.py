@@ -178,7 +178,7 @@ class ChunkTransfer(Transfer):
         Behind a chunk that is refused it is not clear where the server stands, and RSET has to come before anything
         else (RFC 3030 section 2). While it is not known what becomes of the last chunk, RSET follows on its heels.
         """
-        if self._end is not None and self._end.reply is None and not self._conn.over:
+        if self._rset is None and self._end is not None and self._end.reply is None and not self._conn.over:
             self._rset = self._conn.rset()
         else:
             yield from self.clear()
