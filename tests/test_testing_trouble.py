@@ -140,7 +140,8 @@ def test_what_a_cancelled_hook_was_asked_for_is_not_taken(cancelled: str) -> Non
             async with asyncio.timeout(0.01):
                 await client.send_messages([letter, letter])
         before = list(asked)
-        await client.close()
+        async with asyncio.timeout(5):
+            await client.close()
         assert asked == before
 
     asyncio.run(job())
