@@ -115,6 +115,39 @@ def test_who_is_cancelled_over_asyncio_closes_and_the_server_hears_of_it() -> No
     asyncio.run(job())
 
 
+@pytest.mark.parametrize("cancelled", ["on_rcpt", "on_message"])
+def test_what_a_cancelled_hook_was_asked_for_is_not_taken(cancelled: str) -> None:
+    """Nor are the messages behind it."""
+    asked: list[str] = []
+
+    class Hanging(Outbox):
+        async def on_rcpt(self, session: Any, rcpt: Any) -> None:
+            await self.ask("on_rcpt")
+
+        async def on_message(self, session: Any, envelope: Any) -> None:
+            await self.ask("on_message")
+
+        async def ask(self, hook: str) -> None:
+            asked.append(hook)
+            if hook == cancelled:
+                await asyncio.sleep(3600)
+
+    async def job() -> None:
+        client = AsyncMemoryClient(Hanging())
+        await client.connect()
+        letter = make_submission(MESSAGES[0], "a@b", "c@d")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await client.send_messages([letter, letter])
+        before = list(asked)
+        async with asyncio.timeout(5):
+            await client.close()
+        assert asked == before
+
+    asyncio.run(job())
+    assert asked[-1] == cancelled
+
+
 class Troubled(Outbox):
     """Makes trouble in one of its hooks."""
 

@@ -101,6 +101,9 @@ def add_listeners(parser: argparse._ActionsContainer, roles: Iterable[Role], *, 
 def listeners(options: argparse.Namespace, roles: Sequence[Role], default: Places) -> list[tuple[Role, Place]]:
     """Return what to listen for, and where: what the options say, or else the default."""
     wanted = {role: place for role in roles if (place := getattr(options, role.name)) is not None}
+    handed_down = [place.number for place in wanted.values() if isinstance(place, Descriptor)]
+    if len(set(handed_down)) < len(handed_down):
+        raise SystemExit("a descriptor is for one service only")
     return [(role, place) for role, place in (wanted or default).items()]
 
 
@@ -197,7 +200,7 @@ def _where(role: Role, place: Place) -> dict[str, Any]:
     try:
         sock = socket.socket(fileno=place.number)
         listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-    except OSError:
+    except (OSError, OverflowError):
         listens = False
     if not listens:
         raise SystemExit(f"--{role.name}: the descriptor {place.number} is no socket that listens")

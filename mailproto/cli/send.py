@@ -6,8 +6,8 @@ Whom it is from and to its header says, unless it is said here; its Bcc is not s
 from __future__ import annotations
 
 import argparse
-import email
 import sys
+from email.parser import BytesHeaderParser
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from mailproto import sync
 from mailproto._core.newlines import CanonicalNewlines
 from mailproto.cli.options import Progress, UsageError, add_server_options, client_arguments
 from mailproto.cli.streams import complain, print_json, say
-from mailproto.errors import MailProtoError
+from mailproto.errors import GrammarError, MailProtoError
 from mailproto.smtp.fixups import without_bcc
 from mailproto.smtp.header import read_header
 from mailproto.smtp.message import make_submission
@@ -85,8 +85,11 @@ def _complete_envelope(options: argparse.Namespace, message: bytes) -> bytes:
     newlines = CanonicalNewlines()
     message = newlines.feed(message) + newlines.finish()
     header, _ = read_header(iter([message]))
-    found = make_submission(email.message_from_bytes(header), options.sender, options.recipients)
+    parsed = BytesHeaderParser().parsebytes(header)
+    found = make_submission(parsed, options.sender, options.recipients)
     if options.recipients is None:
+        if parsed.get_payload():  # at a field such as "Subject : x" the parser takes the header to be over
+            raise GrammarError("a header that cannot be read to its end, and may name more recipients")
         message = b"".join(without_bcc([message]))
     options.sender = found.reverse_path or ""
     options.recipients = found.forward_paths

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from email.message import Message
 from typing import Any
 
+from mailproto._core.connection import Connection
 from mailproto._core.newlines import checked_pieces
 from mailproto._core.spool import Spool
 from mailproto.errors import ConnectionClosedError, GrammarError, SourceError
@@ -94,13 +95,20 @@ def checked_octets(piece: Any) -> bytes:
 
 
 @contextmanager
-def reading_source() -> Iterator[None]:
-    """Make a `SourceError` of what the application's own file or iterable raises."""
+def reading_source(conn: Connection[Any] | None = None) -> Iterator[None]:
+    """Make a `SourceError` of what the application's own file or iterable raises.
+
+    Args:
+        conn: the connection that it is read for, whose end is no fault of the source's. A source that comes over
+            another connection may meet the end of that one.
+    """
     try:
         yield
-    except (GrammarError, ConnectionClosedError):  # of what was read, and of the connection that it is read for
+    except GrammarError:  # of what was read
         raise
     except Exception as error:
+        if isinstance(error, ConnectionClosedError) and conn is not None and conn.over:
+            raise
         raise SourceError(f"the message could not be read: {type(error).__name__}: {error}") from error
 
 

@@ -56,10 +56,17 @@ class Line:
             raise
 
     def close(self) -> Talk[None]:
-        """Cut the line, and let the server learn of it."""
+        """Cut the line, and let the server learn of it.
+
+        A hook that has not answered, because it never does or because it was cancelled, has not taken anything, and
+        nobody is asked about what was said behind.
+        """
         self._client.lose()
+        cut_off = isinstance(self._server.wish, Call)
+        if cut_off:
+            self._server.conn.take_rest()
         self._server.lose()
-        yield from self._advance(self._server, Reject() if self._silent else None)
+        yield from self._advance(self._server, Reject() if cut_off else None)
 
     def _ask(self, said: bytes) -> Talk[bytes]:
         """Return what the server answers."""

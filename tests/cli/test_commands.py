@@ -117,6 +117,7 @@ def test_the_header_says_who_sends_and_to_whom(
         ("From: a@b.example\n", [], "GrammarError"),
         ("From: a@b.example\nTo: x\nnonsense\n", [], "GrammarError"),
         ("From: a@b.example\nTo: b@b.example\nno field\nBcc: c@b.example\n", [], "GrammarError"),
+        ("From: a@b.example\nTo: b@b.example\nSubject : x\nCc: c@b.example\n\n", [], "GrammarError"),
     ],
 )
 def test_what_a_header_does_not_say_is_not_guessed(
@@ -320,11 +321,18 @@ def test_a_socket_may_be_handed_down(message_file: Path, capsys: pytest.CaptureF
         assert process.wait(20) == 0
 
 
-@pytest.mark.parametrize("number", ["0", "77"])
+@pytest.mark.parametrize("number", ["0", "77", "9" * 30])
 def test_what_is_handed_down_has_to_listen(number: str) -> None:
     command = [sys.executable, "-m", "mailproto", "serve", "--pop3", f"fd:{number}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=20, stdin=subprocess.DEVNULL)
     assert (done.returncode, done.stderr) == (1, f"--pop3: the descriptor {number} is no socket that listens\n")
+
+
+def test_what_is_handed_down_is_for_one_service() -> None:
+    """Whose client would meet the other one every second time."""
+    command = [sys.executable, "-m", "mailproto", "serve", "--smtp", "fd:3", "--pop3", "fd:3"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stderr) == (1, "a descriptor is for one service only\n")
 
 
 def test_submission_wants_a_login(message_file: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailproto._core.flow import Flow
+from mailproto._core.flow import Call, Flow
 from mailproto._core.policy import TLSPolicy
 from mailproto._flows.endpoints import ask
 from mailproto.address import Address
@@ -582,6 +582,19 @@ def test_a_parameter_that_is_not_offered_spoils_no_other_message(parameters: Mai
 # Sources.
 
 
+def test_messages_that_cannot_be_sent_reset_nothing_twice() -> None:
+    """A server counts what leads nowhere, and hangs up when it is too much."""
+    conn = client("PIPELINING", "CHUNKING")
+    unknown = submission(parameters=MailParameters(extra={"X-COLOUR": "red"}))
+    messages = [submission(), *[unknown] * 100, submission()]
+    driver, flights = converse(conn, send_messages(conn, messages), offering_yes())
+    first, *others, last = driver.result
+    assert first.ok
+    assert all(isinstance(result.error, NotSupportedError) for result in others)
+    assert last.ok
+    assert b"".join(flights).count(b"RSET") == 1
+
+
 def pieces(*data: bytes) -> Iterator[bytes]:
     yield from data
 
@@ -607,6 +620,32 @@ def test_sources(source: Any) -> None:
     result, flights = send("250|250|250|354", "250 ok", what=submission(source()))
     assert flights[1] == b"..a\r\nb\r\n.\r\n"
     assert result.ok
+
+
+class Sparse:
+    """An asynchronous iterable whose iterator is no iterable itself, which ``async for`` does not ask for either."""
+
+    def __aiter__(self) -> Any:
+        return SparseIterator()
+
+
+class SparseIterator:
+    def __init__(self) -> None:
+        self._left = [b"two\r\n", b"one\r\n"]
+
+    async def __anext__(self) -> bytes:
+        if not self._left:
+            raise StopAsyncIteration
+        return self._left.pop()
+
+
+@pytest.mark.parametrize("keywords", [("CHUNKING",), ()])
+def test_an_iterator_that_is_only_that(keywords: tuple[str, ...]) -> None:
+    conn = client("PIPELINING", *keywords)
+    driver, flights = converse(conn, send_message(conn, submission(Sparse())), offering_yes())
+    assert driver.error is None
+    assert driver.result.ok
+    assert b"one\r\ntwo\r\n" in b"".join(flights)
 
 
 def test_a_large_source_is_read_piece_by_piece() -> None:
@@ -703,6 +742,49 @@ def test_a_source_that_fails_takes_no_other_result_with_it(source: Any, keywords
     assert isinstance(second.error.__cause__, OSError | TypeError)
     assert {(each.outcome, each.phase) for each in second.recipients} == {(Outcome.DEFERRED, "message")}
     assert third.ok if keywords else third.deferred
+
+
+def fetched() -> Iterator[bytes]:
+    yield b"half\r\n"
+    raise ConnectionTimeoutError("the POP3 server did not answer in time")
+
+
+async def async_fetched() -> AsyncIterator[bytes]:
+    yield b"half\r\n"
+    raise ConnectionClosedError("the POP3 server hung up")
+
+
+@pytest.mark.parametrize("keywords", [("CHUNKING",), ()])
+@pytest.mark.parametrize("source", [fetched, async_fetched])
+def test_a_source_whose_own_connection_breaks(source: Any, keywords: tuple[str, ...]) -> None:
+    """That is no word about ours, which is in the middle of a message then."""
+    conn = client("PIPELINING", *keywords)
+    messages = [submission(), submission(source()), submission()]
+    driver, flights = converse(conn, send_messages(conn, messages), offering_yes())
+    first, second, third = driver.result
+    assert first.ok
+    assert isinstance(second.error, SourceError)
+    assert isinstance(second.error.__cause__, ConnectionClosedError)
+    assert {(each.outcome, each.phase) for each in second.recipients} == {(DEFERRED, "message")}
+    assert third.ok if keywords else third.deferred
+    assert not b"".join(flights).endswith(b"half\r\n.\r\n")
+    assert conn.idle if keywords else conn.closing
+
+
+def test_our_own_connection_that_breaks_while_a_source_is_read() -> None:
+    """A driver that cannot make room for what comes says so where the next piece was to be read."""
+    conn = client("PIPELINING")
+    flow = send_message(conn, submission(async_pieces(b"one\r\n")))
+    driver = Driver(conn, flow)
+    driver.go()
+    conn.receive_data(b"250\r\n250\r\n250\r\n354\r\n")
+    assert isinstance(flow.send(None), Call)
+    conn.receive_eof()
+    with pytest.raises(StopIteration) as stop:
+        flow.throw(ConnectionClosedError("the connection is gone"))
+    result: SendResult = stop.value.value
+    assert type(result.error) is ConnectionClosedError
+    assert {(each.outcome, each.phase) for each in result.recipients} == {(DEFERRED, "connection")}
 
 
 @pytest.mark.parametrize("source", [broken, async_broken])

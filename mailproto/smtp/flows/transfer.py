@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from contextlib import suppress
 
 from mailproto._core.flow import Call, Flow, Want
@@ -112,10 +112,10 @@ class Transfer(Sending, ABC):
         Raises:
             SourceError: there should be one, and could not be had.
         """
-        if not isinstance(self._pieces, AsyncIterator):
+        if isinstance(self._pieces, Iterator):
             return next(self._pieces, b"")
         octets = b""
-        with reading_source():
+        with reading_source(self._conn):
             while not octets:  # which ends nothing: only the iterator's end does
                 piece = yield Call(anext, (self._pieces, _NO_MORE))
                 if piece is _NO_MORE:
@@ -166,7 +166,7 @@ class ChunkTransfer(Transfer):
 
     def _queue_more(self) -> None:
         # In LMTP the recipients have to be settled first, and only octets in memory can be sent twice.
-        if self._size is not None and not self._conn.config.lmtp and not isinstance(self._pieces, AsyncIterator):
+        if self._size is not None and not self._conn.config.lmtp and isinstance(self._pieces, Iterator):
             first = next(self._pieces, b"")
             self._ahead = next(self._pieces, b"")
             self._begun = len(first)
@@ -178,7 +178,7 @@ class ChunkTransfer(Transfer):
         Behind a chunk that is refused it is not clear where the server stands, and RSET has to come before anything
         else (RFC 3030 section 2). While it is not known what becomes of the last chunk, RSET follows on its heels.
         """
-        if self._end is not None and self._end.reply is None and not self._conn.over:
+        if self._rset is None and self._end is not None and self._end.reply is None and not self._conn.over:
             self._rset = self._conn.rset()
         else:
             yield from self.clear()
