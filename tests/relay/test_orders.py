@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mailproto.errors import GrammarError
 from mailproto.relay import Attempt, Entry, Fate, Order, Orders, Pending, Queue, Relay, UnreadableError
 from mailproto.smtp import Notify, RcptParameters, Reply
+from tests.adapters.harness import wait_until
 from tests.relay import (
     ADA,
     BOB,
@@ -205,17 +206,21 @@ def test_what_is_under_way_ends_first(world: World, order: Order, verdict: Reply
 @pytest.mark.parametrize("order", [Order.RETRY, Order.RETURN])
 def test_who_changes_his_mind_in_time_has_nothing_sent(world: World, order: Order) -> None:
     class Changing(Queue):
+        relay: Any
+
         def load(self, name: str) -> Entry | None:
             self.orders.give(name, Order.REMOVE)
-            time.sleep(0.1)  # so that it is read behind this, and before what was ordered first is forgotten
+            # Which is read behind this, and before what was ordered first is forgotten.
+            wait_until(lambda: self.relay._disk._work_queue.qsize() > 0)
             return super().load(name)
 
     async def test(world: World) -> None:
-        world.queue = Changing(world.queue.path)
+        world.queue = queue = Changing(world.queue.path)
         host, home = Host(), Host()
         async with world.host("mx.example.net", host), world.host("mx.example.org", home):
             world.queue.orders.give(world.put(BOB), order)
-            async with running(world.relay(table(**MX_NET, **HOME))):
+            queue.relay = world.relay(table(**MX_NET, **HOME))
+            async with running(queue.relay):
                 await until(lambda: not world.queue.names())
         assert host.envelopes == home.envelopes == []
 
