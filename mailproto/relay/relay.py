@@ -195,9 +195,9 @@ class Relay:
                 for lane in self._lanes.values():
                     lane.withdraw(name)
 
-    async def _carried_out(self, name: str) -> None:
-        """Forget what was ordered for an entry, if anything was: first on disk, so that it is not read again."""
-        order = self._orders.get(name)
+    async def _carried_out(self, name: str, order: Order | None) -> None:
+        """Forget an order for an entry, if there was one: first on disk, so that it is not read again. Another one
+        that was given meanwhile stands."""
         if order is not None:
             await self._on_disk(self._queue.orders.forget, name, order)
             if self._orders.get(name) is order:
@@ -295,7 +295,7 @@ class Relay:
         attempt = self._rounds.setdefault(name, _Round(now))
         if order is Order.RETURN:
             await self._record(name, with_reply({each.address: each for each in entry.waiting}, _ORDERED), _NOTHING)
-        await self._carried_out(name)
+        await self._carried_out(name, order)
         if self._stopping or name in self._orders:  # by now
             return -math.inf
         entry = self._active[name] or entry
@@ -340,7 +340,7 @@ class Relay:
             for recipient in entry.recipients:
                 if recipient.action in (None, Action.FAILED):  # and not who has it, of which nobody is told now
                     self._config.tell(attempt_at(entry, recipient.address, Fate.REMOVED, _ORDERED, _NOTHING, now))
-        await self._carried_out(name)
+        await self._carried_out(name, self._orders.get(name))
 
     def _ways(self, entry: Entry, attempt: _Round) -> dict[Way, list[Pending]]:
         """Return where an entry is still to be sent in this attempt, and for whom."""

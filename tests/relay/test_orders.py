@@ -228,6 +228,26 @@ def test_who_changes_his_mind_in_time_has_nothing_sent(world: World, order: Orde
 
 
 @in_loop
+async def test_an_order_that_comes_while_another_is_carried_out_stands(world: World) -> None:
+    """It was forgotten in the place of the other, and the sender told of what was to be forgotten."""
+    record = Relay._record
+
+    async def record_slowly(relay: Relay, name: str, *more: Any) -> None:
+        await record(relay, name, *more)
+        world.queue.orders.give(name, Order.REMOVE)
+        await until(lambda: relay._orders.get(name) is Order.REMOVE)
+
+    home = Host()
+    async with world.host("mx.example.org", home):
+        world.queue.orders.give(world.put(BOB), Order.RETURN)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Relay, "_record", record_slowly)
+            async with running(world.relay(table(**MX_NET, **HOME))):
+                await until(lambda: not world.queue.names())
+    assert home.envelopes == []
+
+
+@in_loop
 async def test_what_is_ordered_when_it_stops_is_for_the_next_run(world: World) -> None:
     def forget(orders: Orders, name: str, order: Order) -> None:
         loop.call_soon_threadsafe(relay.stop)
