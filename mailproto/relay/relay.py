@@ -86,6 +86,7 @@ class Relay:
         self._changed = asyncio.Event()
         self._slots = Slots(config.max_connections)
         self._seen = -math.inf  # what the clock has shown last
+        self._misdated: set[str] = set()  # the entries that were being tried when it was set back
 
     def wake(self, name: str) -> None:
         """Take up an entry that was just added. May be called from any thread, whether the relay runs or not.
@@ -225,6 +226,7 @@ class Relay:
         now = self._config.clock()
         if now < self._seen - _POLL:  # the clock has been set back: each tells anew when it is due
             self._agenda.bring_forward()
+            self._misdated.update(self._active)
         self._seen = now
         while not self._full and self._agenda.next_due() <= now:
             name = self._agenda.take()
@@ -258,6 +260,9 @@ class Relay:
         if due is None or math.isfinite(due):
             self._rounds.pop(name, None)
         del self._active[name]
+        if name in self._misdated:
+            self._misdated.remove(name)
+            due = -math.inf if due is not None and math.isfinite(due) else due
         if due is not None:
             self._enter(name, due)
         self._changed.set()

@@ -121,6 +121,34 @@ async def test_a_clock_that_is_set_back_while_it_runs(world: World) -> None:
 
 
 @in_loop
+async def test_a_clock_that_is_set_back_while_something_is_tried(world: World) -> None:
+    """What the wrong time has put off is not told of it any more, and waits no longer than the rest."""
+    host = Host(bob=LATER)
+    relay = world.relay(table(**MX_NET))
+    conclude = Relay._conclude
+
+    async def conclude_slowly(relay: Relay, *arguments: Any) -> float | None:
+        due = await conclude(relay, *arguments)
+        host.replies.clear()
+        world.now = START
+        relay._changed.set()
+        await asyncio.sleep(0.05)
+        return due
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Relay, "_conclude", conclude_slowly)
+        async with world.host("mx.example.net", host):
+            world.now = START + 1e9
+            world.put(BOB)
+            running = asyncio.create_task(relay.run())
+            while not host.envelopes:
+                await asyncio.sleep(0.01)
+            relay.stop()
+            await running
+    assert world.queue.names() == []
+
+
+@in_loop
 async def test_what_comes_while_a_host_is_left_is_tried(world: World) -> None:
     class Slow(aio.SMTPClient):
         async def quit(self) -> None:
