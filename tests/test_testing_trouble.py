@@ -272,3 +272,17 @@ def test_a_maildrop_in_trouble_keeps_its_mail(kind: type[MailHost], error: type[
             message.delete()
     with MemoryPOP3Client(MailHost(lambda _: drop, users), **ADA) as pop:  # and the lock is gone
         assert pop.status().messages == len(MESSAGES)
+
+
+def test_an_interrupted_client_is_closed() -> None:
+    def interrupt(_: Any) -> None:
+        raise KeyboardInterrupt
+
+    client = MemoryClient(Troubled("on_rcpt", interrupt))
+    client.connect()
+    with pytest.raises(KeyboardInterrupt) as caught:
+        client.send_message(MESSAGES[0], "a@b", "c@d")
+    with pytest.raises(ConnectionClosedError):
+        client.noop()
+    client.close()
+    assert caught.tb is not None  # which has kept alive all that was under way

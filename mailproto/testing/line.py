@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from contextlib import closing
 from typing import Any, TypeAlias, TypeVar
 
 from mailproto._core.connection import Connection
@@ -108,27 +109,28 @@ class Line:
 
 
 def hold(talk: Talk[R]) -> R:
-    """Hold a talk to its end. A coroutine among the calls must have nothing to wait for."""
+    """Hold a talk to its end, or close it. A coroutine among the calls must have nothing to wait for."""
     value: Any = None
     thrown: Exception | None = None
-    while True:
-        try:
-            call = talk.send(value) if thrown is None else talk.throw(thrown)
-        except StopIteration as stop:
-            result: R = stop.value
-            return result
-        value = thrown = None
-        try:
-            value = _finished(call.function(*call.arguments))
-        except Exception as raised:
-            thrown = raised
+    with closing(talk):
+        while True:
+            try:
+                call = talk.send(value) if thrown is None else talk.throw(thrown)
+            except StopIteration as stop:
+                result: R = stop.value
+                return result
+            value = thrown = None
+            try:
+                value = _finished(call.function(*call.arguments))
+            except Exception as raised:
+                thrown = raised
 
 
 async def hold_async(talk: Talk[R]) -> R:
-    """Hold a talk to its end, and await what the calls return, if it is to be awaited."""
+    """Hold a talk to its end, or close it, and await what the calls return, if it is to be awaited."""
     value: Any = None
     thrown: Exception | None = None
-    try:
+    with closing(talk):
         while True:
             try:
                 call = talk.send(value) if thrown is None else talk.throw(thrown)
@@ -142,8 +144,6 @@ async def hold_async(talk: Talk[R]) -> R:
                     value = await value
             except Exception as raised:
                 thrown = raised
-    finally:
-        talk.close()  # for whoever is cancelled
 
 
 def _finished(value: Any) -> Any:
