@@ -22,7 +22,7 @@ class ClientConnection(Connection[EventT]):
             LocalProtocolError: the connection has begun already.
             GrammarError: it is no PROXY header, or there is something behind it.
         """
-        if self.progress or self._queued or self.tls is not None:
+        if self._progress or self._queued or self.tls is not None:
             raise LocalProtocolError("a PROXY header comes before anything else")
         found = parse_proxy_header(header)
         if found is None or found[1] != len(header):

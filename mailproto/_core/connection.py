@@ -42,9 +42,6 @@ class Connection(ABC, Generic[EventT]):
         limits: the bounds it keeps.
         tls: the TLS session, or None in clear.
         pending: on a server, the event that still wants its answer.
-        progress: grows with every event, and during a message with every block of it. A wait for input may
-            last `timeout` seconds for each unit of it, which makes a deadline and a minimum data rate of one
-            number without a clock in here.
         trailing_data: what came behind a PROXY header and belongs to the TLS handshake that comes next.
         trace: when set, is called for every line both sides send, secrets taken out.
     """
@@ -67,10 +64,10 @@ class Connection(ABC, Generic[EventT]):
         "_max_unsent",
         "_mode",
         "_output",
+        "_progress",
         "_queued",
         "limits",
         "pending",
-        "progress",
         "tls",
         "trace",
         "trailing_data",
@@ -81,7 +78,7 @@ class Connection(ABC, Generic[EventT]):
         self._max_unsent = limits.max_unsent
         self._block_size = limits.min_data_rate * limits.data_timeout
         self.tls: TLSInfo | None = None
-        self.progress = 0
+        self._progress = 0
         self.trace: Trace | None = None
         self.trailing_data = b""
         self._buffer = ReceiveBuffer()
@@ -125,6 +122,15 @@ class Connection(ABC, Generic[EventT]):
     @abstractmethod
     def timeout(self) -> float:
         """Seconds that the wait for input, or for the peer to take output, may last."""
+
+    @property
+    def progress(self) -> int:
+        """What grows with every event, and during a message with every block of it.
+
+        A wait for input may last `timeout` seconds for each unit of it, which makes a deadline and a minimum data
+        rate of one number without a clock in here.
+        """
+        return self._progress
 
     @abstractmethod
     def receive_timeout(self) -> None:
@@ -181,7 +187,7 @@ class Connection(ABC, Generic[EventT]):
                     self._close("" if self._at_rest() else "the peer closed the connection")
                 continue
             if type(step) is not MessageChunk:
-                self.progress += 1
+                self._progress += 1
             return step
 
     def _next_of_other_kind(self) -> EventT | ConnectionClosed | Step:
@@ -285,7 +291,7 @@ class Connection(ABC, Generic[EventT]):
         """
         if self._failure is not None or self._eof:
             return  # the connection ended meanwhile, and will say so
-        if not self._gate and (self.progress or self.tls is not None):
+        if not self._gate and (self._progress or self.tls is not None):
             raise LocalProtocolError("no TLS handshake is due")
         if self._buffer:
             self._fail("the peer sent data before the TLS handshake, in clear")
@@ -301,4 +307,4 @@ class Connection(ABC, Generic[EventT]):
         self._block += size
         if self._block >= self._block_size:
             self._block = 0
-            self.progress += 1
+            self._progress += 1

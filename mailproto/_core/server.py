@@ -37,14 +37,20 @@ class ServerConnection(Connection[EventT]):
     _speaker = "S"
     _other = "C"
 
-    __slots__ = ("_behind_proxy", "_penalty", "_tls_first", "proxy_header")
+    __slots__ = ("_behind_proxy", "_login_due", "_penalty", "_tls_first", "proxy_header")
 
     def __init__(self, limits: Limits) -> None:
         super().__init__(limits)
         self.proxy_header: ProxyHeader | None = None
         self._behind_proxy: Callable[[], EventT | ConnectionClosed | Step] | None = None
         self._tls_first = False
+        self._login_due = False  # whether a login has to come, for which there is one time, whatever fills it
         self._penalty = 0.0
+
+    @property
+    def progress(self) -> int:
+        """What grows with every event, see `Connection.progress`; while a login has to come, with the first alone."""
+        return min(self._progress, 1) if self._login_due else self._progress
 
     def expect_proxy_header(self, *, tls_first: bool = False) -> None:
         """Begin with a PROXY header, which has to come before anything else, even TLS (``tls_first``).
@@ -56,7 +62,7 @@ class ServerConnection(Connection[EventT]):
         Raises:
             LocalProtocolError: the connection has begun already.
         """
-        if self.progress or self.pending is not None or self.tls is not None:
+        if self._progress or self.pending is not None or self.tls is not None:
             raise LocalProtocolError("a PROXY header comes before anything else")
         self._behind_proxy = self._mode
         self._tls_first = tls_first

@@ -21,7 +21,7 @@ from mailproto.pop3 import offer, responses
 from mailproto.pop3.answers import AnsweringConnection, ServerStep
 from mailproto.pop3.command import SECRET
 from mailproto.pop3.config import POP3ServerConfig
-from mailproto.pop3.events import Apop, CommandRejected, Connected, Login, Retrieve, ServerEvent, Update, XClient
+from mailproto.pop3.events import Apop, CommandRejected, Connected, Login, Retrieve, Update, XClient
 from mailproto.pop3.languages import Phrase
 from mailproto.pop3.marks import Refusal
 from mailproto.pop3.response import Response
@@ -34,7 +34,6 @@ _COMMAND = re.compile(rb"[ -~]*")
 _UTF8_COMMAND = re.compile(rb"(?i:USER|PASS|APOP) [ -~\x80-\xff]+")
 _LANGUAGE_RANGE = re.compile(rb"\*|[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*")
 _DIGEST = re.compile(rb"[0-9a-f]{32}")
-_BEFORE_LOGIN = frozenset({ServerState.AUTHORIZATION, ServerState.NAMED, ServerState.EXCHANGE})
 
 
 class POP3ServerConnection(AnsweringConnection):
@@ -67,13 +66,14 @@ class POP3ServerConnection(AnsweringConnection):
         self._errors = 0
         self._junk = 0
         self._mode = self._greet
+        self._login_due = True
 
     def _enter(self, state: ServerState) -> None:
         super()._enter(state)
         self._commands = _COMMANDS[state]
 
     def _opened(self) -> None:
-        self.progress += 1
+        self._login_due = False
         self._commands_left += 4 * len(self._maildrop)  # LIST, UIDL, RETR and DELE for each message
         self._errors = self._junk = 0
 
@@ -101,9 +101,8 @@ class POP3ServerConnection(AnsweringConnection):
         self._commands_left -= 1
         if self._commands_left < 0:
             return self._give_up(responses.TOO_MANY_COMMANDS)
-        if self.state is ServerState.TRANSACTION:
-            self.progress += 1  # any command does, to be waited for again (RFC 1939 section 3)
-        elif self.state is ServerState.NAMED:  # PASS comes right behind USER or not at all
+        self._progress += 1  # any command does, to be waited for again (RFC 1939 section 3)
+        if self.state is ServerState.NAMED:  # PASS comes right behind USER or not at all
             self._enter(ServerState.AUTHORIZATION)
         try:
             return handler(self, argument if space else None)
@@ -334,11 +333,6 @@ class POP3ServerConnection(AnsweringConnection):
 
     # Limits.
 
-    def _ask(self, event: ServerEvent) -> ServerEvent:
-        if self.state in _BEFORE_LOGIN:
-            self.progress -= 1  # which the event is about to add: the time to log in is one, whatever fills it
-        return super()._ask(event)
-
     def _refuse(self, verb: bytes, response: Response, *, error: bool = True) -> ServerStep:
         self._errors += error
         if self._errors >= self.limits.max_errors:
@@ -346,8 +340,6 @@ class POP3ServerConnection(AnsweringConnection):
         if error:
             self._penalise(self._errors)
         self._reply(response)
-        if self.state in _BEFORE_LOGIN:
-            self.progress -= 1
         return CommandRejected(verb.upper().decode("ascii"), response)
 
     def _count_junk(self) -> ServerStep | None:

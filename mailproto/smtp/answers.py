@@ -46,13 +46,13 @@ from mailproto.smtp.settling import ServerStep, SettlingConnection
 class AnsweringConnection(SettlingConnection):
     """What `SMTPServerConnection` answers."""
 
-    __slots__ = ("_hushed", "_login_lost", "_must_log_in", "_offer", "authenticated", "extended", "hello", "trusted")
+    __slots__ = ("_hushed", "_login_lost", "_offer", "authenticated", "extended", "hello", "trusted")
 
     def __init__(self, config: SMTPServerConfig | None = None) -> None:
         super().__init__(config)
         self.authenticated = False
         self._login_lost = False
-        self._must_log_in = self.config.require_auth
+        self._login_due = self.config.require_auth
         self.extended = False
         self.hello = ""
         self.trusted = False
@@ -173,8 +173,7 @@ class AnsweringConnection(SettlingConnection):
     def _answered_auth(self, _: ServerEvent, reply: Reply, accepted: bool) -> None:
         self.authenticated = accepted
         if accepted:
-            self._must_log_in = False
-            self.progress += 1
+            self._login_due = False
         else:
             self._budget.count_auth_failure()
         self._say(reply)
@@ -233,7 +232,7 @@ class AnsweringConnection(SettlingConnection):
             self._mode = self._read_command
         self.envelope = None
         self.authenticated = self.extended = False
-        self._must_log_in = self.config.require_auth
+        self._login_due = self.config.require_auth
         self.hello = ""
         self._offer = Offer(self.config)
 
@@ -251,7 +250,6 @@ class AnsweringConnection(SettlingConnection):
         elif verb in HELLO:  # whose replies have no status code (RFC 2034 section 4)
             reply = reply._replace(enhanced=None)
         self._say(reply)
-        self._hold_progress()
         return CommandRejected(verb, reply)
 
     def _skip_line(self) -> ServerStep:
@@ -260,20 +258,6 @@ class AnsweringConnection(SettlingConnection):
             return STARVED
         self._mode = self._read_command
         return AGAIN
-
-    # Time.
-
-    def _ask(self, event: ServerEvent) -> ServerEvent:
-        if self._must_log_in and self.state is not ServerState.CONNECTED:
-            self._hold_progress()
-        self.pending = event
-        return event
-
-    def _hold_progress(self) -> None:
-        """Take back what an event is about to add, while a login has to come: the time for that is one, whatever
-        fills it."""
-        if self._must_log_in:
-            self.progress -= 1
 
 
 def _refusal(usual: Reply, code: int | None, text: str | None, enhanced: str | None) -> Reply:

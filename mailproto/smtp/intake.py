@@ -109,6 +109,7 @@ class IntakeConnection(LoginConnection):
         """Answer a chunk that is not the last."""
         self.state = ServerState.CHUNKS
         self._mode = self._read_command
+        self._progress += 1
         reply = body.refusal if body.refusal is not None else replies.CHUNK_OK
         self._say(reply)
         if reply.code in FAREWELLS:

@@ -83,7 +83,7 @@ class SMTPServerConnection(IntakeConnection):
             return self.limits.proxy_timeout
         if not self._hushed:
             return self.config.greeting_delay
-        if self._must_log_in:
+        if self._login_due:
             return self.limits.login_timeout
         return self.limits.data_timeout if self._body is not None else self.limits.command_timeout
 
@@ -123,8 +123,6 @@ class SMTPServerConnection(IntakeConnection):
             return self._refuse_line(self._buffer.peek(FOREIGN_SIZE), replies.LINE_TOO_LONG)
         if line is None:
             return self._foreign() if is_foreign(self._buffer.peek(FOREIGN_SIZE)) else STARVED
-        if not self._must_log_in:
-            self.progress += 1  # who says something is given time to say more, even if nobody has to be told of it
         return self._dispatch(line)
 
     def _dispatch(self, line: bytes) -> ServerStep:
@@ -247,7 +245,6 @@ class SMTPServerConnection(IntakeConnection):
             return self._refuse("RSET", replies.BAD_ARGUMENTS)
         self._end_transaction()
         self._say(replies.OK)
-        self._hold_progress()
         return Reset()
 
     def _on_vrfy(self, argument: bytes) -> ServerStep:
@@ -293,11 +290,15 @@ class SMTPServerConnection(IntakeConnection):
         if CHUNKING.keyword in offered:
             offered.add("BDAT")
         verbs = sorted(self._verbs & (_ALWAYS_THERE | offered))
-        self._say(Reply.build(214, " ".join(verbs), "2.0.0"))
-        return AGAIN
+        return self._answer_at_once(Reply.build(214, " ".join(verbs), "2.0.0"))
 
     def _on_noop(self, _: bytes) -> ServerStep:
-        self._say(replies.OK)
+        return self._answer_at_once(replies.OK)
+
+    def _answer_at_once(self, reply: Reply) -> ServerStep:
+        """Answer what nobody has to be told of. Who says something is given time to say more all the same."""
+        self._say(reply)
+        self._progress += 1
         return AGAIN
 
     def _on_quit(self, argument: bytes) -> ServerStep:

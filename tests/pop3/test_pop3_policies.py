@@ -408,10 +408,12 @@ def test_before_login_nothing_but_a_login_makes_the_wait_longer() -> None:
     assert conn.progress == before
     talk(conn, LOGIN)
     conn.accept(maildrop=[])
-    assert (conn.progress, conn.timeout) == (before + 1, conn.limits.session_timeout)
+    assert conn.progress > before
+    assert conn.timeout == conn.limits.session_timeout
     assert events(conn) == []
+    before = conn.progress
     talk(conn, b"NOOP\r\n")
-    assert conn.progress == before + 2
+    assert conn.progress == before + 1
 
 
 def events_with_challenges(conn: Any) -> Any:

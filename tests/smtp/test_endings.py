@@ -343,7 +343,7 @@ def test_before_a_login_that_has_to_come_nothing_makes_the_wait_longer() -> None
     assert conn.progress == before + 1
     free = server(**settings)
     talk(free, [EHLO])
-    assert (free.progress, free.timeout) == (3, 11)
+    assert (free.progress, free.timeout) == (2, 11)
 
 
 def test_an_adapter_hangs_up_on_who_does_not_log_in_in_time() -> None:
