@@ -17,9 +17,8 @@ from mailproto.smtp.rules import HELLO, VERBS
 SECRET = b"<secret>"
 """What stands in a trace where a secret was."""
 
-_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _ARGUMENT = re.compile(rf"[^{UNSAFE}]*")
-_VERBS = {verb.encode("ascii"): verb for verb in VERBS}  # as nearly every client writes them
 # Behind these the client has to wait for the reply (RFC 2920 section 3.1).
 _ALONE = frozenset(
     {"greeting", *HELLO, "DATA", "BURL", "STARTTLS", "AUTH", "VRFY", "EXPN", "ETRN", "XCLIENT"}
@@ -28,29 +27,50 @@ _ALONE = frozenset(
 _MECHANISM = re.compile(r"[A-Za-z0-9_-]{1,20}")
 
 
-def parse_command(line: bytes) -> tuple[str, bytes]:
-    """Return the verb of a line, in upper case, and the octets behind the space.
+def parse_command(line: bytes) -> tuple[str, str]:
+    """Return the verb of a line, in upper case, and what stands behind the space.
 
-    Spaces at its end are tolerated (RFC 5321 section 4.1.1).
+    Spaces at its end are tolerated (RFC 5321 section 4.1.1). What is not UTF-8 becomes surrogates, which
+    `check_argument` refuses.
 
     Raises:
         GrammarError: control characters, among them the bare CR or LF that one day somebody takes for a line end.
     """
-    if _CONTROL.search(line):
+    text = line.decode("utf-8", "surrogateescape")
+    if not text.isprintable() and _CONTROL.search(text):
         raise GrammarError("a control character in a command")
-    verb, _, argument = line.rstrip(b" ").partition(b" ")
-    return _VERBS.get(verb) or verb.upper().decode("ascii", "replace"), argument
+    verb, _, argument = text.rstrip(" ").partition(" ")
+    return verb if verb in VERBS else upper(verb), argument
 
 
-def path_argument(argument: bytes, prefix: bytes) -> str:
+def upper(word: str) -> str:
+    """Return a keyword in upper case. Beyond ASCII there are letters whose upper case is ASCII, and no keywords."""
+    return word.upper() if word.isascii() else word
+
+
+def check_argument(argument: str) -> str:
+    """Return the argument; raise `GrammarError` if it was not UTF-8, or has a line end of Unicode."""
+    if not argument.isascii() and not _ARGUMENT.fullmatch(argument):
+        raise GrammarError("not UTF-8, or a line end or a control character of Unicode")
+    return argument
+
+
+def text_argument(argument: str) -> str:
+    """Return an argument that has to be there; if it is not, that is a `GrammarError`, too."""
+    if not argument:
+        raise GrammarError("an argument is missing")
+    return check_argument(argument)
+
+
+def path_argument(argument: str, prefix: str) -> str:
     """Return what follows ``FROM:`` or ``TO:``, the path and its parameters.
 
     Raises:
         GrammarError: the argument is something else, or not UTF-8.
     """
-    if not argument.upper().startswith(prefix):
-        raise GrammarError(f"{prefix.decode('ascii')} is missing")
-    return decode_argument(argument[len(prefix) :])
+    if argument[: len(prefix)].upper() != prefix:
+        raise GrammarError(f"{prefix} is missing")
+    return check_argument(argument[len(prefix) :])
 
 
 def mend_path(text: str, tolerances: frozenset[Tolerance]) -> tuple[str, list[Tolerance]]:
@@ -66,33 +86,20 @@ def mend_path(text: str, tolerances: frozenset[Tolerance]) -> tuple[str, list[To
     return text, used
 
 
-def decode_argument(argument: bytes) -> str:
-    """Return the argument as text; not UTF-8, or a line end of Unicode, is a `GrammarError`."""
-    try:
-        text = argument.decode("utf-8")
-    except UnicodeDecodeError:
-        raise GrammarError("not UTF-8") from None
-    if not text.isascii() and not _ARGUMENT.fullmatch(text):
-        raise GrammarError("a line end or a control character of Unicode")
-    return text
-
-
-def text_argument(argument: bytes) -> str:
-    """Return an argument that has to be there, as text; if it is not, that is a `GrammarError`, too."""
-    if not argument:
-        raise GrammarError("an argument is missing")
-    return decode_argument(argument)
-
-
-def parse_chunk(argument: bytes) -> tuple[int, bool] | None:
+def parse_chunk(argument: str) -> tuple[int, bool] | None:
     """Return the size of a BDAT chunk and whether it is the last (RFC 3030 section 2); None if it cannot be told."""
-    digits, space, mark = argument.partition(b" ")
+    digits, space, mark = octets(argument).partition(b" ")
     if space and mark.upper() != b"LAST":
         return None
     try:
         return parse_uint(digits), bool(space)
     except GrammarError:
         return None
+
+
+def octets(argument: str) -> bytes:
+    """Return the octets that an argument was read from."""
+    return argument.encode("utf-8", "surrogateescape")
 
 
 class Command:

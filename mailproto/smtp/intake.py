@@ -28,14 +28,14 @@ class IntakeConnection(LoginConnection):
 
     # The commands.
 
-    def _on_data(self, argument: bytes) -> ServerStep:
+    def _on_data(self, argument: str) -> ServerStep:
         if argument:
             return self._refuse("DATA", replies.BAD_ARGUMENTS)
         if self._transaction().mail.parameters.body is Body.BINARY_MIME:
             return self._refuse("DATA", replies.NO_BINARY)
         return self._ask(Data())
 
-    def _on_bdat(self, argument: bytes) -> ServerStep:
+    def _on_bdat(self, argument: str) -> ServerStep:
         """Take a chunk. Its octets are consumed whatever becomes of it, or they would be taken for commands."""
         chunk = parse_chunk(argument)
         if chunk is None:
@@ -60,7 +60,7 @@ class IntakeConnection(LoginConnection):
         self._mode = self._read_body
         return AGAIN
 
-    def _on_burl(self, argument: bytes) -> ServerStep:
+    def _on_burl(self, argument: str) -> ServerStep:
         """Have a piece of the message fetched, unless a piece before was refused already."""
         if BURL not in self.config.extensions:
             return self._refuse("BURL", replies.NOT_IMPLEMENTED)

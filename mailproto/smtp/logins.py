@@ -9,7 +9,7 @@ from mailproto.errors import GrammarError, LocalProtocolError
 from mailproto.sasl.base import Auth, AuthResponse
 from mailproto.smtp import replies
 from mailproto.smtp.answers import AnsweringConnection
-from mailproto.smtp.command import SECRET, decode_argument
+from mailproto.smtp.command import SECRET, check_argument, octets, upper
 from mailproto.smtp.reply import Reply
 from mailproto.smtp.rules import ServerState
 from mailproto.smtp.settling import ServerStep
@@ -38,21 +38,21 @@ class LoginConnection(AnsweringConnection):
         self._trace_line(self._speaker, b"334 " + SECRET if data else b"334")
         self._send(b"334 %s\r\n" % encode_base64(data))
 
-    def _on_auth(self, argument: bytes) -> ServerStep:
+    def _on_auth(self, argument: str) -> ServerStep:
         refusal = self._auth_refusal()
         if refusal is not None:
             return self._refuse("AUTH", refusal)
         farewell = self._budget.check_login()
         if farewell is not None:
             return self._hang_up(farewell, "too many failed logins")
-        name, space, initial = argument.partition(b" ")
-        mechanism = decode_argument(name.upper())
+        name, space, initial = argument.partition(" ")
+        mechanism = upper(check_argument(name))
         if mechanism not in self.auth_mechanisms:
             return self._refuse("AUTH", replies.AUTH_MECHANISM if name else replies.BAD_ARGUMENTS)
         if not space:
             return self._ask(Auth(mechanism))
         try:
-            return self._ask(Auth(mechanism, b"" if initial == b"=" else decode_base64(initial)))
+            return self._ask(Auth(mechanism, b"" if initial == "=" else decode_base64(octets(initial))))
         except GrammarError:
             return self._refuse("AUTH", replies.AUTH_NOT_BASE64)
 
@@ -96,9 +96,9 @@ class LoginConnection(AnsweringConnection):
         self.state = ServerState.READY
         self._mode = self._read_command
 
-    def _redacted(self, argument: bytes) -> bytes:
+    def _redacted(self, argument: str) -> bytes:
         """Return an AUTH as it may be shown. What does not begin with a mechanism may be a password altogether."""
-        mechanism, space, _ = argument.partition(b" ")
-        if mechanism.upper() not in (name.encode() for name in self.config.auth_mechanisms):
+        mechanism, space, _ = argument.partition(" ")
+        if upper(mechanism) not in self.config.auth_mechanisms:
             return b"AUTH " + SECRET
-        return b"AUTH " + mechanism + (b" " + SECRET if space else b"")
+        return b"AUTH " + octets(mechanism) + (b" " + SECRET if space else b"")

@@ -175,15 +175,15 @@ class SMTPServerConnection(IntakeConnection):
 
     # Commands.
 
-    def _on_ehlo(self, argument: bytes) -> ServerStep:
+    def _on_ehlo(self, argument: str) -> ServerStep:
         return self._ask(Hello(_name(argument), True))
 
-    def _on_helo(self, argument: bytes) -> ServerStep:
+    def _on_helo(self, argument: str) -> ServerStep:
         return self._ask(Hello(_name(argument), False))
 
     _on_lhlo = _on_ehlo
 
-    def _on_starttls(self, argument: bytes) -> ServerStep:
+    def _on_starttls(self, argument: str) -> ServerStep:
         if self.tls is not None:
             return self._refuse("STARTTLS", replies.TLS_ALREADY)
         if not self.config.starttls:
@@ -201,7 +201,7 @@ class SMTPServerConnection(IntakeConnection):
             return replies.AUTH_REQUIRED
         return None
 
-    def _on_mail(self, argument: bytes) -> ServerStep:
+    def _on_mail(self, argument: str) -> ServerStep:
         missing = self._missing()
         if missing is not None:
             return self._refuse("MAIL", missing)
@@ -209,7 +209,7 @@ class SMTPServerConnection(IntakeConnection):
         if farewell is not None:
             return self._hang_up(farewell, "too many messages")
         try:
-            path = self._path(argument, b"FROM:", null=True)
+            path = self._path(argument, "FROM:", null=True)
         except GrammarError:
             return self._refuse("MAIL", replies.BAD_SENDER)
         parameters = self._offer.mail_values(path.rest, authenticated=self.authenticated)
@@ -219,12 +219,12 @@ class SMTPServerConnection(IntakeConnection):
             return self._refuse("MAIL", replies.NON_ASCII_SENDER)
         return self._ask(Mail(path.address, parameters))
 
-    def _on_rcpt(self, argument: bytes) -> ServerStep:
+    def _on_rcpt(self, argument: str) -> ServerStep:
         envelope = self._transaction()
         if len(envelope.recipients) >= self.limits.max_recipients:
             return self._refuse("RCPT", replies.TOO_MANY_RECIPIENTS, count=False)
         try:
-            path = self._path(argument, b"TO:", postmaster=True)
+            path = self._path(argument, "TO:", postmaster=True)
         except GrammarError:
             return self._refuse("RCPT", replies.BAD_RECIPIENT)
         if path.address is None:
@@ -240,17 +240,17 @@ class SMTPServerConnection(IntakeConnection):
                 return self._refuse("RCPT", refusal, count=False)
         return self._ask(Rcpt(path.address, parameters))
 
-    def _on_rset(self, argument: bytes) -> ServerStep:
+    def _on_rset(self, argument: str) -> ServerStep:
         if argument:
             return self._refuse("RSET", replies.BAD_ARGUMENTS)
         self._end_transaction()
         self._say(replies.OK)
         return Reset()
 
-    def _on_vrfy(self, argument: bytes) -> ServerStep:
+    def _on_vrfy(self, argument: str) -> ServerStep:
         return self._ask_unless_missing("VRFY", Vrfy(*self._query(argument)))
 
-    def _on_expn(self, argument: bytes) -> ServerStep:
+    def _on_expn(self, argument: str) -> ServerStep:
         if EXPN not in self.config.extensions:
             return self._refuse("EXPN", replies.NOT_IMPLEMENTED)
         return self._ask_unless_missing("EXPN", Expn(*self._query(argument)))
@@ -259,7 +259,7 @@ class SMTPServerConnection(IntakeConnection):
         missing = self._missing()
         return self._ask(event) if missing is None else self._refuse(verb, missing)
 
-    def _query(self, argument: bytes) -> tuple[str, bool]:
+    def _query(self, argument: str) -> tuple[str, bool]:
         """Return what VRFY or EXPN asks for, and whether the reply may be UTF-8 (RFC 6531 section 3.7.4.2)."""
         text = text_argument(argument)
         string, space, keyword = text.rpartition(" ")
@@ -267,22 +267,22 @@ class SMTPServerConnection(IntakeConnection):
             return string, True
         return text, False
 
-    def _on_etrn(self, argument: bytes) -> ServerStep:
+    def _on_etrn(self, argument: str) -> ServerStep:
         if ETRN not in self.config.extensions:
             return self._refuse("ETRN", replies.NOT_IMPLEMENTED)
         return self._ask_unless_missing("ETRN", Etrn(text_argument(argument)))
 
-    def _on_xclient(self, argument: bytes) -> ServerStep:
+    def _on_xclient(self, argument: str) -> ServerStep:
         if not self.trusted or XCLIENT not in self.config.extensions:
             return self._refuse("XCLIENT", replies.NOT_TRUSTED)
         return self._ask(XClient(parse_attributes(text_argument(argument), XCLIENT_NAMES)))
 
-    def _on_xforward(self, argument: bytes) -> ServerStep:
+    def _on_xforward(self, argument: str) -> ServerStep:
         if not self.trusted or XFORWARD not in self.config.extensions:
             return self._refuse("XFORWARD", replies.NOT_TRUSTED)
         return self._ask(XForward(parse_attributes(text_argument(argument), XFORWARD_NAMES)))
 
-    def _on_help(self, _: bytes) -> ServerStep:
+    def _on_help(self, _: str) -> ServerStep:
         if HELP not in self.config.extensions:
             return self._refuse("HELP", replies.NOT_IMPLEMENTED)
         standing = self._standing
@@ -292,7 +292,7 @@ class SMTPServerConnection(IntakeConnection):
         verbs = sorted(self._verbs & (_ALWAYS_THERE | offered))
         return self._answer_at_once(Reply.build(214, " ".join(verbs), "2.0.0"))
 
-    def _on_noop(self, _: bytes) -> ServerStep:
+    def _on_noop(self, _: str) -> ServerStep:
         return self._answer_at_once(replies.OK)
 
     def _answer_at_once(self, reply: Reply) -> ServerStep:
@@ -301,7 +301,7 @@ class SMTPServerConnection(IntakeConnection):
         self._progress += 1
         return AGAIN
 
-    def _on_quit(self, argument: bytes) -> ServerStep:
+    def _on_quit(self, argument: str) -> ServerStep:
         if argument:
             return self._refuse("QUIT", replies.BAD_ARGUMENTS)
         self._say(replies.GOODBYE)
@@ -310,7 +310,7 @@ class SMTPServerConnection(IntakeConnection):
         self._close()
         return AGAIN
 
-    def _path(self, argument: bytes, prefix: bytes, *, null: bool = False, postmaster: bool = False) -> Path:
+    def _path(self, argument: str, prefix: str, *, null: bool = False, postmaster: bool = False) -> Path:
         """Return the path of MAIL or RCPT, by the grammar, or by a tolerance that the config names."""
         text = path_argument(argument, prefix)
         if text[:1] == "<":
@@ -322,7 +322,7 @@ class SMTPServerConnection(IntakeConnection):
 
     # Help.
 
-    def _shown(self, verb: str, argument: bytes, line: bytes) -> bytes:
+    def _shown(self, verb: str, argument: str, line: bytes) -> bytes:
         """Return a command as it may be shown."""
         if verb == "AUTH":
             return self._redacted(argument)
@@ -333,14 +333,14 @@ class SMTPServerConnection(IntakeConnection):
         self._trace_line(self._other, b"<%d octets that are no command>" % len(line))
 
 
-def _name(argument: bytes) -> str:
+def _name(argument: str) -> str:
     """Return what a client calls itself. Any word will do, for the RFC forbids to make mail depend on it."""
-    if not 0 < len(argument) <= 255 or b" " in argument or not argument.isascii():
+    if not 0 < len(argument) <= 255 or " " in argument or not argument.isascii():
         raise GrammarError("not a name")
-    return argument.decode("ascii")
+    return argument
 
 
-_Handler: TypeAlias = Callable[[SMTPServerConnection, bytes], ServerStep]
+_Handler: TypeAlias = Callable[[SMTPServerConnection, str], ServerStep]
 # What takes a command in a state in which it may come; and a chunk, which has to be read in any.
 _IN_ORDER: dict[tuple[ServerState, str], _Handler] = {
     (state, verb): getattr(SMTPServerConnection, f"_on_{verb.lower()}")

@@ -176,8 +176,8 @@ def test_no_value_gets_out_of_its_place(sink: str, evil: str) -> None:
         return
     line = conn.data_to_send()
     assert line.count(b"\r\n") == 1
-    verb, _, argument = line.removesuffix(b"\r\n").partition(b" ")
-    path = parse_path(path_argument(argument, b"FROM:" if verb == b"MAIL" else b"TO:"))
+    verb, _, argument = line.decode().removesuffix("\r\n").partition(" ")
+    path = parse_path(path_argument(argument, "FROM:" if verb == "MAIL" else "TO:"))
     assert path.address is not None
     if "parts" in sink:
         assert path.address.local_part == f"a{evil}b"
