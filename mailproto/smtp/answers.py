@@ -7,7 +7,7 @@ a transaction ends `mailproto.smtp.settling`, and a login `mailproto.smtp.logins
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 from mailproto._core.connection import AGAIN, STARVED
 from mailproto._core.events import StartTLS
@@ -87,9 +87,8 @@ class AnsweringConnection(SettlingConnection):
             LocalProtocolError: nothing is pending.
         """
         event = self._take_pending()
-        kind = type(event)
-        reply = replies.ACCEPTED[kind]
-        _ANSWERED[kind](self, event, reply if text is None else reply._replace(text=text), True)
+        answered, reply = _ANSWERED[type(event)]
+        answered(self, event, reply if text is None else reply._replace(text=text), True)
 
     def reject(self, code: int | None = None, text: str | None = None, enhanced: str | None = None) -> None:
         """Answer the pending event with no; while a message comes in, refuse that, at its end.
@@ -138,7 +137,8 @@ class AnsweringConnection(SettlingConnection):
         if code // 100 not in (positive, 4, 5) or (positive == 3 and code < 400 and code != 354):
             raise LocalProtocolError(f"{code} is no answer to {type(self.pending).__name__}")
         event = self._take_pending()
-        _ANSWERED[type(event)](self, event, reply, code < 400)
+        answered, _ = _ANSWERED[type(event)]
+        answered(self, event, reply, code < 400)
         if code == 421 and not self._closing and not self._owes_the_word_for_all:
             self._close("closed by the server")
 
@@ -274,7 +274,8 @@ def _refusal(usual: Reply, code: int | None, text: str | None, enhanced: str | N
     return Reply.build(code, usual.text if text is None else text, status)
 
 
-_ANSWERED: dict[type, Callable[[AnsweringConnection, Any, Reply, bool], None]] = {
+_Answered: TypeAlias = Callable[[AnsweringConnection, Any, Reply, bool], None]
+_FOLLOWS: dict[type, _Answered] = {
     Connected: AnsweringConnection._answered_connected,
     Hello: AnsweringConnection._answered_hello,
     StartTLS: AnsweringConnection._answered_starttls,
@@ -292,3 +293,5 @@ _ANSWERED: dict[type, Callable[[AnsweringConnection, Any, Reply, bool], None]] =
     XClient: AnsweringConnection._answered_xclient,
     XForward: AnsweringConnection._answered_query,
 }
+# What follows from the answer to an event, and the reply that accepts it.
+_ANSWERED = {kind: (follow, replies.ACCEPTED[kind]) for kind, follow in _FOLLOWS.items()}

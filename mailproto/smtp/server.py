@@ -62,11 +62,13 @@ class SMTPServerConnection(IntakeConnection):
             connection to set, by the peer's address and nothing that the peer says.
     """
 
-    __slots__ = ("_verbs",)
+    __slots__ = ("_handlers", "_strict", "_verbs")
 
     def __init__(self, config: SMTPServerConfig | None = None) -> None:
         super().__init__(config)
         self._verbs = LMTP_VERBS if self.config.lmtp else SMTP_VERBS
+        self._handlers = _LMTP_HANDLERS if self.config.lmtp else _SMTP_HANDLERS
+        self._strict = self.config.forbid_illegal_pipelining
 
     # What the base asks for.
 
@@ -134,27 +136,24 @@ class SMTPServerConnection(IntakeConnection):
         farewell = self._budget.count_command(verb)
         if farewell is not None:
             return self._hang_up(farewell, "too many commands")
-        if verb not in self._verbs:
+        handler = self._handlers.get((self.state, verb))
+        if handler is None:
             self._trace_unknown(line)
             return self._foreign() if is_foreign(line) else self._refuse("", replies.UNKNOWN)
         if self.trace is not None:
             self.trace(self._other, self._shown(verb, argument, line))
-        if self.config.forbid_illegal_pipelining and self._buffer and self._ends_a_group(verb):
+        if self._strict and self._buffer and self._ends_a_group(verb):
             return self._hang_up(replies.SPOKE_AHEAD, "spoke before it was answered")
-        if verb not in _BEHIND_MAIL:
+        if self._mail_refused and verb not in _BEHIND_MAIL:
             self._mail_refused = False
-        handler = _IN_ORDER.get((self.state, verb))
-        if handler is None:
-            return self._refuse_out_of_order(verb)
         try:
             return handler(self, argument)
         except GrammarError:
             return self._refuse(verb, replies.BAD_ARGUMENTS)
 
-    def _refuse_out_of_order(self, verb: str) -> ServerStep:
+    def _refuse_out_of_order(self, outcome: Outcome, verb: str) -> ServerStep:
         """Refuse a command. Whoever pipelines has said it before the refusal of another was there, which is no fault
         of his (RFC 2920 section 3.1)."""
-        outcome = RULES[self.state, verb]
         ahead = outcome is Outcome.NO_RECIPIENTS or self._mail_refused
         return self._refuse(verb, self._not_a_transaction(outcome), count=not ahead)
 
@@ -341,9 +340,16 @@ def _name(argument: str) -> str:
 
 
 _Handler: TypeAlias = Callable[[SMTPServerConnection, str], ServerStep]
-# What takes a command in a state in which it may come; and a chunk, which has to be read in any.
-_IN_ORDER: dict[tuple[ServerState, str], _Handler] = {
-    (state, verb): getattr(SMTPServerConnection, f"_on_{verb.lower()}")
-    for (state, verb), outcome in RULES.items()
-    if verb == "BDAT" or outcome not in replies.NOT_A_TRANSACTION
-}
+
+
+def _handler(verb: str, outcome: Outcome) -> _Handler:
+    """Return what takes a command, or refuses it because it is out of order. A chunk has to be read in any state."""
+    if verb != "BDAT" and outcome in replies.NOT_A_TRANSACTION:
+        return lambda conn, _: conn._refuse_out_of_order(outcome, verb)
+    handler: _Handler = getattr(SMTPServerConnection, f"_on_{verb.lower()}")
+    return handler
+
+
+_HANDLERS = {rule: _handler(rule[1], outcome) for rule, outcome in RULES.items()}
+_LMTP_HANDLERS = {(state, verb): handler for (state, verb), handler in _HANDLERS.items() if verb in LMTP_VERBS}
+_SMTP_HANDLERS = {(state, verb): handler for (state, verb), handler in _HANDLERS.items() if verb in SMTP_VERBS}

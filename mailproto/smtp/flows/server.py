@@ -280,7 +280,9 @@ class _Service:
             self._conn.answer_default()
             return
         try:
-            said = _checked((yield Call(hook, (self._session, *arguments))))
+            said = yield Call(hook, (self._session, *arguments))
+            if said is not None:
+                _check(said)
         except Exception as error:
             answer(self._conn, refusal_of(hook, error))
         else:
@@ -291,7 +293,9 @@ class _Service:
         conn = self._conn
         if conn.pending is None:
             return  # the hook has answered by itself
-        if isinstance(said, Reply):
+        if said is None:
+            conn.accept()
+        elif isinstance(said, Reply):
             try:
                 conn.reply(said)
             except LocalProtocolError as error:
@@ -326,7 +330,8 @@ class _Service:
         """Hand a piece of the message on. A refusal is said at the message's end."""
         hook = self._hooks["on_chunk"]
         try:
-            said = _checked((yield Call(hook, (self._session, data))))
+            said = yield Call(hook, (self._session, data))
+            _check(said)
             if isinstance(said, Reply) and not said.ok:
                 raise Reject(said.code, said.text, str(said.enhanced) if said.enhanced else None)
         except Exception as error:
@@ -341,8 +346,12 @@ class _Service:
             envelope.content.close()
             self._conn.answer_default()
             return
+        said = None
         try:
-            said = _checked((yield Call(hook, (self._session, envelope)))) if hook is not None else None
+            if hook is not None:
+                said = yield Call(hook, (self._session, envelope))
+            if said is not None:
+                _check(said)
         except Exception as error:
             envelope.content.close()
             answer(self._conn, refusal_of(hook, error))
@@ -408,8 +417,8 @@ class _Service:
                 logger.warning("%s has nothing to reject", name)
 
 
-def _checked(said: object) -> object:
-    """Return what a hook said if it can be a yes. Other libraries have their hooks return replies as texts.
+def _check(said: object) -> None:
+    """See whether what a hook said can be a yes. Other libraries have their hooks return replies as texts.
 
     Raises:
         Reject: it is none; the log says so.
@@ -417,4 +426,3 @@ def _checked(said: object) -> object:
     if said is False or (isinstance(said, str) and _REFUSAL.match(said)):
         logger.error("a hook refused by returning %.100r, which is for Reject, or a Reply", said)
         raise INTERNAL_ERROR
-    return said
