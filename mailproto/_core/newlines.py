@@ -23,10 +23,11 @@ def has_bare_newline(text: bytes) -> bool:
 
 def _look_at(text: bytes) -> tuple[bool, bool]:
     """Say whether ``text`` has a bare CR or LF, and whether it is ASCII throughout, which is known by the way."""
-    kinds = IncrementalNewlineDecoder(None, translate=False)
+    # Its arguments by position: by name they would cost a small message nearly as much as the look itself.
+    kinds = IncrementalNewlineDecoder(None, False)
     if len(text) <= _BLOCK:
         characters = text.decode("latin-1")
-        kinds.decode(characters, final=True)
+        kinds.decode(characters, True)
         ascii_only = characters.isascii()
     else:
         ascii_only = True
@@ -35,7 +36,7 @@ def _look_at(text: bytes) -> tuple[bool, bool]:
             characters = str(view[start : start + _BLOCK], "latin-1")
             kinds.decode(characters)
             ascii_only = ascii_only and characters.isascii()
-        kinds.decode("", final=True)
+        kinds.decode("", True)
     return kinds.newlines not in (None, "\r\n"), ascii_only
 
 

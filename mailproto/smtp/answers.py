@@ -42,6 +42,9 @@ from mailproto.smtp.reply import Reply
 from mailproto.smtp.rules import HELLO, ServerState
 from mailproto.smtp.settling import ServerStep, SettlingConnection
 
+# By these names, because up to Python 3.11 an attribute of an enum's class costs as much as a call.
+_READY, _MAIL, _RCPT = ServerState.READY, ServerState.MAIL, ServerState.RCPT
+
 
 class AnsweringConnection(SettlingConnection):
     """What `SMTPServerConnection` answers."""
@@ -156,7 +159,7 @@ class AnsweringConnection(SettlingConnection):
         if self.envelope is not None:  # EHLO takes a transaction back as RSET does (RFC 5321 section 4.1.4)
             self._events.append(Reset())
         self._end_transaction()
-        self.state = ServerState.READY
+        self.state = _READY
         self.extended = event.extended
         self.hello = event.domain
         first = f"{self.config.hostname} {reply.text}" if reply.text else self.config.hostname
@@ -182,14 +185,14 @@ class AnsweringConnection(SettlingConnection):
         self._mail_refused = not accepted
         if accepted:
             self.envelope = Envelope(event)
-            self.state = ServerState.MAIL
+            self.state = _MAIL
         self._say(reply)
 
     def _answered_rcpt(self, event: Rcpt, reply: Reply, accepted: bool) -> None:
         envelope = self._transaction()
         if accepted:
             envelope.recipients.append(event)
-            self.state = ServerState.RCPT
+            self.state = _RCPT
         elif reply.permanent:
             farewell = self._budget.count_refused_recipient(len(envelope.recipients))
             if farewell is not None:

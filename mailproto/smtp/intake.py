@@ -20,6 +20,8 @@ from mailproto.smtp.reply import Reply
 from mailproto.smtp.rules import RULES, Outcome, ServerState
 from mailproto.smtp.settling import FAREWELLS, ServerStep
 
+_BINARY_MIME = Body.BINARY_MIME  # by this name, as the states in `mailproto.smtp.settling` are
+
 
 class IntakeConnection(LoginConnection):
     """What `SMTPServerConnection` takes messages in with."""
@@ -31,7 +33,7 @@ class IntakeConnection(LoginConnection):
     def _on_data(self, argument: str) -> ServerStep:
         if argument:
             return self._refuse("DATA", replies.BAD_ARGUMENTS)
-        if self._transaction().mail.parameters.body is Body.BINARY_MIME:
+        if self._transaction().mail.parameters.body is _BINARY_MIME:
             return self._refuse("DATA", replies.NO_BINARY)
         return self._ask(Data())
 

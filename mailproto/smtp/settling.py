@@ -23,7 +23,9 @@ from mailproto.smtp.rules import ServerState
 from mailproto.smtp.speaking import SpeakingConnection
 
 FAREWELLS = frozenset({421, 521})
-_IN_TRANSACTION = frozenset({ServerState.MAIL, ServerState.RCPT, ServerState.DATA, ServerState.CHUNKS})
+# By these names, because up to Python 3.11 an attribute of an enum's class costs as much as a call.
+_READY, _DATA, _CHUNKS = ServerState.READY, ServerState.DATA, ServerState.CHUNKS
+_IN_TRANSACTION = frozenset({ServerState.MAIL, ServerState.RCPT, _DATA, _CHUNKS})
 
 ServerStep: TypeAlias = ServerEvent | ConnectionClosed | Step
 
@@ -66,7 +68,7 @@ class SettlingConnection(SpeakingConnection):
         return self.envelope
 
     def _begin_body(self, source: Source, *, binary: bool = False) -> None:
-        self.state = ServerState.DATA
+        self.state = _DATA
         self._body = BodyReader(self.config, source, binary=binary)
         self._mode = self._read_body
 
@@ -81,7 +83,7 @@ class SettlingConnection(SpeakingConnection):
         self.envelope = None
         self._body = None
         if self.state in _IN_TRANSACTION:
-            self.state = ServerState.READY
+            self.state = _READY
 
     # One word for all.
 
@@ -112,7 +114,7 @@ class SettlingConnection(SpeakingConnection):
             if self._body is None:
                 self._chunks = ChunkSource()
                 self._begin_chunked_body()
-            self.state = ServerState.CHUNKS
+            self.state = _CHUNKS
             self._mode = self._read_command
             self._say(reply)
 
