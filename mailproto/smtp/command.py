@@ -17,7 +17,7 @@ from mailproto.smtp.rules import HELLO, VERBS
 SECRET = b"<secret>"
 """What stands in a trace where a secret was."""
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _ARGUMENT = re.compile(rf"[^{UNSAFE}]*")
 # Behind these the client has to wait for the reply (RFC 2920 section 3.1).
 _ALONE = frozenset(
@@ -30,15 +30,18 @@ _MECHANISM = re.compile(r"[A-Za-z0-9_-]{1,20}")
 def parse_command(line: bytes) -> tuple[str, str]:
     """Return the verb of a line, in upper case, and what stands behind the space.
 
-    Spaces at its end are tolerated (RFC 5321 section 4.1.1). What is not UTF-8 becomes surrogates, which
-    `check_argument` refuses.
+    Spaces at its end are tolerated (RFC 5321 section 4.1.1).
 
     Raises:
-        GrammarError: control characters, among them the bare CR or LF that one day somebody takes for a line end.
+        GrammarError: it is not UTF-8, or has control characters, among them the bare CR or LF that one day somebody
+            takes for a line end.
     """
-    text = line.decode("utf-8", "surrogateescape")
-    if not text.isprintable() and _CONTROL.search(text):
-        raise GrammarError("a control character in a command")
+    try:
+        text = line.decode()
+    except UnicodeDecodeError:
+        raise GrammarError("not UTF-8") from None
+    if not text.isprintable() and not _ARGUMENT.fullmatch(text):
+        raise GrammarError("a control character, or a line end of Unicode, in a command")
     verb, _, argument = text.rstrip(" ").partition(" ")
     return verb if verb in VERBS else upper(verb), argument
 
@@ -48,29 +51,27 @@ def upper(word: str) -> str:
     return word.upper() if word.isascii() else word
 
 
-def check_argument(argument: str) -> str:
-    """Return the argument; raise `GrammarError` if it was not UTF-8, or has a line end of Unicode."""
-    if not argument.isascii() and not _ARGUMENT.fullmatch(argument):
-        raise GrammarError("not UTF-8, or a line end or a control character of Unicode")
-    return argument
+def has_control(line: bytes) -> bool:
+    """Say whether a control character of ASCII is in a line."""
+    return _CONTROL.search(line) is not None
 
 
-def text_argument(argument: str) -> str:
-    """Return an argument that has to be there; if it is not, that is a `GrammarError`, too."""
+def needed_argument(argument: str) -> str:
+    """Return an argument that has to be there; raise `GrammarError` if it is not."""
     if not argument:
         raise GrammarError("an argument is missing")
-    return check_argument(argument)
+    return argument
 
 
 def path_argument(argument: str, prefix: str) -> str:
     """Return what follows ``FROM:`` or ``TO:``, the path and its parameters.
 
     Raises:
-        GrammarError: the argument is something else, or not UTF-8.
+        GrammarError: the argument is something else.
     """
     if argument[: len(prefix)].upper() != prefix:
         raise GrammarError(f"{prefix} is missing")
-    return check_argument(argument[len(prefix) :])
+    return argument[len(prefix) :]
 
 
 def mend_path(text: str, tolerances: frozenset[Tolerance]) -> tuple[str, list[Tolerance]]:
@@ -88,18 +89,13 @@ def mend_path(text: str, tolerances: frozenset[Tolerance]) -> tuple[str, list[To
 
 def parse_chunk(argument: str) -> tuple[int, bool] | None:
     """Return the size of a BDAT chunk and whether it is the last (RFC 3030 section 2); None if it cannot be told."""
-    digits, space, mark = octets(argument).partition(b" ")
+    digits, space, mark = argument.encode().partition(b" ")
     if space and mark.upper() != b"LAST":
         return None
     try:
         return parse_uint(digits), bool(space)
     except GrammarError:
         return None
-
-
-def octets(argument: str) -> bytes:
-    """Return the octets that an argument was read from."""
-    return argument.encode("utf-8", "surrogateescape")
 
 
 class Command:

@@ -10,7 +10,7 @@ from mailproto._core.events import MessageChunk
 from mailproto.errors import LocalProtocolError
 from mailproto.smtp import replies
 from mailproto.smtp.body import BodyReader, ChunkSource
-from mailproto.smtp.command import parse_chunk, text_argument
+from mailproto.smtp.command import needed_argument, parse_chunk
 from mailproto.smtp.events import Burl, CommandRejected, Data, Delivery, MessageAborted, MessageEnd
 from mailproto.smtp.extensions import BURL, CHUNKING
 from mailproto.smtp.extensions.burl import parse_burl
@@ -68,7 +68,7 @@ class IntakeConnection(LoginConnection):
             return self._refuse("BURL", replies.NOT_IMPLEMENTED)
         if not self.authenticated:
             return self._refuse("BURL", replies.AUTH_REQUIRED)
-        url, last = parse_burl(text_argument(argument))
+        url, last = parse_burl(needed_argument(argument))
         refusal = None
         if self._body is not None:
             refusal = self._body.refusal or (replies.CUT_LINE_END if self._chunks.cuts_line_end else None)

@@ -9,7 +9,7 @@ from mailproto.errors import GrammarError, LocalProtocolError
 from mailproto.sasl.base import Auth, AuthResponse
 from mailproto.smtp import replies
 from mailproto.smtp.answers import AnsweringConnection
-from mailproto.smtp.command import SECRET, check_argument, octets, upper
+from mailproto.smtp.command import SECRET, upper
 from mailproto.smtp.reply import Reply
 from mailproto.smtp.rules import ServerState
 from mailproto.smtp.settling import ServerStep
@@ -46,13 +46,13 @@ class LoginConnection(AnsweringConnection):
         if farewell is not None:
             return self._hang_up(farewell, "too many failed logins")
         name, space, initial = argument.partition(" ")
-        mechanism = upper(check_argument(name))
+        mechanism = upper(name)
         if mechanism not in self.auth_mechanisms:
             return self._refuse("AUTH", replies.AUTH_MECHANISM if name else replies.BAD_ARGUMENTS)
         if not space:
             return self._ask(Auth(mechanism))
         try:
-            return self._ask(Auth(mechanism, b"" if initial == "=" else decode_base64(octets(initial))))
+            return self._ask(Auth(mechanism, b"" if initial == "=" else decode_base64(initial.encode())))
         except GrammarError:
             return self._refuse("AUTH", replies.AUTH_NOT_BASE64)
 
@@ -101,4 +101,4 @@ class LoginConnection(AnsweringConnection):
         mechanism, space, _ = argument.partition(" ")
         if upper(mechanism) not in self.config.auth_mechanisms:
             return b"AUTH " + SECRET
-        return b"AUTH " + octets(mechanism) + (b" " + SECRET if space else b"")
+        return b"AUTH " + mechanism.encode() + (b" " + SECRET if space else b"")

@@ -18,7 +18,7 @@ from mailproto.address import Path, parse_path
 from mailproto.errors import GrammarError
 from mailproto.smtp import replies
 from mailproto.smtp.attributes import XCLIENT_NAMES, XFORWARD_NAMES, parse_attributes
-from mailproto.smtp.command import SECRET, mend_path, parse_command, path_argument, text_argument
+from mailproto.smtp.command import SECRET, has_control, mend_path, needed_argument, parse_command, path_argument
 from mailproto.smtp.config import SMTPServerConfig
 from mailproto.smtp.events import (
     Connected,
@@ -132,7 +132,7 @@ class SMTPServerConnection(IntakeConnection):
             verb, argument = parse_command(line)
         except GrammarError:
             self._trace_unknown(line)
-            return self._refuse_line(line, replies.UNREADABLE)
+            return self._refuse_unreadable(line)
         farewell = self._budget.count_command(verb)
         if farewell is not None:
             return self._hang_up(farewell, "too many commands")
@@ -160,6 +160,13 @@ class SMTPServerConnection(IntakeConnection):
     def _ends_a_group(self, verb: str) -> bool:
         """Say whether the client has to wait for the reply to this command before it says more."""
         return verb in _WAIT_BEHIND or (verb != "BDAT" and not self._offer.offers(PIPELINING))
+
+    def _refuse_unreadable(self, line: bytes) -> ServerStep:
+        """Refuse a line that is no text. Where only the argument of a command is not UTF-8, that is what is wrong."""
+        verb = line.partition(b" ")[0].decode("ascii", "replace").upper()
+        if verb == "BDAT" or verb not in self._verbs or has_control(line):
+            return self._refuse_line(line, replies.UNREADABLE)
+        return self._refuse(verb, replies.BAD_ARGUMENTS)
 
     def _refuse_line(self, beginning: bytes, reply: Reply) -> ServerStep:
         """Refuse a line that cannot be read. If it was to announce a chunk, the chunk would be taken for commands."""
@@ -260,7 +267,7 @@ class SMTPServerConnection(IntakeConnection):
 
     def _query(self, argument: str) -> tuple[str, bool]:
         """Return what VRFY or EXPN asks for, and whether the reply may be UTF-8 (RFC 6531 section 3.7.4.2)."""
-        text = text_argument(argument)
+        text = needed_argument(argument)
         string, space, keyword = text.rpartition(" ")
         if space and keyword.isascii() and keyword.upper() == "SMTPUTF8" and self._offer.offers(SMTPUTF8):
             return string, True
@@ -269,17 +276,17 @@ class SMTPServerConnection(IntakeConnection):
     def _on_etrn(self, argument: str) -> ServerStep:
         if ETRN not in self.config.extensions:
             return self._refuse("ETRN", replies.NOT_IMPLEMENTED)
-        return self._ask_unless_missing("ETRN", Etrn(text_argument(argument)))
+        return self._ask_unless_missing("ETRN", Etrn(needed_argument(argument)))
 
     def _on_xclient(self, argument: str) -> ServerStep:
         if not self.trusted or XCLIENT not in self.config.extensions:
             return self._refuse("XCLIENT", replies.NOT_TRUSTED)
-        return self._ask(XClient(parse_attributes(text_argument(argument), XCLIENT_NAMES)))
+        return self._ask(XClient(parse_attributes(needed_argument(argument), XCLIENT_NAMES)))
 
     def _on_xforward(self, argument: str) -> ServerStep:
         if not self.trusted or XFORWARD not in self.config.extensions:
             return self._refuse("XFORWARD", replies.NOT_TRUSTED)
-        return self._ask(XForward(parse_attributes(text_argument(argument), XFORWARD_NAMES)))
+        return self._ask(XForward(parse_attributes(needed_argument(argument), XFORWARD_NAMES)))
 
     def _on_help(self, _: str) -> ServerStep:
         if HELP not in self.config.extensions:
