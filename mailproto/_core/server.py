@@ -12,9 +12,7 @@ from mailproto._core.limits import Limits
 from mailproto._core.proxyheader import MAX_V2, ProxyHeader, parse_proxy_header
 from mailproto.errors import GrammarError, LocalProtocolError
 
-_FOREIGN = re.compile(
-    rb"(?:GET|POST|PUT|HEAD|DELETE|OPTIONS|TRACE|CONNECT|PATCH) |Host:|\x16\x03", re.IGNORECASE
-)
+_FOREIGN = re.compile(rb"(?:GET|POST|PUT|HEAD|DELETE|OPTIONS|TRACE|CONNECT|PATCH) |Host:|\x16\x03", re.IGNORECASE)
 FOREIGN_SIZE = len(b"OPTIONS ")
 """Octets of a line that `is_foreign` needs to see."""
 

@@ -113,6 +113,22 @@ def test_no_line_end_of_unicode_reaches_the_application(verb: bytes, evil: str) 
     assert [type(event) for event in result.events] == [CommandRejected]
 
 
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("MA\u0131L FROM:<a@b>", b"500"),
+        ("R\u017fET", b"500"),
+        ("AUTH PLA\u0131N AGEAYg==", b"504"),
+        ("BDAT 1 LA\u017fT", b"521"),
+    ],
+)
+def test_no_letter_beyond_ascii_stands_for_one_of_a_keyword(line: str, code: bytes) -> None:
+    """RFC 5321 section 2.4: only ASCII has upper and lower case. Of some other letters the upper case is ASCII."""
+    conn = greeted(auth_mechanisms=("PLAIN",), allow_plaintext_auth=True)
+    assert line.upper().isascii()
+    assert talk(conn, [line.encode() + b"\r\n"]).replies == [code]
+
+
 @pytest.mark.parametrize("name", ["grün.example", "\u2028", "x y"])
 def test_a_client_calls_itself_by_one_word_of_ascii(name: str) -> None:
     """S60, RFC 6531 section 3.7.1."""
