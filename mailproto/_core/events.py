@@ -30,6 +30,18 @@ class StartTLS:
 
 
 @dataclass(slots=True)
+class ExtensionCommand:
+    """A command that the application has added to the protocol, on a server: ``verb`` is one that its config names,
+    in upper case, and ``argument`` all that stands behind it, ``""`` if nothing does.
+
+    Accept, reject, or have it refused as one that there is not.
+    """
+
+    verb: str
+    argument: str = ""
+
+
+@dataclass(slots=True)
 class ConnectionClosed:
     """The peer is gone, or was hung up on. Comes once, and nothing after it.
 
