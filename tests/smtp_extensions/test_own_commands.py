@@ -312,9 +312,7 @@ def test_without_a_hook_there_is_no_such_command(caplog: pytest.LogCaptureFixtur
         MemoryClient(Outbox(), server=offering())
         assert "on_command" not in caplog.text
         MemoryClient(Outbox(), server=offering(BREW))
-    assert (
-        "the handler has no on_command, so that every command of an extension of your own is refused" in caplog.text
-    )
+    assert "the handler has no on_command, so that every command of your own is refused" in caplog.text
 
 
 def test_the_test_kit_has_them_as_well() -> None:
