@@ -31,10 +31,10 @@ class StartTLS:
 
 @dataclass(slots=True)
 class ExtensionCommand:
-    """A command that the application has added to the protocol, on a server: ``verb`` is one that its config names,
+    """On a server, a command that the application has added to the protocol: ``verb`` is one that the config names,
     in upper case, and ``argument`` all that stands behind it, ``""`` if nothing does.
 
-    Accept, reject, or have it refused as one that there is not.
+    Left unanswered it is refused as a command that there is not.
     """
 
     verb: str

@@ -1,7 +1,7 @@
 """The frame in which an SMTP extension is one value: its keyword, when it is offered, its parameters.
 
 Everything here is open to extensions of your own (RFC 5321 section 2.2.2): make an `Extension` of a keyword, of the
-`Parameter` values it adds to MAIL and RCPT and of the commands it adds to them, and put it into a config's
+`Parameter` values it adds to MAIL and RCPT, and of the commands it has itself, and put it into a config's
 ``extensions``, on either side.
 """
 
@@ -97,8 +97,8 @@ class Extension:
 
     ``offer`` returns what stands behind the keyword in the reply to EHLO (``""`` if nothing does), or None when
     the extension is not to be offered. ``mail`` and ``rcpt`` are the parameters that it adds to the commands, and
-    ``commands`` are those that it adds itself, in upper case: where a server has offered the extension, they come as
-    `ExtensionCommand`. Such as have no RFC begin with an X (RFC 5321 section 4.1.5).
+    ``commands`` are the verbs that it has itself, in upper case: from a client that was offered the extension they
+    come as `ExtensionCommand`. Those without an RFC begin with an X (RFC 5321 section 4.1.5).
 
     Raises:
         GrammarError: a command is no verb, or SMTP has it already.
