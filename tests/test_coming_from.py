@@ -143,11 +143,17 @@ OWNERS: dict[str, Any] = {
     "sync": sync,
     "aio": aio,
 }
-ARGUMENTS = {
-    name
-    for called in (sync.SMTPClient, sync.POP3Client, sync.SMTPServer, smtp.SMTPServerConfig, smtp.SMTPClientConfig)
-    for name in inspect.signature(called).parameters
-} | set(inspect.signature(sync.SMTPClient.send_message).parameters)
+CALLED = (
+    sync.SMTPClient,
+    sync.POP3Client,
+    sync.SMTPServer,
+    smtp.SMTPServerConfig,
+    smtp.SMTPClientConfig,
+    smtp.Extension,
+)
+ARGUMENTS = {name for called in CALLED for name in inspect.signature(called).parameters} | set(
+    inspect.signature(sync.SMTPClient.send_message).parameters
+)
 
 
 @pytest.mark.parametrize(

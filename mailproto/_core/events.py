@@ -30,6 +30,18 @@ class StartTLS:
 
 
 @dataclass(slots=True)
+class ExtensionCommand:
+    """On a server, a command that the application has added to the protocol: ``verb`` is one that the config names,
+    in upper case, and ``argument`` all that stands behind it, ``""`` if nothing does.
+
+    Left unanswered it is refused as a command that there is not.
+    """
+
+    verb: str
+    argument: str = ""
+
+
+@dataclass(slots=True)
 class ConnectionClosed:
     """The peer is gone, or was hung up on. Comes once, and nothing after it.
 

@@ -27,7 +27,8 @@ class Limits:
             place only (RFC 9422 section 4.3).
         max_transactions: messages of one connection; then 421.
         max_commands: commands of one connection; then 421.
-        max_junk: commands that lead nowhere (NOOP, RSET, VRFY, EHLO again) between two messages; then 421.
+        max_junk: commands that lead nowhere (NOOP, RSET, VRFY, EHLO again, those of extensions of your own in SMTP)
+            between two messages; then 421.
         max_errors: commands in error of one connection; then 421 and good-bye.
         max_free_errors: so many of them that cost nothing.
         error_delay: seconds that each one beyond has the client wait until the next command is looked at.

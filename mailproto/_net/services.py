@@ -32,6 +32,7 @@ Needs: TypeAlias = Mapping[tuple[str, ...], str]
 
 _LOGIN_NEEDS: Needs = {("on_auth", "on_scram_key"): "every login"}
 _SMTP_NEEDS: Needs = {("on_rcpt",): "every recipient", ("on_message", "on_delivery", "on_burl"): "every message"}
+_COMMAND_NEEDS: Needs = {("on_command",): "every command of your own"}
 _POP3_NEEDS: Needs = {**_LOGIN_NEEDS, ("on_login",): "every login"}
 
 
@@ -87,6 +88,8 @@ def smtp_service(
         _warn_of_missing(handler, _SMTP_NEEDS)
         if config.require_auth and not config.trusted_peers:
             _warn_of_missing(handler, _LOGIN_NEEDS)
+        if any(extension.commands for extension in config.extensions):
+            _warn_of_missing(handler, _COMMAND_NEEDS)
     has_coroutines = _has_coroutines(handler, smtp.HOOKS)
     return Service(
         lambda: SMTPServerConnection(config),
@@ -116,6 +119,8 @@ def pop3_service(
     takes_events = _takes_events(handler, pop3.HOOKS)
     if not takes_events:
         _warn_of_missing(handler, _POP3_NEEDS)
+        if config.commands:
+            _warn_of_missing(handler, _COMMAND_NEEDS)
     has_coroutines = _has_coroutines(handler, pop3.HOOKS)
     return Service(
         lambda: POP3ServerConnection(config),

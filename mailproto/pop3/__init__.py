@@ -52,7 +52,7 @@ A client queues commands and reads what comes of them; each event says which com
 Whole jobs, such as opening a session under a TLS policy, are in `mailproto.pop3.flows`.
 """
 
-from mailproto._core.events import ConnectionClosed, MessageChunk, StartTLS, TLSInfo
+from mailproto._core.events import ConnectionClosed, ExtensionCommand, MessageChunk, StartTLS, TLSInfo
 from mailproto._core.limits import Limits
 from mailproto.pop3.apop import ApopCheck, apop_digest
 from mailproto.pop3.capabilities import Capabilities
@@ -101,6 +101,7 @@ __all__ = [
     "CommandRejected",
     "Connected",
     "ConnectionClosed",
+    "ExtensionCommand",
     "GreetingReceived",
     "Language",
     "Limits",

@@ -6,12 +6,12 @@ The other half, which reads the client's commands, is `mailproto.pop3.server`.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 from mailproto._core.codec import encode_base64
 from mailproto._core.connection import Step
-from mailproto._core.events import ConnectionClosed, StartTLS
+from mailproto._core.events import ConnectionClosed, ExtensionCommand, StartTLS
 from mailproto.errors import LocalProtocolError
 from mailproto.pop3 import responses
 from mailproto.pop3.apop import check_timestamp, make_timestamp
@@ -36,6 +36,7 @@ _ACCEPTED: dict[type, Response] = {
     Auth: responses.LOGGED_IN,
     AuthResponse: responses.LOGGED_IN,
     XClient: responses.UPDATED,
+    ExtensionCommand: responses.OK,
     Update: responses.GOODBYE,
 }
 # Also what is safe to say when nobody answers.
@@ -48,6 +49,7 @@ _REJECTED: dict[type, Response] = {
     AuthResponse: responses.LOGIN_FAILED,
     XClient: responses.NOT_UPDATED,
     Retrieve: responses.NO_MESSAGE,
+    ExtensionCommand: responses.UNKNOWN,
     Update: responses.NOT_REMOVED,
 }
 _LOGINS = (Login, Apop, Auth, AuthResponse)
@@ -140,14 +142,17 @@ class AnsweringConnection(SpeakingConnection):
         *,
         maildrop: Sequence[MessageInfo] | None = None,
         read_only: bool = False,
+        lines: Iterable[str] | None = None,
     ) -> None:
         """Answer the `pending` event with yes; ``text`` replaces the usual words of the response.
 
         A login is accepted with the ``maildrop``: its messages, in an order that holds for the session. In one that
-        is ``read_only`` nothing can be marked as deleted. A `Retrieve` stays pending until `end_data`.
+        is ``read_only`` nothing can be marked as deleted. A `Retrieve` stays pending until `end_data`. The response
+        to an `ExtensionCommand` has several lines if there are ``lines``, and be it none, behind the first one.
 
         Raises:
-            LocalProtocolError: there is nothing to answer, or a ``maildrop`` is missing or out of place.
+            LocalProtocolError: there is nothing to answer, or a ``maildrop`` is missing or out of place, or ``lines``
+                are.
             GrammarError: the maildrop has what no maildrop may have, such as two equal unique-ids.
         """
         pending = self.pending
@@ -155,6 +160,9 @@ class AnsweringConnection(SpeakingConnection):
             raise LocalProtocolError("a login, and nothing else, is accepted with a maildrop")
         if self._outgoing is not None:
             raise LocalProtocolError("this Retrieve was accepted already")
+        if lines is not None and not isinstance(pending, ExtensionCommand):
+            raise LocalProtocolError("an ExtensionCommand, and nothing else, is accepted with lines")
+        behind = self._encode_lines(lines) if lines is not None else b""
         opened = MarkedMaildrop(maildrop, read_only=read_only) if maildrop is not None else None
         self._take_pending()
         if isinstance(pending, Retrieve):
@@ -164,7 +172,7 @@ class AnsweringConnection(SpeakingConnection):
             text = self.config.greeting if text is None else text
             text = text if self._timestamp is None else f"{text} {self._timestamp}"
         code = "XCLIENT" if self.trusted and isinstance(pending, Connected) else None  # how Dovecot's proxies know
-        self._reply(_ACCEPTED[type(pending)] if text is None else Response(True, text, code))
+        self._reply(_ACCEPTED[type(pending)] if text is None else Response(True, text, code), behind)
         if opened is not None:
             self._maildrop = opened
             self._enter(ServerState.TRANSACTION)
@@ -175,7 +183,7 @@ class AnsweringConnection(SpeakingConnection):
             self._close_gate()
         elif isinstance(pending, XClient):
             self._begin_again()
-        else:
+        elif isinstance(pending, Update):
             self._over()
         self._stop_if_told()
 

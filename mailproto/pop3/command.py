@@ -20,7 +20,8 @@ from mailproto.pop3.listing import (
     parse_size,
     parse_stat,
 )
-from mailproto.pop3.response import Response
+from mailproto.pop3.response import Response, readable
+from mailproto.pop3.rules import VERBS
 from mailproto.pop3.tolerance import Lenience
 from mailproto.pop3.xclient import format_xclient
 from mailproto.sasl.base import check_mechanism
@@ -104,9 +105,31 @@ def command_line(verb: str, *parameters: str | int, parameter: re.Pattern[str] =
     return line
 
 
+def check_own_verb(verb: str) -> None:
+    """Raise `GrammarError` unless ``verb`` can be a command of one's own: in upper case, and not POP3's."""
+    if not _VERB.fullmatch(verb) or verb != verb.upper():
+        raise GrammarError(f"not a verb in upper case: {verb!a:.40}")
+    if verb in VERBS:
+        raise GrammarError(f"POP3 has {verb} already")
+
+
 def plain(verb: str, *parameters: str | int) -> Command[None]:
     """Return a command whose response is one line that means only yes or no."""
     return Command(verb, command_line(verb, *parameters))
+
+
+def other(verb: str, *parameters: str | int) -> Command[str]:
+    """Return a command that is not known here, whose response is one line; the result is its text."""
+    check_own_verb(verb)
+    return Command(verb, command_line(verb, *parameters), parse=lambda lines, _: readable(lines[0]))
+
+
+def other_multiline(verb: str, *parameters: str | int) -> Command[list[str]]:
+    """Return a command that is not known here, whose response is several lines; the result is those behind the
+    first."""
+    check_own_verb(verb)
+    line = command_line(verb, *parameters)
+    return Command(verb, line, shape=Shape.LISTING, parse=lambda lines, _: [readable(each) for each in lines])
 
 
 def on_message(verb: str, number: int, shape: Shape = Shape.LINE) -> Command[None]:

@@ -9,6 +9,7 @@ from mailproto._core.limits import Limits
 from mailproto._core.peers import check_networks
 from mailproto.errors import GrammarError
 from mailproto.pop3.capabilities import check_capability
+from mailproto.pop3.command import check_own_verb
 from mailproto.pop3.languages import Language, check_languages
 from mailproto.pop3.tolerance import Tolerance
 from mailproto.sasl.base import check_mechanisms
@@ -44,6 +45,8 @@ class POP3ServerConfig:
         implementation: what the server is, announced as IMPLEMENTATION (RFC 2449 section 6.9) to who is logged in;
             nothing by default.
         extra_capabilities: further lines for CAPA.
+        commands: verbs of the application's own, in upper case. Who is logged in may say them, and they come as
+            `ExtensionCommand`. What CAPA lists for them is in ``extra_capabilities``.
         proxies: addresses and networks of the load balancers that all connections come through. Each has to begin
             with a PROXY header; who comes from elsewhere is sent away. Who connects without an IP address that the
             balancer could tell is ``"unknown"``, and never taken for the balancer.
@@ -68,6 +71,7 @@ class POP3ServerConfig:
     login_delay_by_user: bool = False
     implementation: str = ""
     extra_capabilities: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()
     proxies: tuple[str, ...] = ()
     trusted_peers: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
@@ -84,6 +88,8 @@ class POP3ServerConfig:
         check_mechanisms(self.auth_mechanisms)
         for line in self.extra_capabilities:
             check_capability(line)
+        for verb in self.commands:
+            check_own_verb(verb)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The events of POP3 connections. `MessageChunk`, `StartTLS` and `ConnectionClosed` are shared with SMTP.
+"""The events of POP3 connections. Those that are not defined here are shared with SMTP.
 
 On a server an event either asks, and is answered with ``accept`` or ``reject``, or it is a notice. On a client every
 event that answers a command carries that command.
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from mailproto._core.attributes import Attributes
-from mailproto._core.events import ConnectionClosed, MessageChunk, StartTLS
+from mailproto._core.events import ConnectionClosed, ExtensionCommand, MessageChunk, StartTLS
 from mailproto.pop3.command import Command
 from mailproto.pop3.response import Response
 from mailproto.pop3.tolerance import Tolerance
@@ -85,7 +85,17 @@ class CommandRejected:
 
 
 ServerEvent: TypeAlias = (
-    Connected | StartTLS | XClient | Login | Apop | Auth | AuthResponse | Retrieve | Update | CommandRejected
+    Connected
+    | StartTLS
+    | XClient
+    | Login
+    | Apop
+    | Auth
+    | AuthResponse
+    | Retrieve
+    | ExtensionCommand
+    | Update
+    | CommandRejected
 )
 
 # A client's events.
@@ -158,6 +168,7 @@ __all__ = [
     "CommandRejected",
     "Connected",
     "ConnectionClosed",
+    "ExtensionCommand",
     "GreetingReceived",
     "ListingReceived",
     "Login",

@@ -21,7 +21,7 @@ from mailproto.pop3.command import SECRET, Command, Shape
 from mailproto.pop3.config import POP3ClientConfig
 from mailproto.pop3.events import ClientEvent
 from mailproto.pop3.listing import Stat
-from mailproto.pop3.rules import CLIENT_RULES, ClientState, Outcome
+from mailproto.pop3.rules import CLIENT_RULES, OTHER, VERBS, ClientState, Outcome
 
 T = TypeVar("T")
 
@@ -168,6 +168,33 @@ class RequestingConnection(ClientConnection[ClientEvent]):
         """Queue QUIT. After login it is what makes the deletions: its response tells whether they were made."""
         return self._queue(commands.plain("QUIT"))
 
+    def command(self, verb: str, *parameters: str | int) -> Command[str]:
+        """Queue a command that there is no method for: one of the server's own, or of a rare extension.
+
+        Its response is one line, whose text is the result, and it changes nothing that this connection knows of. A
+        trace shows all of it: there is nothing in it that is known for a secret.
+
+        Args:
+            verb: in upper case.
+
+        Raises:
+            LocalProtocolError: ``verb`` is a command of POP3, for which there is a method.
+            GrammarError: it is none at all, or a parameter has what may not stand in one, such as a space.
+        """
+        return self._queue(commands.other(self._own(verb), *parameters), OTHER)
+
+    def multiline_command(self, verb: str, *parameters: str | int) -> Command[list[str]]:
+        """Queue a command such as `command` does, to which a yes has several lines, up to a lone dot.
+
+        The result is the lines behind the first.
+        """
+        return self._queue(commands.other_multiline(self._own(verb), *parameters), OTHER)
+
+    def _own(self, verb: str) -> str:
+        if verb in VERBS:
+            raise LocalProtocolError(f"{verb} has a method of its own")
+        return verb
+
     # Commands after login.
 
     def stat(self) -> Command[Stat]:
@@ -255,11 +282,12 @@ class RequestingConnection(ClientConnection[ClientEvent]):
 
     # Queueing.
 
-    def _queue(self, command: Command[T]) -> Command[T]:
-        """Queue a command. That the server has left is no mistake of the caller's before an event has told it."""
+    def _queue(self, command: Command[T], row: str = "") -> Command[T]:
+        """Queue a command, by its row of the rules or another ``row``. That the server has left is no mistake of the
+        caller's before an event has told it."""
         if self._closing:
             raise LocalProtocolError("the connection is closed")
-        if CLIENT_RULES[self.state, command.verb] is not Outcome.SENT:
+        if CLIENT_RULES[self.state, row or command.verb] is not Outcome.SENT:
             raise LocalProtocolError(f"no {command.verb} while {self.state.value}")
         if self._last is not None and not self._last.done and self._last.verb in _LAST_OF_A_FLIGHT:
             raise LocalProtocolError(f"no {command.verb} behind {self._last.verb}, which is not answered yet")

@@ -112,6 +112,15 @@ def encode_response(response: Response, utf8: bool = False) -> bytes:
     return line + b"\r\n"
 
 
+def encode_line(text: str, utf8: bool = False) -> bytes:
+    """Return a further line of a response as it goes on the wire, with one more dot if it begins with one.
+
+    What may not stand there becomes ``?``, as in `encode_response`.
+    """
+    line = (_UNSHOWABLE if utf8 else _UNPRINTABLE).sub("?", text).encode("utf-8")
+    return b"%s%s\r\n" % (b"." if line[:1] == b"." else b"", line)
+
+
 def parse_response(line: bytes, *, resp_codes: bool = False) -> Response:
     """Return what the first line of a response says. The text may be anything, or nothing.
 
@@ -132,11 +141,13 @@ def parse_response(line: bytes, *, resp_codes: bool = False) -> Response:
         found = match[1].decode("ascii").upper()
         if resp_codes or found.partition("/")[0] in _KNOWN:
             code, text = found, text[match.end() :]
-    return Response(ok, _harmless(text.decode("utf-8", "backslashreplace")), code)
+    return Response(ok, readable(text), code)
 
 
-def _harmless(text: str) -> str:
-    """Escape what would end a line, move a cursor or turn letters around where the text is shown."""
+def readable(octets: bytes) -> str:
+    """Return a server's words as text, and escape in it what would end a line, move a cursor or turn letters around
+    where it is shown."""
+    text = octets.decode("utf-8", "backslashreplace")
     return text if text.isprintable() else _UNSHOWABLE.sub(lambda character: ascii(character[0])[1:-1], text)
 
 

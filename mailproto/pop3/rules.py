@@ -67,8 +67,10 @@ NOOP     -ERR           -ERR   own
 LAST     -ERR           -ERR   own
 CAPA     own            own    own
 QUIT     own            own    ask
+other    -ERR           -ERR   ask
 """
-"""RFC 1939 sections 4 to 7, RFC 2449 section 5, RFC 2595 section 4, RFC 5034 section 4, RFC 6856.
+"""RFC 1939 sections 4 to 7, RFC 2449 section 5, RFC 2595 section 4, RFC 5034 section 4, RFC 6856. The others are
+those that an application adds.
 
 The other states look at no commands: these wait until the state is left, which they never do once it is CLOSED.
 """
@@ -94,6 +96,7 @@ NOOP     no        no             send         no      no
 LAST     no        no             send         no      no
 CAPA     no        send           send         no      no
 QUIT     no        send           send         no      no
+other    no        send           send         no      no
 """
 """The same rules as a client keeps them. Further, nothing goes behind QUIT, and nothing behind AUTH, STLS
 or XCLIENT before they are answered; PASS goes only right behind USER, APOP only with a timestamp, and STLS never
@@ -115,4 +118,6 @@ def read_rules(table: str, states: type[StateT]) -> Rules[StateT]:
 
 SERVER_RULES = read_rules(SERVER_TABLE, ServerState)
 CLIENT_RULES = read_rules(CLIENT_TABLE, ClientState)
-VERBS = frozenset(verb for _, verb in SERVER_RULES)
+OTHER = "other"
+"""What stands in the tables for commands of one's own. Verbs are in upper case, so that it is none."""
+VERBS = frozenset(verb for _, verb in SERVER_RULES) - {OTHER}

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import TypeAlias
 
 from mailproto._core.buffer import LineTooLongError
 from mailproto._core.codec import decode_base64, parse_uint
 from mailproto._core.connection import AGAIN, STARVED
-from mailproto._core.events import StartTLS
+from mailproto._core.events import ExtensionCommand, StartTLS
 from mailproto._core.server import FOREIGN_SIZE, is_foreign
 from mailproto.errors import GrammarError
 from mailproto.pop3 import offer, responses
@@ -25,7 +26,7 @@ from mailproto.pop3.events import Apop, CommandRejected, Connected, Login, Retri
 from mailproto.pop3.languages import Phrase
 from mailproto.pop3.marks import Refusal
 from mailproto.pop3.response import Response
-from mailproto.pop3.rules import SERVER_RULES, VERBS, Outcome, ServerState
+from mailproto.pop3.rules import OTHER, SERVER_RULES, VERBS, Outcome, ServerState
 from mailproto.pop3.xclient import parse_xclient
 from mailproto.sasl.base import Auth, AuthResponse
 from mailproto.sasl.text import decode_utf8, saslprep
@@ -45,7 +46,7 @@ class POP3ServerConnection(AnsweringConnection):
         auth_failures: logins that were refused so far because of the credentials.
     """
 
-    __slots__ = ("_commands", "_commands_left", "_errors", "_junk", "_known_command_seen", "_username")
+    __slots__ = ("_commands", "_commands_left", "_errors", "_junk", "_known_command_seen", "_own", "_username")
 
     def __init__(self, config: POP3ServerConfig | None = None, timestamp: str | None = None) -> None:
         """Begin a session.
@@ -60,6 +61,10 @@ class POP3ServerConnection(AnsweringConnection):
         """
         super().__init__(config, timestamp)
         self._username = ""
+        self._own: dict[bytes, _Handler] = {
+            verb.encode("ascii"): partial(POP3ServerConnection._own_command, verb=verb)
+            for verb in self.config.commands
+        }
         self._commands = _COMMANDS[self.state]
         self._known_command_seen = False
         self._commands_left = self.limits.max_commands
@@ -71,6 +76,8 @@ class POP3ServerConnection(AnsweringConnection):
     def _enter(self, state: ServerState) -> None:
         super()._enter(state)
         self._commands = _COMMANDS[state]
+        if self._own and SERVER_RULES.get((state, OTHER)) is Outcome.ASK:
+            self._commands = self._commands | self._own
 
     def _opened(self) -> None:
         self._login_due = False
@@ -123,7 +130,7 @@ class POP3ServerConnection(AnsweringConnection):
         if self.state is ServerState.NAMED:
             self._enter(ServerState.AUTHORIZATION)
         verb = line.partition(b" ")[0].upper()
-        known = verb.isascii() and verb.decode("ascii") in VERBS
+        known = verb in self._own or (verb.isascii() and verb.decode("ascii") in VERBS)
         if not _COMMAND.fullmatch(line):
             return self._refuse(verb if known else b"", responses.UNREADABLE)
         return self._refuse(verb, responses.NOT_NOW) if known else self._refuse(b"", responses.UNKNOWN)
@@ -293,6 +300,11 @@ class POP3ServerConnection(AnsweringConnection):
         if not self.config.last:
             raise Refusal(responses.UNKNOWN)
         return self._count_junk() or self._say(f"+OK {self._maildrop.last}")
+
+    def _own_command(self, argument: bytes | None, verb: str) -> ServerStep:
+        """Ask about a command of the application's own. It may be one that is said of each message, as LIST is, so
+        that it does not count as one that leads nowhere."""
+        return self._ask(ExtensionCommand(verb, (argument or b"").decode("ascii")))
 
     def _quit(self, argument: bytes | None) -> ServerStep:
         _nothing(argument)

@@ -9,7 +9,7 @@ from mailproto._core.server import ServerConnection
 from mailproto.pop3.config import POP3ServerConfig
 from mailproto.pop3.events import ServerEvent
 from mailproto.pop3.languages import I_DEFAULT, Language, Phrase, find_language
-from mailproto.pop3.response import Response, encode_response
+from mailproto.pop3.response import Response, encode_line, encode_response
 
 
 class SpeakingConnection(ServerConnection[ServerEvent]):
@@ -63,10 +63,15 @@ class SpeakingConnection(ServerConnection[ServerEvent]):
 
     # Output.
 
-    def _reply(self, response: Response) -> Step:
+    def _reply(self, response: Response, behind: bytes = b"") -> Step:
         if self._language.words:
             response = response._replace(text=self._language.say(response.text))
-        return self._emit(encode_response(response, self.utf8 or self._language_chosen))
+        return self._emit(encode_response(response, self.utf8 or self._language_chosen) + behind)
+
+    def _encode_lines(self, lines: Iterable[str]) -> bytes:
+        """Return the lines behind the first of a response, whatever is in them, and the end of it."""
+        utf8 = self.utf8 or self._language_chosen
+        return b"".join((*(encode_line(line, utf8) for line in lines), b".\r\n"))
 
     def _yes(self, template: str, **values: int) -> Step:
         """Say yes in words of ours."""

@@ -23,7 +23,7 @@ The client's side is `SMTPClientConnection`: its methods queue commands and retu
 Whole jobs are in `mailproto.smtp.flows`, and `mailproto.aio` and `mailproto.sync` run them.
 """
 
-from mailproto._core.events import ConnectionClosed, MessageChunk, StartTLS, TLSInfo
+from mailproto._core.events import ConnectionClosed, ExtensionCommand, MessageChunk, StartTLS, TLSInfo
 from mailproto._core.limits import Limits
 from mailproto.smtp.client import SMTPClientConnection
 from mailproto.smtp.command import Command
@@ -120,6 +120,7 @@ __all__ = [
     "Etrn",
     "Expn",
     "Extension",
+    "ExtensionCommand",
     "GreetingReceived",
     "Hello",
     "HoldFor",

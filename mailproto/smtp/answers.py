@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from mailproto._core.connection import AGAIN, STARVED
-from mailproto._core.events import StartTLS
+from mailproto._core.events import ExtensionCommand, StartTLS
 from mailproto.errors import GrammarError, LocalProtocolError
 from mailproto.sasl.base import Auth, AuthResponse
 from mailproto.sasl.choice import offerable
@@ -212,7 +212,7 @@ class AnsweringConnection(SettlingConnection):
         else:
             self._end_transaction()
 
-    def _answered_query(self, event: Vrfy | Expn | Etrn | XForward, reply: Reply, _: bool) -> None:
+    def _answered_query(self, event: Vrfy | Expn | Etrn | XForward | ExtensionCommand, reply: Reply, _: bool) -> None:
         if not isinstance(event, Vrfy | Expn) or reply.text.isascii():
             self._say(reply)
         elif event.smtputf8:
@@ -295,6 +295,7 @@ _FOLLOWS: dict[type, _Answered] = {
     Etrn: AnsweringConnection._answered_query,
     XClient: AnsweringConnection._answered_xclient,
     XForward: AnsweringConnection._answered_query,
+    ExtensionCommand: AnsweringConnection._answered_query,
 }
 # What follows from the answer to an event, and the reply that accepts it.
 _ANSWERED = {kind: (follow, replies.ACCEPTED[kind]) for kind, follow in _FOLLOWS.items()}

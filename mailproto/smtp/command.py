@@ -10,6 +10,7 @@ from mailproto.address import Address, check_domain, format_path
 from mailproto.errors import GrammarError
 from mailproto.smtp.config import Tolerance
 from mailproto.smtp.extensions.burl import check_url
+from mailproto.smtp.extensions.frame import check_verb
 from mailproto.smtp.parameters import Body, Parameter, RcptParameters, format_fields, given
 from mailproto.smtp.reply import Reply
 from mailproto.smtp.rules import HELLO, VERBS
@@ -194,6 +195,19 @@ def simple(verb: str, argument: str = "") -> Command:
         GrammarError: the argument has a character that may not stand in a command.
     """
     return Command(verb, _line(f"{verb} {argument}" if argument else verb))
+
+
+def other(verb: str, argument: str) -> Command:
+    """Return a command of an extension that is not known here; what it does not say itself is the last of a group
+    (RFC 2920 section 3.1).
+
+    Raises:
+        GrammarError: ``verb`` is none, or the argument has a character that may not stand in a command.
+    """
+    check_verb(verb)
+    command = simple(verb, argument)
+    command.alone = True
+    return command
 
 
 def mail(

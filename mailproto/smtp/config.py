@@ -72,9 +72,10 @@ class SMTPServerConfig:
         auth_mechanisms: the SASL mechanisms offered, best first. Empty: no AUTH; but the adapters offer what the
             handler surely answers, see `mailproto.sasl.default_mechanisms`.
         allow_plaintext_auth: offer and take AUTH without TLS, so that whoever listens has the passwords.
-        require_tls: refuse mail before STARTTLS with 530 (RFC 3207 section 4), and VRFY, EXPN and ETRN; and let
-            nobody log in in clear, whatever ``allow_plaintext_auth`` says. For submission, not for port 25.
-        require_auth: refuse mail before AUTH with 530 (RFC 4954 section 6), and VRFY, EXPN and ETRN: for submission.
+        require_tls: refuse mail before STARTTLS with 530 (RFC 3207 section 4), and VRFY, EXPN, ETRN and the commands
+            of extensions of your own; and let nobody log in in clear, whatever ``allow_plaintext_auth`` says. For
+            submission, not for port 25.
+        require_auth: refuse the same before AUTH with 530 (RFC 4954 section 6): for submission.
         lmtp: speak LMTP (RFC 2033): LHLO, and a reply for each recipient to a message. Never on port 25.
         bare_newlines: what becomes of a message with a CR or LF outside of a CRLF.
         allow_nul: take NUL octets in a message, which RFC 5322 forbids and much software stumbles over.

@@ -1,4 +1,4 @@
-"""The events of SMTP connections. `MessageChunk`, `StartTLS` and `ConnectionClosed` are shared with POP3.
+"""The events of SMTP connections. Those that are not defined here are shared with POP3.
 
 On a server an event either asks, and is answered with ``accept``, ``reject`` or ``reply``, or it is a notice. On a
 client every event that answers a command carries that command.
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from mailproto._core.events import ConnectionClosed, MessageChunk, StartTLS
+from mailproto._core.events import ConnectionClosed, ExtensionCommand, MessageChunk, StartTLS
 from mailproto._core.spool import Spool
 from mailproto.address import Address
 from mailproto.sasl.base import Auth, AuthResponse
@@ -225,6 +225,7 @@ ServerEvent: TypeAlias = (
     | Etrn
     | XClient
     | XForward
+    | ExtensionCommand
     | Reset
     | MessageAborted
     | CommandRejected
@@ -291,6 +292,7 @@ __all__ = [
     "Envelope",
     "Etrn",
     "Expn",
+    "ExtensionCommand",
     "GreetingReceived",
     "Hello",
     "Mail",

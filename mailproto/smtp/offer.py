@@ -53,6 +53,10 @@ class Offer:
         """Say whether an extension, or another one with its keyword, is in force."""
         return extension.keyword in self._keywords
 
+    def offers_command(self, verb: str) -> bool:
+        """Say whether one of the extensions in force has this command."""
+        return any(verb in extension.commands for extension in self._config.extensions if self.offers(extension))
+
     def mail_values(self, text: str, *, authenticated: bool = False) -> MailParameters | Reply:
         """Return what the parameters of a MAIL say, or the reply that refuses them.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mailproto._core.events import StartTLS
+from mailproto._core.events import ExtensionCommand, StartTLS
 from mailproto.sasl.base import Auth, AuthResponse
 from mailproto.smtp.events import (
     Burl,
@@ -107,6 +107,7 @@ ACCEPTED: dict[type, Reply] = {
     Etrn: Reply.build(250, "Queuing started", "2.0.0"),
     XClient: Reply(220),
     XForward: OK,
+    ExtensionCommand: OK,
 }
 """The answer to an event that is accepted without words."""
 
@@ -127,6 +128,7 @@ REJECTED: dict[type, Reply] = {
     Etrn: NOT_IMPLEMENTED,
     XClient: NOT_TRUSTED,
     XForward: NOT_TRUSTED,
+    ExtensionCommand: NOT_IMPLEMENTED,
 }
 """The answer to an event that is rejected without words."""
 
@@ -140,5 +142,6 @@ DEFAULT: dict[type, Reply] = {
     Burl: REJECTED[Burl],
     Expn: REJECTED[Expn],
     Etrn: REJECTED[Etrn],
+    ExtensionCommand: REJECTED[ExtensionCommand],
 }
 """The answer to an event that nobody answered, where silence must not mean yes."""

@@ -26,6 +26,7 @@ from mailproto.smtp.parameters import (
     RcptParameters,
     given,
 )
+from mailproto.smtp.rules import VERBS
 
 _NOTHING: Needed = {}
 
@@ -223,6 +224,25 @@ class RequestingConnection(ConveyingConnection):
     def help(self, topic: str = "") -> Command:
         """Queue HELP."""
         return self._queue(commands.simple("HELP", topic))
+
+    def command(self, verb: str, argument: str = "") -> Command:
+        """Queue a command that there is no method for: one of the server's own, or of a rare extension.
+
+        It has a single reply, in one line or several, and changes nothing that this connection knows of, such as
+        whether there is a transaction. Nothing leaves behind it before its reply is there (RFC 2920 section 3.1). A
+        trace shows all of it: there is nothing in it that is known for a secret.
+
+        Args:
+            verb: in upper case.
+
+        Raises:
+            LocalProtocolError: ``verb`` is a command of SMTP, for which there is a method.
+            GrammarError: it is none at all, or ``argument`` has a character that may not stand in a command.
+            NotSupportedError: ``argument`` is not ASCII, and the server does not offer SMTPUTF8.
+        """
+        if verb in VERBS:
+            raise LocalProtocolError(f"{verb} has a method of its own")
+        return self._queue(commands.other(verb, argument))
 
     def quit(self) -> Command:
         """Queue QUIT."""

@@ -74,10 +74,12 @@ XFORWARD  503    ask    503   503   503     503
 HELP      own    own    own   own   own     503
 NOOP      own    own    own   own   own     503
 QUIT      own    own    own   own   own     own
+other     503    ask    ask   ask   ask     503
 """
 """RFC 5321 section 4.1.4, RFC 3207 section 4, RFC 4954 section 4, RFC 3030 section 2, RFC 4468 section 3, RFC 1985;
-XCLIENT and XFORWARD are Postfix's. The other states look at no commands. LHLO takes the place of EHLO and HELO in
-LMTP (RFC 2033 section 4.1), where 554 is 503 (section 4.2)."""
+XCLIENT and XFORWARD are Postfix's; the others are those that the application's own extensions add (RFC 5321 section
+2.2.2). The other states look at no commands. LHLO takes the place of EHLO and HELO in LMTP (RFC 2033 section 4.1),
+where 554 is 503 (section 4.2)."""
 
 Rules: TypeAlias = dict[tuple[ServerState, str], Outcome]
 
@@ -93,7 +95,10 @@ def read_rules(table: str) -> Rules:
 
 
 RULES = read_rules(RULES_TABLE)
-VERBS = frozenset(verb for _, verb in RULES)
+OTHER = "other"
+"""What stands in the table for the commands of extensions of one's own. No client can say it, for verbs are read in
+upper case."""
+VERBS = frozenset(verb for _, verb in RULES) - {OTHER}
 SMTP_VERBS = VERBS - {"LHLO"}
 LMTP_VERBS = VERBS - {"EHLO", "HELO"}
 HELLO = frozenset({"EHLO", "HELO", "LHLO"})

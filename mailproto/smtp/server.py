@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from mailproto._core.buffer import LineTooLongError
 from mailproto._core.connection import AGAIN, STARVED
-from mailproto._core.events import StartTLS
+from mailproto._core.events import ExtensionCommand, StartTLS
 from mailproto._core.server import FOREIGN_SIZE, is_foreign
 from mailproto.address import Path, parse_path
 from mailproto.errors import GrammarError
@@ -36,7 +36,7 @@ from mailproto.smtp.events import (
 from mailproto.smtp.extensions import CHUNKING, ETRN, EXPN, HELP, PIPELINING, SMTPUTF8, XCLIENT, XFORWARD
 from mailproto.smtp.intake import IntakeConnection
 from mailproto.smtp.reply import Reply
-from mailproto.smtp.rules import HELLO, LMTP_VERBS, RULES, SMTP_VERBS, Outcome, ServerState
+from mailproto.smtp.rules import HELLO, LMTP_VERBS, OTHER, RULES, SMTP_VERBS, VERBS, Outcome, ServerState
 from mailproto.smtp.settling import ServerStep
 
 _IDLE = frozenset({ServerState.CONNECTED, ServerState.START, ServerState.READY, ServerState.REFUSED})
@@ -136,7 +136,7 @@ class SMTPServerConnection(IntakeConnection):
         farewell = self._budget.count_command(verb)
         if farewell is not None:
             return self._hang_up(farewell, "too many commands")
-        handler = self._handlers.get((self.state, verb))
+        handler = self._handlers.get((self.state, verb)) or self._handler_of_ones_own(verb)
         if handler is None:
             self._trace_unknown(line)
             return self._foreign() if is_foreign(line) else self._refuse("", replies.UNKNOWN)
@@ -151,6 +151,13 @@ class SMTPServerConnection(IntakeConnection):
         except GrammarError:
             return self._refuse(verb, replies.BAD_ARGUMENTS)
 
+    def _handler_of_ones_own(self, verb: str) -> _Handler | None:
+        """Return what takes a command of an extension of the application's own, None for one that nobody knows."""
+        return _handler(verb, RULES[self.state, OTHER]) if self._is_ones_own(verb) else None
+
+    def _is_ones_own(self, verb: str) -> bool:
+        return any(verb in extension.commands for extension in self.config.extensions)
+
     def _refuse_out_of_order(self, outcome: Outcome, verb: str) -> ServerStep:
         """Refuse a command. Whoever pipelines has said it before the refusal of another was there, which is no fault
         of his (RFC 2920 section 3.1)."""
@@ -164,7 +171,8 @@ class SMTPServerConnection(IntakeConnection):
     def _refuse_unreadable(self, line: bytes) -> ServerStep:
         """Refuse a line that is no text. Where only the argument of a command is not UTF-8, that is what is wrong."""
         verb = line.partition(b" ")[0].decode("ascii", "replace").upper()
-        if verb == "BDAT" or verb not in self._verbs or has_control(line):
+        known = verb in self._verbs or self._is_ones_own(verb)
+        if verb == "BDAT" or not known or has_control(line):
             return self._refuse_line(line, replies.UNREADABLE)
         return self._refuse(verb, replies.BAD_ARGUMENTS)
 
@@ -261,7 +269,7 @@ class SMTPServerConnection(IntakeConnection):
             return self._refuse("EXPN", replies.NOT_IMPLEMENTED)
         return self._ask_unless_missing("EXPN", Expn(*self._query(argument)))
 
-    def _ask_unless_missing(self, verb: str, event: Vrfy | Expn | Etrn) -> ServerStep:
+    def _ask_unless_missing(self, verb: str, event: Vrfy | Expn | Etrn | ExtensionCommand) -> ServerStep:
         missing = self._missing()
         return self._ask(event) if missing is None else self._refuse(verb, missing)
 
@@ -292,10 +300,12 @@ class SMTPServerConnection(IntakeConnection):
         if HELP not in self.config.extensions:
             return self._refuse("HELP", replies.NOT_IMPLEMENTED)
         standing = self._standing
-        offered = {extension.keyword for extension in self.config.extensions if extension.offer(standing) is not None}
+        extensions = [extension for extension in self.config.extensions if extension.offer(standing) is not None]
+        offered = {extension.keyword for extension in extensions}
         if CHUNKING.keyword in offered:
             offered.add("BDAT")
-        verbs = sorted(self._verbs & (_ALWAYS_THERE | offered))
+        own = {verb for extension in extensions for verb in extension.commands}
+        verbs = sorted(self._verbs & (_ALWAYS_THERE | offered) | own)
         return self._answer_at_once(Reply.build(214, " ".join(verbs), "2.0.0"))
 
     def _on_noop(self, _: str) -> ServerStep:
@@ -306,6 +316,16 @@ class SMTPServerConnection(IntakeConnection):
         self._say(reply)
         self._progress += 1
         return AGAIN
+
+    def _on_other(self, verb: str, argument: str) -> ServerStep:
+        """Ask about a command of an extension of the application's own, where that is in force. To the limits it
+        leads nowhere, as the like of VRFY does."""
+        farewell = self._budget.count_junk()
+        if farewell is not None:
+            return self._hang_up(farewell, "too many commands")
+        if not self._offer.offers_command(verb):
+            return self._refuse(verb, replies.NOT_IMPLEMENTED)
+        return self._ask_unless_missing(verb, ExtensionCommand(verb, argument))
 
     def _on_quit(self, argument: str) -> ServerStep:
         if argument:
@@ -353,6 +373,8 @@ def _handler(verb: str, outcome: Outcome) -> _Handler:
     """Return what takes a command, or refuses it because it is out of order. A chunk has to be read in any state."""
     if verb != "BDAT" and outcome in replies.NOT_A_TRANSACTION:
         return lambda conn, _: conn._refuse_out_of_order(outcome, verb)
+    if verb not in VERBS:
+        return lambda conn, argument: conn._on_other(verb, argument)
     handler: _Handler = getattr(SMTPServerConnection, f"_on_{verb.lower()}")
     return handler
 

@@ -64,6 +64,22 @@ class POP3Client(POP3ClientBase, Client):
         """Have the server speak a language, such as ``"de"``, or the one it prefers; return which one that is."""
         return self._do(ask(self.conn, request, self.conn.lang, wanted))
 
+    def command(self, verb: str, *parameters: str | int) -> str:
+        """Say a command that there is no method for, one of the server's own, and return the text of its response.
+
+        `mailproto.pop3.POP3ClientConnection.command` says which may be said.
+
+        Raises:
+            ResponseError: the server has refused it.
+            LocalProtocolError: there is a method for ``verb``.
+            GrammarError: not a command that can be sent.
+        """
+        return self._do(ask(self.conn, request, self.conn.command, verb, *parameters))
+
+    def multiline_command(self, verb: str, *parameters: str | int) -> list[str]:
+        """Say such a command, to which a yes has several lines, and return those behind the first one."""
+        return self._do(ask(self.conn, request, self.conn.multiline_command, verb, *parameters))
+
     def noop(self) -> None:
         """Do nothing, and see whether the server is still there."""
         self._do(ask(self.conn, request, self.conn.noop))

@@ -118,6 +118,18 @@ class SMTPClient(SMTPClientBase, Client):
         """Ask who is on a list with EXPN; ``smtputf8`` lets the reply be UTF-8."""
         return self.run(ask(self.conn, request, partial(self.conn.expn, text, smtputf8=smtputf8)))
 
+    def command(self, verb: str, argument: str = "") -> Reply:
+        """Say a command that there is no method for, one of the server's own: ``command("XFOO", "argument")``.
+
+        `mailproto.smtp.SMTPClientConnection.command` says which may be said.
+
+        Raises:
+            LocalProtocolError: there is a method for ``verb``.
+            GrammarError: not a command that can be sent.
+            NotSupportedError: ``argument`` is not ASCII, and the server takes only that.
+        """
+        return self.run(ask(self.conn, request, self.conn.command, verb, argument))
+
     def noop(self) -> Reply:
         """Do nothing, and see whether the server is still there."""
         return self.run(ask(self.conn, request, self.conn.noop))

@@ -79,6 +79,35 @@ def test_mail_is_fetched_and_deleted_when_all_went_well(front: Front) -> None:
         assert drops.contents == []
 
 
+def test_commands_of_ones_own(front: Front) -> None:
+    """In one line and in several, and in step with the mail around them."""
+
+    class Senders(Drops):
+        def on_command(self, session: Any, command: pop3.ExtensionCommand) -> Any:
+            match command.verb, command.argument:
+                case "XSENDER", "1":
+                    return "ada@example.org"
+                case "XALL", what:
+                    return [what, ".", "..two", ""]
+            raise Reject(550, "no such message", "SYS/PERM")
+
+    messages = numbered(3)
+    config = POP3ServerConfig(allow_plaintext_auth=True, commands=("XSENDER", "XALL"))
+    with front.POP3Server(Senders(*messages), port=0, config=config) as server, client_of(front, server) as pop:
+        assert pop.command("XSENDER", 1) == "ada@example.org"
+        (first, *_) = (message.read() for message in pop.messages())
+        assert first == messages[0]
+        assert pop.multiline_command("XALL", "one") == ["one", ".", "..two", ""]
+        for say in (pop.command, pop.multiline_command):
+            with pytest.raises(ResponseError, match=r"XSENDER: -ERR \[SYS/PERM\] no such message"):
+                say("XSENDER", 2)
+            with pytest.raises(ResponseError, match="XOTHER"):
+                say("XOTHER")
+            with pytest.raises(LocalProtocolError, match="RETR"):
+                say("RETR", 1)
+        assert pop.retrieve(2) == messages[1]
+
+
 def test_nothing_is_deleted_when_something_went_wrong(front: Front) -> None:
     messages = numbered(3)
     drops = Drops(*messages)

@@ -156,6 +156,33 @@ def test_the_smaller_questions(front: Front) -> None:
         assert client.tls is None
 
 
+def test_a_command_of_ones_own(front: Front) -> None:
+    """On both sides, and in step with the mail before and behind it."""
+
+    class Kitchen(Inbox):
+        def on_command(self, session: Any, command: smtp.ExtensionCommand) -> smtp.Reply:
+            if command.argument == "mocha":
+                raise Reject(504, "we have none", "5.5.4")
+            return smtp.Reply(250, f"{command.verb}\n{command.argument}\n{len(self.messages)}")
+
+    brew = smtp.Extension("X-BREW", "ours", lambda _: "", commands=("XBREW",))
+    config = smtp.with_extensions(SMTPServerConfig(), brew)
+    with (
+        front.SMTPServer(Kitchen(), port=0, config=config) as server,
+        front.SMTPClient("127.0.0.1", server.port) as client,
+    ):
+        assert client.command("XBREW", "tea").text == "XBREW\ntea\n0"
+        assert client.send_message(MESSAGE, "ada@example.org", "bob@example.org").ok
+        assert client.command("XBREW").text == "XBREW\n\n1"
+        assert client.command("XBREW", "mocha") == smtp.Reply.build(504, "we have none", "5.5.4")
+        assert client.command("XUNKNOWN").code == 500
+        with pytest.raises(LocalProtocolError):
+            client.command("RSET")
+        with pytest.raises(GrammarError):
+            client.command("XBREW", "tea\r\nRSET")
+        assert client.send_message(MESSAGE, "ada@example.org", "bob@example.org").ok
+
+
 @pytest.mark.parametrize("lmtp", [False, True])
 def test_what_is_offered_to_who_has_logged_in_can_be_asked_for(front: Front, lmtp: bool) -> None:
     config = smtp.with_extensions(SMTPServerConfig(allow_plaintext_auth=True, lmtp=lmtp), BURL)
@@ -260,6 +287,22 @@ def test_a_handler_over_events(front: Front) -> None:
             assert client.send_message(MESSAGE, "ada@example.org", "bob@example.org").ok
     assert b"".join(bodies) == MESSAGE * 3
     assert ends == [True] * 3
+
+
+def test_a_handler_over_events_may_have_commands_of_its_own(front: Front) -> None:
+    def handle(session: Any, event: Any) -> None:
+        match event:
+            case smtp.ExtensionCommand("XBREW", "tea"):
+                session.reply(smtp.Reply(211, "on its way"))
+
+    brew = smtp.Extension("X-BREW", "ours", lambda _: "", commands=("XBREW",))
+    config = smtp.with_extensions(SMTPServerConfig(), brew)
+    with (
+        front.SMTPServer(front.handler(handle), port=0, config=config) as server,
+        front.SMTPClient("127.0.0.1", server.port) as client,
+    ):
+        assert client.command("XBREW", "tea").code == 211
+        assert client.command("XBREW", "mocha").code == 502, "nobody has answered that"
 
 
 def test_a_handler_that_returns_early_ends_the_connection(front: Front) -> None:

@@ -15,6 +15,7 @@ from mailproto.pop3 import (
     CommandRejected,
     Connected,
     ConnectionClosed,
+    ExtensionCommand,
     Language,
     Login,
     MessageInfo,
@@ -28,7 +29,7 @@ from mailproto.pop3 import (
     XClient,
 )
 from mailproto.pop3.capabilities import Capabilities
-from mailproto.pop3.rules import CLIENT_RULES, CLIENT_TABLE, SERVER_RULES, SERVER_TABLE, VERBS, Outcome
+from mailproto.pop3.rules import CLIENT_RULES, CLIENT_TABLE, OTHER, SERVER_RULES, SERVER_TABLE, VERBS, Outcome
 from tests.pop3.harness import say
 
 LINES = {
@@ -40,6 +41,7 @@ LINES = {
     "RETR": b"RETR 1",
     "TOP": b"TOP 1 0",
     "DELE": b"DELE 1",
+    "XOWN": b"xOwn one  two",
 }
 ASKED = {
     "PASS": Login("ada", "two words"),
@@ -50,7 +52,9 @@ ASKED = {
     "RETR": Retrieve(1),
     "TOP": Retrieve(1, 0),
     "QUIT": Update(()),
+    "XOWN": ExtensionCommand("XOWN", "one  two"),
 }
+OWN = "XOWN"
 
 
 def line_of(verb: str) -> bytes:
@@ -68,6 +72,7 @@ def server_in(state: ServerState) -> POP3ServerConnection:
         last=True,
         greeting="hello",
         languages=(Language("de"),),
+        commands=(OWN,),
     )
     conn = POP3ServerConnection(config, "<1@example.org>")
     conn.trusted = True
@@ -95,7 +100,7 @@ def server_in(state: ServerState) -> POP3ServerConnection:
     return conn
 
 
-@pytest.mark.parametrize("verb", sorted(VERBS))
+@pytest.mark.parametrize("verb", [*sorted(VERBS), OWN])
 @pytest.mark.parametrize(
     "state", [ServerState.AUTHORIZATION, ServerState.NAMED, ServerState.TRANSACTION], ids=lambda s: s.name
 )
@@ -104,7 +109,7 @@ def test_server_does_what_the_table_says(state: ServerState, verb: str) -> None:
     conn.receive_data(line_of(verb))
     event = conn.next_event()
     output = conn.data_to_send()
-    match SERVER_RULES[state, verb]:
+    match SERVER_RULES[state, OTHER if verb == OWN else verb]:
         case Outcome.ASK:
             assert event == conn.pending == ASKED[verb]
             assert output == b""
@@ -118,7 +123,7 @@ def test_server_does_what_the_table_says(state: ServerState, verb: str) -> None:
             assert conn.state is not ServerState.NAMED
 
 
-@pytest.mark.parametrize("verb", sorted(VERBS))
+@pytest.mark.parametrize("verb", [*sorted(VERBS), OWN])
 def test_server_looks_at_no_command_while_something_is_pending(verb: str) -> None:
     for state in (ServerState.CONNECTED, ServerState.UPDATE):
         conn = server_in(state)
@@ -128,7 +133,7 @@ def test_server_looks_at_no_command_while_something_is_pending(verb: str) -> Non
         assert (conn.state, conn.data_to_send()) == (state, b"")
 
 
-@pytest.mark.parametrize("verb", sorted(VERBS))
+@pytest.mark.parametrize("verb", [*sorted(VERBS), OWN])
 def test_server_takes_no_response_for_a_command(verb: str) -> None:
     conn = server_in(ServerState.EXCHANGE)
     conn.receive_data(line_of(verb))
@@ -141,7 +146,7 @@ def test_server_takes_no_response_for_a_command(verb: str) -> None:
         assert isinstance(event, AuthResponse)
 
 
-@pytest.mark.parametrize("verb", sorted(VERBS))
+@pytest.mark.parametrize("verb", [*sorted(VERBS), OWN])
 def test_server_is_deaf_once_it_is_closed(verb: str) -> None:
     conn = server_in(ServerState.CLOSED)
     conn.receive_data(line_of(verb))
@@ -154,9 +159,9 @@ def test_server_table_knows_all_states_that_look_at_commands() -> None:
     assert set(SERVER_RULES) == {
         (state, verb)
         for state in (ServerState.AUTHORIZATION, ServerState.NAMED, ServerState.TRANSACTION)
-        for verb in VERBS
+        for verb in VERBS | {OTHER}
     }
-    assert SERVER_TABLE.count("\n") == len(VERBS) + 2
+    assert SERVER_TABLE.count("\n") == len(VERBS) + 3
 
 
 @pytest.mark.parametrize("between", ["CAPA", "NOOP", "XYZ", "AUTH NONE", "LIST"])
@@ -217,8 +222,22 @@ def test_client_says_what_the_table_lets_it(state: ClientState, verb: str) -> No
 
 
 def test_client_table_is_complete() -> None:
-    assert set(CLIENT_RULES) == {(state, verb) for state in ClientState for verb in VERBS}
-    assert CLIENT_TABLE.count("\n") == len(VERBS) + 2
+    assert set(CLIENT_RULES) == {(state, verb) for state in ClientState for verb in VERBS | {OTHER}}
+    assert CLIENT_TABLE.count("\n") == len(VERBS) + 3
+
+
+@pytest.mark.parametrize("multiline", [False, True])
+@pytest.mark.parametrize("state", ClientState, ids=lambda s: s.name)
+def test_client_says_what_it_has_no_method_for_where_the_table_lets_it(state: ClientState, multiline: bool) -> None:
+    conn = client_in(state)
+    command = conn.multiline_command if multiline else conn.command
+    if CLIENT_RULES[state, OTHER] is Outcome.SENT:
+        command("XOWN", 1)
+        assert conn.data_to_send() == (b"XOWN 1\r\n" if state is ClientState.TRANSACTION else b"")
+    else:
+        with pytest.raises(LocalProtocolError):
+            command("XOWN", 1)
+        assert conn.data_to_send() == b""
 
 
 LAST_OF_A_FLIGHT: dict[str, Callable[[POP3ClientConnection], object]] = {

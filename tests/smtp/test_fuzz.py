@@ -15,6 +15,8 @@ from mailproto.smtp import (
     ConnectionClosed,
     Data,
     Expn,
+    Extension,
+    ExtensionCommand,
     Hello,
     Limits,
     Mail,
@@ -58,6 +60,7 @@ LINES = st.sampled_from(
         b"VRFY x\r\n",
         b"EXPN x\r\n",
         b"HELP\r\n",
+        b"XBREW tea\r\n",
         b"AUTH PLAIN\r\n",
         b"AUTH PLAIN AGEAYg==\r\n",
         b"AGEAYg==\r\n",
@@ -80,7 +83,7 @@ CONFIG = SMTPServerConfig(
     auth_mechanisms=("PLAIN",),
     allow_plaintext_auth=True,
     max_message_size=40,
-    extensions=WITH_EXPN,
+    extensions=(*WITH_EXPN, Extension("X-BREW", "ours", lambda _: "", commands=("XBREW",))),
     limits=Limits(max_line=50, max_sasl_line=50, max_errors=8, max_junk=8, max_recipients=3, max_excess=200),
 )
 KNOWN = (
@@ -91,6 +94,7 @@ KNOWN = (
     ConnectionClosed,
     Data,
     Expn,
+    ExtensionCommand,
     Hello,
     Mail,
     MessageAborted,

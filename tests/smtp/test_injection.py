@@ -89,6 +89,8 @@ SINKS: dict[str, Sink] = {
     "expn": lambda conn, evil: conn.expn(f"x{evil}y"),
     "etrn": lambda conn, evil: conn.etrn(f"x{evil}y"),
     "help": lambda conn, evil: conn.help(f"x{evil}y"),
+    "command": lambda conn, evil: conn.command("XFOO", f"x{evil}y"),
+    "command verb": lambda conn, evil: conn.command(f"XFOO{evil}"),
     "auth": lambda conn, evil: conn.auth(f"PLAIN{evil}"),
     "xclient": lambda conn, evil: conn.xclient({f"NAME{evil}": "x"}),
     "xforward": lambda conn, evil: conn.xforward({f"NAME{evil}": "x"}),

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from mailproto import smtp
+from mailproto import smtp, sync
 from mailproto._core.policy import TLSPolicy
-from mailproto.errors import GrammarError, NotSupportedError
+from mailproto.errors import GrammarError, NotSupportedError, Reject
 from mailproto.smtp import (
     DEFAULT_EXTENSIONS,
     Extension,
@@ -157,10 +157,11 @@ def test_the_example_of_the_docs() -> None:
     assert extensions.__doc__ is not None
     blocks = [textwrap.dedent(block) for block in re.findall(r"::\n\n((?:(?: {4}.*)?\n)+)", extensions.__doc__)]
     names: dict[str, Any] = {name: getattr(smtp, name) for name in smtp.__all__} | vars(extensions)
-    names["GrammarError"] = GrammarError
+    names |= {"GrammarError": GrammarError, "Reject": Reject, "sync": sync}
     for block in blocks:
         exec(block, names)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
+    assert names["reply"] == smtp.Reply.build(250, "your tea is on its way", "2.0.0")
     conn = SMTPServerConnection(names["server"])
     offered = talk(conn, [EHLO]).output
     assert b"X-COLOUR red green\r\n" in offered

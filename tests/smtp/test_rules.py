@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from mailproto.smtp import AuthResponse, CommandRejected, ServerState, SMTPServerConfig, SMTPServerConnection
-from mailproto.smtp.extensions import BURL, DEFAULT_EXTENSIONS, ETRN, EXPN, XCLIENT, XFORWARD
-from mailproto.smtp.rules import JUNK, LMTP_VERBS, RULES, RULES_TABLE, SMTP_VERBS, VERBS, Outcome, read_rules
+from mailproto.smtp.extensions import BURL, DEFAULT_EXTENSIONS, ETRN, EXPN, XCLIENT, XFORWARD, Extension
+from mailproto.smtp.rules import JUNK, LMTP_VERBS, OTHER, RULES, RULES_TABLE, SMTP_VERBS, VERBS, Outcome, read_rules
 from tests.helpers import Talk, talk
 from tests.smtp import MAIL, RCPT
 
@@ -26,6 +28,7 @@ LINES = {
     "XFORWARD": b"XFORWARD NAME=x",
 }
 """A line of each command that is not the verb alone, with nothing wrong about it."""
+OWN = Extension("X-OWN", "ours", lambda _: "", commands=("XOWN",))
 
 
 def connection(lmtp: bool = False) -> SMTPServerConnection:
@@ -33,7 +36,7 @@ def connection(lmtp: bool = False) -> SMTPServerConnection:
         starttls=True,
         auth_mechanisms=("PLAIN",),
         allow_plaintext_auth=True,
-        extensions=(*DEFAULT_EXTENSIONS, BURL, EXPN, ETRN, XCLIENT, XFORWARD),
+        extensions=(*DEFAULT_EXTENSIONS, BURL, EXPN, ETRN, XCLIENT, XFORWARD, OWN),
         lmtp=lmtp,
     )
     conn = SMTPServerConnection(config)
@@ -71,21 +74,27 @@ COLUMNS = (
 
 
 def test_the_table_has_every_pair() -> None:
-    assert set(RULES) == {(state, verb) for state in COLUMNS for verb in VERBS}
+    assert set(RULES) == {(state, verb) for state in COLUMNS for verb in VERBS | {OTHER}}
     assert read_rules(RULES_TABLE) == RULES
     assert SMTP_VERBS | LMTP_VERBS == VERBS
     assert JUNK < VERBS
 
 
+@pytest.mark.parametrize("case", [str.lower, str.upper])
+def test_no_client_can_say_the_word_for_the_commands_of_ones_own(case: Callable[[str], str]) -> None:
+    conn = bring_to(ServerState.READY)
+    assert talk(conn, [case(OTHER).encode() + b"\r\n"]).output == b"500 5.5.1 Command not recognised\r\n"
+
+
 @pytest.mark.parametrize("lmtp", [False, True])
-@pytest.mark.parametrize("verb", sorted(VERBS))
+@pytest.mark.parametrize("verb", [*sorted(VERBS), *OWN.commands])
 @pytest.mark.parametrize("state", COLUMNS)
 def test_the_machine_does_what_the_table_says(state: ServerState, verb: str, lmtp: bool) -> None:
     conn = bring_to(state, lmtp)
-    if verb not in conn._verbs:
+    if verb in VERBS - conn._verbs:
         assert say(conn, verb).output == b"500 5.5.1 Command not recognised\r\n"
         return
-    outcome = RULES[state, verb]
+    outcome = RULES[state, OTHER if verb in OWN.commands else verb]
     conn.authenticated = verb == "BURL"
     result = say(conn, verb)
     if outcome is Outcome.ASK:
@@ -113,7 +122,7 @@ def say(conn: SMTPServerConnection, verb: str) -> Talk:
     return Talk([event] if event is not None else [], conn.data_to_send())
 
 
-@pytest.mark.parametrize("verb", sorted(SMTP_VERBS - {"BDAT"}))
+@pytest.mark.parametrize("verb", [*sorted(SMTP_VERBS - {"BDAT"}), *OWN.commands])
 def test_the_other_states_look_at_no_commands(verb: str) -> None:
     line = LINES.get(verb, verb.encode()) + b"\r\n"
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from mailproto import smtp
-from mailproto.errors import GrammarError, NotSupportedError
+from mailproto import smtp, sync
+from mailproto.errors import GrammarError, NotSupportedError, Reject
 from mailproto.smtp import (
     ALL_EXTENSIONS,
     DEFAULT_EXTENSIONS,
@@ -146,7 +146,8 @@ class TestAnExtensionOfOnesOwn:
 
 class TestTheDocumentation:
     def test_its_examples_do_what_they_say(self) -> None:
-        names: dict[str, Any] = vars(smtp) | vars(extensions) | {"GrammarError": GrammarError}
+        errors_and_sync = {"GrammarError": GrammarError, "Reject": Reject, "sync": sync}
+        names: dict[str, Any] = vars(smtp) | vars(extensions) | errors_and_sync
         lines = (extensions.__doc__ or "").split("\n")
         exec("\n".join(line[4:] for line in lines if line.startswith("    ") or not line), names)
         assert {"DSN", "DELIVERBY 240", "X-COLOUR red green"} <= set(offer_of(names["server"]))

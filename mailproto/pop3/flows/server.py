@@ -9,6 +9,8 @@ A handler is an object with any of these methods::
     on_login(session)                      return a `Snapshot` of the maildrop of ``session.identity.user``, locked
     on_retrieve(session, number)           return the pieces of a message; without it the snapshot is asked
     on_commit(session, numbers)            QUIT: remove these messages for good; without it the snapshot does
+    on_command(session, event)             a command of your own, an `ExtensionCommand`: return the text of the
+                                           response, or a list of texts, for one of several lines
     on_close(session)                      the end
 
 Raising `Reject` refuses, with ``enhanced`` as the response code, and any other exception is logged and answered with
@@ -30,7 +32,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from mailproto._core.events import ConnectionClosed
+from mailproto._core.events import ConnectionClosed, ExtensionCommand
 from mailproto._core.flow import Call, Flow, Sleep
 from mailproto._flows.auth import authenticate
 from mailproto._flows.beginning import Admit, admit_all, begin_session
@@ -50,7 +52,7 @@ from mailproto.sasl.identity import AUTH_HOOKS, PasswordCheck, identify
 
 logger = logging.getLogger("mailproto")
 
-HOOKS = ("on_connect", *AUTH_HOOKS, "on_login", "on_retrieve", "on_commit", "on_close")
+HOOKS = ("on_connect", *AUTH_HOOKS, "on_login", "on_retrieve", "on_commit", "on_command", "on_close")
 """The names of the hooks."""
 
 NO_MAILDROP = Reject(550, "There is no maildrop here", "SYS/PERM")
@@ -131,6 +133,8 @@ class _Service:
                     yield from self._log_in(event)
                 case Update():
                     yield from self._commit(event)
+                case ExtensionCommand():
+                    yield from self._command(event)
                 case Connected():
                     yield from self._connect()
                 case XClient():
@@ -171,6 +175,18 @@ class _Service:
             answer(self._conn, refusal)
         else:
             self._accept()
+
+    def _command(self, event: ExtensionCommand) -> Flow[None]:
+        hook = self._hooks["on_command"]
+        if hook is None:
+            self._conn.answer_default()
+            return
+        try:
+            said = yield from call_hook(hook, self._session, event)
+            words = {"text": said} if said is None or isinstance(said, str) else {"lines": said}
+            yield from call_hook(lambda: self._accept(**words))
+        except Reject as refusal:
+            answer(self._conn, refusal)
 
     def _accept(self, **more: Any) -> None:
         """Accept the pending event, unless the application has dropped the client meanwhile."""

@@ -19,6 +19,21 @@ their text is read, how it is written. Their values are in ``extra`` of the even
     server = with_extensions(server, COLOUR)
     client = with_extensions(client, COLOUR)
     parameters = MailParameters(extra={"X-COLOUR": "red"})
+
+It may have commands, too. A client that was offered the extension says them, and the hook ``on_command`` answers
+(without one it is 502); on the other side `SMTPClient.command` says any of them::
+
+    class Kitchen:
+        def on_command(self, session, command):  # an `ExtensionCommand`
+            if command.argument not in ("tea", "coffee"):
+                raise Reject(504, "we have none", "5.5.4")
+            return f"your {command.argument} is on its way"  # the client gets 250
+
+    BREW = Extension("X-BREW", "ours", lambda standing: "", commands=("XBREW",))
+    kitchen = with_extensions(SMTPServerConfig(), BREW)
+    with sync.SMTPServer(Kitchen(), port=0, config=kitchen) as running:
+        with sync.SMTPClient("127.0.0.1", running.port) as asking:
+            reply = asking.command("XBREW", "tea")
 """
 
 from mailproto.smtp.extensions.basic import (

@@ -1,11 +1,13 @@
 """The frame in which an SMTP extension is one value: its keyword, when it is offered, its parameters.
 
-Everything here is open to extensions of your own (RFC 5321 section 2.2.2): make an `Extension` of a keyword and of
-the `Parameter` values it adds to MAIL and RCPT, and put it into a config's ``extensions``, on either side.
+Everything here is open to extensions of your own (RFC 5321 section 2.2.2): make an `Extension` of a keyword, of the
+`Parameter` values it adds to MAIL and RCPT, and of the commands it has itself, and put it into a config's
+``extensions``, on either side.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -13,8 +15,12 @@ from typing import Any, Protocol
 from mailproto._core.codec import parse_uint
 from mailproto._core.events import TLSInfo
 from mailproto._core.limits import Limits
+from mailproto._core.server import is_foreign
 from mailproto.errors import GrammarError
 from mailproto.smtp.reply import Reply
+from mailproto.smtp.rules import VERBS
+
+_VERB = re.compile(r"[A-Z][A-Z0-9-]+")
 
 
 class Settings(Protocol):
@@ -90,7 +96,12 @@ class Extension:
     """One extension of SMTP.
 
     ``offer`` returns what stands behind the keyword in the reply to EHLO (``""`` if nothing does), or None when
-    the extension is not to be offered. ``mail`` and ``rcpt`` are the parameters that it adds to the commands.
+    the extension is not to be offered. ``mail`` and ``rcpt`` are the parameters that it adds to the commands, and
+    ``commands`` are the verbs that it has itself, in upper case: from a client that was offered the extension they
+    come as `ExtensionCommand`. Those without an RFC begin with an X (RFC 5321 section 4.1.5).
+
+    Raises:
+        GrammarError: a command is no verb, or SMTP has it already.
     """
 
     keyword: str
@@ -98,6 +109,22 @@ class Extension:
     offer: Callable[[Standing], str | None] = field(repr=False)
     mail: tuple[Parameter, ...] = field(default=(), repr=False)
     rcpt: tuple[Parameter, ...] = field(default=(), repr=False)
+    commands: tuple[str, ...] = field(default=(), repr=False)
+
+    def __post_init__(self) -> None:
+        for verb in self.commands:
+            check_verb(verb)
+            if verb in VERBS:
+                raise GrammarError(f"SMTP has {verb} already")
+            if is_foreign(b"%s " % verb.encode("ascii")):
+                raise GrammarError(f"a client that says {verb} is taken for one of HTTP, and hung up on")
+
+
+def check_verb(verb: str) -> None:
+    """Raise `GrammarError` unless ``verb`` can begin a command: letters, and behind the first one what else keywords
+    have (RFC 5321 sections 4.1.1 and 4.1.1.1), in upper case."""
+    if not _VERB.fullmatch(verb):
+        raise GrammarError(f"not a verb in upper case: {verb!a:.40}")
 
 
 def offer_always(_: Standing) -> str:

@@ -15,6 +15,7 @@ A handler is an object with any of these methods, and an event is what `mailprot
     on_delivery(session, envelope, rcpt)   the same for each recipient, in LMTP and with PRDR
     on_vrfy, on_expn, on_etrn, on_burl,
     on_xclient, on_xforward(session, event)  the rarer commands
+    on_command(session, event)             one of an extension of your own: `ExtensionCommand`
     on_reset(session)                      RSET or EHLO, or a message that the connection refuses: forget what came
     on_close(session)                      the end, on every way out; ``session.replies_lost`` is known now
 
@@ -42,7 +43,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from mailproto._core.events import ConnectionClosed, MessageChunk, StartTLS
+from mailproto._core.events import ConnectionClosed, ExtensionCommand, MessageChunk, StartTLS
 from mailproto._core.flow import Call, Flow, Sleep, Want
 from mailproto._core.spool import Spool
 from mailproto._flows.auth import authenticate
@@ -96,6 +97,7 @@ _ASKING: dict[type, str] = {
     Expn: "on_expn",
     Etrn: "on_etrn",
     XForward: "on_xforward",
+    ExtensionCommand: "on_command",
 }
 
 HOOKS = (
