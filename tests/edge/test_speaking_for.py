@@ -620,7 +620,8 @@ def test_the_cap_for_an_address_is_the_client_s(front: Any, protocol: str, event
         return False
 
     config = (SMTPServerConfig if protocol == "SMTP" else POP3ServerConfig)(**BEHIND)
-    good, full = (b"220", b"421 4.3.2 Shutting down, come again later\r\n") if protocol == "SMTP" else (b"+OK", b"")
+    farewell = b"421 4.3.2 Service not available, come again later\r\n"
+    good, full = (b"220", farewell) if protocol == "SMTP" else (b"+OK", b"")
     other = ProxyHeader(Family.TCP4, "192.0.2.8", "192.0.2.1", 1024, 25).encode()
     handler = front.handler(handle) if events else Guest()
     make = getattr(front, f"{protocol}Server")
