@@ -11,7 +11,7 @@ import ssl
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, TypedDict, Unpack
 
 from mailproto._core.connection import Connection
@@ -87,7 +87,9 @@ class ListenerBase(ABC):
     ) -> None:
         unknown = where.keys() - Where.__optional_keys__
         if unknown:  # Python does not look, and who misspells what is to protect a server must not get one without it
-            raise TypeError(f"{type(self).__name__} has no argument {', '.join(sorted(unknown))}")
+            known = {field.name for field in fields(ServerOptions)}
+            hint = ", which goes into options=ServerOptions(...)" if unknown <= known else ""
+            raise TypeError(f"{type(self).__name__} has no argument {', '.join(sorted(unknown))}{hint}")
         self.tls = tls
         self.options = where.get("options") or ServerOptions()
         self._connect = connect

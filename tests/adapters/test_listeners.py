@@ -68,6 +68,12 @@ def test_an_argument_that_there_is_not_is_not_taken(argument: str) -> None:
             front.POP3Server(lambda session: None, port=0, **wrong)
 
 
+def test_where_an_option_goes_is_told() -> None:
+    wrong: dict[str, Any] = {"max_connections": 1}
+    with pytest.raises(TypeError, match=r"max_connections, which goes into options=ServerOptions\("):
+        sync.SMTPServer(lambda session: None, port=0, **wrong)
+
+
 def test_several_addresses_share_one_port(adapter: Adapter) -> None:
     server = adapter.serve(Echo(), host=["127.0.0.1", "127.0.0.2"])
     assert server.listener.addresses == (("127.0.0.1", server.port), ("127.0.0.2", server.port))

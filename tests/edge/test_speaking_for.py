@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import socket
 import ssl
@@ -551,6 +552,12 @@ def test_the_log_says_what_is_wrong_with_a_balancer(
             wire.sock.shutdown(socket.SHUT_WR)
             assert wire.rest() == b""
         wait_until(lambda: why in caplog.text)
+
+
+def test_one_network_is_no_list_of_them() -> None:
+    for config, name in itertools.product((SMTPServerConfig, POP3ServerConfig), ("proxies", "trusted_peers")):
+        with pytest.raises(GrammarError, match=r"but one: '10.0.0.1'"):
+            config(**{name: "10.0.0.1"})
 
 
 def test_who_is_no_balancer_is_sent_away(front: Any) -> None:
