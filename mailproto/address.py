@@ -95,7 +95,11 @@ class Address(_Parts):
 
     @property
     def canonical(self) -> Address:
-        """The same address with the domain in lower case, for comparing and for keys."""
+        """The same address with the domain in lower case, for comparing and for keys.
+
+        A domain that is not ASCII stays as it is written. All spellings of one, U-labels and A-labels, have the same
+        `mailproto.smtp.routing.lookup_name`.
+        """
         domain = self.domain.lower() if self.domain.isascii() else self.domain
         return tuple.__new__(Address, (self.local_part, domain))
 

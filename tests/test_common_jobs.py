@@ -6,6 +6,7 @@ import asyncio
 import functools
 import re
 import shutil
+import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -18,11 +19,13 @@ from typing import Any
 
 import pytest
 
-from mailproto import Address, AuthenticationError, Reject, aio, relay, sync
+from mailproto import Address, AuthenticationError, Limits, Reject, aio, relay, sync
 from mailproto.dns import MailServer
 from mailproto.maildrop import Maildir, MemoryMaildrop
 from mailproto.mailhost import MailHost
+from mailproto.pop3 import POP3ServerConfig
 from mailproto.relay import Fate, Route
+from mailproto.sasl import make_scram_key
 from mailproto.smtp import Envelope, Outcome, Rcpt, Reply, SendResult, SMTPServerConfig
 from mailproto.smtp.notices import Action, Report, make_notice
 from mailproto.testing import MemoryClient
@@ -79,7 +82,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_there_is_a_test_for_each_job() -> None:
-    assert len(JOBS) == 13
+    assert len(JOBS) == 14
 
 
 def test_an_attachment_and_a_token(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -275,6 +278,35 @@ def test_orders_for_a_queue() -> None:
         queue.add(relay.Entry(name, None, recipients, 0, 0), [CONTENT])
     do_job("RETRY")
     assert queue.orders.given() == {"m1": relay.Order.RETRY}
+
+
+def test_a_store_of_ones_own() -> None:
+    db = sqlite3.connect(":memory:", check_same_thread=False)
+    db.execute("CREATE TABLE users (name TEXT, key TEXT)")
+    db.execute("CREATE TABLE mail (id INTEGER PRIMARY KEY AUTOINCREMENT, owner TEXT, content BLOB)")
+    db.execute("INSERT INTO users VALUES ('ada', ?)", (make_scram_key("secret").format(),))
+    rows = [("ada", CONTENT), ("eve", b""), ("ada", b"2\r\n")]
+    db.executemany("INSERT INTO mail (owner, content) VALUES (?, ?)", rows)
+    handler = do_job("LockedSnapshot", db=db, server_secret=b"of the server")["Archive"]()
+    config = POP3ServerConfig(limits=Limits(auth_failure_delay=0))
+    server = sync.POP3Server(handler, port=0, tls=SERVER_TLS, config=config)
+
+    def client(password: str = "secret", user: str = "ada", **more: Any) -> sync.POP3Client:
+        tls = sync.TLSPolicy.REQUIRED
+        return sync.POP3Client("localhost", server.port, tls=tls, user=user, password=password, **TRUST, **more)
+
+    with running(server):
+        with client(mechanisms=["SCRAM-SHA-256"]) as pop:
+            assert [(message.uid, message.read()) for message in pop.messages()] == [("1", CONTENT), ("3", b"2\r\n")]
+            pop.delete(1)
+            with pytest.raises(AuthenticationError, match="IN-USE"):
+                client(mechanisms=[]).connect()
+        with client(mechanisms=[]) as pop:
+            assert [each.uid for each in pop.listing()] == ["3"]
+        for stranger in (client("wrong"), client("wrong", mechanisms=[]), client(user="bob", mechanisms=[])):
+            with pytest.raises(AuthenticationError, match="AUTH"):
+                stranger.connect()
+    assert db.execute("SELECT id FROM mail").fetchall() == [(2,), (3,)]
 
 
 def test_delivery_over_lmtp() -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
+from itertools import chain
 
 from mailproto.errors import GrammarError
 
 
-def check_networks(networks: Iterable[str]) -> None:
-    """Raise `GrammarError` unless each is an IP address, a network, or ``unix`` for unix sockets."""
-    for network in networks:
+def check_networks(*lists: Iterable[str]) -> None:
+    """Raise `GrammarError` unless each in these lists is an IP address, a network, or ``unix`` for unix sockets."""
+    for each in lists:
+        if isinstance(each, str):
+            raise GrammarError(f"not a list of addresses and networks, but one: {each!a:.60}")
+    for network in chain.from_iterable(lists):
         if network != "unix":
             try:
                 ipaddress.ip_network(network)

@@ -57,12 +57,24 @@ Tlvs: TypeAlias = tuple[tuple[int, bytes], ...]
 
 @dataclass(frozen=True, slots=True)
 class ProxyHeader:
-    """Who connects to whom, as the balancer tells.
+    """Who connects to whom, as the balancer tells::
 
-    ``family`` is UNKNOWN where the balancer cannot tell of addresses; with ``local`` there is no client at all but
-    the balancer itself, which sees whether we live, and the socket's own addresses count. ``tlvs`` are the extra
-    fields of version 2, type and value, such as (0x02, the name of TLS's SNI). The checksum, type 0x03, is checked
-    where a header has one, and computed where one is written, whatever value stands here.
+        ProxyHeader(source="192.0.2.7", destination="192.0.2.1", source_port=4711, destination_port=25)
+
+    Args:
+        family: what kind of addresses these are. Left out it follows from ``source``: TCP over IPv4 or IPv6, or
+            UNKNOWN where there is none, as the balancer cannot tell of addresses.
+        source: the client's address.
+        destination: the address that it reached.
+        source_port: the client's port.
+        destination_port: the port that it reached.
+        tlvs: the extra fields of version 2, type and value, such as (0x02, the name of TLS's SNI). The checksum, type
+            0x03, is checked where a header has one, and computed where one is written, whatever value stands here.
+        local: there is no client at all but the balancer itself, which sees whether we live, and the socket's own
+            addresses count.
+
+    Raises:
+        GrammarError: there is a source of which nobody says the family, and it is no IP address.
     """
 
     family: Family = Family.UNKNOWN
@@ -72,6 +84,11 @@ class ProxyHeader:
     destination_port: int = 0
     tlvs: Tlvs = ()
     local: bool = False
+
+    def __post_init__(self) -> None:
+        if self.source and self.family is Family.UNKNOWN:  # with which nothing of it would be told
+            family = Family.TCP4 if _parse_ip(self.source).version == 4 else Family.TCP6
+            object.__setattr__(self, "family", family)
 
     @property
     def over_ip(self) -> bool:
@@ -227,11 +244,15 @@ def _decode_path(octets: bytes) -> str:
     return octets.partition(b"\0")[0].decode("utf-8", "backslashreplace")
 
 
-def _pack(address: str, version: int) -> bytes:
+def _parse_ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     try:
-        parsed = ipaddress.ip_address(address)
+        return ipaddress.ip_address(address)
     except ValueError:
         raise GrammarError("not an IP address in a PROXY header") from None
+
+
+def _pack(address: str, version: int) -> bytes:
+    parsed = _parse_ip(address)
     if parsed.version != version:
         raise GrammarError("an IP address of the wrong family in a PROXY header")
     return parsed.packed

@@ -72,7 +72,17 @@ class ServerConnection(Connection[EventT]):
         return self._behind_proxy is not None and self.proxy_header is None
 
     def tls_established(self, info: TLSInfo | None = None) -> None:
-        """Learn that the TLS handshake is done, see `Connection.tls_established`."""
+        """Learn that the TLS handshake is done: behind `StartTLS`, or at the very beginning for implicit TLS.
+
+        All that was learnt in clear is forgotten (RFC 3207 section 4.2, RFC 2595 section 4).
+
+        Args:
+            info: what the application is to know of the session. Without it nothing is known but that there is one,
+                and no mechanism can bind to it.
+
+        Raises:
+            LocalProtocolError: no handshake was due, or the PROXY header is.
+        """
         if self.awaits_proxy_header and not self.over:
             raise LocalProtocolError("the PROXY header comes before TLS")
         if self._tls_first and self._behind_proxy is not None and not self._closing:

@@ -45,6 +45,12 @@ def _shown_as(other: Callable[..., object], function: FunctionT) -> FunctionT:
     return function
 
 
+def check_maker(make_client: object) -> None:
+    """Raise `TypeError` for a client where a pool is to be given what makes clients."""
+    if not callable(make_client):
+        raise TypeError("a pool is given what makes its clients, such as lambda: SMTPClient(...), and not a client")
+
+
 class ClientBase(ABC):
     """Whom to connect to, and how."""
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import enum
 import ipaddress
+import logging
 import os
 import socket
 import ssl
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, TypedDict, Unpack
 
 from mailproto._core.connection import Connection
@@ -18,6 +19,8 @@ from mailproto._core.peers import is_among
 from mailproto._flows.endpoints import host_of
 from mailproto._net.sockets import Sockets
 from mailproto._net.tls import MemoryTLS, server_tls
+
+logger = logging.getLogger("mailproto")
 
 _MAX_FAREWELLS = 100
 """Connections beyond the cap that are told so; there is no time for more."""
@@ -84,7 +87,9 @@ class ListenerBase(ABC):
     ) -> None:
         unknown = where.keys() - Where.__optional_keys__
         if unknown:  # Python does not look, and who misspells what is to protect a server must not get one without it
-            raise TypeError(f"{type(self).__name__} has no argument {', '.join(sorted(unknown))}")
+            known = {field.name for field in fields(ServerOptions)}
+            hint = ", which goes into options=ServerOptions(...)" if unknown <= known else ""
+            raise TypeError(f"{type(self).__name__} has no argument {', '.join(sorted(unknown))}{hint}")
         self.tls = tls
         self.options = where.get("options") or ServerOptions()
         self._connect = connect
@@ -157,9 +162,10 @@ class Admission:
         self._total += 1
         has_room = self._count(peer)
         excess = self._total - self._options.max_connections
-        if excess > _MAX_FAREWELLS:
-            return Verdict.DROP
-        return Verdict.SERVE if excess <= 0 and has_room else Verdict.REFUSE
+        if excess <= 0 and has_room:
+            return Verdict.SERVE
+        logger.info("%r: too many connections%s", peer, "" if excess > 0 else " from this address")
+        return Verdict.DROP if excess > _MAX_FAREWELLS else Verdict.REFUSE
 
     def rename(self, peer: Any, client: Any) -> bool:
         """Count a connection from ``peer`` as the client's from now on; return whether there is room for it."""

@@ -86,6 +86,7 @@ def smtp_service(
     takes_events = _takes_events(handler, smtp.HOOKS)
     if not takes_events:
         _warn_of_missing(handler, _SMTP_NEEDS)
+        _warn_of_unknown(config, mechanisms)
         if config.require_auth and not config.trusted_peers:
             _warn_of_missing(handler, _LOGIN_NEEDS)
         if any(extension.commands for extension in config.extensions):
@@ -119,6 +120,7 @@ def pop3_service(
     takes_events = _takes_events(handler, pop3.HOOKS)
     if not takes_events:
         _warn_of_missing(handler, _POP3_NEEDS)
+        _warn_of_unknown(config, mechanisms)
         if config.commands:
             _warn_of_missing(handler, _COMMAND_NEEDS)
     has_coroutines = _has_coroutines(handler, pop3.HOOKS)
@@ -165,6 +167,13 @@ def _warn_of_missing(handler: Any, needs: Needs) -> None:
     for hooks, refused in needs.items():
         if not any(hasattr(handler, name) for name in hooks):
             logger.warning("the handler has no %s, so that %s is refused", hooks[0], refused)
+
+
+def _warn_of_unknown(config: SMTPServerConfig | POP3ServerConfig, mechanisms: ServerMechanisms) -> None:
+    """Log that clients are offered, and may choose, what cannot be done."""
+    for name in config.auth_mechanisms:
+        if name not in mechanisms:
+            logger.warning("the mechanism %s is offered, and nobody knows it", name)
 
 
 def _has_coroutines(handler: Any, hooks: tuple[str, ...]) -> bool:

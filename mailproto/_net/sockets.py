@@ -1,12 +1,12 @@
-"""Listening sockets: on addresses, on a path, or handed in."""
+"""Listening sockets: on addresses, on a path, or handed in; and what keeps others from connecting."""
 
 from __future__ import annotations
 
 import errno
 import os
 import socket
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +104,21 @@ def _open(family: int, address: tuple[Any, ...], backlog: int, reuse_port: bool)
             raise OSError(error.errno, f"cannot listen on {address[0]} port {address[1]}: {error.strerror}") from None
         raise
     return sock
+
+
+@contextmanager
+def connecting(host: str, port: int, path: str | os.PathLike[str] | None) -> Iterator[None]:
+    """Have an error of connecting say where to, for that of the system does not."""
+    try:
+        yield
+    except TimeoutError:
+        raise
+    except OSError as error:
+        if error.errno is None:
+            raise
+        where = f"{host} port {port}" if path is None else os.fspath(path)
+        why = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno)
+        raise type(error)(error.errno, f"cannot connect to {where}: {why}") from None
 
 
 def listen_unix(path: str | os.PathLike[str], *, backlog: int = 128) -> socket.socket:

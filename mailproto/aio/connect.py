@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from mailproto._core.connection import Connection
 from mailproto._flows.engine import TLSSession
+from mailproto._net.sockets import connecting
 from mailproto.aio.link import Link
 from mailproto.errors import ConnectionTimeoutError
 
@@ -41,11 +42,12 @@ async def open_link(
     link = Link(conn, open_tls)
     try:
         async with asyncio.timeout(timeout):
-            if sock is None and path is not None:
-                await loop.create_unix_connection(lambda: link, os.fspath(path))
-            else:
+            with connecting(host, port, path):
+                if sock is None and path is not None:
+                    await loop.create_unix_connection(lambda: link, os.fspath(path))
+                    return link
                 connected = sock if sock is not None else await _connect_to_any(host, port, source_address)
-                await loop.create_connection(lambda: link, sock=connected)
+            await loop.create_connection(lambda: link, sock=connected)
     except TimeoutError:
         raise ConnectionTimeoutError(f"no connection to {path or host} within {timeout:g} seconds") from None
     return link

@@ -8,7 +8,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
-from mailproto._net.client import takes_as
+from mailproto._net.client import check_maker, takes_as
 from mailproto.aio.smtp import SMTPClient
 from mailproto.errors import MailProtoError
 from mailproto.smtp.flows.errand import Errand
@@ -34,6 +34,7 @@ class SMTPPool:
     """
 
     def __init__(self, make_client: Callable[[], SMTPClient], options: PoolOptions | None = None) -> None:
+        check_maker(make_client)
         self._options = options if options is not None else PoolOptions()
         self._make_client = make_client
         self._shelf: Shelf[SMTPClient] = Shelf(self._options)

@@ -77,7 +77,7 @@ class POP3ServerConfig:
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
-        check_networks((*self.proxies, *self.trusted_peers))
+        check_networks(self.proxies, self.trusted_peers)
         check_languages(self.languages)
         check_expire(self.expire)
         check_login_delay(self.login_delay)

@@ -68,7 +68,10 @@ class ScramKey:
         return f"SCRAM-{self.hash_name}${self.iterations}:{salt}${stored_key}:{server_key}"
 
     def matches(self, password: str) -> bool:
-        """Say whether this is the key of ``password``, for the sake of PLAIN. It takes as long as making one."""
+        """Say whether this is the key of ``password``, for the sake of PLAIN. It takes as long as making one.
+
+        Ask the `decoy_scram_key` of a user who is not known, too: a quicker no would tell that he is not.
+        """
         try:
             other = make_scram_key(password, self.hash_name, iterations=self.iterations, salt=self.salt)
         except GrammarError:

@@ -51,7 +51,7 @@ class TokenRefusedError(AuthenticationError):
 @dataclass(frozen=True, slots=True)
 class TokenCheck(Question):
     """Is this a good token, and whose? The answer is the name of the identity; true for ``username``; or false, or a
-    `TokenError` that says why.
+    `TokenRefusal` that says why.
 
     ``username`` is whom the client wants to act as, None if it does not say. Where you answer with another name,
     whether that one may is asked afterwards. ``host`` and ``port`` are where the client believes to be; if it says
@@ -66,8 +66,8 @@ class TokenCheck(Question):
 
 
 @dataclass(frozen=True, slots=True)
-class TokenError:
-    """What a server says about a token that it refuses (RFC 7628 section 3.2.2). As an answer it means no."""
+class TokenRefusal:
+    """The answer no about a token, and what is said of it (RFC 7628 section 3.2.2). A hook returns it, as any no."""
 
     status: str = "invalid_token"
     scope: str | None = None
@@ -227,7 +227,7 @@ def parse_details(data: bytes) -> Mapping[str, Any]:
 
 def _refuse(answer: object) -> Generator[Challenge | Request, Any, None]:
     """Say why, and let the client have the last word, which changes nothing (RFC 7628 section 3.2.3)."""
-    error = answer if isinstance(answer, TokenError) else TokenError()
+    error = answer if isinstance(answer, TokenRefusal) else TokenRefusal()
     yield Challenge(error.encode(), refuses=True)
 
 

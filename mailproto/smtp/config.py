@@ -127,7 +127,7 @@ class SMTPServerConfig:
         for keyword in keywords & _NEEDS.keys():
             if _NEEDS[keyword] not in keywords:
                 raise GrammarError(f"{keyword} may not be offered without {_NEEDS[keyword]}")
-        check_networks((*self.proxies, *self.trusted_peers))
+        check_networks(self.proxies, self.trusted_peers)
         check_mechanisms(self.auth_mechanisms)
 
 

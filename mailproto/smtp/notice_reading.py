@@ -31,10 +31,16 @@ _UNPRINTABLE = re.compile(f"[{UNSAFE}{TURNING}]")
 
 
 class Typed(NamedTuple):
-    """A name or a text, and what kind of one it is, in lower case; ``""`` if nobody says (RFC 3464 section 2.1.2)."""
+    """A name or a text, and what kind of one it is, in lower case; ``""`` if nobody says (RFC 3464 section 2.1.2).
+
+    As text it is what the notice has: ``smtp; 550 5.1.1 no such user``.
+    """
 
     kind: str
     value: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}; {self.value}" if self.kind else self.value
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from typing import Any, Literal, TypedDict
 from mailproto._core.codec import UNSAFE
 from mailproto.address import Address
 from mailproto.errors import GrammarError, NotSupportedError
+from mailproto.smtp.extensions import ALL_EXTENSIONS
 from mailproto.smtp.extensions.basic import Body, Submitter
 from mailproto.smtp.extensions.deliverby import DeliverBy
 from mailproto.smtp.extensions.dsn import Notify, OriginalRecipient, Ret
@@ -245,9 +246,17 @@ def _fields(kind: type) -> tuple[tuple[str, ...], Callable[[object], tuple[objec
 _FIELDS = {kind: _fields(kind) for kind in (MailParameters, RcptParameters)}
 
 
+def _unsupported(name: str) -> str:
+    """Say what is missing for a value that cannot be written: mostly the extension that the server does not offer."""
+    for extension in ALL_EXTENSIONS:
+        if any(parameter.field == name for parameter in (*extension.mail, *extension.rcpt)):
+            return f"{name!r} needs {extension.keyword}, which the server does not offer, or the config does not have"
+    return f"no extension in use has a parameter for {name!a:.40}"
+
+
 def _format_one(parameter: Parameter | None, name: str, value: object, utf8: bool) -> str:
     if parameter is None:
-        raise NotSupportedError(f"no extension in use has a parameter for {name!a:.40}")
+        raise NotSupportedError(_unsupported(name))
     write = parameter.format if utf8 or parameter.format_ascii is None else parameter.format_ascii
     text = write(value)
     if text is None:

@@ -88,7 +88,7 @@ TOO_MANY_TRANSACTIONS = Reply.build(421, "Too many messages on this connection, 
 TOO_MANY_LOGINS = Reply.build(421, "Too many failed attempts, good-bye", "4.7.0")
 TOO_MANY_STRANGERS = Reply.build(421, "Too many recipients refused, good-bye", "4.7.0")
 TIMED_OUT = Reply.build(421, "Timed out, good-bye", "4.4.2")
-SHUTTING_DOWN = Reply.build(421, "Shutting down, come again later", "4.3.2")
+NOT_AVAILABLE = Reply.build(421, "Service not available, come again later", "4.3.2")
 
 ACCEPTED: dict[type, Reply] = {
     Connected: Reply(220),

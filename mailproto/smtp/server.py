@@ -116,7 +116,7 @@ class SMTPServerConnection(IntakeConnection):
 
     def _read_command(self) -> ServerStep:
         if self._draining and self.envelope is None:
-            return self._hang_up(replies.SHUTTING_DOWN, "shut down")
+            return self._hang_up(replies.NOT_AVAILABLE, "shut down")
         try:
             line = self._buffer.take_line(self.limits.max_line)
         except LineTooLongError:

@@ -219,7 +219,7 @@ class SettlingConnection(SpeakingConnection):
 
     # The end of the connection.
 
-    def close(self, reply: Reply = replies.SHUTTING_DOWN) -> None:
+    def close(self, reply: Reply = replies.NOT_AVAILABLE) -> None:
         """Say ``reply``, which should be a 421, and close. A message that is coming in is lost to the client."""
         if not self._closing:
             self.pending = None

@@ -65,7 +65,13 @@ class SpeakingConnection(ServerConnection[ServerEvent]):
         return super().data_to_send()
 
     def lose_output(self, *, partly: bool = False) -> None:
-        """Learn that nothing can be sent any more, see `Connection.lose_output`: `replies_lost` tells what of it."""
+        """Learn that nothing can be sent any more: for whoever carries the octets to tell, and more than once.
+
+        `replies_lost` tells what of it.
+
+        Args:
+            partly: what `data_to_send` returned last, if anything, has certainly not left to its end.
+        """
         self._unsaid.lose(partly)
 
     def _fall_silent(self) -> None:

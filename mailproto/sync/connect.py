@@ -10,6 +10,7 @@ from typing import Any
 
 from mailproto._core.connection import Connection
 from mailproto._flows.engine import TLSSession
+from mailproto._net.sockets import connecting
 from mailproto.errors import ConnectionTimeoutError
 from mailproto.sync.link import Link
 
@@ -34,10 +35,11 @@ def open_link(
     if sock is None:
         deadline = time.monotonic() + timeout
         try:
-            if path is not None:
-                sock = _connect(socket.AF_UNIX, os.fspath(path), None, deadline)
-            else:
-                sock = _connect_to_any(host, port, source_address, deadline)
+            with connecting(host, port, path):
+                if path is not None:
+                    sock = _connect(socket.AF_UNIX, os.fspath(path), None, deadline)
+                else:
+                    sock = _connect_to_any(host, port, source_address, deadline)
         except TimeoutError:
             raise ConnectionTimeoutError(f"no connection to {path or host} within {timeout:g} seconds") from None
     try:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
-from mailproto._net.client import takes_as
+from mailproto._net.client import check_maker, takes_as
 from mailproto.errors import MailProtoError
 from mailproto.smtp.flows.errand import Errand
 from mailproto.smtp.flows.sending import raise_own, send_messages
@@ -35,6 +35,7 @@ class SMTPPool:
     """
 
     def __init__(self, make_client: Callable[[], SMTPClient], options: PoolOptions | None = None) -> None:
+        check_maker(make_client)
         self._options = options if options is not None else PoolOptions()
         self._make_client = make_client
         self._shelf: Shelf[SMTPClient] = Shelf(self._options)

@@ -49,7 +49,8 @@ class SMTPClient(SMTPClientBase, Client):
             message: an ``email`` message, octets, a file or an iterable of octets.
             sender: the reverse-path, ``""`` the null one; None takes it from the message.
             recipients: the forward-paths, each an address, or a pair of one and its `RcptParameters`; None takes
-                them from the message.
+                them from the message. One whom the server cannot be named so, as it does not offer SMTPUTF8 or
+                DSN, say, is refused in the result, with the reason as its ``error``.
             parameters: what else MAIL is to say.
             canonicalise: make a CRLF of every bare CR and LF in octets, files and iterables; otherwise they are
                 refused.

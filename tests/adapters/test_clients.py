@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import socket
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -49,3 +52,17 @@ def test_a_server_that_hangs_up_at_once(front: Front, kind: str, make_config: An
     with scripted(lambda wire: None) as port, pytest.raises(ConnectionClosedError) as caught:
         getattr(front, kind)("127.0.0.1", port, tls=TLSPolicy.NONE).connect()
     assert "TLSPolicy.IMPLICIT" in caught.value.__notes__[0]
+
+
+@KINDS
+def test_an_error_of_connecting_says_where_to(front: Front, kind: str, make_config: Any, tmp_path: Path) -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # where nobody listens
+        port = bound.getsockname()[1]
+        with pytest.raises(ConnectionRefusedError, match=f"cannot connect to 127.0.0.1 port {port}: ") as caught:
+            getattr(front, kind)("127.0.0.1", port).connect()
+    assert caught.value.errno == errno.ECONNREFUSED
+    with pytest.raises(FileNotFoundError, match=f"cannot connect to {tmp_path}/nobody: "):
+        getattr(front, kind)(path=tmp_path / "nobody").connect()
+    with pytest.raises(socket.gaierror, match=r"cannot connect to nobody.invalid port 4: "):
+        getattr(front, kind)("nobody.invalid", 4).connect()

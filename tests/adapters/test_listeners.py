@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import threading
 from pathlib import Path
@@ -65,6 +66,12 @@ def test_an_argument_that_there_is_not_is_not_taken(argument: str) -> None:
             front.SMTPServer(lambda session: None, port=0, **wrong)
         with pytest.raises(TypeError, match=argument):
             front.POP3Server(lambda session: None, port=0, **wrong)
+
+
+def test_where_an_option_goes_is_told() -> None:
+    wrong: dict[str, Any] = {"max_connections": 1}
+    with pytest.raises(TypeError, match=r"max_connections, which goes into options=ServerOptions\("):
+        sync.SMTPServer(lambda session: None, port=0, **wrong)
 
 
 def test_several_addresses_share_one_port(adapter: Adapter) -> None:
@@ -187,6 +194,17 @@ def test_one_too_many_from_the_same_address(adapter: Adapter) -> None:
         assert first.line() == b"+ok"
         assert second.rest() == b"-shutting down\r\n"
         assert other.line() == b"+ok"
+
+
+def test_who_is_sent_away_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "mailproto")
+    admission = Admission(ServerOptions(max_connections=3, max_per_address=1))
+    for host in ("192.0.2.1", "192.0.2.1", "192.0.2.2", "192.0.2.3"):
+        admission.enter((host, 25))
+    assert caplog.messages == [
+        "('192.0.2.1', 25): too many connections from this address",
+        "('192.0.2.3', 25): too many connections",
+    ]
 
 
 def test_who_is_let_in() -> None:

@@ -27,6 +27,9 @@ from mailproto.errors import (
     Reject,
     TLSRequiredError,
 )
+from mailproto.maildrop import MemoryMaildrop
+from mailproto.mailhost import MailHost
+from mailproto.pop3 import POP3ServerConfig
 from mailproto.smtp import Outcome, SMTPServerConfig, make_submission
 from mailproto.smtp.extensions import BURL
 from tests.adapters.facades import AioFront, SyncFront
@@ -674,6 +677,13 @@ def test_so_is_what_keeps_everybody_from_their_mail(
 ) -> None:
     front.POP3Server(type("Handler", (), {name: lambda *_: None for name in hooks})(), port=0)
     assert [record.args for record in caplog.records] == missing
+
+
+def test_so_is_a_mechanism_that_nobody_knows(front: Front, caplog: pytest.LogCaptureFixture) -> None:
+    host = MailHost(lambda _: MemoryMaildrop())
+    front.SMTPServer(host, port=0, config=SMTPServerConfig(auth_mechanisms=("PLAIN", "ROT13")))
+    front.POP3Server(host, port=0, config=POP3ServerConfig(auth_mechanisms=("ROT13",)))
+    assert caplog.messages == ["the mechanism ROT13 is offered, and nobody knows it"] * 2
 
 
 def test_and_who_asks_for_logins_has_to_answer_for_them(front: Front, caplog: pytest.LogCaptureFixture) -> None:

@@ -171,6 +171,16 @@ def test_what_is_written() -> None:
     assert ProxyHeader(local=True).encode() == v2(0x20, 0x00, b"")
 
 
+def test_the_family_follows_from_the_source() -> None:
+    assert ProxyHeader(source="192.168.0.1", destination="192.168.0.11", source_port=56324, destination_port=443) == (
+        ProxyHeader(Family.TCP4, "192.168.0.1", "192.168.0.11", 56324, 443)
+    )
+    assert ProxyHeader(source="::1", destination="2001:db8::2").family is Family.TCP6
+    assert ProxyHeader(Family.UDP4, "192.168.0.1", "192.168.0.11").family is Family.UDP4
+    with pytest.raises(GrammarError, match="not an IP address"):
+        ProxyHeader(source="/run/client", destination="/run/server")
+
+
 @pytest.mark.parametrize(
     ("header", "version"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import socket
 import ssl
@@ -553,6 +554,12 @@ def test_the_log_says_what_is_wrong_with_a_balancer(
         wait_until(lambda: why in caplog.text)
 
 
+def test_one_network_is_no_list_of_them() -> None:
+    for config, name in itertools.product((SMTPServerConfig, POP3ServerConfig), ("proxies", "trusted_peers")):
+        with pytest.raises(GrammarError, match=r"but one: '10.0.0.1'"):
+            config(**{name: "10.0.0.1"})
+
+
 def test_who_is_no_balancer_is_sent_away(front: Any) -> None:
     guest = Guest()
     config = SMTPServerConfig(proxies=("10.0.0.0/8",))
@@ -620,7 +627,8 @@ def test_the_cap_for_an_address_is_the_client_s(front: Any, protocol: str, event
         return False
 
     config = (SMTPServerConfig if protocol == "SMTP" else POP3ServerConfig)(**BEHIND)
-    good, full = (b"220", b"421 4.3.2 Shutting down, come again later\r\n") if protocol == "SMTP" else (b"+OK", b"")
+    farewell = b"421 4.3.2 Service not available, come again later\r\n"
+    good, full = (b"220", farewell) if protocol == "SMTP" else (b"+OK", b"")
     other = ProxyHeader(Family.TCP4, "192.0.2.8", "192.0.2.1", 1024, 25).encode()
     handler = front.handler(handle) if events else Guest()
     make = getattr(front, f"{protocol}Server")

@@ -403,3 +403,9 @@ def test_the_last_connection_used_is_the_next(inbox: Inbox) -> None:
     assert lent is not None
     assert lent.client == "new"
     assert list(shelf.take_all()) == []
+
+
+@pytest.mark.parametrize("front", [aio, sync])
+def test_a_pool_makes_its_clients(front: Any) -> None:
+    with pytest.raises(TypeError, match="lambda: SMTPClient"):
+        front.SMTPPool(front.SMTPClient("localhost"))

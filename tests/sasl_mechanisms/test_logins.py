@@ -22,7 +22,7 @@ from mailproto.sasl import (
     OAuthBearerClient,
     ServerExchange,
     TokenCheck,
-    TokenError,
+    TokenRefusal,
     TokenRefusedError,
     client_mechanisms,
 )
@@ -334,7 +334,7 @@ def test_an_answer_in_the_applications_own_words(protocol: Protocol) -> None:
 
 @protocols
 def test_the_reason_for_a_refused_token_reaches_the_caller(protocol: Protocol) -> None:
-    strict = Handler(lambda _: TokenError("insufficient_scope", "mail"))
+    strict = Handler(lambda _: TokenRefusal("insufficient_scope", "mail"))
     for name in ("OAUTHBEARER", "XOAUTH2"):
         talked = duet(protocol, handler=strict).talk(credentials=TOKEN, mechanisms=[name])
         with pytest.raises(TokenRefusedError) as caught:

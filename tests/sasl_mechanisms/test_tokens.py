@@ -16,7 +16,7 @@ from mailproto.sasl import (
     Question,
     ServerMechanism,
     TokenCheck,
-    TokenError,
+    TokenRefusal,
     TokenRefusedError,
     XOAuth2Client,
     XOAuth2Server,
@@ -55,7 +55,7 @@ def test_the_successful_exchange_of_rfc_7628_section_4_1() -> None:
 
 def test_the_failed_exchange_of_rfc_7628_section_4_3() -> None:
     """An empty auth asks what would be taken; nobody has to be asked about it."""
-    error = TokenError("invalid_token", "example_scope", "https://example.com/.well-known/openid-config")
+    error = TokenRefusal("invalid_token", "example_scope", "https://example.com/.well-known/openid-config")
     initial = b"n,a=user@example.com,\1host=server.example.com\1port=143\1auth=\1\1"
     called = Server(OAuthBearerServer(), lambda _: error, initial=initial)
     assert json.loads(called.challenge or b"")["status"] == "invalid_token"
@@ -122,7 +122,7 @@ def test_both_sides_agree(client: ClientMechanism, server: ServerMechanism, held
 
 @pytest.mark.parametrize(("client", "server"), PAIRS)
 def test_a_refusal_reaches_the_caller_with_its_reason(client: ClientMechanism, server: ServerMechanism) -> None:
-    error = TokenError("insufficient_scope", "mail")
+    error = TokenRefusal("insufficient_scope", "mail")
     with pytest.raises(TokenRefusedError) as caught:
         converse(client, server, lambda _: error, USER)
     assert caught.value.details == {"status": "insufficient_scope", "schemes": "bearer", "scope": "mail"}
@@ -165,7 +165,7 @@ def test_the_scheme_is_read_in_any_case() -> None:
         assert called.outcome is not None
 
 
-@pytest.mark.parametrize("answer", [0, "", 1, object(), TokenError()])
+@pytest.mark.parametrize("answer", [0, "", 1, object(), TokenRefusal()])
 def test_an_answer_that_is_neither_true_nor_a_name_is_a_no(answer: Any) -> None:
     called = Server(XOAuth2Server(), lambda _: answer, initial=XOAUTH2)
     assert called.challenge is not None
@@ -333,4 +333,4 @@ def test_a_temporary_refusal_stays_temporary() -> None:
 def test_nothing_shows_the_token() -> None:
     assert TOKEN not in repr(USER)
     assert TOKEN not in repr(TokenCheck("XOAUTH2", "ada", TOKEN))
-    assert not TokenError()
+    assert not TokenRefusal()

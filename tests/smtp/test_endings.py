@@ -118,7 +118,7 @@ def test_shut_down_between_transactions(name: str) -> None:
     conn = WAITING[name]()
     conn.shut_down()
     result = talk(conn, [])
-    assert result.output == b"421 4.3.2 Shutting down, come again later\r\n"
+    assert result.output == b"421 4.3.2 Service not available, come again later\r\n"
     assert [type(event) for event in result.events] == [ConnectionClosed]
     assert conn.closing
 

@@ -284,6 +284,15 @@ def test_a_chunk_that_is_refused_refuses_the_message(pieces: list[bytes], raised
     assert driver.error is None
     assert inbox.messages == []
     assert inbox.calls.count("chunk") == 1, "the rest is not handed on"
+    assert inbox.calls[inbox.calls.index("chunk") :] == ["chunk", "reset", "close"]
+
+
+def test_a_chunk_that_is_refused_is_forgotten_once() -> None:
+    """Even if the connection would refuse the message, too, for what comes behind."""
+    inbox = Streaming(chunk=Reject(554, "a virus", "5.7.1"))
+    output, _ = serve_lines(inbox, EHLO, ENVELOPE, b"virus\r\n", b"bare\nnewline\r\n.\r\n")
+    assert codes(output)[-1] == b"554"
+    assert inbox.calls.count("reset") == 1
 
 
 # What was cut short (S17).

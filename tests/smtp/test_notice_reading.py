@@ -211,6 +211,8 @@ def test_exchange() -> None:
     (recipient,) = parsed.failed
     assert recipient.status == EnhancedStatus(5, 1, 10)
     assert recipient.remote_mta == Typed("dns", "EX03.corp.example")
+    assert str(recipient.remote_mta) == "dns; EX03.corp.example"
+    assert str(Typed("", "of no kind")) == "of no kind"
     assert recipient.diagnostic == Typed(
         "smtp", "550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient not found by SMTP lookup"
     )

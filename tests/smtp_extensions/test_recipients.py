@@ -111,7 +111,7 @@ class TestParametersOfRecipients:
         assert isinstance(result.recipients[0].error, NotSupportedError)
         assert result.error is None
         assert wire.said("RCPT") == ["TO:<eve@example.org>"]
-        with pytest.raises(DeliveryError, match=r"bob@example.org: refused \(no extension in use"):
+        with pytest.raises(DeliveryError, match=r"bob@example.org: refused \('notify' needs DSN, which the server"):
             result.raise_for_refused()
 
     def test_nothing_is_sent_to_nobody(self) -> None:

@@ -16,14 +16,14 @@ A handler is an object with any of these methods, and an event is what `mailprot
     on_vrfy, on_expn, on_etrn, on_burl,
     on_xclient, on_xforward(session, event)  the rarer commands
     on_command(session, event)             one of an extension of your own: `ExtensionCommand`
-    on_reset(session)                      RSET or EHLO, or a message that the connection refuses: forget what came
+    on_reset(session)                      RSET or EHLO, or a message that is refused before its end: forget what came
     on_close(session)                      the end, on every way out; ``session.replies_lost`` is known now
 
 Returning accepts (a text, or a `Reply`, says it in other words), raising `Reject` refuses, and any other exception is
 logged and answered with 451; so are ``False`` and a text such as ``550 no``, by which nobody can have meant yes. What
 the handler has no hook for is answered as is safe: no recipient, no login, no message; a server says so in the log
-when it is made. A refusal by ``on_chunk`` is told at the end of the message; no more of that is handed on.
-``session.drop()`` in any hook ends the connection without an answer.
+when it is made. A refusal by ``on_chunk`` is told at the end of the message; no more of that is handed on, and
+``on_reset`` follows. ``session.drop()`` in any hook ends the connection without an answer.
 
 ``on_delivery`` comes behind ``on_message``, if that took the message or is not there, for each accepted recipient in
 turn (RFC 2033 section 4.2); its return or `Reject` is the reply for that one alone, sent at once. Without it the word
@@ -338,6 +338,7 @@ class _Service:
                 raise Reject(said.code, said.text, str(said.enhanced) if said.enhanced else None)
         except Exception as error:
             answer(self._conn, refusal_of(hook, error))
+            yield from self._reset()
 
     def _message(self, envelope: Envelope) -> Flow[None]:
         """Have the application take the whole message; only its return makes it a 250."""
