@@ -314,7 +314,8 @@ class _Service:
             content = yield from call_hook(self._open_maildrop.retrieve, number)
         if content is None and self._conn.pending is None:
             return iter(())  # the application has dropped the client
-        return (yield from call_hook(iter, (content,) if isinstance(content, bytes) else content))
+        pieces: Iterator[bytes] = yield from call_hook(iter, (content,) if isinstance(content, bytes) else content)
+        return pieces
 
     def _next(self, pieces: Iterator[bytes]) -> Flow[bytes | None]:
         """Return the next piece of a message, None behind the last."""
