@@ -100,7 +100,7 @@ def serve(
     try:
         yield from begin_session(session, implicit_tls=implicit_tls, admit=admit)
         yield from service.converse()
-    except (ConnectionClosedError, OSError) as error:
+    except (ConnectionClosedError, HookCutOffError, OSError) as error:
         session.conn.data_to_send()  # nobody is there to hear it
         logger.info("%s: %s", session.peer, error)
     except Exception:
