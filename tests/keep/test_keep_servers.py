@@ -34,6 +34,14 @@ def test_without_unique_ids_a_limit_gets_to_the_end_all_the_same(ledger: SQLiteL
     assert shelf.stored == [str(number) for number in range(50)]
 
 
+def test_without_a_word_everything_stays_on_the_server(ledger: SQLiteLedger) -> None:
+    server, shelf = Server([mail("one"), mail("two")]), Shelf()
+    for now in (0.0, 1e9):
+        assert fetch(server, ledger, shelf, KeepPolicy(), now=now).deleted == []
+    assert numbers(server, b"DELE") == []
+    assert shelf.stored == ["one", "two"]
+
+
 def test_a_limit_asks_for_no_more_than_it_stores(ledger: SQLiteLedger) -> None:
     server, shelf = Server([mail(str(number)) for number in range(50)]), Shelf()
     fetch(server, ledger, shelf, KeepPolicy(limit=7))
@@ -238,6 +246,29 @@ def test_what_was_never_stored_is_stored_under_another_unique_id(ledger: SQLiteL
     server.mails = [mail("one", "a")]
     fetch(server, ledger, shelf)
     assert shelf.stored == ["one"]
+
+
+def test_what_was_never_stored_is_stored_when_it_gets_a_unique_id(ledger: SQLiteLedger) -> None:
+    server, shelf = Server([mail("one", "x"), mail("two", "x")]), Shelf()
+
+    def fail(*_: object) -> None:
+        raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="disk"):
+        fetch(server, ledger, fail)
+    server.mails = [mail("one", "a"), mail("two", "b")]
+    fetch(server, ledger, shelf, KeepPolicy(keep=False))
+    assert shelf.stored == ["one", "two"]
+
+
+def test_what_is_known_by_content_stays_known_until_all_was_seen(ledger: SQLiteLedger) -> None:
+    """A run that comes to its limit has not looked at the others, though all have unique-ids by now."""
+    server, shelf = Server([mail("one", "x"), mail("two", "x")]), Shelf()
+    fetch(server, ledger, shelf)
+    server.mails = [mail("new"), mail("one", "a"), mail("two", "b")]
+    fetch(server, ledger, shelf, KeepPolicy(limit=1))
+    fetch(server, ledger, shelf)
+    assert shelf.stored == ["one", "two", "new"]
 
 
 @pytest.mark.parametrize("old", ["1", "z"])
