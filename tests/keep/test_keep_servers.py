@@ -39,6 +39,7 @@ def test_without_a_word_everything_stays_on_the_server(ledger: SQLiteLedger) -> 
     for now in (0.0, 1e9):
         assert fetch(server, ledger, shelf, KeepPolicy(), now=now).deleted == []
     assert numbers(server, b"DELE") == []
+    assert numbers(server, b"RETR") == [1, 2]  # by their unique-ids they are known the second time
     assert shelf.stored == ["one", "two"]
 
 
