@@ -621,6 +621,14 @@ def test_an_iterator_that_can_be_closed_is_closed() -> None:
     talk(Endless(), LOGIN + b"TOP 1 0\r\n")
     assert pieces.closed == 1
 
+    class Drops(Endless):
+        def on_retrieve(self, session: POP3Session, number: int) -> Any:
+            session.drop()
+            return super().on_retrieve(session, number)
+
+    talk(Drops(), LOGIN + b"TOP 1 0\r\n")
+    assert pieces.closed == 2
+
 
 @pytest.mark.parametrize("content", [MAIL[0], [MAIL[0][:5], MAIL[0][5:]], iter([MAIL[0]])])
 def test_on_retrieve_may_return_any_kind_of_pieces(content: bytes | Iterable[bytes]) -> None:
