@@ -226,7 +226,7 @@ def test_equal_messages_that_get_other_unique_ids_are_nothing_new(ledger: SQLite
 
 
 @pytest.mark.parametrize("cut", [True, False])
-def test_equal_messages_without_unique_ids_are_nothing_new_when_they_get_some(ledger: SQLiteLedger, cut: bool) -> None:
+def test_equal_messages_that_get_unique_ids_are_nothing_new(ledger: SQLiteLedger, cut: bool) -> None:
     server, shelf = Server([mail("one", "a"), mail("one", "b")]), Shelf()
     fetch(server, ledger, shelf, KeepPolicy(unique_ids=False))
     if cut:
