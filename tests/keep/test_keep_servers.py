@@ -348,6 +348,23 @@ def test_content_that_a_unique_id_no_longer_stands_for_is_new(ledger: SQLiteLedg
     assert fetch(server, ledger, shelf).fetched == []
 
 
+def test_a_server_that_could_prove_a_message_has_to_prove_the_next(ledger: SQLiteLedger) -> None:
+    """If it cannot, nobody knows whose content that was."""
+    server, shelf = Server([mail("one"), mail("two"), mail("three")], refused=frozenset({b"LIST 2"})), Shelf()
+    with pytest.raises(RemoteProtocolError, match="out of step"):
+        fetch(server, ledger, shelf, KeepPolicy(keep=False))
+    assert shelf.stored == ["one"]
+    assert numbers(server, b"DELE") == []
+
+
+@pytest.mark.parametrize("lists", ["all", "none"])
+def test_a_server_that_can_prove_nothing_is_asked_once(ledger: SQLiteLedger, lists: str) -> None:
+    server, shelf = Server([mail("one"), mail("two"), mail("three")], lists=lists), Shelf()
+    fetch(server, ledger, shelf)
+    assert shelf.stored == ["one", "two", "three"]
+    assert numbers(server, b"LIST") == [1]
+
+
 def test_a_deletion_that_is_refused_is_told_and_stops_nothing(ledger: SQLiteLedger) -> None:
     server, shelf = Server([mail(str(number)) for number in range(4)], refused=frozenset({b"DELE 2"})), Shelf()
     report = fetch(server, ledger, shelf, KeepPolicy(keep=False))
