@@ -421,6 +421,22 @@ def test_a_fresh_connection_that_fails_is_not_tried_again(use: Callable[..., Any
         use(port, PoolOptions(), lambda send: send(MESSAGE, *PARTIES))
 
 
+def test_a_server_that_hangs_up_on_a_fresh_connection_is_not_tried_again(use: Callable[..., Any]) -> None:
+    """It would be, for as long as it does so."""
+
+    class Leaving(Inbox):
+        def on_mail(self, session: SMTPSession, mail: Mail) -> None:
+            if self.connections < 3:
+                session.drop()
+
+    inbox = Leaving()
+    extensions = tuple(each for each in DEFAULT_EXTENSIONS if each is not CHUNKING)
+    with sync.SMTPServer(inbox, port=0, config=SMTPServerConfig(extensions=extensions)) as server:
+        result = use(server.port, PoolOptions(), lambda send: send(MESSAGE, *PARTIES))
+    assert [recipient.outcome for recipient in result.recipients] == [Outcome.DEFERRED]
+    assert inbox.connections == 1
+
+
 def test_the_rate_spaces_the_messages_out() -> None:
     shelf: Shelf[str] = Shelf(PoolOptions(messages_per_second=2))
     assert [shelf.reserve(10.0), shelf.reserve(10.0), shelf.reserve(10.2), shelf.reserve(20.0)] == [
