@@ -124,6 +124,16 @@ def test_lmtp() -> None:
     assert len(outbox.letters) == 1
 
 
+def test_a_server_may_hold_back_its_greeting() -> None:
+    """And nobody has to wait; nor does a server become impatient between two messages."""
+    outbox = Outbox()
+    config = SMTPServerConfig(greeting_delay=2.0, limits=Limits(command_timeout=5.0))
+    with MemoryClient(outbox, server=config) as client:
+        assert client.send_message(MESSAGE, "a@b", "c@d").ok
+        assert client.send_message(MESSAGE, "a@b", "c@d").ok
+    assert len(outbox.letters) == 2
+
+
 def test_a_server_that_wants_nobody() -> None:
     class Closed(Outbox):
         def on_connect(self, session: Any) -> None:

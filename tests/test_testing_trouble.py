@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,31 @@ def test_what_a_cancelled_hook_was_asked_for_is_not_taken(cancelled: str) -> Non
 
     asyncio.run(job())
     assert asked[-1] == cancelled
+
+
+@pytest.mark.parametrize("hangs", [True, False])
+def test_a_server_hears_of_the_end_what_is_true(hangs: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing was taken by a hook that was cancelled; and nothing is wrong when a client just closes."""
+    heard: list[Any] = []
+
+    class Listening(Outbox):
+        async def on_message(self, session: Any, envelope: Any) -> None:
+            await asyncio.sleep(3600 if hangs else 0)
+
+        def on_close(self, session: Any) -> None:
+            heard.append(session.replies_lost)
+
+    async def job() -> None:
+        client = AsyncMemoryClient(Listening())
+        await client.connect()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.01 if hangs else 5):
+                assert (await client.send_message(MESSAGES[0], "a@b", "c@d")).ok
+        await client.close()
+
+    asyncio.run(job())
+    assert heard == [()]
+    assert caplog.records == []
 
 
 class Troubled(Outbox):

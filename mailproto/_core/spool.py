@@ -42,11 +42,10 @@ class Spool:
         Raises:
             ValueError: it was thrown away. An empty message in its place would be stored by a hook that is late.
         """
-        if self._closed:
+        pieces = tuple(self._pieces)
+        if self._closed:  # asked behind the pieces, for another thread may be closing it at this moment
             raise ValueError("the message was closed, and so thrown away")
-        if self._file is None:
-            return iter(tuple(self._pieces))
-        return self._read(self._file)
+        return iter(pieces) if self._file is None else self._read(self._file)
 
     def __bytes__(self) -> bytes:
         return b"".join(self)

@@ -11,8 +11,10 @@ from mailproto._core.connection import Connection
 from mailproto._core.events import ConnectionClosed
 from mailproto._core.flow import Flow
 from mailproto._core.server import ServerConnection
+from mailproto._flows.beginning import Admit, begin_session
 from mailproto._flows.hooks import INTERNAL_ERROR, answer
 from mailproto._flows.reading import read_event, slow_down
+from mailproto._flows.session import Session
 from mailproto.errors import ConnectionClosedError, LocalProtocolError, Reject
 from mailproto.sasl.base import Credentials, CredentialsSource
 
@@ -40,7 +42,17 @@ def ask(
     return (yield from request(conn, queue(*arguments)))
 
 
-def next_event(conn: Connection[Any]) -> Flow[Any]:
+def begin_events(session: Session[Any], *, implicit_tls: bool, admit: Admit) -> Flow[bool]:
+    """Begin a session for a handler over events, see `begin_session`; return whether there is anything to handle."""
+    try:
+        yield from begin_session(session, implicit_tls=implicit_tls, admit=admit)
+    except (ConnectionClosedError, OSError) as error:
+        logger.info("%s: %s", session.peer, error)
+        return False
+    return True
+
+
+def next_event(conn: Connection[Any], peer: str = "") -> Flow[Any]:
     """Return a server's next event, None behind `ConnectionClosed`."""
     if isinstance(conn, ServerConnection):
         yield from slow_down(conn)
@@ -48,6 +60,9 @@ def next_event(conn: Connection[Any]) -> Flow[Any]:
         return (yield from read_event(conn))
     except ConnectionClosedError:
         return None
+    except OSError as error:  # of the handshake, which is no failure of the handler's
+        logger.info("%s: %s", peer, error)
+        return (yield from read_event(conn))
 
 
 def take_leave(conn: ServerConnection[Any], failure: Exception | None) -> Flow[None]:
@@ -68,9 +83,11 @@ def take_leave(conn: ServerConnection[Any], failure: Exception | None) -> Flow[N
             return
 
 
-def log_failure(failure: Exception | None) -> None:
-    """Log what ended a handler over events, unless that is how such things end."""
-    if failure is not None and not isinstance(failure, Reject | ConnectionClosedError):
+def log_failure(conn: ServerConnection[Any], failure: Exception | None) -> None:
+    """Log what ended a handler over events, unless that is how such things end. A handler may have other connections,
+    whose end is a failure of its own."""
+    ended = isinstance(failure, ConnectionClosedError) and conn.over
+    if failure is not None and not ended and not isinstance(failure, Reject):
         logger.error("a handler failed", exc_info=failure)
 
 

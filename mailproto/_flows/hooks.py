@@ -17,7 +17,7 @@ INTERNAL_ERROR = Reject(451, "Internal error, try again later", "4.3.0")
 
 
 class HookCutOffError(Exception):
-    """A hook was cancelled.
+    """A hook was cancelled, or the pause that a client was made to wait.
 
     Args:
         when_over: has a function called when the hook has come to its end, as one does in a thread, which nobody can
@@ -25,7 +25,7 @@ class HookCutOffError(Exception):
     """
 
     def __init__(self, when_over: Callable[[Callable[[], None]], None] | None = None) -> None:
-        super().__init__("the hook was cancelled")
+        super().__init__("cancelled")
         self.when_over = when_over
 
 

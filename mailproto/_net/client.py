@@ -117,7 +117,11 @@ class ClientBase(ABC):
         Raises:
             GrammarError: the proxy cannot be told whom to reach, or who asks.
         """
-        return self._proxy.open(self.host, self.port) if self._proxy is not None else None
+        if self._proxy is None:
+            return None
+        tunnel = self._proxy.open(self.host, self.port)
+        tunnel.limits = self.conn.limits  # the proxy has no more time for a step than the server
+        return tunnel
 
     def _destination(self) -> dict[str, Any]:
         """Return the arguments of ``open_link``."""

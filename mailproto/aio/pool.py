@@ -85,7 +85,7 @@ class SMTPPool:
             await _quit(client)
 
     async def close(self) -> None:
-        """Close the connections that nobody uses."""
+        """Close the connections that nobody uses; those in use behind the message that goes over them."""
         try:
             for client in self._shelf.take_all():
                 await _quit(client)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Self, Unpack
 
-from mailproto._flows.beginning import Admit, begin_session
-from mailproto._flows.endpoints import host_of, log_failure, next_event, take_leave
+from mailproto._flows.beginning import Admit
+from mailproto._flows.endpoints import begin_events, host_of, log_failure, next_event, take_leave
 from mailproto._net.listener import Where
 from mailproto._net.services import Service
 from mailproto.aio.link import Link
@@ -23,12 +23,13 @@ class Events:
     """
 
     link: Link
+    peer: str
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Any:
-        event = await self.link.run(next_event(self.link.conn), part=True)
+        event = await self.link.run(next_event(self.link.conn, self.peer), part=True)
         if event is None:
             raise StopAsyncIteration
         return event
@@ -71,12 +72,13 @@ class Server(Listener):
 
     async def _converse(self, link: Link, session: Any, admit: Admit) -> None:
         """Have the handler serve the connection, and end that when it returns or fails."""
+        begun = begin_events(session, implicit_tls=self._service.implicit_tls, admit=admit)
+        if not await link.run(begun, part=True):
+            return
         failure: Exception | None = None
         try:
-            begun = begin_session(session, implicit_tls=self._service.implicit_tls, admit=admit)
-            await link.run(begun, part=True)
             await self._service.handler(session)
         except Exception as raised:
             failure = raised
-        log_failure(failure)
+        log_failure(session.conn, failure)
         await link.run(take_leave(session.conn, failure), part=True)

@@ -210,7 +210,8 @@ class Link:
                     self._sock.shutdown(socket.SHUT_WR)
                     deadline = time.monotonic() + LINGER
                     while self._wait(_READ, deadline) and self._sock.recv(HIGH_WATER):
-                        pass
+                        if time.monotonic() >= deadline:
+                            break  # a peer that goes on talking would be waited for as long as it likes
         except OSError:
             pass  # it is closed all the same
         finally:

@@ -93,7 +93,7 @@ class SMTPPool:
         _quit_all(expired)
 
     def close(self) -> None:
-        """Close the connections that nobody uses."""
+        """Close the connections that nobody uses; those in use behind the message that goes over them."""
         with self._lock:
             idle = list(self._shelf.take_all())
         _quit_all(idle)

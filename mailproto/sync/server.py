@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Self, Unpack
 
-from mailproto._flows.beginning import Admit, begin_session
-from mailproto._flows.endpoints import host_of, log_failure, next_event, take_leave
+from mailproto._flows.beginning import Admit
+from mailproto._flows.endpoints import begin_events, host_of, log_failure, next_event, take_leave
 from mailproto._net.listener import Where
 from mailproto._net.services import Service
 from mailproto.errors import LocalProtocolError
@@ -24,12 +24,13 @@ class Events:
     """
 
     link: Link
+    peer: str
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> Any:
-        event = self.link.run(next_event(self.link.conn), part=True)
+        event = self.link.run(next_event(self.link.conn, self.peer), part=True)
         if event is None:
             raise StopIteration
         return event
@@ -74,12 +75,13 @@ class Server(Listener):
 
     def _converse(self, link: Link, session: Any, admit: Admit) -> None:
         """Have the handler serve the connection, and end that when it returns or fails."""
+        begun = begin_events(session, implicit_tls=self._service.implicit_tls, admit=admit)
+        if not link.run(begun, part=True):
+            return
         failure: Exception | None = None
         try:
-            begun = begin_session(session, implicit_tls=self._service.implicit_tls, admit=admit)
-            link.run(begun, part=True)
             self._service.handler(session)
         except Exception as raised:
             failure = raised
-        log_failure(failure)
+        log_failure(session.conn, failure)
         link.run(take_leave(session.conn, failure), part=True)

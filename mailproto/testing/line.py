@@ -73,9 +73,15 @@ class Line:
         """Return what the server answers."""
         if self._silent:
             return b""
+        client, server = self._client, self._server
         if said:
-            self._server.receive(said)
-        return (yield from self._advance(self._server))
+            server.receive(said)
+        answer = yield from self._advance(server)
+        both_wait = not answer and client.wish is Want.READ and server.wish is Want.READ
+        if both_wait and server.conn.timeout < client.conn.timeout:
+            server.receive_timeout()  # as before its greeting, which it may hold back to see who talks too soon
+            answer = yield from self._advance(server)
+        return answer
 
     def _hear(self, answer: bytes) -> Exception | None:
         """Hand an answer to the client, or the end, or that there is none; return what has to be thrown into its

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
 import pytest
 
 from mailproto._core.limits import Limits
+from mailproto._net.listener import ServerOptions
 from mailproto.pop3 import POP3ServerConfig
 from mailproto.smtp import SMTPServerConfig
 from tests.adapters.facades import AioFront, SyncFront
@@ -45,3 +47,19 @@ def test_who_errs_again_and_again_has_to_wait(front: Front, protocol: str, event
             waits.append(time.monotonic() - begun >= DELAY * 0.8)
         # The answer comes at once; what waits is the next command.
         assert waits == [False, False, False, True, True]
+
+
+@pytest.mark.parametrize("protocol", ["SMTP", "POP3"])
+def test_who_has_to_wait_is_no_trouble_when_a_server_closes(
+    front: Front, protocol: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = SMTPServerConfig(limits=LIMITS) if protocol == "SMTP" else POP3ServerConfig(limits=LIMITS)
+    options = ServerOptions(grace=0.0)
+    with getattr(front, f"{protocol}Server")(Anybody(), port=0, config=config, options=options) as server:
+        wire = Wire.to(server.port)
+        wire.line()
+        for _ in range(3):
+            wire.send(b"NONSENSE\r\n")
+            wire.line()
+    wire.close()
+    assert [record.message for record in caplog.records if record.levelno >= logging.ERROR] == []

@@ -343,6 +343,21 @@ def test_a_handler_that_returns_in_a_transaction_says_goodbye(front: Front, last
         assert wire.rest().splitlines()[-1].startswith(b"421 4.3.2")
 
 
+def test_a_handler_may_fail_by_the_end_of_another_connection(front: Front, caplog: pytest.LogCaptureFixture) -> None:
+    """Which is told, for nobody else knows; the end of its own is how a handler ends."""
+
+    def handle(session: Any, event: object) -> None:
+        if isinstance(event, smtp.Hello):
+            raise ConnectionClosedError("the next server hung up")
+
+    with front.SMTPServer(front.handler(handle), port=0) as server, Wire.to(server.port) as wire:
+        wire.line()
+        wire.send(b"EHLO x\r\n")
+        assert wire.line().startswith(b"451 ")
+        wire.rest()
+    assert "the next server hung up" in caplog.text
+
+
 def test_a_handler_that_fails_is_answered_for(front: Front, caplog: pytest.LogCaptureFixture) -> None:
     def handle(session: Any, event: Any) -> None:
         if isinstance(event, smtp.Rcpt):

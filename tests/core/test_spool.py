@@ -5,7 +5,10 @@ from __future__ import annotations
 import errno
 import gc
 import io
+import sys
 import tracemalloc
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -72,6 +75,35 @@ def test_close_throws_it_away(threshold: int) -> None:
         bytes(spool)
     with pytest.raises(ValueError, match="closed"):
         iter(spool)
+
+
+def test_what_is_closed_by_another_thread_at_that_moment_is_not_empty() -> None:
+    """A hook in a thread may begin to read at the moment in which it is cancelled."""
+    outcomes = set[str]()
+    lines = {line for _, _, line in Spool.__iter__.__code__.co_lines() if line is not None}
+    for reading in lines:
+        spool = Spool()
+        spool.write(b"secret")
+        outcomes.add(_read_while(reading, spool))
+    assert outcomes == {"secret", "ValueError"}
+
+
+def _read_while(line: int, spool: Spool) -> str:
+    """Read a spool that is closed before this line of the reading is reached."""
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        if frame.f_code is Spool.__iter__.__code__ and event == "line" and frame.f_lineno == line:
+            spool.close()
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        return bytes(spool).decode()
+    except ValueError as error:
+        return type(error).__name__
+    finally:
+        sys.settrace(before)
 
 
 @pytest.mark.filterwarnings("error::ResourceWarning")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -38,7 +39,7 @@ from mailproto.tunnels import (
     TunnelOpened,
     open_tunnel,
 )
-from tests.adapters.harness import Wire, scripted, server_context
+from tests.adapters.harness import PATIENCE, Wire, scripted, server_context
 from tests.data import CA
 from tests.edge.proxies import tunneler
 from tests.helpers import THOROUGH, every_cut
@@ -461,6 +462,19 @@ def test_a_proxy_that_refuses(front: Any) -> None:
         client = front.SMTPClient("mx.example.test", 25, proxy=HTTPProxy("127.0.0.1", port))
         with pytest.raises(TunnelError, match="403 Forbidden"):
             client.connect()
+
+
+@pytest.mark.parametrize("kind", ["SMTPClient", "POP3Client"])
+def test_a_proxy_has_no_more_time_than_the_server(front: Any, kind: str) -> None:
+    def script(wire: Wire) -> None:
+        wire.rest()
+
+    with scripted(script) as port:
+        client = getattr(front, kind)("mx.example.org", 25, proxy=Socks5("127.0.0.1", port), timeout=0.1)
+        begun = time.monotonic()
+        with pytest.raises(ConnectionTimeoutError):
+            client.connect()
+        assert time.monotonic() - begun < PATIENCE
 
 
 def test_a_proxy_that_hangs_up_behind_its_last_word(front: Any) -> None:

@@ -34,6 +34,15 @@ def test_without_unique_ids_a_limit_gets_to_the_end_all_the_same(ledger: SQLiteL
     assert shelf.stored == [str(number) for number in range(50)]
 
 
+def test_without_a_word_everything_stays_on_the_server(ledger: SQLiteLedger) -> None:
+    server, shelf = Server([mail("one"), mail("two")]), Shelf()
+    for now in (0.0, 1e9):
+        assert fetch(server, ledger, shelf, KeepPolicy(), now=now).deleted == []
+    assert numbers(server, b"DELE") == []
+    assert numbers(server, b"RETR") == [1, 2]  # by their unique-ids they are known the second time
+    assert shelf.stored == ["one", "two"]
+
+
 def test_a_limit_asks_for_no_more_than_it_stores(ledger: SQLiteLedger) -> None:
     server, shelf = Server([mail(str(number)) for number in range(50)]), Shelf()
     fetch(server, ledger, shelf, KeepPolicy(limit=7))
@@ -216,12 +225,14 @@ def test_equal_messages_that_get_other_unique_ids_are_nothing_new(ledger: SQLite
     assert shelf.stored == ["one"] * 3
 
 
-def test_equal_messages_without_unique_ids_are_nothing_new_when_they_get_some(ledger: SQLiteLedger) -> None:
+@pytest.mark.parametrize("cut", [True, False])
+def test_equal_messages_that_get_unique_ids_are_nothing_new(ledger: SQLiteLedger, cut: bool) -> None:
     server, shelf = Server([mail("one", "a"), mail("one", "b")]), Shelf()
     fetch(server, ledger, shelf, KeepPolicy(unique_ids=False))
-    server.hangs_up_at = frozenset("b")
-    with pytest.raises(ConnectionClosedError):
-        fetch(server, ledger, shelf)
+    if cut:
+        server.hangs_up_at = frozenset("b")
+        with pytest.raises(ConnectionClosedError):
+            fetch(server, ledger, shelf)
     server.hangs_up_at = frozenset()
     fetch(server, ledger, shelf)
     assert shelf.stored == ["one"]
@@ -238,6 +249,29 @@ def test_what_was_never_stored_is_stored_under_another_unique_id(ledger: SQLiteL
     server.mails = [mail("one", "a")]
     fetch(server, ledger, shelf)
     assert shelf.stored == ["one"]
+
+
+def test_what_was_never_stored_is_stored_when_it_gets_a_unique_id(ledger: SQLiteLedger) -> None:
+    server, shelf = Server([mail("one", "x"), mail("two", "x")]), Shelf()
+
+    def fail(*_: object) -> None:
+        raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="disk"):
+        fetch(server, ledger, fail)
+    server.mails = [mail("one", "a"), mail("two", "b")]
+    fetch(server, ledger, shelf, KeepPolicy(keep=False))
+    assert shelf.stored == ["one", "two"]
+
+
+def test_what_is_known_by_content_stays_known_until_all_was_seen(ledger: SQLiteLedger) -> None:
+    """A run that comes to its limit has not looked at the others, though all have unique-ids by now."""
+    server, shelf = Server([mail("one", "x"), mail("two", "x")]), Shelf()
+    fetch(server, ledger, shelf)
+    server.mails = [mail("new"), mail("one", "a"), mail("two", "b")]
+    fetch(server, ledger, shelf, KeepPolicy(limit=1))
+    fetch(server, ledger, shelf)
+    assert shelf.stored == ["one", "two", "new"]
 
 
 @pytest.mark.parametrize("old", ["1", "z"])
@@ -312,6 +346,23 @@ def test_content_that_a_unique_id_no_longer_stands_for_is_new(ledger: SQLiteLedg
     fetch(server, ledger, shelf)
     assert shelf.stored == ["one", "two", "one"]
     assert fetch(server, ledger, shelf).fetched == []
+
+
+def test_a_server_that_could_prove_a_message_has_to_prove_the_next(ledger: SQLiteLedger) -> None:
+    """If it cannot, nobody knows whose content that was."""
+    server, shelf = Server([mail("one"), mail("two"), mail("three")], refused=frozenset({b"LIST 2"})), Shelf()
+    with pytest.raises(RemoteProtocolError, match="out of step"):
+        fetch(server, ledger, shelf, KeepPolicy(keep=False))
+    assert shelf.stored == ["one"]
+    assert numbers(server, b"DELE") == []
+
+
+@pytest.mark.parametrize("lists", ["all", "none"])
+def test_a_server_that_can_prove_nothing_is_asked_once(ledger: SQLiteLedger, lists: str) -> None:
+    server, shelf = Server([mail("one"), mail("two"), mail("three")], lists=lists), Shelf()
+    fetch(server, ledger, shelf)
+    assert shelf.stored == ["one", "two", "three"]
+    assert numbers(server, b"LIST") == [1]
 
 
 def test_a_deletion_that_is_refused_is_told_and_stops_nothing(ledger: SQLiteLedger) -> None:

@@ -19,7 +19,7 @@ from mailproto.smtp import Envelope, Limits, Mail, Outcome, Rcpt, Reply, SendRes
 from mailproto.smtp.extensions import CHUNKING, DEFAULT_EXTENSIONS, LIMITS, PIPELINING
 from mailproto.smtp.flows.server import SMTPSession
 from mailproto.smtp.flows.shelf import Lent, PoolOptions, Shelf
-from tests.adapters.harness import wait_until
+from tests.adapters.harness import PATIENCE, wait_until
 
 MESSAGE = b"Subject: pooled\r\n\r\nHello.\r\n"
 PARTIES = ("a@example.org", ["b@example.org"])
@@ -340,6 +340,45 @@ def test_what_a_caller_fails_by_takes_no_result_with_it(use: Callable[..., Any],
         use(server.port, PoolOptions(), job)
 
 
+class Slow(Inbox):
+    """Takes a message when it is allowed to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.allowed = threading.Event(), threading.Event()
+
+    def on_message(self, session: SMTPSession, envelope: Envelope) -> None:
+        self.asked.set()
+        assert self.allowed.wait(PATIENCE)
+
+
+def test_a_connection_in_use_when_a_blocking_pool_closes_is_closed_behind_its_message() -> None:
+    """Nobody would come back for it."""
+    slow = Slow()
+    with sync.SMTPServer(slow, port=0) as server, ThreadPoolExecutor(1) as thread:
+        with sync.SMTPPool(lambda: sync.SMTPClient("127.0.0.1", server.port)) as pool:
+            sending = thread.submit(pool.send_message, MESSAGE, *PARTIES)
+            assert slow.asked.wait(PATIENCE)
+        slow.allowed.set()
+        assert sending.result().ok
+        wait_until(lambda: server.connections == 0)
+
+
+def test_a_connection_in_use_when_a_pool_closes_is_closed_behind_its_message() -> None:
+    slow = Slow()
+
+    async def main(server: sync.SMTPServer) -> None:
+        async with aio.SMTPPool(lambda: aio.SMTPClient("127.0.0.1", server.port)) as pool:
+            sending = asyncio.ensure_future(pool.send_message(MESSAGE, *PARTIES))
+            assert await asyncio.to_thread(slow.asked.wait, PATIENCE)
+        slow.allowed.set()
+        assert (await sending).ok
+        await asyncio.to_thread(wait_until, lambda: server.connections == 0)
+
+    with sync.SMTPServer(slow, port=0) as server:
+        asyncio.run(main(server))
+
+
 def test_who_is_cancelled_while_he_closes_a_pool_leaves_no_connection_open(port: int, inbox: Inbox) -> None:
     """Nobody would come back for it, at the end of ``async with``."""
 
@@ -380,6 +419,22 @@ def test_a_fresh_connection_that_fails_is_not_tried_again(use: Callable[..., Any
         port = listening.getsockname()[1]
     with pytest.raises(ConnectionRefusedError):
         use(port, PoolOptions(), lambda send: send(MESSAGE, *PARTIES))
+
+
+def test_a_server_that_hangs_up_on_a_fresh_connection_is_not_tried_again(use: Callable[..., Any]) -> None:
+    """It would be, for as long as it does so."""
+
+    class Leaving(Inbox):
+        def on_mail(self, session: SMTPSession, mail: Mail) -> None:
+            if self.connections < 3:
+                session.drop()
+
+    inbox = Leaving()
+    extensions = tuple(each for each in DEFAULT_EXTENSIONS if each is not CHUNKING)
+    with sync.SMTPServer(inbox, port=0, config=SMTPServerConfig(extensions=extensions)) as server:
+        result = use(server.port, PoolOptions(), lambda send: send(MESSAGE, *PARTIES))
+    assert [recipient.outcome for recipient in result.recipients] == [Outcome.DEFERRED]
+    assert inbox.connections == 1
 
 
 def test_the_rate_spaces_the_messages_out() -> None:

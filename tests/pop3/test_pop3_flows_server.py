@@ -505,6 +505,65 @@ def test_a_message_that_cannot_be_opened_is_refused() -> None:
     assert lines[2:] == ["-ERR [SYS/PERM] it has been moved", f"+OK 3 {sum(map(size, MAIL))}"]
 
 
+@pytest.mark.parametrize("content", [None, "text", ["text"], 7, [MAIL[0][:-4], "t\r\n"]])
+def test_what_is_no_message_is_refused(content: Any, caplog: pytest.LogCaptureFixture) -> None:
+    class Own(App):
+        def on_retrieve(self, session: POP3Session, number: int) -> Any:
+            return content
+
+    _, lines = talk(Own(), LOGIN + b"RETR 1\r\nSTAT\r\n")
+    if isinstance(content, list) and len(content) > 1:  # it has begun, and must not look whole
+        assert lines[-1] == "..dot"
+    else:
+        assert lines[2:] == ["-ERR [SYS/TEMP] Internal error, try again later", f"+OK 3 {sum(map(size, MAIL))}"]
+    assert "TypeError" in caplog.text
+    assert "a session failed" not in caplog.text
+
+
+@pytest.mark.parametrize("command", [b"RETR 1\r\n", b"QUIT\r\n"])
+def test_a_hook_that_has_dropped_its_client_owes_nothing(command: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    class Drops(App):
+        def on_retrieve(self, session: POP3Session, number: int) -> Any:
+            session.drop()
+
+        def on_commit(self, session: POP3Session, deleted: Sequence[int]) -> None:
+            session.drop()
+            raise OSError("and then it failed")
+
+    app = Drops()
+    server = runner(app)
+    server.conn.receive_data(LOGIN + command)
+    server.run()
+    assert server.done
+    assert server.error is None
+    assert server.take().endswith(b"+OK maildrop locked and ready\r\n")
+    assert app.drop.diary == ["close"]
+    assert "a session failed" not in caplog.text
+
+
+@pytest.mark.parametrize("beginning", [b"", MAIL[0][:-6]])
+def test_the_end_of_another_connection_is_not_that_of_the_clients(
+    beginning: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A server that hands on messages of another one."""
+
+    class Proxy(Drop):
+        def retrieve(self, number: int) -> Iterator[bytes]:
+            if beginning:
+                yield beginning
+            raise ConnectionClosedError("the other server hung up")
+
+    drop = Proxy()
+    _, lines = talk(App(drop), LOGIN + b"DELE 2\r\nRETR 1\r\nSTAT\r\n")
+    assert lines[2].startswith("+OK")
+    if beginning:
+        assert lines[-1] == "..dot"
+    else:
+        assert lines[3:] == ["-ERR [SYS/TEMP] Internal error, try again later", f"+OK 2 {size(MAIL[0])}"]
+    assert "a message could not be read" in caplog.text
+    assert drop.diary == ["close"]
+
+
 def test_a_message_that_breaks_off_never_ends() -> None:
     """SECURITY S80."""
 
@@ -561,6 +620,14 @@ def test_an_iterator_that_can_be_closed_is_closed() -> None:
 
     talk(Endless(), LOGIN + b"TOP 1 0\r\n")
     assert pieces.closed == 1
+
+    class Drops(Endless):
+        def on_retrieve(self, session: POP3Session, number: int) -> Any:
+            session.drop()
+            return super().on_retrieve(session, number)
+
+    talk(Drops(), LOGIN + b"TOP 1 0\r\n")
+    assert pieces.closed == 2
 
 
 @pytest.mark.parametrize("content", [MAIL[0], [MAIL[0][:5], MAIL[0][5:]], iter([MAIL[0]])])

@@ -303,6 +303,29 @@ def test_a_server_that_leaves_in_the_middle_of_a_message(
     assert len(given) < 10, "nor is the rest of it read"
 
 
+@pytest.mark.parametrize("keywords", [("CHUNKING",), ("CHUNKING", "PIPELINING")])
+def test_a_message_that_is_refused_while_it_is_sent_is_not_sent_to_its_end(keywords: tuple[str, ...]) -> None:
+    """Its length is the server's reason, perhaps."""
+    given: list[bytes] = []
+
+    def body() -> Iterator[bytes]:
+        for _ in range(20):
+            given.append(b"x" * (64 << 10))
+            yield given[-1]
+
+    def answer(said: bytes) -> bytes:
+        accepted = said.count(b"MAIL") + said.count(b"RCPT") + said.count(b"RSET")
+        return b"250 yes\r\n" * accepted + b"552 too long\r\n" * said.count(b"BDAT")
+
+    conn = client(*keywords)
+    flow = send_message(conn, submission(body(), recipients=["bob@example.org"]))
+    driver, flights = converse(conn, flow, answer)
+    assert outcomes(driver.result) == [(REFUSED, "BDAT", 552)]
+    assert len(given) < 10
+    assert b" LAST" not in b"".join(flights)
+    assert conn.idle
+
+
 def test_no_answer_in_time_is_unknown_too() -> None:
     conn = client("PIPELINING")
     flow = send_message(conn, submission())

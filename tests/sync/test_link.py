@@ -118,6 +118,25 @@ def test_a_coroutine_as_a_hook_is_answered_as_a_failure(caplog: pytest.LogCaptur
     assert "nothing can be awaited" in caplog.text
 
 
+class Talkative(socket.socket):
+    """A socket whose peer always has something more to say."""
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        return super().recv(size, socket.MSG_PEEK)
+
+
+def test_a_peer_that_goes_on_talking_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mailproto.sync.link.LINGER", 0.01)
+    ours, theirs = socket.socketpair()
+    with theirs:
+        theirs.sendall(b"x")
+        link = Link(toy.ToyClient(), Talkative(fileno=ours.detach()))
+        closing = threading.Thread(target=link.close, daemon=True)
+        closing.start()
+        closing.join(PATIENCE)
+        assert not closing.is_alive()
+
+
 def test_a_client_has_no_helper_thread() -> None:
     def script(wire: Wire) -> None:
         wire.send(b"+ok\r\n")

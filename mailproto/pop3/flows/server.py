@@ -100,7 +100,7 @@ def serve(
     try:
         yield from begin_session(session, implicit_tls=implicit_tls, admit=admit)
         yield from service.converse()
-    except (ConnectionClosedError, OSError) as error:
+    except (ConnectionClosedError, HookCutOffError, OSError) as error:
         session.conn.data_to_send()  # nobody is there to hear it
         logger.info("%s: %s", session.peer, error)
     except Exception:
@@ -312,15 +312,20 @@ class _Service:
             content = yield from call_hook(hook, self._session, number)
         else:
             content = yield from call_hook(self._open_maildrop.retrieve, number)
-        return iter((content,) if isinstance(content, bytes) else content)
+        if content is None and self._conn.pending is None:
+            return iter(())  # the application has dropped the client
+        pieces: Iterator[bytes] = yield from call_hook(iter, (content,) if isinstance(content, bytes) else content)
+        return pieces
 
     def _next(self, pieces: Iterator[bytes]) -> Flow[bytes | None]:
         """Return the next piece of a message, None behind the last."""
         try:
             piece: bytes | None = yield Call(next, (pieces, None))
-        except (Reject, ConnectionClosedError):
+            if not isinstance(piece, bytes | bytearray | None):
+                raise TypeError(f"a piece of a message is octets, not {type(piece).__name__}")
+        except Reject:
             raise
-        except Exception:
+        except Exception:  # the end of a connection is the source's own: this one is only written to
             logger.exception("a message could not be read")
             raise INTERNAL_ERROR from None
         return piece
@@ -348,7 +353,7 @@ class _Service:
             cancelled.when_over(partial(_close_at_once, snapshot))
 
     def _refuse_commit(self, refusal: Reject) -> None:
-        if refusal is INTERNAL_ERROR:
+        if refusal is INTERNAL_ERROR and self._conn.pending is not None:
             forget(refusal)
             self._conn.reject()  # RFC 1939 section 6 has words for it
         else:

@@ -48,7 +48,7 @@ from mailproto._core.flow import Call, Flow, Sleep, Want
 from mailproto._core.spool import Spool
 from mailproto._flows.auth import authenticate
 from mailproto._flows.beginning import Admit, admit_all, begin_session
-from mailproto._flows.hooks import INTERNAL_ERROR, answer, call_hook, forget, refusal_of
+from mailproto._flows.hooks import INTERNAL_ERROR, HookCutOffError, answer, call_hook, forget, refusal_of
 from mailproto._flows.reading import go_on, slow_down
 from mailproto._flows.session import Session
 from mailproto.address import Address
@@ -210,7 +210,7 @@ def serve(
     try:
         yield from begin_session(session, implicit_tls=implicit_tls, admit=admit)
         yield from service.converse()
-    except (ConnectionClosedError, OSError) as error:
+    except (ConnectionClosedError, HookCutOffError, OSError) as error:
         logger.info("%s: %s", session.peer, error)
     except Exception:
         logger.exception("a session failed")

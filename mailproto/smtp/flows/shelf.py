@@ -44,16 +44,18 @@ class Shelf(Generic[ClientT]):
         self._options = options
         self._idle: deque[Lent[ClientT]] = deque()
         self._next_start = 0.0
+        self._closed = False
 
     def take(self) -> Lent[ClientT] | None:
         """Return the connection that was used last, which is the least likely to be stale; None if there is none."""
         return self._idle.pop() if self._idle else None
 
     def put(self, lent: Lent[ClientT], now: float) -> bool:
-        """Keep a connection for the next message; return False if it has had its share and is to be closed."""
+        """Keep a connection for the next message; return False if it is to be closed: it has had its share, or was in
+        use when all others were closed, and nobody would come back for it."""
         lent.messages += 1
         lent.idle_since = now
-        if lent.messages >= self._options.max_messages:
+        if self._closed or lent.messages >= self._options.max_messages:
             return False
         self._idle.append(lent)
         return True
@@ -64,7 +66,8 @@ class Shelf(Generic[ClientT]):
             yield self._idle.popleft().client
 
     def take_all(self) -> Iterator[ClientT]:
-        """Take, one by one, all connections, which are to be closed."""
+        """Take, one by one, all connections, which are to be closed; from now on none is kept."""
+        self._closed = True
         while self._idle:
             yield self._idle.popleft().client
 
