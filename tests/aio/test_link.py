@@ -825,6 +825,22 @@ def test_hooks_can_run_in_threads() -> None:
     assert seen == [(False, "mine"), (True, "")]
 
 
+def test_a_hook_that_fails_in_a_thread_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    class Blocking:
+        def on_line(self, event: toy.Line) -> str:
+            raise OSError("the disk is full")
+
+    async def main() -> None:
+        async with serving(InThreads(Blocking(), "on_line")) as server:
+            conn, link = await server.connect()
+            await link.run(toy.greet(conn))
+            await link.run(toy.ask(conn, "hello"))
+            await link.close()
+
+    asyncio.run(main())
+    assert [record.getMessage().endswith("Blocking.on_line") for record in caplog.records] == [True]
+
+
 def test_what_a_hook_in_a_thread_returns_is_awaited() -> None:
     """A message is not accepted by a coroutine that nobody runs."""
     stored = []
