@@ -54,6 +54,12 @@ def check_host(host: str) -> None:
         raise GrammarError(f"not a host: {host!a:.100}") from None
 
 
+def check_port(port: int) -> None:
+    """Raise `GrammarError` for what no port can be: look-ups take 65,561 for 25, where somebody else may listen."""
+    if not 0 <= port <= 0xFFFF:
+        raise GrammarError(f"not a port: {port}")
+
+
 def _addresses(host: str | Sequence[str] | None, port: int) -> list[tuple[int, Any]]:
     hosts = [host] if host is None or isinstance(host, str) else host
     found: dict[tuple[int, Any], None] = {}

@@ -32,6 +32,7 @@ from mailproto.mailhost import MailHost
 from mailproto.pop3 import POP3ServerConfig
 from mailproto.smtp import Outcome, SMTPServerConfig, make_submission
 from mailproto.smtp.extensions import BURL
+from mailproto.tunnels import Socks5
 from tests.adapters.facades import AioFront, SyncFront
 from tests.adapters.harness import PATIENCE, Wire, scripted, server_context
 from tests.data import CA, MAIL
@@ -448,6 +449,17 @@ def test_what_is_no_name_to_verify_is_said_before_anything_is(front: Front, name
     for where in ({"host": name}, {"host": "127.0.0.1", "server_hostname": name}):
         with pytest.raises(GrammarError):
             front.SMTPClient(**where)
+
+
+@pytest.mark.parametrize("port", [-1, 1 << 16, (1 << 16) + 25])
+def test_a_slip_in_a_port_leads_to_no_other_port(front: Front, port: int) -> None:
+    """As look-ups have it, who take it modulo 65,536."""
+    wrong_ones: list[dict[str, Any]] = [{"port": port}, {"proxy": Socks5("localhost", port)}]
+    for wrong in wrong_ones:
+        with pytest.raises(GrammarError, match="not a port"):
+            front.SMTPClient("127.0.0.1", **wrong)
+        with pytest.raises(GrammarError, match="not a port"):
+            front.POP3Client("127.0.0.1", **wrong)
 
 
 @pytest.mark.parametrize("name", ["fa\u00df.example", "mail.\u03c2.example", "a\u200db.example"])

@@ -259,6 +259,8 @@ def test_the_host_of_a_route_may_be_the_name_of_one() -> None:
     """Who writes it hears of it at once, and not by mail that waits for days."""
     with pytest.raises(GrammarError):
         Route("fa\u00df.example")
+    with pytest.raises(GrammarError):
+        Route("localhost", (1 << 16) + 25)
 
 
 def test_a_relay_that_knows_no_way_at_all_is_a_mistake(tmp_path: Path) -> None:
