@@ -43,7 +43,12 @@ class NextPlace(NamedTuple):
 
 
 def host_port(text: str) -> HostPort:
-    """Return the place that ``HOST:PORT``, ``HOST``, ``[IPV6]:PORT`` or ``:PORT`` names."""
+    """Return the place that ``HOST:PORT``, ``HOST``, ``[IPV6]:PORT`` or ``:PORT`` names.
+
+    That nothing is said may be a variable of a shell that is empty, and means no place, not even this machine.
+    """
+    if not text:
+        raise argparse.ArgumentTypeError("the host is missing")
     host, colon, port = text.rpartition(":")
     if not colon or port.endswith("]"):
         host, port = text, ""
