@@ -645,6 +645,20 @@ def test_over_a_unix_socket_and_one_that_was_handed_in(front: Front, tmp_path: P
 # Mistakes.
 
 
+def test_a_client_of_ipv4_is_one_where_ipv6_is_listened_for_too(front: Front) -> None:
+    """As on a socket that is handed down by a service manager."""
+    met = []
+
+    class Host(Inbox):
+        def on_connect(self, session: Any) -> None:
+            met.append((session.peer, session.local))
+
+    sock = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+    with front.SMTPServer(Host(), sock=sock) as server, Wire.to(server.port) as wire:
+        assert wire.line().startswith(b"220 ")
+    assert met == [("127.0.0.1", "127.0.0.1")]
+
+
 def test_handlers_that_cannot_be(front: Front) -> None:
     with pytest.raises(LocalProtocolError, match="not a class"):
         front.SMTPServer(Inbox, port=0)
