@@ -73,7 +73,8 @@ def run(options: argparse.Namespace) -> int:
     if isinstance(error, UsageError):
         raise error
     if error is not None and not options.json:
-        complain(f"{type(error).__name__}: {error}")
+        option = "--ledger: " if isinstance(error, sqlite3.Error) else ""  # which SQLite does not say
+        complain(f"{option}{type(error).__name__}: {error}")
     return 0 if error is None else 1
 
 

@@ -563,6 +563,12 @@ class Forgetful(MailHost):
         return content
 
 
+def test_a_ledger_that_cannot_be_opened_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fetching = ("fetch", "--server", "127.0.0.1:1", "--user", "x", "--password-env", "PATH", "--tls", "none")
+    assert main([*fetching, "--maildir", str(tmp_path), "--ledger", str(tmp_path / "none" / "ledger")]) == 1
+    assert capsys.readouterr().err.startswith("--ledger: OperationalError: ")
+
+
 @pytest.mark.parametrize("ledger", [(), ("--ledger", "ledger")])
 def test_a_message_that_is_refused_stops_no_other(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, ledger: tuple[str, ...]
