@@ -122,7 +122,7 @@ def main() -> None:
             client.quit()
         stop.set()
         thread.join()
-    print(*inbox.messages, sep="\n")
+    print(*map(repr, inbox.messages), sep="\n")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ one user whose maildrop is slow stops all others.
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
@@ -30,7 +31,7 @@ from mailproto.sasl.scram_server import ScramKeyRequest
 from mailproto.sasl.text import comparable
 from mailproto.smtp.alabels import encode_domain
 from mailproto.smtp.events import Envelope, Rcpt
-from mailproto.smtp.flows.server import SMTPSession
+from mailproto.smtp.flows.server import NO_ROOM, SMTPSession
 from mailproto.smtp.trace import with_return_path
 
 __all__ = ["BLOCKING_HOOKS", "NOT_LOCAL", "Delivered", "MailHost", "Secret"]
@@ -120,10 +121,20 @@ class MailHost:
             raise NOT_LOCAL
         stored = session.state[_STORED]
         if user not in stored:
-            self._drops[user].deliver(_traced(session, envelope, rcpt) if self._trace else envelope)
+            self._deliver(user, _traced(session, envelope, rcpt) if self._trace else envelope)
             stored.add(user)
             if self._delivered is not None:
                 self._tell(self._delivered, user, envelope)
+
+    def _deliver(self, user: str, content: Iterable[bytes]) -> None:
+        """Store a message. That there is no room for it is no error of ours, and its client may know."""
+        try:
+            self._drops[user].deliver(content)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            logger.error("mail for %r cannot be stored: %s", user, error)
+            raise NO_ROOM from None
 
     def _tell(self, delivered: Delivered, user: str, envelope: Envelope) -> None:
         """Tell of a delivery. If that fails, the message is stored all the same, and is not to be sent again."""

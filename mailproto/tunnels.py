@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import NoReturn, TypeAlias
 
 from mailproto._core.buffer import LineTooLongError
 from mailproto._core.codec import encode_base64, printable
@@ -245,8 +245,17 @@ class HTTPTunnel(TunnelConnection):
         return line
 
 
+class _Secretive:
+    """What may have a password, and so is not to be stored."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a proxy may have a password, and is not to be stored")
+
+
 @dataclass(frozen=True, slots=True)
-class Socks5:
+class Socks5(_Secretive):
     """A SOCKS5 proxy (RFC 1928), which wants to know ``user`` and ``password`` or not. It resolves names itself."""
 
     host: str
@@ -260,7 +269,7 @@ class Socks5:
 
 
 @dataclass(frozen=True, slots=True)
-class HTTPProxy:
+class HTTPProxy(_Secretive):
     """An HTTP proxy that takes CONNECT, and wants to know ``user`` and ``password`` or not. It resolves names."""
 
     host: str

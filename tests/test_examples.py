@@ -28,8 +28,10 @@ EXAMPLES = sorted(path.stem for path in (ROOT / "examples").glob("[a-z]*.py"))
 
 
 def run_example(name: str, *arguments: str) -> str:
-    """Run an example with only the standard library in sight; return what it printed."""
-    command = [sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {_RUN}", name, *arguments]
+    """Run an example with only the standard library in sight; return what it printed. A warning is an error."""
+    strictly = ["-I", "-bb", "-X", "dev", "-W", "error"]
+    run = f"import sys; sys.path.insert(0, {str(ROOT)!r}); {_RUN}"
+    command = [sys.executable, *strictly, "-c", run, name, *arguments]
     done = subprocess.run(command, capture_output=True, timeout=60, cwd=ROOT)
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout.decode()

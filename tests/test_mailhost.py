@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hmac
+import os
 import re
 import socket
 import threading
@@ -248,6 +250,29 @@ def test_who_has_a_message_has_it_again_when_another_maildrop_failed() -> None:
     assert [recipient.outcome for recipient in first.recipients] == [Outcome.DEFERRED] * 2
     assert second.ok
     assert [len(drops[name].open().messages) for name in ("ada", "bob")] == [2, 1]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EACCES])
+@pytest.mark.parametrize("lmtp", [False, True])
+def test_a_client_hears_that_there_is_no_room(caplog: pytest.LogCaptureFixture, lmtp: bool, number: int) -> None:
+    """RFC 5321 section 4.2.3; whatever else is wrong with the disk is ours to know."""
+
+    class Full(MemoryMaildrop):
+        def deliver(self, _: Any) -> str:
+            raise OSError(number, os.strerror(number))
+
+    host = MailHost(lambda _: Full(), {"ada": "x"})
+    config = SMTPServerConfig(lmtp=lmtp)
+    here: Any = {**IN_CLEAR, "config": SMTPClientConfig(lmtp=lmtp)}
+    with (
+        sync.SMTPServer(host, port=0, config=config) as server,
+        sync.SMTPClient("127.0.0.1", server.port, **here) as client,
+    ):
+        result = client.send_message(b"x\r\n", "", "ada@example.org")
+    full = number != errno.EACCES
+    [recipient] = result.deferred
+    assert str(recipient.reply)[:9] == ("452 4.3.1" if full else "451 4.3.0")
+    assert [record.exc_info is None for record in caplog.records] == [full]
 
 
 @pytest.mark.parametrize("lmtp", [False, True])

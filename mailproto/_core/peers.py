@@ -36,6 +36,13 @@ def is_loopback(peer: str) -> bool:
     return not peer if address is None else address.is_loopback
 
 
+def plain_address(host: str) -> str:
+    """Return an address, that of IPv4 as itself where IPv6 only wraps it (RFC 4291 section 2.5.5.2), as a socket does
+    that listens for both."""
+    address = _address(host) if ":" in host else None
+    return str(address) if isinstance(address, ipaddress.IPv4Address) else host
+
+
 def _address(peer: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """Return the address, IPv4 where it is one that IPv6 only wraps, without a zone; None if it is none."""
     try:

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from mailproto._core.events import ConnectionClosed
 from mailproto._core.flow import Flow, Want
-from mailproto._core.peers import is_among
+from mailproto._core.peers import is_among, plain_address
 from mailproto._flows.session import UNKNOWN, Session
 from mailproto.errors import ConnectionClosedError
 
@@ -50,6 +50,6 @@ def _meet_proxy(session: Session[Any], implicit_tls: bool) -> Flow[None]:
         raise ConnectionClosedError(f"the load balancer did not tell who the client is{why}")
     header = conn.proxy_header
     if header.over_ip:
-        session.peer, session.local = header.source, header.destination
+        session.peer, session.local = plain_address(header.source), plain_address(header.destination)
     elif not header.local:  # a client of whom nothing is known is not the balancer, whom we may trust
         session.peer = session.local = UNKNOWN

@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeVar
 
 from mailproto._core.attributes import Attributes
 from mailproto._core.events import TLSInfo
+from mailproto._core.peers import plain_address
 from mailproto._core.server import ServerConnection
 from mailproto.sasl.base import Identity
 
@@ -30,8 +31,8 @@ class Session(Generic[ConnT]):
 
     def __init__(self, conn: ConnT, peer: str = "", local: str = "") -> None:
         self.conn = conn
-        self.peer = self.transport_peer = peer
-        self.local = local
+        self.peer = self.transport_peer = plain_address(peer)
+        self.local = plain_address(local)
         self.attributes: Attributes = {}
         self.state: dict[str, Any] = {}
         self.accept = conn.accept
@@ -44,9 +45,9 @@ class Session(Generic[ConnT]):
         """Take a trusted peer's word (XCLIENT) for who the client is. What it does not say again stays as it was."""
         self.attributes = {**self.attributes, **attributes}
         if "ADDR" in attributes:
-            self.peer = attributes["ADDR"] or UNKNOWN
+            self.peer = plain_address(attributes["ADDR"] or UNKNOWN)
         if "DESTADDR" in attributes:
-            self.local = attributes["DESTADDR"] or UNKNOWN
+            self.local = plain_address(attributes["DESTADDR"] or UNKNOWN)
 
     @property
     def tls(self) -> TLSInfo | None:

@@ -14,7 +14,7 @@ from mailproto._core.client import ClientConnection
 from mailproto._core.events import TLSInfo
 from mailproto._core.flow import Flow
 from mailproto._core.policy import TLSPolicy
-from mailproto._net.sockets import check_host
+from mailproto._net.sockets import check_host, check_port
 from mailproto._net.tls import MemoryTLS, client_context, client_tls
 from mailproto.errors import LocalProtocolError
 from mailproto.tunnels import Proxy, TunnelConnection
@@ -96,6 +96,8 @@ class ClientBase(ABC):
             raise LocalProtocolError("a context has its own authorities: give context or cafile")
         for name in {host, server_hostname or host}:
             check_host(name)
+        for number in {port, proxy.port if proxy is not None else port}:
+            check_port(number)
         self.host = host
         self.port = port
         self._proxy = proxy

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -15,6 +16,8 @@ from mailproto.smtp.alabels import idna_2003
 
 _TRIES = 10
 """How often several addresses are tried to be given one free port."""
+
+_STRANGE = re.compile(r"[\x00-\x20/<>@\x7f]")
 
 
 def listen(
@@ -46,12 +49,22 @@ def listen(
 def check_host(host: str) -> None:
     """Raise `GrammarError` for what no name of a host can be, on which look-ups stumble in a way of their own.
 
-    And for a name that they, and TLS behind them, would take for somebody else's (see `idna_2003`).
+    And for a name that they, and TLS behind them, would take for somebody else's (see `idna_2003`); and for a URL, or
+    an address of mail.
     """
     try:
         idna_2003(host)
+        if not _STRANGE.search(host):
+            return
     except UnicodeError:
-        raise GrammarError(f"not a host: {host!a:.100}") from None
+        pass
+    raise GrammarError(f"not a host: {host!a:.100}")
+
+
+def check_port(port: int) -> None:
+    """Raise `GrammarError` for what no port can be: look-ups take 65,561 for 25, where somebody else may listen."""
+    if not 0 <= port <= 0xFFFF:
+        raise GrammarError(f"not a port: {port}")
 
 
 def _addresses(host: str | Sequence[str] | None, port: int) -> list[tuple[int, Any]]:

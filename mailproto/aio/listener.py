@@ -40,7 +40,10 @@ class Listener(ListenerBase):
         loop = asyncio.get_running_loop()
         self._sockets = self._open_sockets()
         for sock in self._sockets.sockets:
-            self._servers.append(await loop.create_server(self._accept, sock=sock, backlog=self.options.backlog))
+            # The loop takes its backlog for the connections to accept at a time, too; where there are no descriptors
+            # left, it fails, logs that and tries again for each of them, and so fills the disk.
+            self._servers.append(await loop.create_server(self._accept, sock=sock, backlog=1))
+            sock.listen(self.options.backlog)
 
     async def serve_forever(self) -> None:
         """Listen until `close` is called elsewhere, or until this is cancelled."""

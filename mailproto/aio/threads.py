@@ -8,6 +8,7 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import Executor, Future
+from functools import wraps
 from typing import Any
 
 from mailproto.errors import LocalProtocolError
@@ -56,6 +57,7 @@ class InThreads:
 def beside(function: Callable[..., Any], executor: Executor | None = None) -> Callable[..., Awaitable[Any]]:
     """Return ``function`` as one that runs in a thread; what it returns is awaited in the loop, if it is to be."""
 
+    @wraps(function)  # for the log has to say whose hook it was that failed
     async def run(*arguments: Any) -> Any:
         context = contextvars.copy_context()
         returned: Future[Any] = Future()

@@ -18,7 +18,7 @@ from mailproto.errors import ConnectionClosedError, MailProtoError
 from mailproto.ledger import MaildirStore, SQLiteLedger
 from mailproto.maildrop import Maildir, mbox_entry
 from mailproto.pop3.flows.client import POP3_PORT, POP3S_PORT
-from mailproto.pop3.flows.keep import KeepPolicy, KeepReport
+from mailproto.pop3.flows.keep import KeepPolicy, KeepReport, Note
 from mailproto.pop3.response import ResponseError
 from mailproto.transcript import Transcript
 
@@ -73,7 +73,8 @@ def run(options: argparse.Namespace) -> int:
     if isinstance(error, UsageError):
         raise error
     if error is not None and not options.json:
-        complain(f"{type(error).__name__}: {error}")
+        option = "--ledger: " if isinstance(error, sqlite3.Error) else ""  # which SQLite does not say
+        complain(f"{option}{type(error).__name__}: {error}")
     return 0 if error is None else 1
 
 
@@ -152,11 +153,13 @@ def _fetch_new(options: argparse.Namespace, fetched: list[dict[str, Any]]) -> No
         unique_ids=not options.no_unique_ids,
     )
     report = KeepReport()
-    store = MaildirStore(Maildir(options.maildir), account)
+    progress = Progress("stored", None, wanted=not options.verbose)
+    store = _shown(MaildirStore(Maildir(options.maildir), account), progress)
     try:
         with SQLiteLedger(options.ledger, account) as ledger, _client(options) as pop:
             pop.fetch_new(ledger, store, policy, report=report)
     finally:
+        progress.end()
         fetched += map(asdict, report.fetched)
         if report.broken_off is not None:
             complain(f"broken off at message {report.broken_off.number}, which is tried last the next time")
@@ -208,6 +211,20 @@ def _write_mbox(content: Iterable[bytes]) -> None:
 def _drop(content: Iterable[bytes]) -> None:
     for _ in content:
         pass
+
+
+def _shown(store: MaildirStore, progress: Progress) -> Callable[[Note, Iterable[bytes]], None]:
+    """Return ``store``, which shows meanwhile how much it has stored so far."""
+    octets = 0
+
+    def passing(content: Iterable[bytes]) -> Iterator[bytes]:
+        nonlocal octets
+        for piece in content:
+            octets += len(piece)
+            progress.show(octets)
+            yield piece
+
+    return lambda note, content: store(note, passing(content))
 
 
 class _Digest:

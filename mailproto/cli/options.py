@@ -43,7 +43,12 @@ class NextPlace(NamedTuple):
 
 
 def host_port(text: str) -> HostPort:
-    """Return the place that ``HOST:PORT``, ``HOST``, ``[IPV6]:PORT`` or ``:PORT`` names."""
+    """Return the place that ``HOST:PORT``, ``HOST``, ``[IPV6]:PORT`` or ``:PORT`` names.
+
+    That nothing is said may be a variable of a shell that is empty, and means no place, not even this machine.
+    """
+    if not text:
+        raise argparse.ArgumentTypeError("the host is missing")
     host, colon, port = text.rpartition(":")
     if not colon or port.endswith("]"):
         host, port = text, ""
@@ -210,27 +215,32 @@ _LONG = 1 << 20
 class Progress:
     """A line on a terminal's standard error that tells how far a long job is.
 
+    Args:
+        what: what is done with octets.
+        total: how many there are; None where that is not known.
+        wanted: False where there is no room for the line, which something else is shown on.
+
     Attributes:
-        shown: whether there is such a line: not if the job is short, or there is no terminal, or it is wanted
-            for something else.
+        shown: whether there is such a line: not if the job is short, or there is no terminal, or it is not wanted.
     """
 
-    def __init__(self, what: str, total: int, *, wanted: bool) -> None:
-        self.shown = wanted and total >= _LONG and sys.stderr.isatty()
+    def __init__(self, what: str, total: int | None, *, wanted: bool) -> None:
+        self.shown = wanted and (total is None or total >= _LONG) and sys.stderr.isatty()
         self._what = what
         self._total = total
-        self._step = -1
+        self._step = 0 if total is None else -1  # what may be a short job says nothing at first
+        self._said = False
 
     def show(self, done: int) -> None:
-        """Tell that so many octets of the total are done."""
+        """Tell that so many octets are done."""
         if not self.shown:
             return
-        step = 100 * done // self._total
+        step, unit = (done // _LONG, "MiB") if self._total is None else (100 * done // self._total, "%")
         if step != self._step:
-            self._step = step
-            print(f"\r{self._what}: {step:3} %", end="", file=sys.stderr, flush=True)
+            self._step, self._said = step, True
+            print(f"\r{self._what}: {step:3} {unit}", end="", file=sys.stderr, flush=True)
 
     def end(self) -> None:
         """Leave the line."""
-        if self.shown and self._step >= 0:
+        if self._said:
             print(file=sys.stderr)

@@ -83,6 +83,8 @@ class RelayConfig:
         for domain in self.routes:
             if domain != lookup_name(domain, self.idna_encode):
                 raise GrammarError(f"a domain with a route is given in lower-case A-labels: {domain!a:.100}")
+        if min(self.max_connections, self.max_connections_each) < 1:
+            raise GrammarError("no mail goes anywhere without a connection")
         if self.resolver is None and self.smarthost is None and not self.routes:
             raise LocalProtocolError("a relay needs a resolver, routes, or a smarthost")
 

@@ -8,7 +8,7 @@ from os import PathLike
 from typing import NamedTuple, TypeAlias
 
 from mailproto._core.policy import TLSPolicy
-from mailproto._net.sockets import check_host
+from mailproto._net.sockets import check_host, check_port
 from mailproto.address import address_literal
 from mailproto.errors import GrammarError, LocalProtocolError
 from mailproto.sasl.base import CredentialsSource
@@ -41,7 +41,7 @@ class Route:
         lmtp: speak LMTP, which has no port of its own; 24 is usual, and 25 forbidden (RFC 2033 section 5).
 
     Raises:
-        GrammarError: ``host`` can be the name of none.
+        GrammarError: ``host`` can be the name of none, or ``port`` is none.
         LocalProtocolError: LMTP is to be spoken on port 25.
     """
 
@@ -56,6 +56,8 @@ class Route:
 
     def __post_init__(self) -> None:
         check_host(self.host)
+        if self.port is not None:
+            check_port(self.port)
         if self.lmtp and self.path is None and self.port == RELAY_PORT:
             raise LocalProtocolError("LMTP must not be spoken on port 25: name another one")
 

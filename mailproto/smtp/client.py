@@ -143,7 +143,8 @@ class SMTPClientConnection(RequestingConnection):
         self._waiting.popleft()
         self._challenged = None
         command.reply = reply
-        command.refused = code >= 300  # of class 3 only a 355 comes as far as here
+        # Of class 3 only a 355 comes as far as here, and to DATA no go-ahead: without one nothing is taken.
+        command.refused = code >= 300 or command.verb == "DATA"
         follow = _ON_REPLY.get(command.verb)
         if follow is not None:
             follow(self, command, reply)

@@ -32,6 +32,7 @@ from mailproto.mailhost import MailHost
 from mailproto.pop3 import POP3ServerConfig
 from mailproto.smtp import Outcome, SMTPServerConfig, make_submission
 from mailproto.smtp.extensions import BURL
+from mailproto.tunnels import Socks5
 from tests.adapters.facades import AioFront, SyncFront
 from tests.adapters.harness import PATIENCE, Wire, scripted, server_context
 from tests.data import CA, MAIL
@@ -450,6 +451,17 @@ def test_what_is_no_name_to_verify_is_said_before_anything_is(front: Front, name
             front.SMTPClient(**where)
 
 
+@pytest.mark.parametrize("port", [-1, 1 << 16, (1 << 16) + 25])
+def test_a_slip_in_a_port_leads_to_no_other_port(front: Front, port: int) -> None:
+    """As look-ups have it, who take it modulo 65,536."""
+    wrong_ones: list[dict[str, Any]] = [{"port": port}, {"proxy": Socks5("localhost", port)}]
+    for wrong in wrong_ones:
+        with pytest.raises(GrammarError, match="not a port"):
+            front.SMTPClient("127.0.0.1", **wrong)
+        with pytest.raises(GrammarError, match="not a port"):
+            front.POP3Client("127.0.0.1", **wrong)
+
+
 @pytest.mark.parametrize("name", ["fa\u00df.example", "mail.\u03c2.example", "a\u200db.example"])
 def test_the_password_for_one_host_does_not_go_to_another(front: Front, name: str) -> None:
     """IDNA 2003, which look-ups and TLS go by, makes fass.example of the first; IDNA 2008 does not."""
@@ -631,6 +643,20 @@ def test_over_a_unix_socket_and_one_that_was_handed_in(front: Front, tmp_path: P
 
 
 # Mistakes.
+
+
+def test_a_client_of_ipv4_is_one_where_ipv6_is_listened_for_too(front: Front) -> None:
+    """As on a socket that is handed down by a service manager."""
+    met = []
+
+    class Host(Inbox):
+        def on_connect(self, session: Any) -> None:
+            met.append((session.peer, session.local))
+
+    sock = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+    with front.SMTPServer(Host(), sock=sock) as server, Wire.to(server.port) as wire:
+        assert wire.line().startswith(b"220 ")
+    assert met == [("127.0.0.1", "127.0.0.1")]
 
 
 def test_handlers_that_cannot_be(front: Front) -> None:

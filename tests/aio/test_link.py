@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import gc
+import resource
 import socket
 import threading
 import time
@@ -628,6 +629,30 @@ def test_a_connection_that_comes_as_the_server_closes_is_not_left_open(recwarn: 
 # Opening.
 
 
+def test_a_server_without_descriptors_does_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """It looks again after a while. Else whoever opens many connections could fill a disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    async def main() -> None:
+        async with serving(Echo()) as server:
+            with ExitStack() as stack:
+                clients = [stack.enter_context(socket.socket()) for _ in range(20)]
+                resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+                try:
+                    for client in clients:
+                        client.setblocking(False)
+                        client.connect_ex(("127.0.0.1", server.listener.port))
+                    await asyncio.sleep(0.1)
+                finally:
+                    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            conn, link = await server.connect()
+            await link.run(toy.greet(conn))
+            await link.close()
+
+    asyncio.run(main())
+    assert len(caplog.records) < 4
+
+
 def test_small_writes_leave_at_once() -> None:
     """Two of them in a row waited 40 ms for the peer's acknowledgement; asyncio sees to it for some sockets only."""
 
@@ -823,6 +848,22 @@ def test_hooks_can_run_in_threads() -> None:
 
     asyncio.run(main())
     assert seen == [(False, "mine"), (True, "")]
+
+
+def test_a_hook_that_fails_in_a_thread_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    class Blocking:
+        def on_line(self, event: toy.Line) -> str:
+            raise OSError("the disk is full")
+
+    async def main() -> None:
+        async with serving(InThreads(Blocking(), "on_line")) as server:
+            conn, link = await server.connect()
+            await link.run(toy.greet(conn))
+            await link.run(toy.ask(conn, "hello"))
+            await link.close()
+
+    asyncio.run(main())
+    assert [record.getMessage().endswith("Blocking.on_line") for record in caplog.records] == [True]
 
 
 def test_what_a_hook_in_a_thread_returns_is_awaited() -> None:

@@ -134,6 +134,23 @@ def test_the_command_line_shows_it_on_a_terminal(tmp_path: Path, monkeypatch: py
             assert (b"\rfetched: 100 %" in on_a_terminal(*fetching, *options)) is shown
 
 
+def test_so_it_does_where_only_what_is_new_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How much that will be nobody knows before."""
+    monkeypatch.setenv("PW", "x")
+    long = tmp_path / "long.eml"
+    long.write_bytes(MESSAGE * 4)
+    mebibytes = len(MESSAGE * 4) >> 20
+    with serving_host() as server:
+        sending = ["send", "--server", f"127.0.0.1:{server.ports['smtp']}", "--from", "", "--to", "a@b.example"]
+        fetching = ["fetch", "--server", f"127.0.0.1:{server.ports['pop3']}", "--tls", "none", "--user", "x"]
+        fetching += ["--password-env", "PW", "--maildir", str(tmp_path / "inbox"), "--ledger", str(tmp_path / "seen")]
+        on_a_terminal(*sending, str(long))
+        said = on_a_terminal(*fetching, "--keep")
+        assert said.endswith(b"\rstored: %3d MiB\r\n" % mebibytes)
+        assert said.count(b"\r\n") == 1
+        assert on_a_terminal(*fetching, "--keep") == b"", "nothing is new"
+
+
 # A look at a server.
 
 

@@ -380,6 +380,17 @@ def test_a_client_that_the_proxy_does_not_know_is_not_the_proxy_nor_the_one_befo
     assert session.received_field(datetime.now(UTC)).startswith(b"Received: from x\r\n\tby ")
 
 
+@pytest.mark.parametrize("wrapped", ["::ffff:192.0.2.1", "::FFFF:c000:201"])
+def test_an_address_of_ipv4_is_one_however_it_is_wrapped(wrapped: str) -> None:
+    """RFC 4291 section 2.5.5.2: as a socket has it that listens for IPv6 and IPv4."""
+    session, _ = session_of(Curious(), wrapped)
+    assert (session.peer, session.transport_peer) == ("192.0.2.1", "192.0.2.1")
+    session = SMTPSession(server(extensions=EXTENSIONS), "2001:db8::1", wrapped)
+    assert (session.peer, session.local) == ("2001:db8::1", "192.0.2.1")
+    session.speak_for({"ADDR": wrapped, "DESTADDR": "fe80::1%eth0"})
+    assert (session.peer, session.local) == ("192.0.2.1", "fe80::1%eth0")
+
+
 def test_what_a_proxy_on_a_unix_socket_leaves_out_stays_as_it_was() -> None:
     session = SMTPSession(server(extensions=EXTENSIONS))
     session.speak_for({"NAME": "client.example"})
@@ -417,13 +428,14 @@ CLIENT = "192.0.2.7"
 HEADERS = {
     "v1": ProxyHeader(Family.TCP4, CLIENT, "192.0.2.1", 1024, 25).encode(1),
     "v2": ProxyHeader(Family.TCP6, "2001:db8::7", "2001:db8::1", 1024, 25, ((5, b"id"),)).encode(2),
+    "wrapped": ProxyHeader(Family.TCP6, f"::ffff:{CLIENT}", "::ffff:192.0.2.1", 1024, 25).encode(2),
     "local": ProxyHeader(local=True).encode(),
     "unix": ProxyHeader(Family.UNIX, "/run/client", "/run/server").encode(),
     "unknown": ProxyHeader().encode(1),
     "unspecified": ProxyHeader().encode(2),
 }
 STRANGER = "unknown"
-PEERS = {"v1": CLIENT, "v2": "2001:db8::7", "local": "127.0.0.1"}
+PEERS = {"v1": CLIENT, "v2": "2001:db8::7", "local": "127.0.0.1", "wrapped": CLIENT}
 BEHIND: dict[str, Any] = {"proxies": ("127.0.0.0/8",), "limits": Limits(proxy_timeout=5.0)}
 
 
@@ -477,7 +489,8 @@ def test_a_client_without_an_address_is_not_taken_for_the_balancer(front: Any, p
         assert wire.line()
     (peer, local, trusted) = seen[0]
     assert (peer, is_loopback(peer), trusted) == (PEERS.get(kind, STRANGER), kind == "local", kind == "local")
-    assert local == {"v1": "192.0.2.1", "v2": "2001:db8::1", "local": "127.0.0.1"}.get(kind, STRANGER)
+    known = {"v1": "192.0.2.1", "wrapped": "192.0.2.1", "v2": "2001:db8::1", "local": "127.0.0.1"}
+    assert local == known.get(kind, STRANGER)
 
 
 def test_clients_without_an_address_are_not_one_client(front: Any) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import socket
 import ssl
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -353,7 +356,12 @@ def test_a_proxy_has_its_time(kind: type[TunnelConnection]) -> None:
 
 
 @pytest.mark.parametrize("proxy", [Socks5("px", 1, "ada", "hunter2"), HTTPProxy("px", 1, "ada", "hunter2")])
-def test_a_password_is_not_shown(proxy: Socks5 | HTTPProxy) -> None:
+def test_a_password_is_neither_shown_nor_stored(proxy: Socks5 | HTTPProxy) -> None:
+    """S23, S99."""
+    for store in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError):
+            store(proxy)
+    assert replace(proxy, port=2).port == 2
     assert "hunter2" not in repr(proxy)
     assert "hunter2" not in repr(proxy.open("mx.example.test", 25))
 

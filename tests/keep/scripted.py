@@ -45,6 +45,8 @@ class Server:
 
     mails: list[Mail]
     uidl: bool = True
+    tells_of_uidl: bool = True
+    """Whether it has that among its capabilities. Some do behind the login only."""
     pipelining: bool = True
     lists: str = "one"
     """What LIST with a number lists: one message, as it should, all of them, or none."""
@@ -65,7 +67,8 @@ class Server:
             return b"-ERR not now\r\n"
         match verb:
             case b"CAPA":
-                offered = (b"PIPELINING\r\n" if self.pipelining else b"") + (b"UIDL\r\n" if self.uidl else b"")
+                offered = b"PIPELINING\r\n" if self.pipelining else b""
+                offered += b"UIDL\r\n" if self.uidl and self.tells_of_uidl else b""
                 return b"+OK\r\nUSER\r\n%b.\r\n" % offered
             case b"USER" | b"PASS":
                 return b"+OK\r\n"
@@ -73,7 +76,7 @@ class Server:
                 return b"+OK %b %d\r\n" % (argument, self.mails[int(argument) - 1].size)
             case b"LIST" if not argument or self.lists == "all":
                 return b"+OK\r\n%b.\r\n" % b"".join(b"%d %d\r\n" % entry for entry in self._sizes())
-            case b"UIDL":
+            case b"UIDL" if self.uidl:
                 uids = enumerate((mail.uid.encode() for mail in self.mails), 1)
                 return b"+OK\r\n%b.\r\n" % b"".join(b"%d %b\r\n" % entry for entry in uids)
             case b"RETR" if self.mails[int(argument) - 1].uid in self.hangs_up_at:

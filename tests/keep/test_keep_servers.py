@@ -64,6 +64,15 @@ def test_what_cannot_be_had_stands_in_nobodys_way(ledger: SQLiteLedger, refused:
         assert len(report.refused if refused else report.too_big) == 3
 
 
+def test_unique_ids_that_a_server_does_not_tell_of_are_made_use_of(ledger: SQLiteLedger) -> None:
+    server, shelf = Server([mail("one")], tells_of_uidl=False), Shelf()
+    fetch(server, ledger, shelf)
+    assert list(ledger.read()) == ["one"]
+    server.asked.clear()
+    fetch(server, ledger, shelf)
+    assert b"RETR 1" not in server.asked
+
+
 def test_without_unique_ids_what_is_gone_is_forgotten_once_all_was_seen(ledger: SQLiteLedger) -> None:
     server, shelf = Server([mail("one"), mail("two"), mail("three")], uidl=False), Shelf()
     fetch(server, ledger, shelf)

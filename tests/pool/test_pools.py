@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from mailproto import NotSupportedError, Reject, aio, sync
-from mailproto.errors import ConnectionExhaustedError
+from mailproto.errors import ConnectionExhaustedError, GrammarError
 from mailproto.smtp import Envelope, Limits, Mail, Outcome, Rcpt, Reply, SendResult, SMTPServerConfig
 from mailproto.smtp.extensions import CHUNKING, DEFAULT_EXTENSIONS, LIMITS, PIPELINING
 from mailproto.smtp.flows.server import SMTPSession
@@ -110,6 +110,15 @@ def test_a_connection_has_its_share_of_messages(use: Callable[..., Any], port: i
 def test_a_connection_that_was_idle_too_long_is_not_used(use: Callable[..., Any], port: int, inbox: Inbox) -> None:
     use(port, PoolOptions(max_idle=-1.0), lambda send: [send(MESSAGE, *PARTIES) for _ in range(3)])
     assert inbox.messages == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"max_connections": 0}, {"messages_per_second": 0.0}, {"messages_per_second": -1.0}],
+)
+def test_a_pool_that_would_wait_for_ever_is_not_made(wrong: dict[str, Any]) -> None:
+    with pytest.raises(GrammarError):
+        PoolOptions(**wrong)
 
 
 def test_many_at_once_stay_below_the_limit(use: Callable[..., Any], port: int, inbox: Inbox) -> None:

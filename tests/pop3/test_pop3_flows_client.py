@@ -328,10 +328,13 @@ def test_listing_by_list_and_uidl_together() -> None:
 def test_listing_of_a_server_without_unique_ids() -> None:
     script, conn = logged_in("+OK|1 120|.", "-ERR what?")
     assert run(script, conn, listing(conn)) == [MessageListing(1, 120, None)]
-    script = Script(HELLO, "+OK|SASL PLAIN|.", "+OK", "+OK|1 120|.")
+
+
+def test_listing_of_a_server_that_does_not_tell_of_its_unique_ids() -> None:
+    """Or only behind the login, against RFC 2449 section 6.8."""
+    script = Script(HELLO, "+OK|SASL PLAIN|.", "+OK", "+OK|1 120|.", "+OK|1 a|.")
     conn = open_with(script, tls=IMPLICIT, credentials=ADA)
-    assert run(script, conn, listing(conn)) == [MessageListing(1, 120, None)]
-    assert script.heard[-1] == "LIST"
+    assert run(script, conn, listing(conn)) == [MessageListing(1, 120, "a")]
 
 
 def test_a_failed_listing_leaves_the_connection_in_step() -> None:

@@ -255,10 +255,18 @@ def test_the_domain_of_a_route_is_written_as_it_is_looked_up(domain: str) -> Non
         RelayConfig(hostname=RELAY, routes={domain: Route("localhost")})
 
 
+@pytest.mark.parametrize("wrong", [{"max_connections": 0}, {"max_connections_each": 0}])
+def test_a_relay_that_would_send_nothing_is_not_made(wrong: dict[str, Any]) -> None:
+    with pytest.raises(GrammarError, match="without a connection"):
+        RelayConfig(hostname=RELAY, smarthost=Route("localhost"), **wrong)
+
+
 def test_the_host_of_a_route_may_be_the_name_of_one() -> None:
     """Who writes it hears of it at once, and not by mail that waits for days."""
     with pytest.raises(GrammarError):
         Route("fa\u00df.example")
+    with pytest.raises(GrammarError):
+        Route("localhost", (1 << 16) + 25)
 
 
 def test_a_relay_that_knows_no_way_at_all_is_a_mistake(tmp_path: Path) -> None:

@@ -139,13 +139,14 @@ def request(conn: POP3ClientConnection, command: Command[T]) -> Flow[T]:
 
 
 def listing(conn: POP3ClientConnection) -> Flow[list[MessageListing]]:
-    """Return what is in the maildrop, by LIST and, where the server has it, UIDL, asked for together."""
-    sizes = conn.list()
-    uids = conn.uidl() if not conn.capabilities or conn.capabilities.uidl else None
-    if uids is not None:
-        yield from wait_done(conn, uids)
+    """Return what is in the maildrop, by LIST and, where the server has it, UIDL, asked for together.
+
+    Not all that have it say so before the login; and for want of unique-ids all mail might be fetched each time.
+    """
+    sizes, uids = conn.list(), conn.uidl()
+    yield from wait_done(conn, uids)
     listed = yield from request(conn, sizes)
-    known = (uids.result if uids is not None else None) or {}
+    known = uids.result or {}
     return [MessageListing(number, size, known.get(number)) for number, size in listed.items()]
 
 

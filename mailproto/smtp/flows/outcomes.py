@@ -94,8 +94,8 @@ class Sending:
 def _outcome(reply: Reply, verb: str) -> Outcome:
     if reply.code == RESUME:
         return Outcome.DEFERRED  # the interrupted transaction was taken back, and the next one begins anew
-    if reply.ok:
-        return Outcome.ACCEPTED
+    if reply.ok:  # to DATA it says nothing that could be meant
+        return Outcome.DEFERRED if verb == "DATA" else Outcome.ACCEPTED
     if verb == "RCPT" and reply.code == 552 and reply.enhanced in (None, _TOO_MANY_RECIPIENTS):
         return Outcome.DEFERRED  # of an old server, which means a 452 (RFC 5321 section 4.5.3.1.10)
     return Outcome.REFUSED if reply.permanent else Outcome.DEFERRED

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from mailproto.errors import GrammarError
+
 ClientT = TypeVar("ClientT")
 
 
@@ -20,12 +22,21 @@ class PoolOptions:
             it.
         max_idle: how long a connection is kept that nobody uses. Servers hang up after five minutes and sooner.
         messages_per_second: how fast messages are begun, over all connections. None: as fast as they come.
+
+    Raises:
+        GrammarError: no message would ever leave.
     """
 
     max_connections: int = 5
     max_messages: int = 100
     max_idle: float = 60.0
     messages_per_second: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_connections < 1:
+            raise GrammarError("no mail goes anywhere without a connection")
+        if self.messages_per_second is not None and not self.messages_per_second > 0:
+            raise GrammarError(f"not a number of messages a second: {self.messages_per_second}")
 
 
 @dataclass(slots=True)
