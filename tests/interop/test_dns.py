@@ -33,6 +33,8 @@ _ZONE = (
     "--srv-host=_pop3s._tcp.example.test,pop.example.test,995,20,65535",
     "--srv-host=_pop3s._tcp.example.test,pop1.example.test,995,10,0",
     "--srv-host=_pop3._tcp.example.test",
+    "--txt-record=_mta-sts.example.test,v=STSv1; ,id=20160831085700Z;",
+    "--cname=_mta-sts.hosted.test,_mta-sts.example.test",
 )
 
 
@@ -108,6 +110,19 @@ def test_records(name_server: int, adapter: str) -> None:
     with pytest.raises(RoutingError) as caught:
         mx(adapter, name_server, "nobody.test")
     assert caught.value.reply is NO_SUCH_DOMAIN
+
+
+@pytest.mark.parametrize("adapter", ["aio", "sync"])
+def test_texts(name_server: int, adapter: str) -> None:
+    def ask(name: str) -> list[bytes]:
+        if adapter == "sync":
+            return sync.DNSResolver([HOST], port=name_server).txt(name)
+        return asyncio.run(aio.DNSResolver([HOST], port=name_server).txt(name))
+
+    for name in ("_mta-sts.example.test", "_mta-sts.hosted.test"):
+        assert ask(name) == [b"v=STSv1; id=20160831085700Z;"]
+    for name in ("mx.example.test", "nobody.test"):
+        assert ask(name) == []
 
 
 @pytest.mark.parametrize("adapter", ["aio", "sync"])
