@@ -83,12 +83,18 @@ class Policy:
 
 
 def record_name(domain: str) -> str:
-    """Return whose TXT records say that a domain has a policy (section 3.1)."""
+    """Return whose TXT records say that a domain has a policy (section 3.1).
+
+    Raises:
+        GrammarError: it is no domain in A-labels.
+    """
+    _check_name(domain)
     return f"_mta-sts.{domain}"
 
 
 def policy_host(domain: str) -> str:
-    """Return the host that has the policy of a domain (section 3.2)."""
+    """Return the host that has the policy of a domain (section 3.2); raise as `record_name` does."""
+    _check_name(domain)
     return f"mta-sts.{domain}"
 
 
@@ -152,8 +158,11 @@ def _first(fields: dict[str, list[str]], name: str) -> str:
 
 
 def _pattern(text: str) -> str:
-    domain = text.removeprefix("*.")
-    if domain.startswith("[") or not domain.isascii():
-        raise GrammarError(f"not the name of a host in A-labels: {text!a:.100}")
-    check_domain(domain)
+    _check_name(text.removeprefix("*."))
     return text.lower()
+
+
+def _check_name(name: str) -> None:
+    if name.startswith("[") or not name.isascii():
+        raise GrammarError(f"not a name in A-labels: {name!a:.100}")
+    check_domain(name)
