@@ -28,10 +28,12 @@ from mailproto.relay import Fate, Route
 from mailproto.sasl import make_scram_key
 from mailproto.smtp import Envelope, Outcome, Rcpt, Reply, SendResult, SMTPServerConfig
 from mailproto.smtp.notices import Action, Report, make_notice
+from mailproto.smtp.sts import parse_policy
 from mailproto.testing import MemoryClient
 from tests import data
 from tests.dns import wire
 from tests.dns.server import serving as name_server
+from tests.relay.policy_hosts import POLICY, RECORD, serving_once
 
 PAGE = (Path(__file__).parent.parent / "examples" / "README.md").read_text("utf-8")
 SECTIONS = {title: text for title, _, text in (part.partition("\n") for part in PAGE.split("\n## "))}
@@ -82,7 +84,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_there_is_a_test_for_each_job() -> None:
-    assert len(JOBS) == 14
+    assert len(JOBS) == 15
 
 
 def test_an_attachment_and_a_token(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -269,6 +271,17 @@ def test_a_smarthost(monkeypatch: pytest.MonkeyPatch) -> None:
     asyncio.run(run())
     assert counters == {Fate.DELIVERED: 1, Fate.BOUNCED: 1}
     assert len(drop.open().messages) == 1
+
+
+def test_what_domains_want_of_tls(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolver = aio.DNSResolver
+    answers = [wire.address("mta-sts.example.test", "127.0.0.1"), wire.txt("_mta-sts.example.test", RECORD)]
+    with name_server(lambda _, query: [wire.answer(query, *answers)]) as names, serving_once():
+        monkeypatch.setattr(aio, "DNSResolver", lambda: resolver(["127.0.0.1"], port=names.port))
+        monkeypatch.setenv("SSL_CERT_FILE", str(data.CA))  # the authorities of the system
+        policy = asyncio.run(do_job("PolicyStore")["config"].sts.policy("example.test"))
+    assert policy == parse_policy(POLICY)
+    assert Path("queue/sts/example.test").exists()
 
 
 def test_orders_for_a_queue() -> None:

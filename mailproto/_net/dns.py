@@ -25,8 +25,8 @@ _new_id = partial(secrets.randbelow, 1 << 16)
 
 
 class ResolverBase:
-    """Asks the name servers of this host where mail goes, as a `mailproto.smtp.routing.Resolver` is asked, and which
-    servers the users of a domain have.
+    """Asks the name servers of this host where mail goes, as a `mailproto.smtp.routing.Resolver` is asked, which
+    servers the users of a domain have, and what else it says in text.
 
     They have to be servers that find out for others, as all in a resolv.conf are, and remember it: here nothing is
     remembered. Names are looked up as they are, in the DNS and nowhere else: no hosts file, no search list.
@@ -61,6 +61,13 @@ class ResolverBase:
         except LookupFailedError:
             raise RoutingError(LOOKUP_FAILED) from None
         return [MX(value.preference, value.host) for value in values if isinstance(value, MailExchange)]
+
+    def _txt(self, name: str) -> Lookup[list[bytes]]:
+        try:
+            values = yield from self._look_up(name, RecordType.TXT)
+        except (NoSuchNameError, GrammarError):
+            return []
+        return [value for value in values if isinstance(value, bytes)]
 
     def _addresses(self, host: str) -> Lookup[list[str]]:
         """Return the addresses, those of IPv6 first. What is known is used even if not all can be found out."""

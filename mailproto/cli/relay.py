@@ -52,7 +52,7 @@ from mailproto.cli.options import (
 from mailproto.cli.streams import complain
 from mailproto.dns import PORT
 from mailproto.errors import GrammarError, MailProtoError, Reject
-from mailproto.relay import Queue, Relay, RelayConfig, RelayHandler, Route, Schedule
+from mailproto.relay import PolicyStore, Queue, Relay, RelayConfig, RelayHandler, Route, Schedule
 from mailproto.sasl import Credentials, ScramKey, ScramKeyRequest
 from mailproto.sasl.base import Question
 from mailproto.sasl.scram_key import ScramPassword
@@ -62,7 +62,7 @@ from mailproto.smtp.extensions import DSN
 from mailproto.smtp.fixups import complete_header
 from mailproto.smtp.flows.client import RELAY_PORT
 from mailproto.smtp.flows.server import SMTPSession
-from mailproto.smtp.routing import UNROUTABLE, Resolver, RoutingError, lookup_name
+from mailproto.smtp.routing import UNROUTABLE, RoutingError, lookup_name
 from mailproto.transcript import Transcript
 
 ROLES = (SMTP, SUBMISSION, SMTPS)
@@ -85,6 +85,12 @@ def add_parser(commands: Any) -> None:
     others = ways.add_mutually_exclusive_group()
     others.add_argument("--smarthost", type=next_place, metavar="PLACE", help="hand all mail over at this place")
     others.add_argument("--mx", action="store_true", help="hand all mail to the hosts that the DNS names, on port 25")
+    ways.add_argument(
+        "--mta-sts",
+        action="store_true",
+        help="with --mx, keep to what domains want of TLS (MTA-STS, RFC 8461), and ask them for it over HTTPS: their "
+        "mail goes to none but the hosts that they name, and to those under TLS that is verified",
+    )
     ways.add_argument(
         "--name-server", type=host_port, metavar="ADDRESS[:PORT]", help="ask this one for --mx, not the system's"
     )
@@ -243,9 +249,11 @@ def _relay_config(options: argparse.Namespace) -> RelayConfig:
             client_context(options.cafile)  # which raises now what else would put off every message
     common = {"tls": options.tls, "cafile": options.cafile}
     routes = {domain: _make_route(place, RELAY_PORT, **common) for domain, place in options.route}
+    resolver = _resolver(options)
     return RelayConfig(
         hostname=options.hostname,
-        resolver=_resolver(options),
+        resolver=resolver,
+        sts=_sts(options, resolver),
         routes=routes,
         smarthost=_smarthost(options, common),
         schedule=_schedule(options),
@@ -261,7 +269,18 @@ def _make_route(to: NextPlace, smtp_port: int | None, **more: Any) -> Route:
     return Route(to.place.host, port, lmtp=to.lmtp, **more)
 
 
-def _resolver(options: argparse.Namespace) -> Resolver | None:
+def _sts(options: argparse.Namespace, resolver: aio.DNSResolver | None) -> PolicyStore | None:
+    """Return what asks domains for their policies. It keeps them with the queue, and trusts the system's authorities:
+    another --cafile is for hosts that the operator has named."""
+    if not options.mta_sts:
+        return None
+    if resolver is None:
+        raise UsageError("--mta-sts goes with --mx")
+    with named("--queue"):
+        return PolicyStore(Path(options.queue) / "sts", resolver)
+
+
+def _resolver(options: argparse.Namespace) -> aio.DNSResolver | None:
     if options.name_server is None:
         return aio.DNSResolver() if options.mx else None
     if not options.mx:

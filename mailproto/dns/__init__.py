@@ -1,7 +1,8 @@
 """Questions to the DNS, as far as mail asks any: the messages, and how to look something up, without I/O.
 
 Mail goes where MX records say (RFC 5321 section 5.1), and who submits or fetches it finds his servers by SRV records
-(RFC 6186). The standard library can ask for neither. `look_up` is the job, for any driver;
+(RFC 6186). That the mail hosts of a domain have to be proved, a TXT record says (RFC 8461). The standard library can
+ask for none of them. `look_up` is the job, for any driver;
 `mailproto.aio.DNSResolver`, which a relay takes as its resolver, and `mailproto.sync.DNSResolver` drive it over
 sockets.
 """

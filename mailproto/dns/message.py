@@ -32,6 +32,7 @@ class RecordType(enum.IntEnum):
     A = 1
     CNAME = 5
     MX = 15
+    TXT = 16
     AAAA = 28
     SRV = 33
 
@@ -72,8 +73,9 @@ class ServiceLocation(NamedTuple):
     target: str
 
 
-Value: TypeAlias = str | MailExchange | ServiceLocation
-"""What a record says: an IP address as text, the name that a CNAME stands for, or what an MX or SRV record says."""
+Value: TypeAlias = str | bytes | MailExchange | ServiceLocation
+"""What a record says: an IP address as text, the name that a CNAME stands for, the strings of a TXT record joined, or
+what an MX or SRV record says."""
 
 _NAMING: Mapping[RecordType, tuple[struct.Struct, Callable[..., Value]]] = {
     RecordType.CNAME: (struct.Struct(""), str),
@@ -190,11 +192,24 @@ def _read_records(message: bytes, at: int, count: int) -> Iterator[Record]:
 def _read_value(message: bytes, at: int, end: int, kind: RecordType) -> Value:
     if kind is RecordType.A or kind is RecordType.AAAA:
         return _address(message[at:end], kind)
+    if kind is RecordType.TXT:
+        return b"".join(_strings(message[at:end]))
     numbers, make = _NAMING[kind]
     name, behind = read_name(message, at + numbers.size)
     if behind != end:
         raise GrammarError("a record of another length than its value")
     return make(*_unpack(numbers, message, at), name)
+
+
+def _strings(octets: bytes) -> Iterator[bytes]:
+    """Yield what stands behind each length (RFC 1035 section 3.3.14)."""
+    at = 0
+    while at < len(octets):
+        end = at + 1 + octets[at]
+        if end > len(octets):
+            raise GrammarError("a string longer than its record")
+        yield octets[at + 1 : end]
+        at = end
 
 
 def _address(octets: bytes, kind: RecordType) -> str:

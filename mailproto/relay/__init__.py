@@ -5,6 +5,7 @@
     Relay            sends it, tries again, gives up, and tells the sender
     RelayConfig      the relay's name, who asks the DNS, and what else it may do so or so
     Route            a host that takes mail whatever the DNS says: a smarthost, or one of a closed network
+    PolicyStore      knows which domains want verified TLS for their mail, and remembers it (MTA-STS)
     Target           a host that mail is handed to, for who makes the client for it himself
     Order            what is to be done with a message at once: try it, return it to its sender, or forget it
     Schedule         when it tries again, and for how long
@@ -12,7 +13,7 @@
 
 Everything is asyncio, but for the queue, which any process may fill, and give orders for (`Orders`). `Entry` and
 `Pending` are for who looks into it or puts mail in without a server, and `UnreadableError` says that what is there
-cannot be read.
+cannot be read. `PolicyFetchError` is told by what fetches the policy of a domain.
 """
 
 from mailproto.relay.attempt import Attempt, Fate, log_attempt
@@ -20,6 +21,8 @@ from mailproto.relay.config import RelayConfig
 from mailproto.relay.entry import Entry, Pending
 from mailproto.relay.handler import RelayHandler
 from mailproto.relay.orders import Order, Orders
+from mailproto.relay.policy_fetch import PolicyFetchError
+from mailproto.relay.policy_store import PolicyStore
 from mailproto.relay.queue import Queue, new_name
 from mailproto.relay.relay import Relay
 from mailproto.relay.route import Route, Target
@@ -33,6 +36,8 @@ __all__ = [
     "Order",
     "Orders",
     "Pending",
+    "PolicyFetchError",
+    "PolicyStore",
     "Queue",
     "Relay",
     "RelayConfig",

@@ -14,14 +14,24 @@ from dataclasses import dataclass, field
 from mailproto._core.policy import TLSPolicy
 from mailproto.address import Address, check_domain
 from mailproto.aio.smtp import SMTPClient
-from mailproto.errors import ConnectionClosedError, GrammarError, LocalProtocolError, RemoteProtocolError
-from mailproto.relay.attempt import Attempt, log_attempt
+from mailproto.errors import (
+    ConnectionClosedError,
+    GrammarError,
+    LocalProtocolError,
+    MailProtoError,
+    RemoteProtocolError,
+    TLSRequiredError,
+)
+from mailproto.relay.attempt import Attempt, log_attempt, one_line
+from mailproto.relay.policy_store import PolicyStore
 from mailproto.relay.route import Route, Target, Way
 from mailproto.relay.schedule import Schedule
 from mailproto.smtp.alabels import idna_2003
 from mailproto.smtp.config import SMTPClientConfig
 from mailproto.smtp.flows.client import RELAY_PORT
+from mailproto.smtp.reply import Reply, ReplyError
 from mailproto.smtp.routing import Resolver, RoutingError, literal_host, lookup_name
+from mailproto.smtp.sts import Mode, Policy
 
 logger = logging.getLogger("mailproto")
 
@@ -36,10 +46,15 @@ class RelayConfig:
         routes: the hosts that take the mail for some domains, in lower-case A-labels, whatever the DNS says.
         smarthost: the host that takes the mail for all other domains, whatever the DNS says.
         make_client: makes the client for a host of the DNS, or is a coroutine function that does, for a relay that
-            wants more of it than what is usual: what MTA-STS (RFC 8461) says of the domain, say, or DANE (RFC 7672)
-            of the host. What the client requires is kept to; if a `MailProtoError` is raised instead, the host is not
-            used now. By default it is port 25, and TLS where that works, whatever the certificate (RFC 7435): nothing
-            in the DNS alone says which one a mail host should have, and without TLS anybody could listen.
+            wants more of it than what is usual: what DANE (RFC 7672) says of the host, say. What the client requires
+            is kept to; if a `MailProtoError` is raised instead, the host is not used now. By default it is port 25,
+            and TLS where that works, whatever the certificate (RFC 7435): nothing in the DNS alone says which one a
+            mail host should have, and without TLS anybody could listen.
+        sts: knows which domains promise more, and holds them to it (MTA-STS, RFC 8461): mail for a domain that
+            enforces its policy goes to the hosts that the policy names, under TLS and with a verified certificate, or
+            waits. Where a policy is only tested mail goes in any case, with a line in the log. Without it no domain
+            is asked, for that takes HTTPS to hosts all over the world. Routes have their own ``tls``, and address
+            literals no policy. It does not go with ``make_client``, which sees to TLS itself.
         schedule: when a message is tried again, and for how long.
         max_connections: connections at a time.
         max_connections_each: those to the hosts of one domain, or over one route: more than one while many messages
@@ -64,6 +79,7 @@ class RelayConfig:
     routes: Mapping[str, Route] = field(default_factory=dict)
     smarthost: Route | None = None
     make_client: Callable[[Target], SMTPClient | Awaitable[SMTPClient]] | None = None
+    sts: PolicyStore | None = None
     schedule: Schedule = field(default_factory=Schedule)
     max_connections: int = 20
     max_connections_each: int = 3
@@ -87,6 +103,8 @@ class RelayConfig:
             raise GrammarError("no mail goes anywhere without a connection")
         if self.resolver is None and self.smarthost is None and not self.routes:
             raise LocalProtocolError("a relay needs a resolver, routes, or a smarthost")
+        if self.sts is not None and self.make_client is not None:
+            raise LocalProtocolError("make_client sees to TLS itself, so that there is nothing to do for sts")
 
     def way_to(self, address: Address) -> Way:
         """Return the route that mail to an address takes; without one its domain, whose MX hosts are to be asked."""
@@ -103,7 +121,8 @@ class RelayConfig:
             logger.exception("%s: what came of it could not be told", attempt.queue_id)
 
     async def connect(self, target: Target) -> SMTPClient:
-        """Return a client that is connected to this host; raise what `SMTPClient.connect` raises.
+        """Return a client that is connected to this host; raise what `SMTPClient.connect` raises, or a `RoutingError`
+        if it is not what its domain wants of it.
 
         With opportunistic TLS, a host that offers STARTTLS and then hangs up, falls silent, fails in the handshake or
         says something else in its place is tried once more in clear (RFC 7435 section 3), with a line in the log.
@@ -111,17 +130,39 @@ class RelayConfig:
         and is not. But he could have taken the offer of STARTTLS away as well (RFC 3207 section 6), so that not to
         send at all would keep nothing from him, and from the recipients of a host that is just broken all their mail.
         """
+        if target.policy is not None:
+            try:
+                return await self._connect_verified(target, target.policy)
+            except RoutingError as error:
+                if target.policy.mode is not Mode.TESTING:
+                    raise
+                logger.warning("mail goes there all the same, for that is a test: %s", one_line(error.reply.text))
         client = await self._client(target)
         try:
             await client.connect()
         except (ConnectionClosedError, RemoteProtocolError, OSError) as error:
-            if not self._may_go_in_clear(target):
-                raise
-            if client.tls is None and "STARTTLS" not in client.extensions:  # it never came to that
+            if not self._may_go_in_clear(target) or not _came_to_tls(client):
                 raise
             logger.warning("%s: no session under TLS, so that mail goes in clear: %s", target.place, error)
             client = await self._client(target, TLSPolicy.NONE)
             await client.connect()
+        return client
+
+    async def _connect_verified(self, target: Target, policy: Policy) -> SMTPClient:
+        """Return a client that is connected to a host which fulfils the policy of its domain (RFC 8461 section 4);
+        raise a `RoutingError` if it does not."""
+        if not policy.matches(target.host):
+            raise _not_fulfilled(target, "it is none of the hosts there")
+        context = self.sts.context if self.sts is not None else None  # the usual one, which verifies as well
+        client = self._mx_client(target, TLSPolicy.REQUIRED, context)
+        try:
+            await client.connect()
+        except ReplyError:
+            raise
+        except (MailProtoError, OSError) as error:
+            if isinstance(error, TLSRequiredError) or _came_to_tls(client):
+                raise _not_fulfilled(target, str(error)) from error
+            raise
         return client
 
     def _may_go_in_clear(self, target: Target) -> bool:
@@ -129,7 +170,6 @@ class RelayConfig:
 
     async def _client(self, target: Target, tls: TLSPolicy = TLSPolicy.OPPORTUNISTIC) -> SMTPClient:
         route = target.route
-        config = SMTPClientConfig(idna_encode=self.idna_encode, lmtp=route is not None and route.lmtp)
         if route is not None:
             return SMTPClient(
                 route.host,
@@ -141,21 +181,33 @@ class RelayConfig:
                 credentials=route.credentials,
                 allow_plaintext_auth=route.allow_plaintext_auth,
                 local_name=self.hostname,
-                config=config,
+                config=SMTPClientConfig(idna_encode=self.idna_encode, lmtp=route.lmtp),
             )
         if self.make_client is not None:
             client = self.make_client(target)
             return client if isinstance(client, SMTPClient) else await client
+        return self._mx_client(target, tls, _any_certificate())
+
+    def _mx_client(self, target: Target, tls: TLSPolicy, context: ssl.SSLContext | None) -> SMTPClient:
         is_name = literal_host(target.host) is None  # which alone SNI is for (RFC 6066 section 3)
         return SMTPClient(
             target.address,
             RELAY_PORT,
             tls=tls,
-            context=_any_certificate(),
+            context=context,
             server_hostname=target.host if is_name else target.address,
             local_name=self.hostname,
-            config=config,
+            config=SMTPClientConfig(idna_encode=self.idna_encode),
         )
+
+
+def _came_to_tls(client: SMTPClient) -> bool:
+    return client.tls is not None or "STARTTLS" in client.extensions
+
+
+def _not_fulfilled(target: Target, why: str) -> RoutingError:
+    text = f"{target.place} is not as the policy of {target.domain} wants it (MTA-STS): {why}"
+    return RoutingError(Reply.build(451, text, "4.7.5"))
 
 
 @functools.cache

@@ -210,9 +210,11 @@ class Lane:
         some could not be found."""
         config = self._config
         records = await resolver.mx(domain)
+        policy = await config.sts.policy(domain) if config.sts is not None else None
         for host in hosts_for(domain, records, shuffle=config.shuffle, own_names=[config.hostname]):
             try:
-                targets += [Target(host, address, domain) for address in await resolver.addresses(host)]
+                addresses = await resolver.addresses(host)
+                targets += [Target(host, address, domain, policy=policy) for address in addresses]
             except RoutingError as error:  # which is no reason not to try the others
                 failures.append(error.reply)
             if len(targets) >= config.max_targets:
@@ -302,7 +304,9 @@ class Lane:
 
     async def _not_reached(self, target: Target, error: Exception, duration: float) -> Reply | None:
         """Note for all jobs why there is no connection; return the reply if it is for good."""
-        if not isinstance(error, ReplyError):
+        if isinstance(error, RoutingError):  # the relay's own word: mail for this domain is not to go there
+            reply, remote = error.reply, None
+        elif not isinstance(error, ReplyError):
             reply, remote = Reply.build(451, f"{target.place} cannot be reached: {error}", "4.4.1"), None
         elif error.reply.permanent:
             return error.reply

@@ -13,6 +13,7 @@ from mailproto.address import address_literal
 from mailproto.errors import GrammarError, LocalProtocolError
 from mailproto.sasl.base import CredentialsSource
 from mailproto.smtp.flows.client import RELAY_PORT, default_endpoint
+from mailproto.smtp.sts import Policy
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,12 +92,14 @@ class Target(NamedTuple):
         address: one of its addresses, or the path of the socket.
         domain: the domain of the recipients, in A-labels, or their address literal; ``""`` for a route.
         route: the route that leads there, None if it is the DNS that does.
+        policy: what the domain wants of the TLS of its hosts, where ``sts`` of the config says so.
     """
 
     host: str
     address: str
     domain: str = ""
     route: Route | None = None
+    policy: Policy | None = None
 
     @property
     def place(self) -> str:

@@ -35,6 +35,15 @@ class DNSResolver(ResolverBase):
         """
         return self._run(self._addresses(host))
 
+    def txt(self, name: str) -> list[bytes]:
+        """Return the TXT records of a name in A-labels, the strings of each joined, aliases followed; none if it has
+        none, or there is no such name.
+
+        Raises:
+            LookupFailedError: no name server can tell.
+        """
+        return self._run(self._txt(name))
+
     def submission_servers(self, address: str | Address) -> list[MailServer]:
         """Return the servers that take mail from the user of an address, the best first; none if his domain does not
         say (RFC 6186). See `mailproto.dns.MailServer` for when to trust them.

@@ -75,6 +75,27 @@ def test_the_servers_of_an_address(front: Front) -> None:
         assert len(server.asked) == asked
 
 
+def test_texts(front: Front) -> None:
+    def respond(_: str, query: bytes) -> list[bytes]:
+        match read_name(query, 12)[0]:
+            case "_mta-sts.example.org":
+                return [wire.answer(query, wire.alias("_mta-sts.example.org", "_mta-sts.provider.example"))]
+            case "_mta-sts.provider.example" as name:
+                return [wire.answer(query, wire.txt(name, b"v=STSv1; ", b"id=1;"), wire.txt(name, b"else"))]
+            case "nobody.example":
+                return [wire.answer(query, code=3)]
+        return [wire.answer(query, code=2)]
+
+    with serving(respond) as server:
+        resolver = front.DNSResolver(["127.0.0.1"], port=server.port, attempts=1)
+        assert resolver.txt("_mta-sts.example.org") == [b"v=STSv1; id=1;", b"else"]
+        assert server.asked == [("TXT", "datagram")] * 2
+        assert resolver.txt("nobody.example") == []
+        assert resolver.txt("x" * 64 + ".example") == []
+        with pytest.raises(LookupFailedError):
+            resolver.txt("broken.example")
+
+
 def test_servers_that_nobody_can_tell_are_not_none(front: Front) -> None:
     """The half that is known might be the worse one."""
 

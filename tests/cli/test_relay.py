@@ -21,6 +21,7 @@ from mailproto import sync
 from mailproto.address import Address
 from mailproto.cli import main
 from mailproto.cli.options import HostPort, next_place
+from mailproto.dns import read_name
 from mailproto.errors import Reject
 from mailproto.relay import Entry, Pending, Queue, RelayConfig
 from mailproto.sasl import make_scram_key
@@ -29,7 +30,9 @@ from mailproto.testing import Outbox
 from tests import data
 from tests.cli.harness import relaying, run_json, serving
 from tests.dns import wire
+from tests.dns.server import TYPES
 from tests.dns.server import serving as dns_serving
+from tests.relay.policy_hosts import RECORD, serving_once
 
 GRACE, ADA, BOB = "grace@example.net", "ada@example.org", "bob@example.org"
 MESSAGE = b"From: grace@example.net\nSubject: hello\n\n.How are you?\n"
@@ -320,6 +323,45 @@ def test_mail_goes_to_where_the_dns_says(queue: str, monkeypatch: pytest.MonkeyP
     assert [letter.recipients for letter in (*outbox.letters, *other.letters)] == [[ADA], ["bob@example.com"]]
 
 
+@pytest.mark.parametrize("certificate", [data.SERVER, data.WRONG_NAME], ids=["good", "bad"])
+def test_mail_goes_to_where_the_policy_of_a_domain_says(
+    queue: str, monkeypatch: pytest.MonkeyPatch, certificate: data.KeyPair
+) -> None:
+    """Its mail host is proved, or mail waits; the policy stays with the queue."""
+    outbox = Outbox()
+    records = {
+        ("MX", "example.test"): wire.mx("example.test", 10, "mail.example.test"),
+        ("A", "mail.example.test"): wire.address("mail.example.test", "127.0.0.1"),
+        ("A", "mta-sts.example.test"): wire.address("mta-sts.example.test", "127.0.0.1"),
+        ("TXT", "_mta-sts.example.test"): wire.txt("_mta-sts.example.test", RECORD),
+    }
+
+    def respond(_: str, query: bytes) -> list[bytes]:
+        record = records.get((TYPES[int.from_bytes(query[-4:-2])], read_name(query, 12)[0]))
+        return [wire.answer(query, *([record] if record is not None else ()))]
+
+    def waits() -> bool:
+        entry = Queue(queue).load("m1")
+        return entry is not None and "(MTA-STS)" in str(entry.recipients[0].reply)
+
+    def end() -> None:
+        wait_for(waits if certificate is data.WRONG_NAME else lambda: outbox.letters)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    put(queue, "ada@example.test")
+    context = sync.server_context(*certificate)
+    with dns_serving(respond) as names, serving_once(), sync.SMTPServer(outbox, port=0, tls=context) as exchanger:
+        monkeypatch.setattr("mailproto.relay.config.RELAY_PORT", exchanger.port)
+        monkeypatch.setenv("SSL_CERT_FILE", str(data.CA))  # the authorities of the system
+        waiting = threading.Thread(target=end)
+        waiting.start()
+        way = ("--mx", "--mta-sts", "--hostname", "relay.example.net", "--name-server", f"127.0.0.1:{names.port}")
+        assert main(["relay", "--queue", queue, *way, "--submission", "127.0.0.1:0"]) == 0
+        waiting.join(10)
+    assert len(outbox.letters) == (certificate is data.SERVER)
+    assert (Path(queue) / "sts" / "example.test").exists()
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -330,6 +372,7 @@ def test_mail_goes_to_where_the_dns_says(queue: str, monkeypatch: pytest.MonkeyP
         ("--mx", "--hostname", "relay.example", "--login", "ada", "--password-env", "PATH"),
         ("--mx", "--hostname", "relay.example", "--name-server", "ns.example.org"),
         ("--smarthost", "mx.example", "--name-server", "127.0.0.1"),
+        ("--smarthost", "mx.example", "--mta-sts"),
         ("--smarthost", "mx.example", "--password-env", "PATH"),
         ("--route", "example.org"),
         ("--route", "example..org=mx.example"),

@@ -21,7 +21,7 @@ CA = _HERE / "tls" / "ca.pem"
 """The authority that signed all of the certificates below but SELF_SIGNED."""
 
 SERVER = _pair("server")
-"""Good for localhost, mail.example.test, 127.0.0.1 and ::1, to the end of 2099."""
+"""Good for localhost, mail.example.test, mta-sts.example.test, 127.0.0.1 and ::1, to the end of 2099."""
 
 EXPIRED = _pair("expired")
 """Good for the same names, but only until February 2020."""

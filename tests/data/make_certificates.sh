@@ -3,7 +3,7 @@
 # the results are committed, valid to the end of 2099, and the key of the authority is thrown away.
 set -euo pipefail
 
-readonly names='subjectAltName = DNS:localhost, DNS:mail.example.test, IP:127.0.0.1, IP:::1'
+readonly names='subjectAltName = DNS:localhost, DNS:mail.example.test, DNS:mta-sts.example.test, IP:127.0.0.1, IP:::1'
 readonly begin=20200101000000Z
 readonly end=20991231235959Z
 

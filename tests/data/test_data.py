@@ -42,7 +42,7 @@ def shake_hands(pair: data.KeyPair, hostname: str) -> None:
     assert client.getpeercert()
 
 
-@pytest.mark.parametrize("hostname", ["localhost", "mail.example.test", "127.0.0.1", "::1"])
+@pytest.mark.parametrize("hostname", ["localhost", "mail.example.test", "mta-sts.example.test", "127.0.0.1", "::1"])
 def test_server_certificate_is_good_for_each_of_its_names(hostname: str) -> None:
     shake_hands(data.SERVER, hostname)
 

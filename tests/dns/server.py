@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from mailproto.dns import read_name
 from tests.dns import wire
 
-TYPES = {wire.MX: "MX", wire.A: "A", wire.AAAA: "AAAA", wire.SRV: "SRV"}
+TYPES = {wire.MX: "MX", wire.A: "A", wire.AAAA: "AAAA", wire.SRV: "SRV", wire.TXT: "TXT"}
 
 
 class NameServer:

@@ -31,6 +31,7 @@ FULL = wire.answer(
     wire.address("mx.example.org", "2001:db8::1"),
     wire.srv("_pop3s._tcp.example.org", 1, 2, 995, "pop.example.org"),
     wire.srv("_pop3._tcp.example.org", 0, 0, 0, ""),
+    wire.txt("_mta-sts.example.org", b"v=STSv1; ", b"", b"id=\xff;"),
 )
 
 
@@ -54,6 +55,7 @@ def test_a_response() -> None:
         Record("mx.example.org", RecordType.AAAA, "2001:db8::1"),
         Record("_pop3s._tcp.example.org", RecordType.SRV, ServiceLocation(1, 2, 995, "pop.example.org")),
         Record("_pop3._tcp.example.org", RecordType.SRV, ServiceLocation(0, 0, 0, ".")),
+        Record("_mta-sts.example.org", RecordType.TXT, b"v=STSv1; id=\xff;"),
     )
 
 
@@ -97,6 +99,7 @@ def test_who_speaks_for_the_name(flags: int, final: bool) -> None:
         pytest.param(wire.answer(QUERY, wire.record("x", wire.MX, b"\0\0\1a\0z")), id="more than a host"),
         pytest.param(wire.answer(QUERY, wire.record("x", wire.SRV, b"\0\0\0\0\0")), id="half a service"),
         pytest.param(wire.answer(QUERY, wire.record("x", wire.SRV, b"\0\0\0\0\0\0\1a\0z")), id="more than a target"),
+        pytest.param(wire.answer(QUERY, wire.record("x", wire.TXT, b"\3ab")), id="half a string"),
         pytest.param(wire.answer(QUERY, wire.record("x", wire.SOA, b"1234"))[:-1], id="any record cut off"),
         pytest.param(wire.answer(QUERY, wire.record("x", wire.CNAME, b"\1a")), id="a name beyond its record"),
         pytest.param(QUERY[:2] + b"\x81\x80\0\2" + bytes(6) + QUERY[12:] * 2, id="two questions"),

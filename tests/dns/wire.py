@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import struct
 
-A, CNAME, SOA, MX, AAAA, SRV = 1, 5, 6, 15, 28, 33
+A, CNAME, SOA, MX, TXT, AAAA, SRV = 1, 5, 6, 15, 16, 28, 33
 RESPONSE, AUTHORITATIVE, TRUNCATED, ASKED, AVAILABLE = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080
 USUAL = RESPONSE | ASKED | AVAILABLE
 
@@ -31,6 +31,11 @@ def mx(owner: str | bytes, preference: int, host: str | bytes) -> bytes:
 def srv(owner: str, priority: int, weight: int, port: int, target: str) -> bytes:
     """Return an SRV record."""
     return record(owner, SRV, struct.pack("!3H", priority, weight, port) + name(target))
+
+
+def txt(owner: str, *strings: bytes) -> bytes:
+    """Return a TXT record."""
+    return record(owner, TXT, b"".join(bytes([len(string)]) + string for string in strings))
 
 
 def alias(owner: str, target: str) -> bytes:

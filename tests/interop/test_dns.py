@@ -12,12 +12,13 @@ import pytest
 from mailproto import TLSPolicy, aio, sync
 from mailproto.address import Address
 from mailproto.dns import MailServer
-from mailproto.relay import Entry, Pending, Queue, Relay, RelayConfig
+from mailproto.relay import Entry, Pending, PolicyStore, Queue, Relay, RelayConfig
 from mailproto.smtp.routing import MX, NO_SUCH_DOMAIN, RoutingError
 from tests import data
 from tests.interop.dovecot import Dovecot
 from tests.interop.postfix import Postfix
 from tests.interop.programs import HOST, Daemon, find_program, free_port, temporary_folder, unprivileged_user
+from tests.relay.policy_hosts import serving_once
 
 MANY = [MX(number, f"mail-exchanger-number-{number}.example.test") for number in range(60)]
 _ZONE = (
@@ -33,6 +34,8 @@ _ZONE = (
     "--srv-host=_pop3s._tcp.example.test,pop.example.test,995,20,65535",
     "--srv-host=_pop3s._tcp.example.test,pop1.example.test,995,10,0",
     "--srv-host=_pop3._tcp.example.test",
+    "--txt-record=_mta-sts.example.test,v=STSv1; ,id=20160831085700Z;",
+    "--cname=_mta-sts.hosted.test,_mta-sts.example.test",
 )
 
 
@@ -111,6 +114,19 @@ def test_records(name_server: int, adapter: str) -> None:
 
 
 @pytest.mark.parametrize("adapter", ["aio", "sync"])
+def test_texts(name_server: int, adapter: str) -> None:
+    def ask(name: str) -> list[bytes]:
+        if adapter == "sync":
+            return sync.DNSResolver([HOST], port=name_server).txt(name)
+        return asyncio.run(aio.DNSResolver([HOST], port=name_server).txt(name))
+
+    for name in ("_mta-sts.example.test", "_mta-sts.hosted.test"):
+        assert ask(name) == [b"v=STSv1; id=20160831085700Z;"]
+    for name in ("mx.example.test", "nobody.test"):
+        assert ask(name) == []
+
+
+@pytest.mark.parametrize("adapter", ["aio", "sync"])
 def test_servers_for_the_users_of_a_domain(name_server: int, adapter: str) -> None:
     submission, pop3 = servers(adapter, name_server, "ada@example.test")
     assert submission == [
@@ -175,3 +191,30 @@ def test_a_relay_finds_its_way(
     assert queue.names() == []
     (arrived,) = mailbox.wait()
     assert b"Subject: found\r\n" in arrived
+
+
+def test_a_relay_trusts_the_host_that_a_policy_names(
+    postfix: Postfix, dovecot: Dovecot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RFC 8461: dnsmasq says that there is a policy, http.server has it, and Postfix has the certificate."""
+    monkeypatch.setattr("mailproto.relay.config.RELAY_PORT", postfix.port)
+    zone = (
+        "--mx-host=example.test,evil.example.test,5",
+        "--mx-host=example.test,mail.example.test,10",
+        "--address=/example.test/127.0.0.1",
+        "--txt-record=_mta-sts.example.test,v=STSv1; id=1;",
+    )
+    mailbox = dovecot.mailbox()
+    queue = Queue(tmp_path)
+    now = time.time()
+    recipient = Pending(Address.parse(mailbox.address))
+    queue.add(Entry("m1", Address.parse("someone@example.test"), (recipient,), now, now), [b"Subject: kept\r\n\r\n"])
+    with running_dnsmasq(*zone) as port, serving_once():
+        resolver = aio.DNSResolver([HOST], port=port)
+        sts = PolicyStore(tmp_path / "sts", resolver, cafile=data.CA)
+        config = RelayConfig(hostname="relay.example.test", resolver=resolver, sts=sts)
+        asyncio.run(Relay(queue, config).attempt_due())
+    assert queue.names() == []
+    (arrived,) = mailbox.wait()
+    assert b"Subject: kept\r\n" in arrived
+    assert b"using TLSv1.3" in arrived
