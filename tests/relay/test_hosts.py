@@ -253,7 +253,7 @@ def test_a_resolver_that_falls_over_loses_nothing(world: World, caplog: pytest.L
     (entry,) = world.entries()
     assert entry.waiting == (Pending(BOB),)
     assert entry.due == START + 1800
-    assert caplog.messages == ["the way to example.net failed"]
+    assert caplog.messages == ["the way to example.net failed: a bug"]
 
 
 @in_loop
