@@ -139,6 +139,7 @@ class Relay:
         self._loop = loop = asyncio.get_running_loop()
         for state in (self._agenda, self._active, self._rounds, self._lanes, self._waiting, self._orders):
             state.clear()  # what a cancelled run has left
+        self._changed, self._slots = asyncio.Event(), Slots(self._config.max_connections)  # of this loop
         self._stopping = False
         # One thread, so that the disk sees the states of an entry in their order.
         with ThreadPoolExecutor(1, "mailproto-queue") as self._disk:

@@ -148,6 +148,24 @@ async def test_a_clock_that_is_set_back_while_something_is_tried(world: World) -
     assert world.queue.names() == []
 
 
+def test_it_may_run_in_one_loop_after_the_other(world: World) -> None:
+    """As where nothing else is asyncio."""
+
+    async def test(world: World) -> None:
+        async with world.host("mx.example.net", host):
+            await relay.attempt_due()
+
+    host = Host(bob=LATER, carol=LATER)
+    relay = world.relay(table(net=MX_NET["net"], com=MX_NET["net"]), max_connections=1)
+    world.put(BOB, ERIN)
+    run(test, world)
+    host.replies.clear()
+    world.now += HOUR
+    world.put(CAROL, ERIN)
+    run(test, world)
+    assert len(host.envelopes) == 4
+
+
 @pytest.mark.parametrize("again", [False, True])
 def test_what_was_tried_while_the_clock_was_ahead(world: World, again: bool) -> None:
     """It came before, and does not wait until then, whether the relay ran when the clock was set back or not."""
