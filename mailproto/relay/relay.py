@@ -102,7 +102,7 @@ class Relay:
         """Work the queue off until `stop`. If it is cancelled, messages under way are sent again by the next run.
 
         Raises:
-            MaildropBusyError: another relay works this queue off.
+            MaildropBusyError: another relay works this queue off, or this one does already, which goes on.
             OSError: the queue cannot be read to begin with. Later on that is logged, and passes.
         """
         await self._work(forever=True)
