@@ -251,7 +251,6 @@ class Relay:
                 due = await self._try(name)
                 self._strikes.pop(name, None)
                 if name in self._orders:  # something that was ordered meanwhile
-                    self._waiting.send_away(name)
                     due = -math.inf
             except UnreadableError as error:
                 due = await self._give_another_chance(name, error)
