@@ -385,6 +385,32 @@ async def test_it_begins_nothing_that_was_being_read_from_the_disk_when_it_was_s
 
 
 @in_loop
+async def test_it_sleeps_while_it_has_as_much_to_do_as_it_can(world: World) -> None:
+    """And does not look again and again for a place for what is due."""
+
+    class Slow(Host):
+        async def on_mail(self, *_: object) -> None:
+            await asyncio.sleep(0.3)
+
+    class Watched(Relay):
+        def _start_due(self) -> None:
+            rounds.append(len(self._active))
+            super()._start_due()
+
+    rounds: list[int] = []
+    host = Slow()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mailproto.relay.relay._MAX_ACTIVE", 2)
+        async with world.host("mx.example.net", host), world.host("mx.example.com", host):
+            for each in (BOB, ERIN, CAROL):
+                world.put(each)
+            relay = world.relay(table(**MX_NET, com=[(0, "mx.example.com")]))
+            await Watched(world.queue, relay._config).attempt_due()
+    assert len(host.envelopes) == 3
+    assert len(rounds) < 60
+
+
+@in_loop
 async def test_a_run_that_is_cancelled_before_the_way_to_a_domain_has_begun(world: World) -> None:
     class Hasty(Relay):
         def _lane(self, way: Way) -> Lane:

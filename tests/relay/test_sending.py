@@ -194,6 +194,15 @@ def test_what_the_next_host_cannot_take(
 
 
 @in_loop
+async def test_the_largest_message_that_the_next_host_takes(world: World) -> None:
+    host = Host()
+    async with world.host("mx.example.net", host, max_message_size=len(MESSAGE)):
+        world.put(BOB)
+        await world.relay(table(**MX_NET)).attempt_due()
+    assert len(host.envelopes) == 1
+
+
+@in_loop
 async def test_eight_bits_for_a_host_that_takes_seven(world: World) -> None:
     """RFC 6152 section 3: rather other octets than none."""
     host = Host()
