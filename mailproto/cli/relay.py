@@ -249,6 +249,8 @@ def _relay_config(options: argparse.Namespace) -> RelayConfig:
             client_context(options.cafile)  # which raises now what else would put off every message
     common = {"tls": options.tls, "cafile": options.cafile}
     routes = {domain: _make_route(place, RELAY_PORT, **common) for domain, place in options.route}
+    if len(routes) < len(options.route):
+        raise UsageError("--route: there is one place for the mail of a domain, and not several")
     resolver = _resolver(options)
     return RelayConfig(
         hostname=options.hostname,

@@ -246,7 +246,11 @@ class Lane:
             client = await self._connect(target)
         except (MailProtoError, OSError) as error:
             return await self._not_reached(target, error, clock() - begun), False
-        return None, await self._talk(client, target, self._config.turn)
+        progress = await self._talk(client, target, self._config.turn)
+        if not progress:
+            reply = Reply.build(451, f"{target.place} ended the connection before it took a message", "4.4.2")
+            await self._put_off(reply, Heard(target.place, clock() - begun))
+        return None, progress
 
     def _get_help(self, target: Target) -> None:
         """Have one more connection opened, if many messages wait, and nobody else wants its place."""
@@ -312,9 +316,13 @@ class Lane:
             return error.reply
         else:
             reply, remote = error.reply, target.host
-        for job in tuple(self.jobs):
-            await job.note_all(reply, Heard(target.place, duration), remote)
+        await self._put_off(reply, Heard(target.place, duration), remote)
         return None
+
+    async def _put_off(self, reply: Reply, heard: Heard, remote_mta: str | None = None) -> None:
+        """Note a temporary reply for all jobs that were not begun."""
+        for job in tuple(self.jobs):
+            await job.note_all(reply, heard, remote_mta)
 
     async def _send_all(self, client: SMTPClient, target: Target, turn: float) -> bool:
         """Send over one connection as long as it lasts, note what is to be sent again, and say whether to go on.
@@ -334,13 +342,12 @@ class Lane:
             if not job.recipients or job.withdrawn:
                 self._again.remove(job)
                 job.done.set()
-                progress = True
-            elif done.cut_off:
-                progress = True  # for those behind it
-            elif not self._dropped and ((progress and client.conn.over) or done.too_many):
+            elif not (self._dropped or done.cut_off) and ((progress and client.conn.over) or done.too_many):
                 self._again.remove(job)
                 self.jobs.appendleft(job)  # other messages, or recipients, have used up what this one now has
-                progress = True
+            elif client.conn.over and not done.cut_off:
+                break  # at the first one: the host may want none of them now
+            progress = True  # for those behind it, even if it was put off
             if clock() >= end_of_turn and self._slots.wanted:
                 return True
         return progress

@@ -13,9 +13,9 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
-from mailproto.address import Address
+from mailproto.address import Address, format_path
 from mailproto.relay.agenda import Agenda
-from mailproto.relay.attempt import Attempt, Fate
+from mailproto.relay.attempt import Attempt, Fate, one_line
 from mailproto.relay.config import RelayConfig
 from mailproto.relay.entry import MAX_NAME, Entry, Pending
 from mailproto.relay.lane import Heard, Job, Lane
@@ -102,7 +102,7 @@ class Relay:
         """Work the queue off until `stop`. If it is cancelled, messages under way are sent again by the next run.
 
         Raises:
-            MaildropBusyError: another relay works this queue off.
+            MaildropBusyError: another relay works this queue off, or this one does already, which goes on.
             OSError: the queue cannot be read to begin with. Later on that is logged, and passes.
         """
         await self._work(forever=True)
@@ -123,24 +123,26 @@ class Relay:
 
     async def _work(self, *, forever: bool) -> None:
         """Work until there is nothing more to do, or it takes too long to stop."""
-        try:
-            async with asyncio.timeout(None) as limit:
-                self._limit = limit
-                await self._work_on(forever=forever)
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            logger.warning("what was under way was cut off, and is sent again by the next run")
-        finally:
-            self._limit = None
+        with self._queue.reserved():  # first of all: this relay may be the one that works it off
+            try:
+                async with asyncio.timeout(None) as limit:
+                    self._limit = limit
+                    await self._work_on(forever=forever)
+            except TimeoutError:
+                if not limit.expired():
+                    raise
+                logger.warning("what was under way was cut off, and is sent again by the next run")
+            finally:
+                self._limit = None
 
     async def _work_on(self, *, forever: bool) -> None:
         self._loop = loop = asyncio.get_running_loop()
         for state in (self._agenda, self._active, self._rounds, self._lanes, self._waiting, self._orders):
             state.clear()  # what a cancelled run has left
+        self._changed, self._slots = asyncio.Event(), Slots(self._config.max_connections)  # of this loop
         self._stopping = False
         # One thread, so that the disk sees the states of an entry in their order.
-        with self._queue.reserved(), ThreadPoolExecutor(1, "mailproto-queue") as self._disk:
+        with ThreadPoolExecutor(1, "mailproto-queue") as self._disk:
             await self._look()
             await self._take_orders()  # before anything is sent: it may be what is to be removed
             async with asyncio.TaskGroup() as self._tasks:
@@ -249,7 +251,6 @@ class Relay:
                 due = await self._try(name)
                 self._strikes.pop(name, None)
                 if name in self._orders:  # something that was ordered meanwhile
-                    self._waiting.send_away(name)
                     due = -math.inf
             except UnreadableError as error:
                 due = await self._give_another_chance(name, error)
@@ -293,7 +294,7 @@ class Relay:
         if entry.arrival > now:  # the clock has been set back since
             entry = replace(entry, arrival=now, due=now)
         if entry.due > now:
-            if order is None:
+            if order is None and not self._config.schedule.is_misdated(entry, now):
                 return entry.due
             entry = replace(entry, due=now)  # so that what is begun now is ended at once, by the next run, too
         self._active[name] = entry
@@ -370,8 +371,9 @@ class Relay:
     async def _drive(self, way: Way, lane: Lane) -> None:
         try:
             await lane.run()
-        except Exception:
-            logger.exception("the way to %s failed", way if isinstance(way, str) else way.place)
+        except Exception as error:
+            place = one_line(way) if isinstance(way, str) else way.place
+            logger.error("the way to %s failed: %s", place, error, exc_info=not isinstance(error, OSError))
         finally:
             del self._lanes[way]
             for job in lane.jobs:
@@ -446,9 +448,8 @@ class Relay:
             return
         for report in reports:
             if report.action is Action.FAILED:
-                logger.warning(
-                    "%s: undeliverable to %s, and nobody to be told: %s", name, report.address, report.reply
-                )
+                to, reply = one_line(format_path(report.address)), one_line(str(report.reply))
+                logger.warning("%s: undeliverable to %s, and nobody to be told: %s", entry.name, to, reply)
 
     async def _on_disk(self, function: Callable[..., _T], *arguments: object) -> _T:
         """Call what waits for the disk, beside the loop. Once begun it is done, even if nobody waits any more."""

@@ -36,6 +36,11 @@ class Schedule:
         due, end = now + (self.first_hour if now - arrival < 3600 else self.later), arrival + self.give_up
         return min(due, end) if now < end else due
 
+    def is_misdated(self, entry: Entry, now: float) -> bool:
+        """Say whether a message that was tried waits longer than it ever has to: until a time that comes of a clock
+        which was ahead then."""
+        return entry.attempts > 0 and entry.due > now + max(self.first_hour, self.later)
+
     def is_over(self, entry: Entry, begun: float) -> bool:
         """Say whether a message is to be given up after an attempt in vain that began at this time.
 

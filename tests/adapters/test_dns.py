@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +121,25 @@ def test_long_answers_come_over_tcp(front: Front) -> None:
         found = front.DNSResolver(["127.0.0.1"], port=server.port).mx("example.org")
         assert found == [MX(number, f"mx{number}.example.org") for number in range(1000)]
         assert server.asked == [("MX", "datagram"), ("MX", "stream")]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_time_for_an_answer_is_not_that_for_each_piece(front: Front, stream: bool) -> None:
+    """A server that has something to say in time, again and again, and never the answer."""
+
+    def respond(how: str, query: bytes) -> Iterator[bytes]:
+        if stream and how == "datagram":
+            yield wire.answer(query, flags=wire.USUAL | wire.TRUNCATED)
+        else:
+            for _ in range(12):
+                time.sleep(0.15)
+                yield b"junk"
+
+    with serving(respond) as server:
+        began = time.monotonic()
+        with pytest.raises(RoutingError):
+            front.DNSResolver(["127.0.0.1"], port=server.port, timeout=0.3, attempts=1).mx("example.org")
+        assert time.monotonic() - began < 1.5
 
 
 def test_what_is_no_answer_is_passed_over(front: Front) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from mailproto.address import Address
 from mailproto.cli import main
 from mailproto.errors import Reject
 from mailproto.relay import Entry, Order, Pending, Queue, UnreadableError
+from mailproto.smtp.notices import Action
 from mailproto.testing import Outbox
 from tests.cli.harness import relaying, run_json
 from tests.cli.test_relay import wait_for
@@ -107,6 +109,13 @@ def test_an_order_for_nothing_is_an_error(queue: Queue, capsys: pytest.CaptureFi
     for options in (("--retry", "m9"), ("--retry", "@example.com"), ("--return", "../lock")):
         status, result = order(capsys, queue, *options)
         assert (status, result["ok"], result["unknown"]) == (1, False, [options[1]])
+    queue.set_aside("m2", UnreadableError("it was tried"))
+    entry = queue.load("m3")
+    assert entry is not None
+    ada, bob = entry.recipients
+    queue.save(replace(entry, recipients=(ada, replace(bob, action=Action.FAILED))))
+    for options in (("--retry", "m2"), ("--return", "m2"), ("--retry", "@xn--bcher-kva.example")):
+        assert order(capsys, queue, *options)[1]["unknown"] == [options[1]]
     assert queue.orders.given() == {}
     with pytest.raises(SystemExit):
         main(["queue", "--remove", "@example.org", str(queue.path)])

@@ -8,7 +8,7 @@ import itertools
 
 import pytest
 
-from mailproto.relay import Entry, Queue
+from mailproto.relay import Entry, Order, Queue
 from tests.relay import BOB, CAROL, ERIN, HOME, HOUR, LATER, MX_NET, NO_SUCH_USER, Host, World, in_loop, run, table
 
 
@@ -48,8 +48,8 @@ def test_a_disk_that_takes_nothing_more_repeats_no_message(
     monkeypatch.setattr("mailproto.relay.relay._POLL", 0.05)
     world.queue = Full(world.queue.path)
     run(test, world)
-    failed = [record for record in caplog.records if "an attempt failed" in record.getMessage()]
-    assert failed
+    failed = [record for record in caplog.records if "failed" in record.getMessage()]
+    assert any("an attempt failed" in record.getMessage() for record in failed)
     assert all("nothing more" in record.getMessage() and not record.exc_info for record in failed)
 
 
@@ -72,6 +72,47 @@ async def test_what_the_disk_did_not_take_is_remembered_from_one_run_to_the_next
             await relay.attempt_due()
             world.now += HOUR
     assert (len(failures), len(host.envelopes), len(home.envelopes)) == (1, 1, 1)
+    assert world.queue.names() == []
+
+
+@in_loop
+async def test_an_attempt_that_the_disk_has_broken_off_is_made_anew_as_a_whole(world: World) -> None:
+    """What it had come to is not passed over then."""
+
+    class Busy(Host):
+        async def on_mail(self, *_: object) -> None:
+            begun.set()
+            await over.wait()
+
+    class Failing(Queue):
+        def save(self, entry: Entry) -> None:
+            if broken:
+                raise OSError(broken.pop(), "not now")
+            super().save(entry)
+
+    begun, over, broken = asyncio.Event(), asyncio.Event(), [errno.ENOSPC]
+    world.queue = Failing(world.queue.path)
+    host = Busy(bob=LATER)
+    relay = world.relay(table(**MX_NET))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mailproto.relay.relay._POLL_ORDERS", 0.02)
+        async with world.host("mx.example.net", host):
+            name = world.put(BOB)
+            running = asyncio.create_task(relay.run())
+            await begun.wait()
+            world.queue.orders.give(name, Order.RETRY)  # so that it is made in parts
+            while not relay._orders:
+                await asyncio.sleep(0.01)
+            over.set()
+            while broken:
+                await asyncio.sleep(0.01)
+            host.replies.clear()
+            while not host.envelopes:
+                world.now += HOUR
+                assert not any(entry.attempts for entry in world.entries())
+                await asyncio.sleep(0.05)
+            relay.stop()
+            await running
     assert world.queue.names() == []
 
 

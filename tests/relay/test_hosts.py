@@ -244,6 +244,35 @@ async def test_a_domain_that_takes_too_long_to_be_looked_up_makes_place(world: W
         assert entry.waiting == (Pending(BOB, reply=LOOKUP_FAILED),), "and what was not may take the message"
 
 
+@in_loop
+async def test_no_more_hosts_are_looked_up_than_are_tried(world: World) -> None:
+    """A domain may have any number of them."""
+
+    class Many(StaticResolver):
+        async def addresses(self, host: str) -> list[str]:
+            looked_up.append(host)
+            return ["127.0.0.1"]
+
+    looked_up: list[str] = []
+    records = [MX(number, f"{number}.example.net") for number in range(9)]
+    world.put(BOB)
+    await world.relay(Many({"example.net": records}), max_targets=2).attempt_due()
+    assert looked_up == world.asked == ["0.example.net", "1.example.net"]
+
+
+@in_loop
+async def test_a_client_that_runs_out_of_time_by_itself_says_how(world: World) -> None:
+    """And is not said to have had all the time that there is."""
+
+    async def make_client(_: Target) -> aio.SMTPClient:
+        raise TimeoutError("its policy cannot be found now")
+
+    world.put(BOB)
+    await world.relay(table(**MX_NET), make_client=make_client).attempt_due()
+    ((recipient,),) = (entry.waiting for entry in world.entries())
+    assert str(recipient.reply) == "451 4.4.1 mx.example.net cannot be reached: its policy cannot be found now"
+
+
 def test_a_resolver_that_falls_over_loses_nothing(world: World, caplog: pytest.LogCaptureFixture) -> None:
     async def test(world: World) -> None:
         world.put(BOB)
@@ -253,7 +282,7 @@ def test_a_resolver_that_falls_over_loses_nothing(world: World, caplog: pytest.L
     (entry,) = world.entries()
     assert entry.waiting == (Pending(BOB),)
     assert entry.due == START + 1800
-    assert caplog.messages == ["the way to example.net failed"]
+    assert caplog.messages == ["the way to example.net failed: a bug"]
 
 
 @in_loop

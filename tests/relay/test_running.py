@@ -12,7 +12,7 @@ from mailproto import aio
 from mailproto.aio import TLSPolicy
 from mailproto.errors import Reject
 from mailproto.maildrop import MaildropBusyError
-from mailproto.relay import Entry, Queue, Relay, Target
+from mailproto.relay import Entry, Pending, Queue, Relay, Target
 from mailproto.relay.lane import Lane
 from mailproto.relay.route import Way
 from mailproto.smtp import Envelope, Rcpt, Reply
@@ -146,6 +146,84 @@ async def test_a_clock_that_is_set_back_while_something_is_tried(world: World) -
             relay.stop()
             await running
     assert world.queue.names() == []
+
+
+def test_it_may_run_in_one_loop_after_the_other(world: World) -> None:
+    """As where nothing else is asyncio."""
+
+    async def test(world: World) -> None:
+        async with world.host("mx.example.net", host):
+            await relay.attempt_due()
+
+    host = Host(bob=LATER, carol=LATER)
+    relay = world.relay(table(net=MX_NET["net"], com=MX_NET["net"]), max_connections=1)
+    world.put(BOB, ERIN)
+    run(test, world)
+    host.replies.clear()
+    world.now += HOUR
+    world.put(CAROL, ERIN)
+    run(test, world)
+    assert len(host.envelopes) == 4
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_what_was_tried_while_the_clock_was_ahead(world: World, again: bool) -> None:
+    """It came before, and does not wait until then, whether the relay ran when the clock was set back or not."""
+
+    async def test(world: World) -> None:
+        host = Host(bob=LATER)
+        relay = world.relay(table(**MX_NET))
+        async with world.host("mx.example.net", host):
+            world.put(BOB)
+            world.now += 1e9
+            await relay.attempt_due()
+            assert world.entries()[0].attempts == 1
+            host.replies.clear()
+            world.now = START + HOUR
+            await (relay if again else world.relay(table(**MX_NET))).attempt_due()
+        assert host.received == [("bob@example.net", MESSAGE)]
+
+    run(test, world)
+
+
+@in_loop
+async def test_what_was_put_in_for_later_waits(world: World) -> None:
+    """Longer than between two attempts, too."""
+    host = Host()
+    async with world.host("mx.example.net", host):
+        world.queue.add(Entry("m1", None, (Pending(BOB),), START, START + 24 * HOUR), [MESSAGE])
+        await world.relay(table(**MX_NET)).attempt_due()
+        assert host.envelopes == []
+        world.now += 24 * HOUR
+        await world.relay(table(**MX_NET)).attempt_due()
+    assert len(host.envelopes) == 1
+
+
+@in_loop
+async def test_who_has_it_run_a_second_time_does_it_no_harm(world: World) -> None:
+    """It is refused, as with another relay, and what is under way goes on."""
+
+    class Slow(Host):
+        async def on_mail(self, *_: object) -> None:
+            begun.set()
+            await over.wait()
+
+    begun, over = asyncio.Event(), asyncio.Event()
+    host = Slow()
+    relay = world.relay(table(**MX_NET))
+    async with world.host("mx.example.net", host):
+        world.put(BOB)
+        running = asyncio.create_task(relay.run())
+        await begun.wait()
+        with pytest.raises(MaildropBusyError):
+            await relay.attempt_due()
+        over.set()
+        while world.queue.names():
+            assert not running.done()
+            await asyncio.sleep(0.01)
+        relay.stop()
+        await running
+    assert len(host.envelopes) == 1
 
 
 @in_loop
@@ -304,6 +382,32 @@ async def test_it_begins_nothing_that_was_being_read_from_the_disk_when_it_was_s
         world.put(BOB)
         await relay.run()
     assert (host.envelopes, len(world.entries())) == ([], 1)
+
+
+@in_loop
+async def test_it_sleeps_while_it_has_as_much_to_do_as_it_can(world: World) -> None:
+    """And does not look again and again for a place for what is due."""
+
+    class Slow(Host):
+        async def on_mail(self, *_: object) -> None:
+            await asyncio.sleep(0.3)
+
+    class Watched(Relay):
+        def _start_due(self) -> None:
+            rounds.append(len(self._active))
+            super()._start_due()
+
+    rounds: list[int] = []
+    host = Slow()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mailproto.relay.relay._MAX_ACTIVE", 2)
+        async with world.host("mx.example.net", host), world.host("mx.example.com", host):
+            for each in (BOB, ERIN, CAROL):
+                world.put(each)
+            relay = world.relay(table(**MX_NET, com=[(0, "mx.example.com")]))
+            await Watched(world.queue, relay._config).attempt_due()
+    assert len(host.envelopes) == 3
+    assert len(rounds) < 60
 
 
 @in_loop

@@ -9,9 +9,10 @@ import pytest
 
 from mailproto.address import Address
 from mailproto.errors import Reject
+from mailproto.relay import Attempt, Fate
 from mailproto.smtp import Body, Limits, MailParameters, Rcpt, Reply
 from mailproto.smtp.extensions import PIPELINING, SIZE
-from tests.relay import ADA, BOB, CAROL, ERIN, HOME, HOUR, MESSAGE, MX_NET, Host, World, in_loop, run, table
+from tests.relay import ADA, BOB, CAROL, ERIN, HOME, HOUR, LATER, MESSAGE, MX_NET, Host, World, in_loop, run, table
 
 
 @in_loop
@@ -91,6 +92,53 @@ async def test_a_host_that_says_how_much_it_takes_on_a_connection_gets_the_rest_
 
 
 @in_loop
+async def test_a_host_that_ends_the_connection_at_the_first_message_has_put_off_all(world: World) -> None:
+    """It is asked no more, and of each message it is said, and remembered, that it was tried in vain."""
+
+    class Busy(Host):
+        def on_mail(self, session: Any, _: object) -> None:
+            session.conn.reply(Reply.build(421, "Not now", "4.7.0"))
+
+    host, told = Busy(), list[Attempt]()
+    async with world.host("mx.example.net", host):
+        for _ in range(3):
+            world.put(BOB)
+        await world.relay(table(**MX_NET), on_attempt=told.append).attempt_due()
+    assert host.connections == 1
+    assert {(each.fate, each.host) for each in told} == {(Fate.DEFERRED, "mx.example.net")}
+    assert {each.queue_id: str(each.reply) for each in told} == {
+        "m0001": "421 4.7.0 Not now",
+        "m0002": "451 4.4.2 mx.example.net ended the connection before it took a message",
+        "m0003": "451 4.4.2 mx.example.net ended the connection before it took a message",
+    }
+    assert [entry.attempts for entry in world.entries()] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_what_is_put_off_holds_up_nobody_behind_it(world: World, announced: bool) -> None:
+    """Neither where the host has said that it takes one message on a connection, nor where it ends it without."""
+
+    class One(Host):
+        def on_mail(self, session: Any, _: object) -> None:
+            session.state["count"] = session.state.get("count", 0) + 1
+            if session.state["count"] > 1:
+                session.conn.reply(Reply.build(421, "One is enough", "4.7.0"))
+
+    async def test(world: World) -> None:
+        host = One(bob=LATER)
+        limits = Limits(max_transactions=1) if announced else Limits()
+        async with world.host("mx.example.net", host, limits=limits):
+            world.put(BOB)
+            for _ in range(2):
+                world.put(CAROL)
+            await world.relay(table(**MX_NET)).attempt_due()
+        assert host.received == [("carol@example.net", MESSAGE)] * 2
+        assert [(entry.attempts, entry.waiting[0].address) for entry in world.entries()] == [(1, BOB)]
+
+    run(test, world)
+
+
+@in_loop
 async def test_the_broken_connection_behind_the_end_of_a_message(world: World) -> None:
     """RFC 1047: it may have come, so no other host gets it at once; but it may not, so it is sent again."""
 
@@ -143,6 +191,15 @@ def test_what_the_next_host_cannot_take(
         assert f"Status: {status}\r\n".encode() in content
 
     run(test, world)
+
+
+@in_loop
+async def test_the_largest_message_that_the_next_host_takes(world: World) -> None:
+    host = Host()
+    async with world.host("mx.example.net", host, max_message_size=len(MESSAGE)):
+        world.put(BOB)
+        await world.relay(table(**MX_NET)).attempt_due()
+    assert len(host.envelopes) == 1
 
 
 @in_loop

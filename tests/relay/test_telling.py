@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from mailproto.address import Address
 from mailproto.relay import Entry, Pending, Queue, Schedule
 from mailproto.smtp import Envelope, MailParameters, Notify, OriginalRecipient, Rcpt, RcptParameters, Reply, Ret
 from mailproto.smtp.extensions import DSN
@@ -73,15 +74,22 @@ async def test_a_failed_notice_is_not_noticed(world: World) -> None:
 
 
 def test_what_a_host_says_is_one_line_of_the_log(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """Under the name that the message has, and with nothing in it that turns letters around."""
+
+    to = Address("b\N{RIGHT-TO-LEFT OVERRIDE}ob", "example.net")
+
     async def test(world: World) -> None:
-        host = Host(bob=Reply.build(550, "No such user\nERROR: root logged in", "5.1.1"))
+        host = Host()
+        host.replies[to.local_part] = Reply.build(550, "No such user\nERROR: root logged in", "5.1.1")
         async with world.host("mx.example.net", host):
-            world.put(BOB, sender=None)
-            await world.relay(table(**MX_NET)).attempt_due()
+            world.put(to, sender=None, parameters=MailParameters(smtputf8=True))
+            await world.relay(table(**MX_NET), on_attempt=lambda _: None).attempt_due()
 
     run(test, world)
-    (line,) = caplog.messages
-    assert line.endswith("550 5.1.1 No such user / ERROR: root logged in")
+    assert caplog.messages == [
+        r"m0001: undeliverable to <b\u202eob@example.net>, and nobody to be told: "
+        r"550 5.1.1 No such user / ERROR: root logged in"
+    ]
 
 
 @in_loop
