@@ -18,7 +18,8 @@ from mailproto.relay.agenda import Agenda
 from mailproto.relay.attempt import Attempt, Fate, one_line
 from mailproto.relay.config import RelayConfig
 from mailproto.relay.entry import MAX_NAME, Entry, Pending
-from mailproto.relay.lane import Heard, Job, Lane
+from mailproto.relay.job import NOTHING, Heard, Job
+from mailproto.relay.lane import Lane
 from mailproto.relay.orders import Order
 from mailproto.relay.queue import Queue, new_name
 from mailproto.relay.route import Way
@@ -35,7 +36,6 @@ logger = logging.getLogger("mailproto")
 
 _MAX_ACTIVE = 1000  # entries that are tried at a time
 _ORDERED = Reply.build(554, "The operator of this relay has given it up", "5.0.0")
-_NOTHING = Heard()
 _MAX_STRIKES = 3  # failures of the disk, until an entry is set aside
 _POLL = 60.0  # seconds between two looks for what other processes have added
 _POLL_ORDERS = 1.0  # and for what they have ordered, for somebody waits
@@ -300,7 +300,7 @@ class Relay:
         self._active[name] = entry
         attempt = self._rounds.setdefault(name, _Round(now))
         if order is Order.RETURN:
-            await self._record(name, with_reply({each.address: each for each in entry.waiting}, _ORDERED), _NOTHING)
+            await self._record(name, with_reply({each.address: each for each in entry.waiting}, _ORDERED), NOTHING)
         await self._carried_out(name, order)
         if self._stopping or name in self._orders:  # by now
             return -math.inf
@@ -345,7 +345,7 @@ class Relay:
             now = self._config.clock()
             for recipient in entry.recipients:
                 if recipient.action in (None, Action.FAILED):  # and not who has it, of which nobody is told now
-                    self._config.tell(attempt_at(entry, recipient.address, Fate.REMOVED, _ORDERED, _NOTHING, now))
+                    self._config.tell(attempt_at(entry, recipient.address, Fate.REMOVED, _ORDERED, NOTHING, now))
         await self._carried_out(name, self._orders.get(name))
 
     def _ways(self, entry: Entry, attempt: _Round) -> dict[Way, list[Pending]]:

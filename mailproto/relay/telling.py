@@ -10,7 +10,7 @@ from typing import BinaryIO
 from mailproto.address import Address
 from mailproto.relay.attempt import Attempt, Fate
 from mailproto.relay.entry import Entry, Pending
-from mailproto.relay.lane import Heard
+from mailproto.relay.job import Heard
 from mailproto.smtp.notices import Action, Report, make_notice
 from mailproto.smtp.reply import Reply
 
