@@ -38,7 +38,7 @@ _SLOWEST = 10_000  # octets a second that a host has to take of a long message
 _MANY = 25  # messages that wait for each connection, before one more is worth its while
 _GOODBYE = 30.0  # seconds that a host has to answer QUIT
 
-Spawn = Callable[[Coroutine[Any, Any, bool]], asyncio.Task[bool]]
+Spawn = Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]
 
 
 class Lane:

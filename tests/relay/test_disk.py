@@ -101,7 +101,7 @@ async def test_an_attempt_that_the_disk_has_broken_off_is_made_anew_as_a_whole(w
             running = asyncio.create_task(relay.run())
             await begun.wait()
             world.queue.orders.give(name, Order.RETRY)  # so that it is made in parts
-            while not relay._orders:
+            while not relay._orders._known:
                 await asyncio.sleep(0.01)
             over.set()
             while broken:

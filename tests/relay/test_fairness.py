@@ -80,7 +80,7 @@ def test_no_number_of_messages_for_a_slow_domain_holds_the_others_up(
         assert world.queue.names() == []
 
     over = asyncio.Event()
-    monkeypatch.setattr("mailproto.relay.relay._MAX_ACTIVE", 20)
+    monkeypatch.setattr("mailproto.relay.dispatch._MAX_ACTIVE", 20)
     run(test, world)
 
 
@@ -120,7 +120,7 @@ async def test_messages_for_a_slow_domain_among_others_hold_nobody_up(world: Wor
     relay = world.relay(table(**MX_NET, com=[(0, "mx.example.com")]), on_attempt=told.append)
     dan = Address("dan", "example.com")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mailproto.relay.relay._MAX_ACTIVE", 20)
+        patch.setattr("mailproto.relay.dispatch._MAX_ACTIVE", 20)
         async with world.host("mx.example.net", slow), world.host("mx.example.com", quick):
             for count in range(100):
                 world.put(BOB, ERIN, dan, message=b"Subject: %d\r\n\r\n" % count)

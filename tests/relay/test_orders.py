@@ -13,6 +13,7 @@ import pytest
 
 from mailproto.errors import GrammarError
 from mailproto.relay import Attempt, Entry, Fate, Order, Orders, Pending, Queue, Relay, UnreadableError
+from mailproto.relay.round import Round
 from mailproto.smtp import Notify, RcptParameters, Reply
 from tests.adapters.harness import wait_until
 from tests.relay import (
@@ -211,7 +212,7 @@ def test_who_changes_his_mind_in_time_has_nothing_sent(world: World, order: Orde
         def load(self, name: str) -> Entry | None:
             self.orders.give(name, Order.REMOVE)
             # Which is read behind this, and before what was ordered first is forgotten.
-            wait_until(lambda: self.relay._disk._work_queue.qsize() > 0)
+            wait_until(lambda: self.relay._disk._thread._work_queue.qsize() > 0)
             return super().load(name)
 
     async def test(world: World) -> None:
@@ -230,19 +231,21 @@ def test_who_changes_his_mind_in_time_has_nothing_sent(world: World, order: Orde
 @in_loop
 async def test_an_order_that_comes_while_another_is_carried_out_stands(world: World) -> None:
     """It was forgotten in the place of the other, and the sender told of what was to be forgotten."""
-    record = Relay._record
+    record = Round.record
 
-    async def record_slowly(relay: Relay, name: str, *more: Any) -> None:
-        await record(relay, name, *more)
+    async def record_slowly(attempt: Round, *heard: Any) -> None:
+        await record(attempt, *heard)
+        name = attempt.entry.name
         world.queue.orders.give(name, Order.REMOVE)
         await until(lambda: relay._orders.get(name) is Order.REMOVE)
 
     home = Host()
+    relay = world.relay(table(**MX_NET, **HOME))
     async with world.host("mx.example.org", home):
         world.queue.orders.give(world.put(BOB), Order.RETURN)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Relay, "_record", record_slowly)
-            async with running(world.relay(table(**MX_NET, **HOME))):
+            patch.setattr(Round, "record", record_slowly)
+            async with running(relay):
                 await until(lambda: not world.queue.names())
     assert home.envelopes == []
 
@@ -364,7 +367,7 @@ async def test_what_waits_for_its_turn_is_removed_from_there(world: World) -> No
     """Wherever it waits: in a lane, or for one."""
     slow = Slow()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mailproto.relay.relay._MAX_ACTIVE", 4)
+        patch.setattr("mailproto.relay.dispatch._MAX_ACTIVE", 4)
         async with world.host("mx.example.net", slow):
             names = [world.put(BOB, message=b"Subject: %d\r\n\r\n" % count) for count in range(10)]
             async with running(world.relay(table(**MX_NET))):
