@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mailproto.errors import GrammarError
-from mailproto.relay import Attempt, Entry, Fate, Order, Orders, Pending, Queue, Relay, UnreadableError
+from mailproto.relay import Attempt, Entry, Fate, Order, Orders, Pending, Queue, UnreadableError
 from mailproto.relay.round import Round
 from mailproto.smtp import Notify, RcptParameters, Reply
 from tests.adapters.harness import wait_until
@@ -28,12 +26,16 @@ from tests.relay import (
     MX_NET,
     NO_SUCH_USER,
     START,
+    FullQueue,
     Host,
     World,
+    files,
     in_loop,
     read_notice,
     run,
+    running,
     table,
+    until,
 )
 
 COM = {"com": [(0, "mx.example.com")]}
@@ -43,27 +45,6 @@ COM = {"com": [(0, "mx.example.com")]}
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no test wait for a second."""
     monkeypatch.setattr("mailproto.relay.relay._POLL_ORDERS", 0.02)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    while not condition():
-        await asyncio.sleep(0.01)
-
-
-@asynccontextmanager
-async def running(relay: Relay) -> AsyncIterator[None]:
-    """Run a relay meanwhile, and let it stop in good order."""
-    task = asyncio.create_task(relay.run())
-    try:
-        yield
-    finally:
-        relay.stop()
-        await task
-
-
-def files(queue: Queue) -> list[str]:
-    """Return what is in a queue."""
-    return sorted(str(path.relative_to(queue.path)) for path in queue.path.rglob("*") if path.is_file())
 
 
 @in_loop
@@ -425,14 +406,8 @@ def test_a_disk_that_is_full_keeps_nobody_from_making_room(
 ) -> None:
     """What could not be noted need not be noted any more, and is not when there is room again."""
 
-    class Full(Queue):
-        def save(self, entry: Entry) -> None:
-            if full:
-                raise OSError(number, "nothing more")
-            super().save(entry)
-
     async def test(world: World) -> None:
-        world.queue = Full(world.queue.path)
+        world.queue = queue = FullQueue(world.queue.path, number)
         host = Host(carol=LATER)
         async with world.host("mx.example.net", host):
             name = world.put(BOB, CAROL)
@@ -442,10 +417,9 @@ def test_a_disk_that_is_full_keeps_nobody_from_making_room(
                     world.queue.orders.give(name, order)
                     await until(lambda: not world.queue.orders.given())
                     assert files(world.queue) == ["lock"]
-                    full.clear()
+                    queue.full = False
         assert len(host.envelopes) == 1
 
-    full = ["yes"]
     run(test, world)
 
 

@@ -38,6 +38,7 @@ from tests.relay import (
     in_loop,
     run,
     table,
+    until,
 )
 
 
@@ -77,8 +78,7 @@ async def test_what_another_process_adds_is_found(world: World) -> None:
             running = asyncio.create_task(relay.run())
             await asyncio.sleep(0.1)
             world.put(BOB)
-            while not host.envelopes:
-                await asyncio.sleep(0.01)
+            await until(lambda: host.envelopes)
             relay.stop()
             await running
     assert world.queue.names() == []
@@ -112,12 +112,10 @@ async def test_a_clock_that_is_set_back_while_it_runs(world: World) -> None:
             world.now = START + 1e9
             world.put(BOB)
             running = asyncio.create_task(relay.run())
-            while not world.entries()[0].attempts:
-                await asyncio.sleep(0.01)
+            await until(lambda: world.entries()[0].attempts)
             host.replies.clear()
             world.now = START
-            while not host.envelopes:
-                await asyncio.sleep(0.01)
+            await until(lambda: host.envelopes)
             relay.stop()
             await running
     assert world.queue.names() == []
@@ -144,8 +142,7 @@ async def test_a_clock_that_is_set_back_while_something_is_tried(world: World) -
             world.now = START + 1e9
             world.put(BOB)
             running = asyncio.create_task(relay.run())
-            while not host.envelopes:
-                await asyncio.sleep(0.01)
+            await until(lambda: host.envelopes)
             relay.stop()
             await running
     assert world.queue.names() == []
