@@ -20,6 +20,7 @@ from typing import Any
 from mailproto.aio.smtp import SMTPClient
 from mailproto.errors import ConnectionTimeoutError, MailProtoError
 from mailproto.relay.config import RelayConfig
+from mailproto.relay.connecting import connect
 from mailproto.relay.entry import Entry
 from mailproto.relay.job import NOTHING, Heard, Job
 from mailproto.relay.queue import Queue
@@ -200,7 +201,7 @@ class Lane:
         limit = self._config.attempt_timeout
         try:
             async with asyncio.timeout(limit) as deadline:
-                return await self._config.connect(target)
+                return await connect(target, self._config)
         except TimeoutError as error:
             if not deadline.expired():
                 raise
