@@ -120,8 +120,10 @@ class Dispatcher:
     # One entry.
 
     async def see_to(self, name: str) -> float | None:
-        """See to an ``active`` entry, which is no more behind that; return when it is next, None if it is gone, and
-        infinity if it waits for room."""
+        """See to an entry that is among the ``active``, and take it from there.
+
+        Return when it is due next, None if it is gone, and infinity if it waits for room.
+        """
         try:
             due = await self._try_readable(name)
         except Exception as error:
@@ -169,27 +171,27 @@ class Dispatcher:
             if order is None and not self._config.schedule.is_misdated(entry, now):
                 return entry.due
             entry = replace(entry, due=now)  # so that what is begun now is ended at once, by the next run, too
-        attempt = self._take_up(entry, now)
+        current = self._take_up(entry, now)
         if order is Order.RETURN:
-            await attempt.give_up(_ORDERED)
+            await current.give_up(_ORDERED)
         await self._orders.strike(name, order)
         if self._stopping or name in self._orders:  # by now
             return -math.inf
-        return await self._send(name, attempt)
+        return await self._send(name, current)
 
     def _take_up(self, entry: Entry, now: float) -> Round:
         """Return the attempt at an entry that was interrupted, or a new one."""
-        attempt = self._rounds.get(entry.name)
-        if attempt is None:
-            attempt = self._rounds[entry.name] = Round(entry, now, self._config, self._disk, self._notices)
-        attempt.entry = entry
-        return attempt
+        current = self._rounds.get(entry.name)
+        if current is None:
+            current = self._rounds[entry.name] = Round(entry, now, self._config, self._disk, self._notices)
+        current.entry = entry
+        return current
 
-    async def _send(self, name: str, attempt: Round) -> float | None:
+    async def _send(self, name: str, current: Round) -> float | None:
         """Send an entry on those of its ways where there is room; return what `see_to` does."""
-        ways = attempt.ways()
+        ways = current.ways()
         room = _MAX_ACTIVE - len(self.active)
-        jobs = {way: attempt.job(to) for way, to in ways.items() if self._lanes.takes_more(way, room)}
+        jobs = {way: current.job(to) for way, to in ways.items() if self._lanes.takes_more(way, room)}
         if ways and not jobs:
             self._waiting.add(name, ways)
             return math.inf
@@ -202,7 +204,7 @@ class Dispatcher:
             return None  # perhaps nothing was tried; what was done is on disk, and concluded by the next run
         # Nobody waits for those to whom it is a long way; and what was ordered meanwhile comes before the conclusion.
         if len(jobs) < len(ways) or name in self._orders:
-            await attempt.interrupt(tuple(jobs))
+            await current.interrupt(tuple(jobs))
             return -math.inf
         return await self._rounds.pop(name).conclude()
 
