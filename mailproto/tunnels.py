@@ -191,7 +191,11 @@ class HTTPTunnel(TunnelConnection):
     """Through an HTTP proxy with CONNECT (RFC 9110 section 9.3.6), with Basic authentication (RFC 7617) if asked."""
 
     def __init__(self, host: str, port: int, user: str | None = None, password: str | None = None) -> None:
-        """Prepare as for every tunnel. The user has no colon, which would end the name (RFC 7617 section 2)."""
+        """Prepare as for every tunnel.
+
+        Raises:
+            GrammarError: as there, or the user has a colon, which would end the name (RFC 7617 section 2).
+        """
         super().__init__(host, port, user, password)
         if user is not None and ":" in user:
             raise GrammarError("not a user name for an HTTP proxy")

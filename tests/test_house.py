@@ -56,6 +56,8 @@ FLOORS = [
     ("mailproto.pop3.flows", 3),
     ("mailproto.pop3.server", 2),
     ("mailproto.pop3.answers", 2),
+    ("mailproto.pop3.refusing", 2),
+    ("mailproto.pop3.logins", 2),
     ("mailproto.pop3.client", 2),
     ("mailproto.pop3.events", 2),
     ("mailproto.pop3.speaking", 2),

@@ -36,6 +36,9 @@ class ResolverBase:
         port: where they listen.
         timeout: seconds that each of them may take; None: what resolv.conf says, or else 5.
         attempts: how often each of them is asked; None: what resolv.conf says, or else 2.
+
+    Raises:
+        ValueError: ``servers`` are no IP addresses, or none.
     """
 
     def __init__(

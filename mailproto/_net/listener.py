@@ -71,6 +71,9 @@ class ListenerBase(ABC):
     Attributes:
         tls: may be replaced while the server runs; new connections take the new one.
         options: as given.
+
+    Raises:
+        TypeError: there is no argument of such a name.
     """
 
     def __init__(

@@ -7,6 +7,7 @@ import logging
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 from mailproto._core.flow import Flow
@@ -83,24 +84,13 @@ def smtp_service(
             admit=admit,
         )
 
-    takes_events = _takes_events(handler, smtp.HOOKS)
-    if not takes_events:
-        _warn_of_missing(handler, _SMTP_NEEDS)
-        _warn_of_unknown(config, mechanisms)
-        if config.require_auth and not config.trusted_peers:
-            _warn_of_missing(handler, _LOGIN_NEEDS)
-        if any(extension.commands for extension in config.extensions):
-            _warn_of_missing(handler, _COMMAND_NEEDS)
-    has_coroutines = _has_coroutines(handler, smtp.HOOKS)
-    return Service(
-        lambda: SMTPServerConnection(config),
-        serve,
-        handler,
-        takes_events,
-        has_coroutines,
-        implicit_tls,
-        config.proxies,
-    )
+    needs = _SMTP_NEEDS
+    if config.require_auth and not config.trusted_peers:
+        needs = {**needs, **_LOGIN_NEEDS}
+    if any(extension.commands for extension in config.extensions):
+        needs = {**needs, **_COMMAND_NEEDS}
+    connect = partial(SMTPServerConnection, config)
+    return _service(connect, serve, handler, smtp.HOOKS, needs, config, mechanisms, implicit_tls)
 
 
 def pop3_service(
@@ -117,22 +107,28 @@ def pop3_service(
         session = pop3.POP3Session(conn, peer, local)
         return pop3.serve(session, handler, implicit_tls=implicit_tls, mechanisms=mechanisms, admit=admit)
 
-    takes_events = _takes_events(handler, pop3.HOOKS)
+    needs = {**_POP3_NEEDS, **_COMMAND_NEEDS} if config.commands else _POP3_NEEDS
+    connect = partial(POP3ServerConnection, config)
+    return _service(connect, serve, handler, pop3.HOOKS, needs, config, mechanisms, implicit_tls)
+
+
+def _service(
+    connect: Callable[[], ServerConnection[Any]],
+    serve: Callable[..., Flow[None]],
+    handler: Any,
+    hooks: tuple[str, ...],
+    needs: Needs,
+    config: SMTPServerConfig | POP3ServerConfig,
+    mechanisms: ServerMechanisms,
+    implicit_tls: bool,
+) -> Service:
+    """Return the service of a handler that may have these hooks, having looked at those that it has."""
+    takes_events = _takes_events(handler, hooks)
     if not takes_events:
-        _warn_of_missing(handler, _POP3_NEEDS)
+        _warn_of_missing(handler, needs)
         _warn_of_unknown(config, mechanisms)
-        if config.commands:
-            _warn_of_missing(handler, _COMMAND_NEEDS)
-    has_coroutines = _has_coroutines(handler, pop3.HOOKS)
-    return Service(
-        lambda: POP3ServerConnection(config),
-        serve,
-        handler,
-        takes_events,
-        has_coroutines,
-        implicit_tls,
-        config.proxies,
-    )
+    has_coroutines = _has_coroutines(handler, hooks)
+    return Service(connect, serve, handler, takes_events, has_coroutines, implicit_tls, config.proxies)
 
 
 def _takes_events(handler: Any, hooks: tuple[str, ...]) -> bool:

@@ -34,6 +34,10 @@ class Link(asyncio.Protocol):
     A client runs flows on it, one after the other (`run`). A server starts the one that serves it (`start`), or a
     coroutine that runs flows (`attend`).
 
+    Whoever has the flow goes on with it (`_advance`) until it waits. If it waits for the network, that wakes it
+    (`_wake`), in the callbacks of asyncio. If something is to be awaited for it, `run` does that, which is parked
+    otherwise (`_park`), or, where nobody runs it, a task that is made for that (`_pursue`).
+
     Args:
         conn: the state machine.
         open_tls: what opens a TLS session when a flow wants one.

@@ -96,17 +96,9 @@ def _fetch(options: argparse.Namespace, fetched: list[dict[str, Any]]) -> None:
     with _client(options) as pop:
         listing = pop.listing()
         progress = Progress("fetched", sum(message.size for message in listing), wanted=not options.verbose)
-        octets = 0
+        messages = _given(pop.messages(listing), refusals)
         try:
-            for message in _given(pop.messages(listing), refusals):
-                digest = _Digest(message)
-                store(digest)
-                fetched.append(
-                    {"number": message.number, "uid": message.uid, "size": digest.size, "sha256": digest.hexdigest()}
-                )
-                if deleting:
-                    message.delete()
-                octets += digest.size
+            for octets in _store_each(messages, store, fetched, deleting=deleting):
                 progress.show(octets)
         except OSError as error:
             if options.maildir is None or isinstance(error, MailProtoError):  # nothing is safe, or the line broke
@@ -132,6 +124,23 @@ def _given(messages: sync.Messages, refusals: list[ResponseError]) -> Iterator[s
             return
         except ResponseError as refusal:
             refusals.append(refusal)
+
+
+def _store_each(
+    messages: Iterable[sync.Message], store: Store, fetched: list[dict[str, Any]], *, deleting: bool
+) -> Iterator[int]:
+    """Store messages, note each, and mark it as deleted if that is wanted; yield the octets stored so far."""
+    octets = 0
+    for message in messages:
+        digest = _Digest(message)
+        store(digest)
+        fetched.append(
+            {"number": message.number, "uid": message.uid, "size": digest.size, "sha256": digest.hexdigest()}
+        )
+        if deleting:
+            message.delete()
+        octets += digest.size
+        yield octets
 
 
 def _report(refusals: list[ResponseError]) -> None:

@@ -7,20 +7,23 @@ import asyncio
 import signal
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from mailproto import aio
+from mailproto._flows.session import Session
 from mailproto.accounts import Secret
 from mailproto.cli.options import Descriptor, HostPort, checked, count, listening_place, named
 from mailproto.cli.streams import complain, say
 from mailproto.cli.users import read_users, user
+from mailproto.errors import MailProtoError
 from mailproto.pop3.config import POP3ServerConfig
 from mailproto.sasl import ScramKey, ServerMechanisms, server_mechanisms
 from mailproto.sasl.scram_key import ITERATIONS
 from mailproto.smtp.config import SMTPServerConfig
+from mailproto.transcript import Transcript
 
 
 class Role(NamedTuple):
@@ -171,6 +174,23 @@ class Servers:
 def in_clear(options: argparse.Namespace) -> bool:
     """Say whether users may log in without TLS. A host without any has no passwords that could be listened to."""
     return bool(options.allow_plaintext_auth or not options.user)
+
+
+def show(session: Session[Any]) -> None:
+    """Have both sides of a conversation written to standard error."""
+    session.conn.trace = Transcript(complain, f"{session.peer or 'unix'} ")
+
+
+def run_to_end(work: Coroutine[Any, Any, None]) -> int:
+    """Do the work of a command that serves, until its `Ending`; return the exit status."""
+    try:
+        asyncio.run(work)
+    except KeyboardInterrupt:
+        return 1  # the second one: something was cut off
+    except (MailProtoError, OSError) as error:
+        complain(f"{type(error).__name__}: {error}")
+        return 1
+    return 0
 
 
 class Ending:

@@ -6,7 +6,6 @@ It relays nothing: mail for anybody else is refused, whoever brings it.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -27,16 +26,16 @@ from mailproto.cli.listeners import (
     add_listeners,
     in_clear,
     listeners,
+    run_to_end,
+    show,
 )
-from mailproto.cli.options import HostPort
+from mailproto.cli.options import HostPort, count
 from mailproto.cli.streams import complain, say, write
-from mailproto.errors import MailProtoError
 from mailproto.maildrop import MaildirRoot, Maildrop, MemoryMaildrop
 from mailproto.mailhost import BLOCKING_HOOKS, MailHost
 from mailproto.pop3.config import POP3ServerConfig
 from mailproto.smtp.config import SMTPServerConfig
 from mailproto.smtp.events import Envelope
-from mailproto.transcript import Transcript
 
 SINGLE_DROP = "inbox"
 """The Maildir of a host without users, below ``--maildir``."""
@@ -59,7 +58,7 @@ def add_parser(commands: Any) -> None:
         "--domain", action="append", default=[], metavar="NAME", help="a local domain; left out, every domain is"
     )
     parser.add_argument(
-        "--login-delay", type=_seconds, metavar="SECONDS", help="how long after a POP3 login the user may do so again"
+        "--login-delay", type=count, metavar="SECONDS", help="how long after a POP3 login the user may do so again"
     )
     parser.add_argument(
         "--no-pop3-utf8",
@@ -77,14 +76,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Serve until SIGTERM or Ctrl-C, then let what is under way finish."""
-    try:
-        asyncio.run(_serve(options))
-    except KeyboardInterrupt:
-        return 1  # the second one: something was cut off
-    except (MailProtoError, OSError) as error:
-        complain(f"{type(error).__name__}: {error}")
-        return 1
-    return 0
+    return run_to_end(_serve(options))
 
 
 class _Host(MailHost):
@@ -92,7 +84,7 @@ class _Host(MailHost):
 
     def on_connect(self, session: Session[Any]) -> None:
         """Have both sides of the conversation written to standard error."""
-        session.conn.trace = Transcript(complain, f"{session.peer or 'unix'} ")
+        show(session)
 
 
 async def _serve(options: argparse.Namespace) -> None:
@@ -132,12 +124,6 @@ def _open_drop(options: argparse.Namespace) -> Callable[[str], Maildrop]:
         return lambda _: MemoryMaildrop()
     root = MaildirRoot(options.maildir)
     return lambda user: root.maildir(user or SINGLE_DROP)
-
-
-def _seconds(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise argparse.ArgumentTypeError("a delay is a whole number of seconds")
-    return int(text)
 
 
 _PRINTING = threading.Lock()

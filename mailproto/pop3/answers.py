@@ -1,6 +1,6 @@
 """The half of a POP3 server's connection that the application talks to: answers, and what they do.
 
-The other half, which reads the client's commands, is `mailproto.pop3.server`.
+The other half, which reads the client's commands, is `mailproto.pop3.server`; a login is `mailproto.pop3.logins`.
 """
 
 from __future__ import annotations
@@ -9,13 +9,11 @@ from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
-from mailproto._core.codec import encode_base64
 from mailproto._core.connection import Step
 from mailproto._core.events import ConnectionClosed, ExtensionCommand, StartTLS
 from mailproto.errors import LocalProtocolError
 from mailproto.pop3 import responses
 from mailproto.pop3.apop import check_timestamp, make_timestamp
-from mailproto.pop3.command import SECRET
 from mailproto.pop3.config import POP3ServerConfig
 from mailproto.pop3.content import OutgoingMessage, WrongSizeError
 from mailproto.pop3.events import Apop, Connected, Login, Retrieve, ServerEvent, Update, XClient
@@ -70,7 +68,6 @@ class AnsweringConnection(SpeakingConnection):
     """
 
     __slots__ = (
-        "_login_lost",
         "_maildrop",
         "_outgoing",
         "_stopping",
@@ -90,7 +87,6 @@ class AnsweringConnection(SpeakingConnection):
             timestamp = make_timestamp()
         self.state = ServerState.CONNECTED
         self.auth_failures = 0
-        self._login_lost = False
         self._timestamp = timestamp
         self._maildrop = MarkedMaildrop(())
         self._outgoing: OutgoingMessage | None = None
@@ -98,10 +94,6 @@ class AnsweringConnection(SpeakingConnection):
         self.trusted = False
         self.expire = self.config.expire
         self.login_delay = self.config.login_delay
-
-    @abstractmethod
-    def _read_exchange(self) -> ServerStep:
-        """Read the client's response to a challenge."""
 
     @abstractmethod
     def _opened(self) -> None:
@@ -115,26 +107,6 @@ class AnsweringConnection(SpeakingConnection):
     @property
     def _login_allowed(self) -> bool:
         return self.tls is not None or self.config.allow_plaintext_auth
-
-    def challenge(self, data: bytes, *, refused: bool = False) -> None:
-        """Answer a pending `Auth` or `AuthResponse` with a challenge; the next event is the response to it.
-
-        Args:
-            refused: the challenge says that the login has failed. So it counts if the client breaks off.
-
-        Raises:
-            LocalProtocolError: something else is pending, or nothing.
-        """
-        if not isinstance(self.pending, Auth | AuthResponse):
-            raise LocalProtocolError("a challenge answers only Auth and AuthResponse")
-        self.pending = None
-        self._login_lost = refused
-        self._enter(ServerState.EXCHANGE)
-        self._mode = self._read_exchange
-        if self.trace is not None:
-            self.trace(self._speaker, b"+ " + SECRET)
-        self._send(b"+ %s\r\n" % encode_base64(data))
-        self._stop_if_told()
 
     def accept(
         self,

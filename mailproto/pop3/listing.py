@@ -30,13 +30,21 @@ def parse_stat(text: bytes, lenience: Lenience) -> Stat:
 
 
 def parse_size(line: bytes, lenience: Lenience) -> tuple[int, int]:
-    """Return number and octets of a scan listing. What follows them has no meaning (RFC 1939 section 5)."""
+    """Return number and octets of a scan listing. What follows them has no meaning (RFC 1939 section 5).
+
+    Raises:
+        GrammarError: it is none.
+    """
     number, octets = _two_words(line, lenience)
     return _message_number(number), parse_uint(octets)
 
 
 def parse_unique_id(line: bytes, lenience: Lenience) -> tuple[int, str]:
-    """Return number and unique-id of a unique-id listing, which nothing may follow (RFC 1939 section 7)."""
+    """Return number and unique-id of a unique-id listing, which nothing may follow (RFC 1939 section 7).
+
+    Raises:
+        GrammarError: it is none.
+    """
     words = lenience.split(line)
     if len(words) != 2:
         raise GrammarError(f"not a unique-id listing: {printable(line)}")
@@ -44,7 +52,11 @@ def parse_unique_id(line: bytes, lenience: Lenience) -> tuple[int, str]:
 
 
 def parse_one_unique_id(text: bytes, asked: int, lenience: Lenience) -> tuple[int, str]:
-    """Return number and unique-id of the answer to UIDL about message ``asked`` (RFC 1939 section 7)."""
+    """Return number and unique-id of the answer to UIDL about message ``asked`` (RFC 1939 section 7).
+
+    Raises:
+        GrammarError: it is no such answer.
+    """
     words = lenience.split(text)
     if len(words) == 1:
         lenience.need(Tolerance.ID_WITHOUT_NUMBER, "a unique-id without the number of the message")

@@ -3,41 +3,42 @@
 The application answers a login with a snapshot of the maildrop. From it the connection answers everything but
 content, and it keeps the marks of deletion: they reach the application as one `Update`, on QUIT alone. What may be
 said when is in `mailproto.pop3.rules.SERVER_TABLE`.
+
+Here commands are read and carried out, but for those that log in (`mailproto.pop3.logins`). Below that stand the
+limits (`mailproto.pop3.refusing`), the answers of the application (`mailproto.pop3.answers`), and the output
+(`mailproto.pop3.speaking`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from functools import partial
 from typing import TypeAlias
 
 from mailproto._core.buffer import LineTooLongError
-from mailproto._core.codec import decode_base64, parse_uint
+from mailproto._core.codec import parse_uint
 from mailproto._core.connection import AGAIN, STARVED
 from mailproto._core.events import ExtensionCommand, StartTLS
 from mailproto._core.server import FOREIGN_SIZE, is_foreign
 from mailproto.errors import GrammarError
 from mailproto.pop3 import offer, responses
-from mailproto.pop3.answers import AnsweringConnection, ServerStep
-from mailproto.pop3.command import SECRET
+from mailproto.pop3.answers import ServerStep
 from mailproto.pop3.config import POP3ServerConfig
-from mailproto.pop3.events import Apop, CommandRejected, Connected, Login, Retrieve, Update, XClient
+from mailproto.pop3.events import Connected, Retrieve, Update, XClient
 from mailproto.pop3.languages import Phrase
+from mailproto.pop3.logins import LoginConnection
 from mailproto.pop3.marks import Refusal
 from mailproto.pop3.response import Response
 from mailproto.pop3.rules import OTHER, SERVER_RULES, VERBS, Outcome, ServerState
 from mailproto.pop3.xclient import parse_xclient
-from mailproto.sasl.base import Auth, AuthResponse
-from mailproto.sasl.text import decode_utf8, saslprep
 
 _COMMAND = re.compile(rb"[ -~]*")
 _UTF8_COMMAND = re.compile(rb"(?i:USER|PASS|APOP) [ -~\x80-\xff]+")
 _LANGUAGE_RANGE = re.compile(rb"\*|[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*")
-_DIGEST = re.compile(rb"[0-9a-f]{32}")
 
 
-class POP3ServerConnection(AnsweringConnection):
+class POP3ServerConnection(LoginConnection):
     """One session with a POP3 client.
 
     Attributes:
@@ -46,7 +47,7 @@ class POP3ServerConnection(AnsweringConnection):
         auth_failures: logins that were refused so far because of the credentials.
     """
 
-    __slots__ = ("_commands", "_commands_left", "_errors", "_junk", "_known_command_seen", "_own", "_username")
+    __slots__ = ("_commands", "_known_command_seen", "_own")
 
     def __init__(self, config: POP3ServerConfig | None = None, timestamp: str | None = None) -> None:
         """Begin a session.
@@ -60,29 +61,19 @@ class POP3ServerConnection(AnsweringConnection):
             GrammarError: ``timestamp`` is no msg-id.
         """
         super().__init__(config, timestamp)
-        self._username = ""
         self._own: dict[bytes, _Handler] = {
             verb.encode("ascii"): partial(POP3ServerConnection._own_command, verb=verb)
             for verb in self.config.commands
         }
         self._commands = _COMMANDS[self.state]
         self._known_command_seen = False
-        self._commands_left = self.limits.max_commands
-        self._errors = 0
-        self._junk = 0
         self._mode = self._greet
-        self._login_due = True
 
     def _enter(self, state: ServerState) -> None:
         super()._enter(state)
         self._commands = _COMMANDS[state]
         if self._own and SERVER_RULES.get((state, OTHER)) is Outcome.ASK:
             self._commands = self._commands | self._own
-
-    def _opened(self) -> None:
-        self._login_due = False
-        self._commands_left += 4 * len(self._maildrop)  # LIST, UIDL, RETR and DELE for each message
-        self._errors = self._junk = 0
 
     # Input.
 
@@ -95,7 +86,7 @@ class POP3ServerConnection(AnsweringConnection):
         try:
             line = self._buffer.take_line(self.limits.max_line)
         except LineTooLongError:
-            return self._hang_up_on_foreigner() or self._skip_long_line(responses.LINE_TOO_LONG)
+            return self._hang_up_on_foreigner() or self._skip_long_line()
         if line is None:
             return self._hang_up_on_foreigner() or STARVED
         verb, space, argument = line.partition(b" ")
@@ -103,7 +94,7 @@ class POP3ServerConnection(AnsweringConnection):
         if handler is None or not self._is_readable(line):
             return self._hang_up_on_foreigner(line) or self._refuse_line(line)
         if self.trace is not None:
-            self.trace(self._other, _redacted(line, self.config.auth_mechanisms))
+            self.trace(self._other, self._redacted(line))
         self._known_command_seen = True
         self._commands_left -= 1
         if self._commands_left < 0:
@@ -135,18 +126,6 @@ class POP3ServerConnection(AnsweringConnection):
             return self._refuse(verb if known else b"", responses.UNREADABLE)
         return self._refuse(verb, responses.NOT_NOW) if known else self._refuse(b"", responses.UNKNOWN)
 
-    def _skip_long_line(self, response: Response) -> ServerStep:
-        if self.trace is not None:
-            self.trace(self._other, b"<over-long line>")
-        self._mode = self._skip
-        return self._refuse(b"", response)
-
-    def _skip(self) -> ServerStep:
-        if not self._buffer.skip_line():
-            return STARVED
-        self._mode = self._read
-        return AGAIN
-
     def _hang_up_on_foreigner(self, line: bytes | None = None) -> ServerStep | None:
         """Hang up if the client began with this ``line`` of another protocol, or with what there is of one."""
         beginning = self._buffer.peek(FOREIGN_SIZE) if line is None else line
@@ -159,43 +138,6 @@ class POP3ServerConnection(AnsweringConnection):
         return self._mode == self._read and not len(self._buffer)
 
     # Commands: each returns an event that asks, or answers by itself.
-
-    def _user(self, argument: bytes | None) -> ServerStep:
-        self._check_login(self.config.user)
-        self._username = _word(argument)
-        self._enter(ServerState.NAMED)
-        return self._count_junk() or self._reply(responses.SEND_PASSWORD)
-
-    def _pass(self, argument: bytes | None) -> ServerStep:
-        if not argument:
-            raise GrammarError("no password")
-        return self._ask(Login(self._username, _prepared(argument)))
-
-    def _apop(self, argument: bytes | None) -> ServerStep:
-        self._check_login(self._timestamp is not None)
-        name, _, digest = (argument or b"").partition(b" ")
-        if self._timestamp is None or not _DIGEST.fullmatch(digest):
-            raise GrammarError("not a name and a digest")
-        return self._ask(Apop(_word(name), self._timestamp, digest.decode("ascii")))
-
-    def _auth(self, argument: bytes | None) -> ServerStep:
-        offered = self.auth_mechanisms
-        self._check_login(bool(self.config.auth_mechanisms))
-        if argument is None:  # how clients asked before CAPA
-            return self._count_junk() or self._yes_lines(offered, responses.MECHANISMS_FOLLOW)
-        name, space, response = argument.partition(b" ")
-        mechanism = name.upper().decode("ascii")
-        if mechanism not in offered:
-            raise Refusal(responses.AUTH_MECHANISM)
-        if not space:
-            return self._ask(Auth(mechanism))
-        return self._ask(Auth(mechanism, b"" if response == b"=" else _decode_initial(response)))
-
-    def _check_login(self, offered: bool) -> None:
-        if not offered:
-            raise Refusal(responses.UNKNOWN)
-        if not self._login_allowed:
-            raise Refusal(responses.TLS_REQUIRED)
 
     def _stls(self, argument: bytes | None) -> ServerStep:
         _nothing(argument)
@@ -315,96 +257,10 @@ class POP3ServerConnection(AnsweringConnection):
         self._over()
         return AGAIN
 
-    # The AUTH exchange.
-
-    def _read_exchange(self) -> ServerStep:
-        """Read the client's response to a challenge (RFC 5034 section 4)."""
-        try:
-            line = self._buffer.take_line(self.limits.max_sasl_line)
-        except LineTooLongError:
-            self._enter(ServerState.AUTHORIZATION)
-            return self._end_exchange(self._skip_long_line(responses.LINE_TOO_LONG))
-        if line is None:
-            return STARVED
-        if self.trace is not None:
-            self.trace(self._other, line if line == b"*" else SECRET)
-        self._mode = self._read
-        self._enter(ServerState.AUTHORIZATION)
-        if line == b"*":
-            return self._end_exchange(self._refuse(b"AUTH", responses.AUTH_CANCELLED))
-        try:
-            return self._ask(AuthResponse(decode_base64(line)))
-        except GrammarError:
-            return self._end_exchange(self._refuse(b"AUTH", responses.AUTH_NOT_BASE64))
-
-    def _end_exchange(self, step: ServerStep) -> ServerStep:
-        """Count an exchange that was broken off as a failed login if it was one already."""
-        if self._login_lost:
-            self._count_auth_failure()
-        return step
-
-    # Limits.
-
-    def _refuse(self, verb: bytes, response: Response, *, error: bool = True) -> ServerStep:
-        self._errors += error
-        if self._errors >= self.limits.max_errors:
-            return self._give_up(responses.TOO_MANY_ERRORS)
-        if error:
-            self._penalise(self._errors)
-        self._reply(response)
-        return CommandRejected(verb.upper().decode("ascii"), response)
-
-    def _count_junk(self) -> ServerStep | None:
-        """Count a command that leads nowhere; return what to do when there were too many, None otherwise."""
-        self._junk += 1
-        return self._give_up(responses.TOO_MANY_COMMANDS) if self._junk > self.limits.max_junk else None
-
-    def _give_up(self, response: Response) -> ServerStep:
-        self._reply(response)
-        self._over(response.text)
-        return AGAIN
-
 
 def _nothing(argument: bytes | None) -> None:
     if argument is not None:
         raise GrammarError("an argument where there is none")
-
-
-def _word(argument: bytes | None) -> str:
-    text = _prepared(argument or b"")
-    if " " in text:
-        raise GrammarError("not a single argument")
-    return text
-
-
-def _prepared(argument: bytes) -> str:
-    """Return a user name or a password prepared with SASLprep, as a query (RFC 6856 section 2.2); ASCII as it is."""
-    return saslprep(decode_utf8(argument))
-
-
-def _decode_initial(response: bytes) -> bytes:
-    """Return what an initial response says; that it is not base64 is an error of the exchange, not of syntax."""
-    try:
-        return decode_base64(response or b"=")
-    except GrammarError:
-        raise Refusal(responses.AUTH_NOT_BASE64) from None
-
-
-def _redacted(line: bytes, mechanisms: Collection[str]) -> bytes:
-    """Return a command of ours fit for a trace, whatever is wrong with it."""
-    verb, space, argument = line.partition(b" ")
-    name, more, _ = argument.partition(b" ")
-    match verb.upper():
-        case b"PASS" if space:
-            return verb + b" " + SECRET
-        case b"APOP" if space:
-            return b" ".join((verb, name, SECRET) if more else (verb, SECRET))
-        case b"AUTH" if space:
-            known = name.upper().decode("ascii") in mechanisms
-            return b" ".join((verb, *((name,) if known else ()), *((SECRET,) if more or not known else ())))
-        case b"USER" if more:
-            return b" ".join((verb, name, SECRET))
-    return line
 
 
 _Handler: TypeAlias = Callable[[POP3ServerConnection, bytes | None], ServerStep]

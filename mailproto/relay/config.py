@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import random
-import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from mailproto._core.policy import TLSPolicy
 from mailproto.address import Address, check_domain
 from mailproto.aio.smtp import SMTPClient
-from mailproto.errors import (
-    ConnectionClosedError,
-    GrammarError,
-    LocalProtocolError,
-    MailProtoError,
-    RemoteProtocolError,
-    TLSRequiredError,
-)
-from mailproto.relay.attempt import Attempt, log_attempt, one_line
+from mailproto.errors import GrammarError, LocalProtocolError
+from mailproto.relay.attempt import Attempt, log_attempt
 from mailproto.relay.policy_store import PolicyStore
 from mailproto.relay.route import Route, Target, Way
 from mailproto.relay.schedule import Schedule
 from mailproto.smtp.alabels import idna_2003
-from mailproto.smtp.config import SMTPClientConfig
-from mailproto.smtp.flows.client import RELAY_PORT
-from mailproto.smtp.reply import Reply, ReplyError
-from mailproto.smtp.routing import Resolver, RoutingError, literal_host, lookup_name
-from mailproto.smtp.sts import Mode, Policy
+from mailproto.smtp.routing import Resolver, RoutingError, lookup_name
 
 logger = logging.getLogger("mailproto")
 
@@ -119,101 +105,3 @@ class RelayConfig:
             self.on_attempt(attempt)
         except Exception:
             logger.exception("%s: what came of it could not be told", attempt.queue_id)
-
-    async def connect(self, target: Target) -> SMTPClient:
-        """Return a client that is connected to this host; raise what `SMTPClient.connect` raises, or a `RoutingError`
-        if it is not what its domain wants of it.
-
-        With opportunistic TLS, a host that offers STARTTLS and then hangs up, falls silent, fails in the handshake or
-        says something else in its place is tried once more in clear (RFC 7435 section 3), with a line in the log.
-        So is one that has words in clear behind its 220: they may be those of an attacker, who must not be believed,
-        and is not. But he could have taken the offer of STARTTLS away as well (RFC 3207 section 6), so that not to
-        send at all would keep nothing from him, and from the recipients of a host that is just broken all their mail.
-        """
-        if target.policy is not None:
-            try:
-                return await self._connect_verified(target, target.policy)
-            except RoutingError as error:
-                if target.policy.mode is not Mode.TESTING:
-                    raise
-                logger.warning("mail goes there all the same, for that is a test: %s", one_line(error.reply.text))
-        client = await self._client(target)
-        try:
-            await client.connect()
-        except (ConnectionClosedError, RemoteProtocolError, OSError) as error:
-            if not self._may_go_in_clear(target) or not _came_to_tls(client):
-                raise
-            logger.warning("%s: no session under TLS, so that mail goes in clear: %s", target.place, error)
-            client = await self._client(target, TLSPolicy.NONE)
-            await client.connect()
-        return client
-
-    async def _connect_verified(self, target: Target, policy: Policy) -> SMTPClient:
-        """Return a client that is connected to a host which fulfils the policy of its domain (RFC 8461 section 4);
-        raise a `RoutingError` if it does not."""
-        if not policy.matches(target.host):
-            raise _not_fulfilled(target, "it is none of the hosts there")
-        context = self.sts.context if self.sts is not None else None  # the usual one, which verifies as well
-        client = self._mx_client(target, TLSPolicy.REQUIRED, context)
-        try:
-            await client.connect()
-        except ReplyError:
-            raise
-        except (MailProtoError, OSError) as error:
-            if isinstance(error, TLSRequiredError) or _came_to_tls(client):
-                raise _not_fulfilled(target, str(error)) from error
-            raise
-        return client
-
-    def _may_go_in_clear(self, target: Target) -> bool:
-        return self.make_client is None if target.route is None else target.route.opportunistic
-
-    async def _client(self, target: Target, tls: TLSPolicy = TLSPolicy.OPPORTUNISTIC) -> SMTPClient:
-        route = target.route
-        if route is not None:
-            return SMTPClient(
-                route.host,
-                route.port,
-                path=route.path,
-                tls=tls if route.opportunistic else route.tls,
-                context=_any_certificate() if route.opportunistic else None,
-                cafile=None if route.opportunistic else route.cafile,
-                credentials=route.credentials,
-                allow_plaintext_auth=route.allow_plaintext_auth,
-                local_name=self.hostname,
-                config=SMTPClientConfig(idna_encode=self.idna_encode, lmtp=route.lmtp),
-            )
-        if self.make_client is not None:
-            client = self.make_client(target)
-            return client if isinstance(client, SMTPClient) else await client
-        return self._mx_client(target, tls, _any_certificate())
-
-    def _mx_client(self, target: Target, tls: TLSPolicy, context: ssl.SSLContext | None) -> SMTPClient:
-        is_name = literal_host(target.host) is None  # which alone SNI is for (RFC 6066 section 3)
-        return SMTPClient(
-            target.address,
-            RELAY_PORT,
-            tls=tls,
-            context=context,
-            server_hostname=target.host if is_name else target.address,
-            local_name=self.hostname,
-            config=SMTPClientConfig(idna_encode=self.idna_encode),
-        )
-
-
-def _came_to_tls(client: SMTPClient) -> bool:
-    return client.tls is not None or "STARTTLS" in client.extensions
-
-
-def _not_fulfilled(target: Target, why: str) -> RoutingError:
-    text = f"{target.place} is not as the policy of {target.domain} wants it (MTA-STS): {why}"
-    return RoutingError(Reply.build(451, text, "4.7.5"))
-
-
-@functools.cache
-def _any_certificate() -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context

@@ -3,6 +3,8 @@ wait, and on each the messages one after another.
 
 They are not pipelined into each other: what a host has said of a message is on disk before the next one begins, so
 that a crash repeats at most those that were under way, one for each connection, which nobody can help (RFC 1047).
+Which hosts there are is found in `mailproto.relay.targets`; how one message goes to one host, in
+`mailproto.relay.transfer`.
 """
 
 from __future__ import annotations
@@ -11,31 +13,24 @@ import asyncio
 import logging
 import os
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
-from mailproto.address import Address
 from mailproto.aio.smtp import SMTPClient
 from mailproto.errors import ConnectionTimeoutError, MailProtoError
 from mailproto.relay.config import RelayConfig
-from mailproto.relay.entry import Entry, Pending
+from mailproto.relay.connecting import connect
+from mailproto.relay.entry import Entry
+from mailproto.relay.job import NOTHING, Heard, Job
 from mailproto.relay.queue import Queue
-from mailproto.relay.route import Route, Target, Way, name_of
+from mailproto.relay.route import Target, Way
 from mailproto.relay.slots import Slots
-from mailproto.relay.transfer import Changes, Message, Transfer, transfer, with_reply
+from mailproto.relay.targets import find_targets
+from mailproto.relay.transfer import Message, Transfer, transfer
 from mailproto.relay.unreadable import UnreadableError
 from mailproto.smtp.reply import Reply, ReplyError
-from mailproto.smtp.routing import (
-    LOOKUP_FAILED,
-    UNROUTABLE,
-    Resolver,
-    RoutingError,
-    hosts_for,
-    literal_host,
-    lookup_name,
-)
+from mailproto.smtp.routing import RoutingError
 
 logger = logging.getLogger("mailproto")
 
@@ -44,58 +39,7 @@ _SLOWEST = 10_000  # octets a second that a host has to take of a long message
 _MANY = 25  # messages that wait for each connection, before one more is worth its while
 _GOODBYE = 30.0  # seconds that a host has to answer QUIT
 
-
-class Heard(NamedTuple):
-    """What was said of some recipients.
-
-    Attributes:
-        host: the place of the host that was asked; None if none was.
-        duration: the seconds that it took.
-        accepted: the reply to the message, for those for whom it was taken.
-    """
-
-    host: str | None = None
-    duration: float | None = None
-    accepted: Mapping[Address, Reply] = MappingProxyType({})
-
-
-Record = Callable[[Changes, Heard], Awaitable[None]]
-Spawn = Callable[[Coroutine[Any, Any, bool]], asyncio.Task[bool]]
-
-
-class Job:
-    """A message for those of its recipients to whom one way leads.
-
-    Attributes:
-        entry: the message.
-        recipients: those to whom it is still to be sent in this attempt.
-        done: set when the attempt is over.
-        under_way: whether it is just being sent.
-        withdrawn: whether it is to be sent to nobody any more.
-        unreadable: why the message cannot be read, if it cannot.
-    """
-
-    def __init__(self, entry: Entry, recipients: list[Pending], record: Record) -> None:
-        self.entry = entry
-        self.recipients = {recipient.address: recipient for recipient in recipients}
-        self.done = asyncio.Event()
-        self.under_way = False
-        self.withdrawn = False
-        self.unreadable: UnreadableError | None = None
-        self._record = record
-
-    async def note(self, changes: Changes, heard: Heard) -> None:
-        """Keep what has become of some recipients. Those who wait on stay in this attempt."""
-        for address, change in changes.items():
-            if change is not None and change.action is None:
-                self.recipients[address] = change
-            else:
-                del self.recipients[address]
-        await self._record(changes, heard)
-
-    async def note_all(self, reply: Reply, heard: Heard, remote_mta: str | None = None) -> None:
-        """Keep one reply for all of them: they have failed if it is permanent, and wait on if not."""
-        await self.note(with_reply(self.recipients, reply, remote_mta), heard)
+Spawn = Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]
 
 
 class Lane:
@@ -126,7 +70,6 @@ class Lane:
         self._failure: Exception | None = None  # of one of them
         self._again: list[Job] = []  # those that the host now asked has not ended
         self._dropped = False
-        self._not_found: Reply | None = None  # why there is a host that could not be tried
 
     def __len__(self) -> int:
         """Return how many jobs are not done."""
@@ -137,9 +80,11 @@ class Lane:
         try:
             async with self._slots:
                 self.begun = True
-                targets = await self._find_targets() if self.jobs else []  # they may all have been dropped
+                if not self.jobs:  # they were dropped meanwhile
+                    return
+                targets, missing = await find_targets(self._way, self._config)
         except RoutingError as error:
-            await self._finish(error.reply, Heard())
+            await self._finish(error.reply, NOTHING)
             return
         refusals = []
         for target in targets:
@@ -147,8 +92,8 @@ class Lane:
                 refusals.append(await self._use(target))
         last = refusals[-1] if refusals else None
         if last is not None and all(refusals):  # wherever one knocks nobody takes mail (RFC 7504 section 4)
-            if self._not_found is not None:
-                await self._finish(self._not_found, Heard())
+            if missing is not None:
+                await self._finish(missing, NOTHING)
             else:
                 await self._finish(last, Heard(targets[-1].place), targets[-1].host)
 
@@ -175,50 +120,6 @@ class Lane:
                 await job.note_all(reply, heard, remote_mta)
             finally:
                 job.done.set()
-
-    async def _find_targets(self) -> list[Target]:
-        """Return the host of the route, or those that take mail for the domain, at each of their addresses."""
-        way, config = self._way, self._config
-        if isinstance(way, Route):
-            if way.path is not None:
-                return [Target(config.hostname, way.place, route=way)]
-            return [Target(name_of(way.host), way.host, route=way)]
-        literal = literal_host(way)
-        if literal is not None:
-            return [Target(way, literal, way)]
-        if config.resolver is None:
-            raise RoutingError(UNROUTABLE)
-        return await self._look_up(lookup_name(way, config.idna_encode), config.resolver)
-
-    async def _look_up(self, domain: str, resolver: Resolver) -> list[Target]:
-        """Return the hosts that take mail for a domain, at each of their addresses, as far as there is time: who owns
-        the domain says how many hosts are to be found, and how slowly."""
-        targets: list[Target] = []
-        failures: list[Reply] = []
-        try:
-            async with asyncio.timeout(self._config.attempt_timeout):
-                await self._collect(domain, resolver, targets, failures)
-        except TimeoutError:
-            failures.append(LOOKUP_FAILED)
-        self._not_found = next((reply for reply in failures if reply.temporary), None)
-        if not targets:
-            raise RoutingError(self._not_found or next(iter(failures), UNROUTABLE))
-        return targets[: self._config.max_targets]
-
-    async def _collect(self, domain: str, resolver: Resolver, targets: list[Target], failures: list[Reply]) -> None:
-        """Add the hosts that take mail for a domain to ``targets``, until they are enough, and to ``failures`` why
-        some could not be found."""
-        config = self._config
-        records = await resolver.mx(domain)
-        policy = await config.sts.policy(domain) if config.sts is not None else None
-        for host in hosts_for(domain, records, shuffle=config.shuffle, own_names=[config.hostname]):
-            try:
-                addresses = await resolver.addresses(host)
-                targets += [Target(host, address, domain, policy=policy) for address in addresses]
-            except RoutingError as error:  # which is no reason not to try the others
-                failures.append(error.reply)
-            if len(targets) >= config.max_targets:
-                return
 
     async def _use(self, target: Target) -> Reply | None:
         """Send to this host what it takes; return its reply if it says for good that it takes nothing."""
@@ -300,7 +201,7 @@ class Lane:
         limit = self._config.attempt_timeout
         try:
             async with asyncio.timeout(limit) as deadline:
-                return await self._config.connect(target)
+                return await connect(target, self._config)
         except TimeoutError as error:
             if not deadline.expired():
                 raise

@@ -1,21 +1,15 @@
-"""What is told of messages: to the operator of each attempt, and to the sender of what became of it."""
+"""What the operator is told of each attempt."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from datetime import UTC, datetime
-from functools import partial
-from typing import BinaryIO
 
 from mailproto.address import Address
 from mailproto.relay.attempt import Attempt, Fate
 from mailproto.relay.entry import Entry, Pending
-from mailproto.relay.lane import Heard
-from mailproto.smtp.notices import Action, Report, make_notice
+from mailproto.relay.job import Heard
+from mailproto.smtp.notices import Action
 from mailproto.smtp.reply import Reply
 
 _TAKEN = Reply.build(250, "Taken", "2.0.0")
-_PIECE = 64 << 10  # octets
 
 
 def attempt_at(entry: Entry, recipient: Address, fate: Fate, reply: Reply, heard: Heard, now: float) -> Attempt:
@@ -42,24 +36,3 @@ def _fate(change: Pending | None) -> Fate:
     if change is None or change.action in (Action.RELAYED, Action.DELIVERED):
         return Fate.DELIVERED
     return Fate.BOUNCED if change.action is not None else Fate.DEFERRED
-
-
-def write_notice(
-    entry: Entry, reports: Sequence[Report], message: BinaryIO, *, name: str, hostname: str, now: float
-) -> tuple[Entry, bytes] | None:
-    """Return the notice to the sender of a message, as an entry of this name and content; None if he gets none."""
-    notice = make_notice(
-        reports,
-        reverse_path=entry.reverse_path,
-        message=iter(partial(message.read, _PIECE), b""),
-        hostname=hostname,
-        when=datetime.fromtimestamp(now, UTC),
-        notice_id=name,
-        parameters=entry.parameters,
-        arrival=datetime.fromtimestamp(entry.arrival, UTC),
-        to_automatic_mail=True,  # it came from who we know
-    )
-    if notice is None:
-        return None
-    recipient = Pending(notice.address, notice.rcpt_parameters)
-    return Entry(name, None, (recipient,), now, now, notice.parameters), notice.content

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import BinaryIO, NamedTuple
@@ -16,7 +16,7 @@ from mailproto.relay.route import Target
 from mailproto.smtp.extensions import Notify
 from mailproto.smtp.message import RecipientLike
 from mailproto.smtp.notices import Action
-from mailproto.smtp.parameters import NO_RCPT_PARAMETERS
+from mailproto.smtp.parameters import NO_RCPT_PARAMETERS, MailParameters
 from mailproto.smtp.reply import EnhancedStatus, Reply
 from mailproto.smtp.result import Outcome, RecipientResult, SendResult
 
@@ -85,13 +85,6 @@ async def transfer(
     if entry.parameters.smtputf8 and "SMTPUTF8" not in offered:
         return Transfer(with_reply(recipients, _NEEDS_UTF8))
     dsn = "DSN" in offered
-    parameters = replace(
-        entry.parameters,
-        size=message.size if "SIZE" in offered else None,
-        body=entry.parameters.body if "8BITMIME" in offered else None,
-        ret=entry.parameters.ret if dsn else None,
-        envid=entry.parameters.envid if dsn else None,
-    )
     to: list[RecipientLike] = [
         (address, recipient.parameters if dsn else NO_RCPT_PARAMETERS) for address, recipient in recipients.items()
     ]
@@ -100,7 +93,11 @@ async def transfer(
     cut = loop.create_task(_close_after(client, limit))
     try:
         result = await client.send_message(
-            message.content, entry.reverse_path or "", to, parameters=parameters, downgrade=True
+            message.content,
+            entry.reverse_path or "",
+            to,
+            parameters=_wanted(entry.parameters, message.size, offered),
+            downgrade=True,
         )
     except (NotSupportedError, GrammarError) as error:
         return Transfer(with_reply(recipients, Reply.build(554, str(error), "5.6.0")))
@@ -117,6 +114,18 @@ async def transfer(
         frozenset(each.address for each in result.unknown),
         cut_off,
         _were_too_many(result, changes),
+    )
+
+
+def _wanted(parameters: MailParameters, size: int, offered: Container[str]) -> MailParameters:
+    """Return what the sender wanted, without what the host does not offer."""
+    dsn = "DSN" in offered
+    return replace(
+        parameters,
+        size=size if "SIZE" in offered else None,
+        body=parameters.body if "8BITMIME" in offered else None,
+        ret=parameters.ret if dsn else None,
+        envid=parameters.envid if dsn else None,
     )
 
 

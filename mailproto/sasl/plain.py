@@ -45,7 +45,11 @@ class PlainServer(Plain):
 
 
 def encode_plain(credentials: Credentials) -> bytes:
-    """Return the message of RFC 4616 section 2 for these credentials."""
+    """Return the message of RFC 4616 section 2 for these credentials.
+
+    Raises:
+        GrammarError: the user name or the password is empty, or has a NUL in it; or a name is none to SASLprep.
+    """
     authzid = prepare_authzid(credentials.authzid or "")
     parts = (authzid or "", credentials.username, credentials.password)
     if not credentials.username or not credentials.password:

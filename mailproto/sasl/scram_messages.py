@@ -111,6 +111,7 @@ def parse_server_final(message: bytes) -> bytes:
 
     Raises:
         AuthenticationError: the server says that there was an error.
+        GrammarError: it says neither that nor a signature.
     """
     name, value = _attributes(message)[0]
     if name == b"e":
@@ -121,7 +122,11 @@ def parse_server_final(message: bytes) -> bytes:
 
 
 def encode_name(name: str) -> str:
-    """Return a name as a saslname, in which commas and equals signs are written otherwise."""
+    """Return a name as a saslname, in which commas and equals signs are written otherwise.
+
+    Raises:
+        GrammarError: there is a NUL in it.
+    """
     if "\0" in name:
         raise GrammarError("NUL in a user name")
     return name.replace("=", "=3D").replace(",", "=2C")

@@ -161,7 +161,11 @@ class RequestingConnection(ConveyingConnection):
 
     def rset(self) -> Command:
         """Queue RSET, which takes the transaction back. A server that refuses it, as none may (RFC 5321 section
-        4.1.1.5), is left: nobody knows in which transaction the next message would be."""
+        4.1.1.5), is left: nobody knows in which transaction the next message would be.
+
+        Raises:
+            LocalProtocolError: a message is being sent.
+        """
         if self._sending is not None:
             raise LocalProtocolError("a message is being sent")
         command = self._queue(commands.simple("RSET"))

@@ -33,6 +33,7 @@ class Client(ClientBase):
         """Connect, and open the session as the arguments say.
 
         Raises:
+            LocalProtocolError: it has been connected before.
             OSError: nobody listens there, or, as an ``ssl.SSLError``, TLS failed.
             MailProtoError: the session could not be opened; see the flow ``open_session``. A proxy that does not open
                 the way is a `mailproto.tunnels.TunnelError`.

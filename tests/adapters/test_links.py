@@ -17,18 +17,9 @@ from mailproto._core.limits import Limits
 from mailproto.errors import ConnectionClosedError, ConnectionTimeoutError, LocalProtocolError, Reject
 from tests.adapters import toy
 from tests.adapters.harness import PATIENCE, Aio, Gate, Sync, Wire, scripted, wait_until
+from tests.adapters.toy import Echo
 
 Adapter = Aio | Sync
-
-
-class Echo:
-    """Says back what it is told."""
-
-    def on_line(self, event: toy.Line) -> Any:
-        return event.text
-
-    def on_stored(self, event: toy.Stored) -> str:
-        return f"stored {event.size}"
 
 
 def reset(sock: socket.socket) -> None:
@@ -59,11 +50,7 @@ def test_both_sides_talk(adapter: Adapter) -> None:
 
 
 def test_a_large_message_goes_up_and_a_large_answer_comes_down(adapter: Adapter) -> None:
-    class Large(Echo):
-        def on_line(self, event: toy.Line) -> str:
-            return event.text * 900
-
-    server = adapter.serve(Large())
+    server = adapter.serve(toy.Large())
     client = adapter.connect(server.port)
     client.run(toy.greet(client.conn))
     pieces = [b"x" * 50_000] * 100

@@ -17,7 +17,7 @@ from mailproto._net.listener import Admission, ServerOptions, Verdict
 from mailproto._net.sockets import listen_unix
 from tests.adapters import toy
 from tests.adapters.harness import PATIENCE, Aio, Gate, Sync, Wire, server_context, wait_until
-from tests.adapters.test_links import Echo
+from tests.adapters.toy import Echo
 
 Adapter = Aio | Sync
 

@@ -17,7 +17,8 @@ from mailproto._net.tls import server_context as public_server_context
 from mailproto.errors import ConnectionClosedError, ConnectionTimeoutError, GrammarError, LocalProtocolError
 from tests.adapters import toy
 from tests.adapters.harness import PATIENCE, Aio, Gate, Sync, Wire, scripted, server_context, wait_until
-from tests.adapters.test_links import Echo, reset
+from tests.adapters.test_links import reset
+from tests.adapters.toy import Echo
 from tests.data import CA, EXPIRED, NAME_IN_CN_ONLY, SELF_SIGNED, SERVER, WRONG_NAME, KeyPair
 
 Adapter = Aio | Sync
@@ -63,11 +64,7 @@ def test_a_session_under_tls_from_the_first_octet(adapter: Adapter) -> None:
 
 
 def test_much_goes_both_ways_under_tls(adapter: Adapter) -> None:
-    class Large(Echo):
-        def on_line(self, event: toy.Line) -> str:
-            return event.text * 900
-
-    server = adapter.serve(Large(), tls=server_context(), implicit_tls=True)
+    server = adapter.serve(toy.Large(), tls=server_context(), implicit_tls=True)
     client = adapter.connect(server.port, open_tls=trusting())
     client.run(toy.greet(client.conn, tls=True))
     assert client.run(toy.put(client.conn, 5_000_000, [b"x" * 50_000] * 100)) == "+stored 5000000"

@@ -310,3 +310,20 @@ def serve(conn: ToyServer, handler: Any, *, tls: bool = False) -> Flow[None]:
         done = getattr(handler, "on_end", None)
         if done is not None:
             yield Call(done)
+
+
+class Echo:
+    """A handler that says back what it is told."""
+
+    def on_line(self, event: Line) -> Any:
+        return event.text
+
+    def on_stored(self, event: Stored) -> str:
+        return f"stored {event.size}"
+
+
+class Large(Echo):
+    """One that says it back 900 times."""
+
+    def on_line(self, event: Line) -> str:
+        return event.text * 900

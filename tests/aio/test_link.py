@@ -27,15 +27,8 @@ from mailproto.aio.threads import InThreads
 from mailproto.errors import ConnectionClosedError, ConnectionTimeoutError, LocalProtocolError
 from tests.adapters import toy
 from tests.adapters.harness import PATIENCE, server_context
+from tests.adapters.toy import Echo
 from tests.data import CA
-
-
-class Echo:
-    def on_line(self, event: toy.Line) -> Any:
-        return event.text
-
-    def on_stored(self, event: toy.Stored) -> str:
-        return f"stored {event.size}"
 
 
 class Server:

@@ -275,7 +275,7 @@ def test_a_host_that_hangs_holds_no_end_up_for_long(queue: str, message_file: st
 
 
 def test_the_end_is_not_put_off_for_long(queue: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mailproto.cli.relay.RelayConfig", partial(RelayConfig, grace=0.2))
+    monkeypatch.setattr("mailproto.cli.ways.RelayConfig", partial(RelayConfig, grace=0.2))
     put(queue)
     with socket.create_server(("127.0.0.1", 0)) as silent:
 
@@ -313,7 +313,7 @@ def test_mail_goes_to_where_the_dns_says(queue: str, monkeypatch: pytest.MonkeyP
         sync.SMTPServer(outbox, port=0) as exchanger,
         sync.SMTPServer(other, port=0) as elsewhere,
     ):
-        monkeypatch.setattr("mailproto.relay.config.RELAY_PORT", exchanger.port)
+        monkeypatch.setattr("mailproto.relay.connecting.RELAY_PORT", exchanger.port)
         waiting = threading.Thread(target=end)
         waiting.start()
         asking = ("--mx", "--hostname", "relay.example.net", "--name-server", f"127.0.0.1:{names.port}")
@@ -351,7 +351,7 @@ def test_mail_goes_to_where_the_policy_of_a_domain_says(
     put(queue, "ada@example.test")
     context = sync.server_context(*certificate)
     with dns_serving(respond) as names, serving_once(), sync.SMTPServer(outbox, port=0, tls=context) as exchanger:
-        monkeypatch.setattr("mailproto.relay.config.RELAY_PORT", exchanger.port)
+        monkeypatch.setattr("mailproto.relay.connecting.RELAY_PORT", exchanger.port)
         monkeypatch.setenv("SSL_CERT_FILE", str(data.CA))  # the authorities of the system
         waiting = threading.Thread(target=end)
         waiting.start()

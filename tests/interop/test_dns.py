@@ -179,7 +179,7 @@ def test_all_that_a_user_says_is_his_address_and_his_password(postfix: Postfix, 
 def test_a_relay_finds_its_way(
     name_server: int, postfix: Postfix, dovecot: Dovecot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mailproto.relay.config.RELAY_PORT", postfix.port)
+    monkeypatch.setattr("mailproto.relay.connecting.RELAY_PORT", postfix.port)
     mailbox = dovecot.mailbox()
     queue = Queue(tmp_path)
     now = time.time()
@@ -197,7 +197,7 @@ def test_a_relay_trusts_the_host_that_a_policy_names(
     postfix: Postfix, dovecot: Dovecot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """RFC 8461: dnsmasq says that there is a policy, http.server has it, and Postfix has the certificate."""
-    monkeypatch.setattr("mailproto.relay.config.RELAY_PORT", postfix.port)
+    monkeypatch.setattr("mailproto.relay.connecting.RELAY_PORT", postfix.port)
     zone = (
         "--mx-host=example.test,evil.example.test,5",
         "--mx-host=example.test,mail.example.test,10",

@@ -31,7 +31,7 @@ RESOLVER = StaticResolver({"example.test": [MX(10, "mx.example.test")]}, {"mx.ex
 def mta(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Postfix | Exim:
     """A server on what the relay takes for port 25."""
     mta: Postfix | Exim = request.getfixturevalue(request.param)
-    monkeypatch.setattr("mailproto.relay.config.RELAY_PORT", mta.port)
+    monkeypatch.setattr("mailproto.relay.connecting.RELAY_PORT", mta.port)
     return mta
 
 
@@ -71,7 +71,7 @@ def test_a_refused_recipient_comes_back_to_the_sender(mta: Postfix | Exim, dovec
 def test_postfix_keeps_the_promise_of_a_notice(
     postfix: Postfix, monkeypatch: pytest.MonkeyPatch, dovecot: Dovecot, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("mailproto.relay.config.RELAY_PORT", postfix.port)
+    monkeypatch.setattr("mailproto.relay.connecting.RELAY_PORT", postfix.port)
     sender, mailbox = dovecot.mailbox(), dovecot.mailbox()
     wanted = RcptParameters(frozenset({Notify.SUCCESS}), OriginalRecipient("rfc822", "Alias@Example.Test"))
     recipient = Pending(Address.parse(mailbox.address), wanted)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socketserver
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,12 +16,6 @@ from mailproto.pop3.flows.keep import KeepPolicy, KeepReport, Note
 from tests.keep.scripted import Server, Shelf, fetch, mail
 
 MOVE = KeepPolicy(keep=False)
-
-
-@pytest.fixture
-def ledger() -> Iterator[SQLiteLedger]:
-    with SQLiteLedger(":memory:", "ada@here") as ledger:
-        yield ledger
 
 
 def five(*bad: str, **how: Any) -> Server:

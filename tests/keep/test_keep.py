@@ -16,6 +16,7 @@ from mailproto.ledger import MaildirStore, SQLiteLedger
 from mailproto.maildrop import Maildir
 from mailproto.pop3 import MessageInfo, POP3ServerConfig
 from mailproto.pop3.flows.keep import KeepPolicy, KeepReport, Note
+from tests.keep.scripted import Shelf
 
 DAY = 86400.0
 
@@ -115,17 +116,6 @@ def ledger(tmp_path: Path) -> Iterator[SQLiteLedger]:
     """Return a new ledger."""
     with SQLiteLedger(tmp_path / "ledger", "ada@here") as ledger:
         yield ledger
-
-
-class Shelf:
-    """A store that remembers what it was given."""
-
-    def __init__(self) -> None:
-        self.stored: list[str] = []
-
-    def __call__(self, note: Note, content: Any) -> None:
-        first, _, _ = b"".join(content).partition(b"\r\n")
-        self.stored.append(first.decode().removeprefix("Subject: "))
 
 
 def age(ledger: SQLiteLedger, days: float) -> None:

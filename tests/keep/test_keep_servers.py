@@ -8,7 +8,6 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -19,12 +18,6 @@ from mailproto.ledger import LedgerInUseError, MaildirStore, SQLiteLedger
 from mailproto.maildrop import Maildir
 from mailproto.pop3.flows.keep import KeepPolicy, Note
 from tests.keep.scripted import Mail, Server, Shelf, fetch, mail, numbers
-
-
-@pytest.fixture
-def ledger() -> Iterator[SQLiteLedger]:
-    with SQLiteLedger(":memory:", "ada@here") as ledger:
-        yield ledger
 
 
 def test_without_unique_ids_a_limit_gets_to_the_end_all_the_same(ledger: SQLiteLedger) -> None:

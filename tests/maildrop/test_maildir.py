@@ -19,16 +19,6 @@ from tests.data import MAIL
 from tests.maildrop import contents, read, stored_files, uids
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "maildir"
-
-
-@pytest.fixture
-def maildir(path: Path) -> Maildir:
-    return Maildir(path)
-
-
 def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 

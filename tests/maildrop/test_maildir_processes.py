@@ -2,33 +2,17 @@
 
 import json
 import random
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
 from mailproto.maildrop import Maildir, MaildropBusyError
 from tests.maildrop import contents, stored_files
+from tests.maildrop.processes import worker
 from tests.maildrop.workers import deliver, deliver_and_die, deliver_without_end, fork, hold, is_whole, login
 
-REPOSITORY = Path(__file__).parents[2]
 Job = Callable[[Maildir], None]
-
-
-@contextmanager
-def worker(job: Job, maildir: Maildir) -> Iterator[subprocess.Popen[str]]:
-    """Run a job of `tests.maildrop.workers` in a process that does not outlive the block."""
-    command = [sys.executable, "-m", "tests.maildrop.workers", job.__name__, str(maildir.path)]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd=REPOSITORY) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
 
 
 def output(job: Job, maildir: Maildir) -> list[str]:
@@ -37,11 +21,6 @@ def output(job: Job, maildir: Maildir) -> list[str]:
         told, _ = process.communicate(timeout=60)
         assert process.returncode == 0
         return told.split("\n")[:-1]
-
-
-@pytest.fixture
-def maildir(tmp_path: Path) -> Maildir:
-    return Maildir(tmp_path / "maildir")
 
 
 def whole_messages(maildir: Maildir) -> set[str]:

@@ -18,16 +18,6 @@ from mailproto.maildrop.files import MessageFiles
 from tests.maildrop import contents, read, stored_files, uids
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "maildir"
-
-
-@pytest.fixture
-def maildir(path: Path) -> Maildir:
-    return Maildir(path)
-
-
 def names(folder: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir())
 

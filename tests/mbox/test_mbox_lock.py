@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from mailproto.maildrop import MaildropBusyError, Mbox, mbox_lock
+from tests.maildrop.processes import worker
 from tests.mbox import FOREIGN, leftovers, mbox_of, now_in
-from tests.mbox.processes import holding, worker
+from tests.mbox.processes import holding
 from tests.mbox.workers import hold_dot_lock, hold_file_lock, try_locks
 
 HOST = socket.gethostname()

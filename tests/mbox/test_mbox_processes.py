@@ -9,9 +9,9 @@ import pytest
 
 from mailproto.maildrop import Mbox
 from tests.maildrop import uids
+from tests.maildrop.processes import worker
 from tests.maildrop.workers import is_whole, message
 from tests.mbox import FOREIGN, FOREIGN_CONTENT, all_of, leftovers, mbox_of, repaired, taken_back
-from tests.mbox.processes import worker
 from tests.mbox.workers import delete_without_end, deliver, deliver_without_end, run_and_die
 
 

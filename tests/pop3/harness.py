@@ -342,3 +342,20 @@ def run_pair(
         elif not moved and not client.done:
             raise AssertionError("a deadlock")
     return spoken[0], spoken[1]
+
+
+# Talking to a machine by hand.
+
+
+def talk(conn: POP3ClientConnection | POP3ServerConnection, data: bytes) -> Any:
+    """Feed ``data`` and return the next event."""
+    conn.receive_data(data)
+    return conn.next_event()
+
+
+def events(conn: POP3ClientConnection | POP3ServerConnection) -> list[Any]:
+    """Return all events that there are."""
+    found = []
+    while (event := conn.next_event()) is not None:
+        found.append(event)
+    return found

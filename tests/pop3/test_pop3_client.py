@@ -31,7 +31,16 @@ from mailproto.pop3 import (
     Tolerance,
     ToleranceUsed,
 )
-from tests.pop3.harness import TLS, client_turns, cuts, every_client_cut, play_client, read_transcript
+from tests.pop3.harness import (
+    TLS,
+    client_turns,
+    cuts,
+    events,
+    every_client_cut,
+    play_client,
+    read_transcript,
+    talk,
+)
 
 PIPELINING = Capabilities({"PIPELINING": (), "SASL": ("PLAIN",)})
 
@@ -52,18 +61,6 @@ def logged_in(config: POP3ClientConfig | None = None, *, pipelining: bool = True
     assert isinstance(talk(conn, b"+OK\r\n"), ResponseReceived)
     assert conn.state is ClientState.TRANSACTION
     return conn
-
-
-def talk(conn: POP3ClientConnection, data: bytes) -> Any:
-    conn.receive_data(data)
-    return conn.next_event()
-
-
-def events(conn: POP3ClientConnection) -> list[Any]:
-    found = []
-    while (event := conn.next_event()) is not None:
-        found.append(event)
-    return found
 
 
 # Pipelining is a policy of the output.

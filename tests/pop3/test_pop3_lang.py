@@ -32,9 +32,10 @@ from tests.pop3.harness import (
     read_transcript,
     said,
     server_segments,
+    talk,
 )
 from tests.pop3.test_pop3_flows_server import App, runner
-from tests.pop3.test_pop3_server_login import greeted, talk
+from tests.pop3.test_pop3_server_login import greeted
 
 SPANISH = Language(
     "es",

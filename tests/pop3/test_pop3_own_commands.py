@@ -23,10 +23,10 @@ from mailproto.pop3.rules import VERBS
 from mailproto.testing import MemoryPOP3Client
 from mailproto.transcript import Transcript
 from tests.helpers import every_cut
-from tests.pop3.harness import Application, Refused, every_server_cut
+from tests.pop3.harness import Application, Refused, every_server_cut, talk
 from tests.pop3.test_pop3_flows_server import App
 from tests.pop3.test_pop3_flows_server import talk as serve_lines
-from tests.pop3.test_pop3_server import LOGIN, in_transaction, talk
+from tests.pop3.test_pop3_server import LOGIN, in_transaction
 
 OWN = POP3ServerConfig(allow_plaintext_auth=True, commands=("XSENDER", "XTND"))
 

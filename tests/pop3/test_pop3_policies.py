@@ -31,9 +31,9 @@ from mailproto.pop3 import (
 )
 from mailproto.pop3.flows import POP3Session, SessionOptions, delete, open_session, quit_session
 from mailproto.sasl import Credentials
-from tests.pop3.harness import TLS, Runner, run_pair
+from tests.pop3.harness import TLS, Runner, events, run_pair, talk
 from tests.pop3.test_pop3_flows_server import App, Drop, runner
-from tests.pop3.test_pop3_server_login import capabilities, events, greeted, talk
+from tests.pop3.test_pop3_server_login import capabilities, greeted
 
 LOGIN = b"USER ada\r\nPASS secret\r\n"
 BARE = ["TOP", "UIDL", "PIPELINING", "RESP-CODES", "AUTH-RESP-CODE"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -23,9 +22,10 @@ from mailproto.pop3 import (
 )
 from mailproto.pop3.flows import POP3Session, serve
 from mailproto.pop3.xclient import format_xclient, parse_xclient
-from tests.pop3.harness import TLS, Application, every_client_cut, every_server_cut
+from tests.helpers import every_cut
+from tests.pop3.harness import TLS, Application, every_client_cut, every_server_cut, talk
 from tests.pop3.test_pop3_flows_server import App
-from tests.pop3.test_pop3_server_login import greeted, talk
+from tests.pop3.test_pop3_server_login import greeted
 
 BALANCER, CLIENT = "10.0.0.1", "192.0.2.7"
 HEADERS = [ProxyHeader(Family.TCP4, CLIENT, "192.0.2.1", 1024, 110).encode(version) for version in (1, 2)]
@@ -97,20 +97,13 @@ def config(**more: Any) -> POP3ServerConfig:
     return POP3ServerConfig(allow_plaintext_auth=True, starttls=True, **more)
 
 
-def two_pieces(data: bytes) -> Iterator[list[bytes]]:
-    yield [data]
-    yield [data[i : i + 1] for i in range(len(data))]
-    for place in range(1, len(data)):
-        yield [data[:place], data[place:]]
-
-
 # The PROXY header.
 
 
 @pytest.mark.parametrize("header", HEADERS, ids=["v1", "v2"])
 def test_the_balancer_tells_the_client_at_every_cut(header: bytes) -> None:
     outputs = set()
-    for pieces in two_pieces(header + SESSION):
+    for pieces in every_cut(header + SESSION):
         wire = Wire(config(proxies=("10.0.0.0/8",)), BALANCER)
         assert wire.output == b"", "nothing is said before the header"
         for piece in pieces:
@@ -124,7 +117,7 @@ def test_the_balancer_tells_the_client_at_every_cut(header: bytes) -> None:
 
 @pytest.mark.parametrize("header", HEADERS, ids=["v1", "v2"])
 def test_the_balancer_tells_the_client_before_implicit_tls_at_every_cut(header: bytes) -> None:
-    for pieces in two_pieces(header):
+    for pieces in every_cut(header):
         wire = Wire(config(proxies=(BALANCER,)), BALANCER, implicit_tls=True)
         assert wire.handshakes == []
         for piece in pieces:
@@ -138,7 +131,7 @@ def test_the_balancer_tells_the_client_before_implicit_tls_at_every_cut(header: 
 @pytest.mark.parametrize("header", HEADERS, ids=["v1", "v2"])
 def test_the_client_is_known_beyond_stls_at_every_cut(header: bytes) -> None:
     said = header + b"STLS\r\n"
-    for pieces in two_pieces(said):
+    for pieces in every_cut(said):
         wire = Wire(config(proxies=(BALANCER,)), BALANCER)
         for piece in pieces:
             wire.hear(piece)

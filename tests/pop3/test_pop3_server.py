@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 
@@ -22,7 +21,7 @@ from mailproto.pop3 import (
     ServerState,
     Update,
 )
-from tests.pop3.harness import Application, every_server_cut
+from tests.pop3.harness import Application, every_server_cut, talk
 
 IN_CLEAR = POP3ServerConfig(allow_plaintext_auth=True)
 MAIL = (b"Subject: one\r\n\r\n.dot\r\nlast\r\n", b"Subject: two\r\n\r\n")
@@ -33,12 +32,6 @@ LOGGED_IN = b"+OK Send the password\r\n+OK maildrop locked and ready\r\n"
 
 def make(config: POP3ServerConfig = IN_CLEAR) -> POP3ServerConnection:
     return POP3ServerConnection(config)
-
-
-def talk(conn: POP3ServerConnection, data: bytes) -> Any:
-    """Feed ``data`` and return the next event."""
-    conn.receive_data(data)
-    return conn.next_event()
 
 
 def in_transaction(contents: Sequence[bytes] = MAIL, config: POP3ServerConfig = IN_CLEAR) -> POP3ServerConnection:

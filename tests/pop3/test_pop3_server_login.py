@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from mailproto.errors import LocalProtocolError
@@ -23,7 +21,7 @@ from mailproto.pop3 import (
     StartTLS,
     TLSInfo,
 )
-from tests.pop3.harness import TLS, Application, Refused, every_server_cut, play_server
+from tests.pop3.harness import TLS, Application, Refused, events, every_server_cut, play_server, talk
 
 TIMESTAMP = "<1896.697170952@dbc.mtview.ca.us>"
 APOP = b"APOP mrose c4c9334bac560ecc979e58001b3e22fb\r\n"
@@ -40,18 +38,6 @@ def greeted(config: POP3ServerConfig = IN_CLEAR, timestamp: str | None = None) -
     conn.accept()
     conn.data_to_send()
     return conn
-
-
-def talk(conn: POP3ServerConnection, data: bytes) -> Any:
-    conn.receive_data(data)
-    return conn.next_event()
-
-
-def events(conn: POP3ServerConnection) -> list[Any]:
-    found = []
-    while (event := conn.next_event()) is not None:
-        found.append(event)
-    return found
 
 
 def capabilities(conn: POP3ServerConnection) -> list[str]:

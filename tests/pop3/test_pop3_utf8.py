@@ -28,9 +28,9 @@ from mailproto.pop3 import (
 )
 from mailproto.pop3.flows import POP3Session, SessionOptions, begin_retrieve, listing, next_chunk, open_session
 from mailproto.sasl import Credentials
-from tests.pop3.harness import TLS, Application, Runner, every_client_cut, every_server_cut, run_pair
+from tests.pop3.harness import TLS, Application, Runner, every_client_cut, every_server_cut, run_pair, talk
 from tests.pop3.test_pop3_flows_server import App, Drop, runner
-from tests.pop3.test_pop3_server_login import greeted, talk
+from tests.pop3.test_pop3_server_login import greeted
 
 TIMESTAMP = "<1@example.org>"
 IN_CLEAR = POP3ServerConfig(allow_plaintext_auth=True)

@@ -144,6 +144,42 @@ def in_loop(test: Callable[[World], Awaitable[None]]) -> Callable[[World], None]
     return wrapped
 
 
+async def until(condition: Callable[[], object]) -> None:
+    """Wait until this is so."""
+    while not condition():
+        await asyncio.sleep(0.01)
+
+
+@contextlib.asynccontextmanager
+async def running(relay: Relay) -> AsyncIterator[None]:
+    """Run a relay meanwhile, and let it stop in good order."""
+    task = asyncio.create_task(relay.run())
+    try:
+        yield
+    finally:
+        relay.stop()
+        await task
+
+
+def files(queue: Queue) -> list[str]:
+    """Return what is in a queue."""
+    return sorted(str(path.relative_to(queue.path)) for path in queue.path.rglob("*") if path.is_file())
+
+
+class FullQueue(Queue):
+    """A queue on a disk that is full, or may not be written to, as this error number has it."""
+
+    def __init__(self, path: Path, number: int) -> None:
+        super().__init__(path)
+        self.full = True
+        self._number = number
+
+    def save(self, entry: Entry) -> None:
+        if self.full:
+            raise OSError(self._number, "nothing more")
+        super().save(entry)
+
+
 def content_of(queue: Queue, name: str) -> bytes:
     """Return the message of an entry."""
     with queue.open(name) as file:

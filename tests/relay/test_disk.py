@@ -9,7 +9,22 @@ import itertools
 import pytest
 
 from mailproto.relay import Entry, Order, Queue
-from tests.relay import BOB, CAROL, ERIN, HOME, HOUR, LATER, MX_NET, NO_SUCH_USER, Host, World, in_loop, run, table
+from tests.relay import (
+    BOB,
+    CAROL,
+    ERIN,
+    HOME,
+    HOUR,
+    LATER,
+    MX_NET,
+    NO_SUCH_USER,
+    FullQueue,
+    Host,
+    World,
+    in_loop,
+    run,
+    table,
+)
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC])
@@ -17,12 +32,6 @@ def test_a_disk_that_takes_nothing_more_repeats_no_message(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, number: int
 ) -> None:
     """What is on disk is out of date then, and is found there at every look. Each attempt is a line of the log."""
-
-    class Full(Queue):
-        def save(self, entry: Entry) -> None:
-            if full:
-                raise OSError(number, "nothing more")
-            super().save(entry)
 
     async def test(world: World) -> None:
         net, com = Host(), Host(erin=LATER)
@@ -35,7 +44,7 @@ def test_a_disk_that_takes_nothing_more_repeats_no_message(
                     await asyncio.sleep(0.01)
             world.now += HOUR
             await asyncio.sleep(0.3)
-            full.clear()
+            queue.full = False
             del com.replies["erin"]
             while world.queue.names():
                 world.now += HOUR
@@ -44,9 +53,8 @@ def test_a_disk_that_takes_nothing_more_repeats_no_message(
             await running
         assert (len(net.envelopes), len(com.envelopes)) == (2, 1)
 
-    full = ["yes"]
     monkeypatch.setattr("mailproto.relay.relay._POLL", 0.05)
-    world.queue = Full(world.queue.path)
+    world.queue = queue = FullQueue(world.queue.path, number)
     run(test, world)
     failed = [record for record in caplog.records if "failed" in record.getMessage()]
     assert any("an attempt failed" in record.getMessage() for record in failed)
@@ -101,7 +109,7 @@ async def test_an_attempt_that_the_disk_has_broken_off_is_made_anew_as_a_whole(w
             running = asyncio.create_task(relay.run())
             await begun.wait()
             world.queue.orders.give(name, Order.RETRY)  # so that it is made in parts
-            while not relay._orders:
+            while not relay._orders._known:
                 await asyncio.sleep(0.01)
             over.set()
             while broken:

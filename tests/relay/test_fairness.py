@@ -15,7 +15,7 @@ from mailproto.errors import Reject
 from mailproto.relay import Attempt, Fate, Pending
 from mailproto.smtp import Envelope, Rcpt, Reply
 from mailproto.smtp.extensions import PIPELINING
-from tests.relay import BOB, CAROL, ERIN, HOUR, LATER, MESSAGE, MX_NET, Host, World, in_loop, run, table
+from tests.relay import BOB, CAROL, ERIN, HOUR, LATER, MESSAGE, MX_NET, Host, World, in_loop, run, table, until
 
 
 @in_loop
@@ -30,8 +30,7 @@ async def test_a_slow_domain_holds_nobody_up(world: World) -> None:
     async with world.host("mx.example.net", slow), world.host("mx.example.com", quick):
         world.put(BOB)
         running = asyncio.create_task(relay.run())
-        while not slow.connections:
-            await asyncio.sleep(0.01)
+        await until(lambda: slow.connections)
         for count in range(1, 4):
             relay.wake(world.put(ERIN))
             while len(quick.envelopes) < count:
@@ -64,8 +63,7 @@ def test_no_number_of_messages_for_a_slow_domain_holds_the_others_up(
             for count in range(100):
                 world.put(BOB, message=b"Subject: %d\r\n\r\n" % count)
             running = asyncio.create_task(relay.attempt_due())
-            while not slow.connections:
-                await asyncio.sleep(0.01)
+            await until(lambda: slow.connections)
             for count in range(1, 4):
                 relay.wake(world.put(ERIN))
                 while len(quick.envelopes) < count:
@@ -80,7 +78,7 @@ def test_no_number_of_messages_for_a_slow_domain_holds_the_others_up(
         assert world.queue.names() == []
 
     over = asyncio.Event()
-    monkeypatch.setattr("mailproto.relay.relay._MAX_ACTIVE", 20)
+    monkeypatch.setattr("mailproto.relay.dispatch._MAX_ACTIVE", 20)
     run(test, world)
 
 
@@ -97,11 +95,9 @@ async def test_a_domain_for_which_mail_never_ends_lets_the_others_have_their_tur
     async with world.host("mx.example.net", net), world.host("mx.example.com", com):
         world.put(BOB)
         running = asyncio.create_task(relay.run())
-        while len(net.envelopes) < 5:
-            await asyncio.sleep(0.01)
+        await until(lambda: len(net.envelopes) >= 5)
         relay.wake(world.put(ERIN))
-        while not com.envelopes:
-            await asyncio.sleep(0.01)
+        await until(lambda: com.envelopes)
         relay.stop()
         await running
 
@@ -120,17 +116,15 @@ async def test_messages_for_a_slow_domain_among_others_hold_nobody_up(world: Wor
     relay = world.relay(table(**MX_NET, com=[(0, "mx.example.com")]), on_attempt=told.append)
     dan = Address("dan", "example.com")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mailproto.relay.relay._MAX_ACTIVE", 20)
+        patch.setattr("mailproto.relay.dispatch._MAX_ACTIVE", 20)
         async with world.host("mx.example.net", slow), world.host("mx.example.com", quick):
             for count in range(100):
                 world.put(BOB, ERIN, dan, message=b"Subject: %d\r\n\r\n" % count)
             world.put(BOB, dan)
             running = asyncio.create_task(relay.attempt_due())
-            while len(quick.envelopes) < 100:
-                await asyncio.sleep(0.01)
+            await until(lambda: len(quick.envelopes) >= 100)
             relay.wake(world.put(ERIN))
-            while len(quick.envelopes) < 101:
-                await asyncio.sleep(0.01)
+            await until(lambda: len(quick.envelopes) >= 101)
             assert slow.envelopes == []
             over.set()
             await running
@@ -154,11 +148,9 @@ async def test_a_domain_with_much_mail_makes_place_for_others_when_its_turn_is_o
         for count in range(40):
             world.put(BOB, message=b"Subject: %d\r\n\r\n" % count)
         running = asyncio.create_task(relay.attempt_due())
-        while not slow.envelopes:
-            await asyncio.sleep(0.01)
+        await until(lambda: slow.envelopes)
         relay.wake(world.put(ERIN))
-        while not quick.envelopes:
-            await asyncio.sleep(0.01)
+        await until(lambda: quick.envelopes)
         assert len(slow.envelopes) < 40
         await running
     assert [content for _, content in slow.received] == [b"Subject: %d\r\n\r\n" % count for count in range(40)]

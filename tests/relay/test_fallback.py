@@ -111,12 +111,12 @@ def test_where_the_connection_breaks_over_tls_mail_goes_without(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, end: End, words: bytes
 ) -> None:
     """RFC 7435 section 3: once, over another connection, and the log says so."""
-    monkeypatch.setattr("mailproto.relay.config.SMTPClientConfig", lambda **_: IMPATIENT)
+    monkeypatch.setattr("mailproto.relay.connecting.SMTPClientConfig", lambda **_: IMPATIENT)
 
     async def test(world: World) -> None:
         broken = Broken(end, words)
         async with broken.listening() as port:
-            monkeypatch.setattr("mailproto.relay.config.RELAY_PORT", port)
+            monkeypatch.setattr("mailproto.relay.connecting.RELAY_PORT", port)
             world.put(BOB)
             await world.relay(table(**MX_NET), make_client=None).attempt_due()
         assert (broken.connections, len(broken.taken)) == (2, 1)
@@ -154,7 +154,7 @@ def test_a_host_that_never_came_to_tls_is_not_asked_again(
     async def test(world: World) -> None:
         broken = Broken(hang_up, greeting=greeting)
         async with broken.listening() as port:
-            monkeypatch.setattr("mailproto.relay.config.RELAY_PORT", port)
+            monkeypatch.setattr("mailproto.relay.connecting.RELAY_PORT", port)
             world.put(BOB)
             await world.relay(table(**MX_NET), make_client=None).attempt_due()
         assert (broken.connections, len(world.entries())) == (1, 1)
@@ -173,7 +173,7 @@ def test_a_host_that_fails_in_clear_as_well_is_tried_twice_and_no_more(
     async def test(world: World) -> None:
         closed = Closed(hang_up)
         async with closed.listening() as port:
-            monkeypatch.setattr("mailproto.relay.config.RELAY_PORT", port)
+            monkeypatch.setattr("mailproto.relay.connecting.RELAY_PORT", port)
             world.put(BOB)
             await world.relay(table(**MX_NET), make_client=None).attempt_due()
         assert (closed.connections, len(world.entries())) == (2, 1)
@@ -191,7 +191,7 @@ def test_any_certificate_is_better_than_none(
     async def test(world: World) -> None:
         host = Host()
         async with aio.SMTPServer(host, port=0, tls=context) as server:
-            monkeypatch.setattr("mailproto.relay.config.RELAY_PORT", server.port)
+            monkeypatch.setattr("mailproto.relay.connecting.RELAY_PORT", server.port)
             world.put(BOB)
             await world.relay(table(**MX_NET), make_client=None).attempt_due()
         assert host.secure == [True]
@@ -208,7 +208,7 @@ async def test_an_address_literal_is_no_name_of_a_server(world: World) -> None:
     async with aio.SMTPServer(Host(), port=0, tls=context) as server:
         world.put(Address("bob", "[127.0.0.1]"))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("mailproto.relay.config.RELAY_PORT", server.port)
+            patch.setattr("mailproto.relay.connecting.RELAY_PORT", server.port)
             await world.relay(table(), make_client=None).attempt_due()
     assert world.queue.names() == []
     assert names == [None]
@@ -221,7 +221,7 @@ async def test_where_tls_fails_mail_goes_without(world: World) -> None:
     host = Host()
     async with aio.SMTPServer(host, port=0, tls=context) as server:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("mailproto.relay.config.RELAY_PORT", server.port)
+            patch.setattr("mailproto.relay.connecting.RELAY_PORT", server.port)
             world.put(BOB)
             world.put(BOB)
             await world.relay(table(**MX_NET), make_client=None).attempt_due()

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mailproto.errors import GrammarError
-from mailproto.relay import Attempt, Entry, Fate, Order, Orders, Pending, Queue, Relay, UnreadableError
+from mailproto.relay import Attempt, Entry, Fate, Order, Orders, Pending, Queue, UnreadableError
+from mailproto.relay.round import Round
 from mailproto.smtp import Notify, RcptParameters, Reply
 from tests.adapters.harness import wait_until
 from tests.relay import (
@@ -27,12 +26,16 @@ from tests.relay import (
     MX_NET,
     NO_SUCH_USER,
     START,
+    FullQueue,
     Host,
     World,
+    files,
     in_loop,
     read_notice,
     run,
+    running,
     table,
+    until,
 )
 
 COM = {"com": [(0, "mx.example.com")]}
@@ -42,27 +45,6 @@ COM = {"com": [(0, "mx.example.com")]}
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no test wait for a second."""
     monkeypatch.setattr("mailproto.relay.relay._POLL_ORDERS", 0.02)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    while not condition():
-        await asyncio.sleep(0.01)
-
-
-@asynccontextmanager
-async def running(relay: Relay) -> AsyncIterator[None]:
-    """Run a relay meanwhile, and let it stop in good order."""
-    task = asyncio.create_task(relay.run())
-    try:
-        yield
-    finally:
-        relay.stop()
-        await task
-
-
-def files(queue: Queue) -> list[str]:
-    """Return what is in a queue."""
-    return sorted(str(path.relative_to(queue.path)) for path in queue.path.rglob("*") if path.is_file())
 
 
 @in_loop
@@ -211,7 +193,7 @@ def test_who_changes_his_mind_in_time_has_nothing_sent(world: World, order: Orde
         def load(self, name: str) -> Entry | None:
             self.orders.give(name, Order.REMOVE)
             # Which is read behind this, and before what was ordered first is forgotten.
-            wait_until(lambda: self.relay._disk._work_queue.qsize() > 0)
+            wait_until(lambda: self.relay._disk._thread._work_queue.qsize() > 0)
             return super().load(name)
 
     async def test(world: World) -> None:
@@ -230,19 +212,21 @@ def test_who_changes_his_mind_in_time_has_nothing_sent(world: World, order: Orde
 @in_loop
 async def test_an_order_that_comes_while_another_is_carried_out_stands(world: World) -> None:
     """It was forgotten in the place of the other, and the sender told of what was to be forgotten."""
-    record = Relay._record
+    record = Round.record
 
-    async def record_slowly(relay: Relay, name: str, *more: Any) -> None:
-        await record(relay, name, *more)
+    async def record_slowly(attempt: Round, *heard: Any) -> None:
+        await record(attempt, *heard)
+        name = attempt.entry.name
         world.queue.orders.give(name, Order.REMOVE)
         await until(lambda: relay._orders.get(name) is Order.REMOVE)
 
     home = Host()
+    relay = world.relay(table(**MX_NET, **HOME))
     async with world.host("mx.example.org", home):
         world.queue.orders.give(world.put(BOB), Order.RETURN)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Relay, "_record", record_slowly)
-            async with running(world.relay(table(**MX_NET, **HOME))):
+            patch.setattr(Round, "record", record_slowly)
+            async with running(relay):
                 await until(lambda: not world.queue.names())
     assert home.envelopes == []
 
@@ -364,7 +348,7 @@ async def test_what_waits_for_its_turn_is_removed_from_there(world: World) -> No
     """Wherever it waits: in a lane, or for one."""
     slow = Slow()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mailproto.relay.relay._MAX_ACTIVE", 4)
+        patch.setattr("mailproto.relay.dispatch._MAX_ACTIVE", 4)
         async with world.host("mx.example.net", slow):
             names = [world.put(BOB, message=b"Subject: %d\r\n\r\n" % count) for count in range(10)]
             async with running(world.relay(table(**MX_NET))):
@@ -422,14 +406,8 @@ def test_a_disk_that_is_full_keeps_nobody_from_making_room(
 ) -> None:
     """What could not be noted need not be noted any more, and is not when there is room again."""
 
-    class Full(Queue):
-        def save(self, entry: Entry) -> None:
-            if full:
-                raise OSError(number, "nothing more")
-            super().save(entry)
-
     async def test(world: World) -> None:
-        world.queue = Full(world.queue.path)
+        world.queue = queue = FullQueue(world.queue.path, number)
         host = Host(carol=LATER)
         async with world.host("mx.example.net", host):
             name = world.put(BOB, CAROL)
@@ -439,10 +417,9 @@ def test_a_disk_that_is_full_keeps_nobody_from_making_room(
                     world.queue.orders.give(name, order)
                     await until(lambda: not world.queue.orders.given())
                     assert files(world.queue) == ["lock"]
-                    full.clear()
+                    queue.full = False
         assert len(host.envelopes) == 1
 
-    full = ["yes"]
     run(test, world)
 
 

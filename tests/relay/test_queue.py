@@ -18,7 +18,7 @@ from mailproto.maildrop import MaildropBusyError
 from mailproto.maildrop.durable import write_durably
 from mailproto.relay import Entry, Pending, Queue, UnreadableError, new_name
 from mailproto.smtp import MailParameters
-from tests.relay import ADA, BOB, CAROL, MESSAGE, START, content_of
+from tests.relay import ADA, BOB, CAROL, MESSAGE, START, content_of, files
 from tests.relay.workers import is_whole
 
 REPOSITORY = Path(__file__).parents[2]
@@ -28,10 +28,6 @@ ENTRY = Entry("m1", ADA, (Pending(BOB), Pending(CAROL)), START, START)
 @pytest.fixture
 def queue(tmp_path: Path) -> Queue:
     return Queue(tmp_path / "deep" / "queue")
-
-
-def files(queue: Queue) -> list[str]:
-    return sorted(str(path.relative_to(queue.path)) for path in queue.path.rglob("*") if path.is_file())
 
 
 def test_from_its_arrival_to_its_end(queue: Queue) -> None:

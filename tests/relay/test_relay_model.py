@@ -177,7 +177,7 @@ class Story:
         await self.relay.attempt_due()
 
     async def restart(self) -> None:
-        if not self.relay._unsaved:  # what the disk has not taken is in its memory alone
+        if not self.relay._disk._unsaved:  # what the disk has not taken is in its memory alone
             self.relay = self._new_relay()
 
     async def run(self, steps: list[Step]) -> None:
@@ -210,7 +210,8 @@ def test_each_recipient_has_one_fate(steps: list[Step]) -> None:
         asyncio.run(in_time())
         left = {path.name for path in story.disk.path.rglob("*") if path.is_file()}
     assert left == {"lock"}
-    assert not any((story.relay._active, story.relay._rounds, story.relay._unsaved, story.relay._orders))
+    disk, dispatcher, orders = story.relay._disk, story.relay._dispatcher, story.relay._orders
+    assert not any((dispatcher.active, dispatcher._rounds, disk._unsaved, orders._known))
     taken, perhaps, failed = Fates(), Fates(), Fates()
     for place in story.places.values():
         taken, perhaps, failed = taken + place.taken, perhaps + place.perhaps, failed + place.failed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
 import pytest
@@ -13,7 +14,9 @@ from mailproto.aio import TLSPolicy
 from mailproto.errors import Reject
 from mailproto.maildrop import MaildropBusyError
 from mailproto.relay import Entry, Pending, Queue, Relay, Target
-from mailproto.relay.lane import Lane
+from mailproto.relay.job import Job
+from mailproto.relay.lanes import Lanes
+from mailproto.relay.round import Round
 from mailproto.relay.route import Way
 from mailproto.smtp import Envelope, Rcpt, Reply
 from mailproto.smtp.notices import Action
@@ -35,6 +38,7 @@ from tests.relay import (
     in_loop,
     run,
     table,
+    until,
 )
 
 
@@ -74,8 +78,7 @@ async def test_what_another_process_adds_is_found(world: World) -> None:
             running = asyncio.create_task(relay.run())
             await asyncio.sleep(0.1)
             world.put(BOB)
-            while not host.envelopes:
-                await asyncio.sleep(0.01)
+            await until(lambda: host.envelopes)
             relay.stop()
             await running
     assert world.queue.names() == []
@@ -109,12 +112,10 @@ async def test_a_clock_that_is_set_back_while_it_runs(world: World) -> None:
             world.now = START + 1e9
             world.put(BOB)
             running = asyncio.create_task(relay.run())
-            while not world.entries()[0].attempts:
-                await asyncio.sleep(0.01)
+            await until(lambda: world.entries()[0].attempts)
             host.replies.clear()
             world.now = START
-            while not host.envelopes:
-                await asyncio.sleep(0.01)
+            await until(lambda: host.envelopes)
             relay.stop()
             await running
     assert world.queue.names() == []
@@ -125,10 +126,10 @@ async def test_a_clock_that_is_set_back_while_something_is_tried(world: World) -
     """What the wrong time has put off is not told of it any more, and waits no longer than the rest."""
     host = Host(bob=LATER)
     relay = world.relay(table(**MX_NET))
-    conclude = Relay._conclude
+    conclude = Round.conclude
 
-    async def conclude_slowly(relay: Relay, *arguments: Any) -> float | None:
-        due = await conclude(relay, *arguments)
+    async def conclude_slowly(attempt: Round) -> float | None:
+        due = await conclude(attempt)
         host.replies.clear()
         world.now = START
         relay._changed.set()
@@ -136,13 +137,12 @@ async def test_a_clock_that_is_set_back_while_something_is_tried(world: World) -
         return due
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Relay, "_conclude", conclude_slowly)
+        patch.setattr(Round, "conclude", conclude_slowly)
         async with world.host("mx.example.net", host):
             world.now = START + 1e9
             world.put(BOB)
             running = asyncio.create_task(relay.run())
-            while not host.envelopes:
-                await asyncio.sleep(0.01)
+            await until(lambda: host.envelopes)
             relay.stop()
             await running
     assert world.queue.names() == []
@@ -394,13 +394,13 @@ async def test_it_sleeps_while_it_has_as_much_to_do_as_it_can(world: World) -> N
 
     class Watched(Relay):
         def _start_due(self) -> None:
-            rounds.append(len(self._active))
+            rounds.append(len(self._dispatcher.active))
             super()._start_due()
 
     rounds: list[int] = []
     host = Slow()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mailproto.relay.relay._MAX_ACTIVE", 2)
+        patch.setattr("mailproto.relay.dispatch._MAX_ACTIVE", 2)
         async with world.host("mx.example.net", host), world.host("mx.example.com", host):
             for each in (BOB, ERIN, CAROL):
                 world.put(each)
@@ -412,19 +412,20 @@ async def test_it_sleeps_while_it_has_as_much_to_do_as_it_can(world: World) -> N
 
 @in_loop
 async def test_a_run_that_is_cancelled_before_the_way_to_a_domain_has_begun(world: World) -> None:
-    class Hasty(Relay):
-        def _lane(self, way: Way) -> Lane:
-            if not running.done():
-                running.cancel()
-            return super()._lane(way)
+    def work_off_hastily(lanes: Lanes, jobs: Mapping[Way, Job]) -> Awaitable[None]:
+        running.cancel()
+        return work_off(lanes, jobs)
 
+    work_off = Lanes.work_off
     host = Host()
     async with world.host("mx.example.net", host):
         world.put(BOB)
-        relay = Hasty(world.queue, world.relay(table(**MX_NET))._config)
-        running = asyncio.ensure_future(relay.run())
-        with pytest.raises(asyncio.CancelledError):
-            await running
+        relay = world.relay(table(**MX_NET))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Lanes, "work_off", work_off_hastily)
+            running = asyncio.ensure_future(relay.run())
+            with pytest.raises(asyncio.CancelledError):
+                await running
         await relay.attempt_due()
     assert host.received == [("bob@example.net", MESSAGE)]
 

@@ -11,7 +11,7 @@ import pytest
 
 from mailproto.relay import Attempt, Entry, Fate, Order, Queue
 from mailproto.smtp import Envelope, Reply
-from tests.relay import BOB, ERIN, HOUR, LATER, MX_NET, Host, World, in_loop, run, table
+from tests.relay import BOB, ERIN, HOUR, LATER, MX_NET, Host, World, in_loop, run, table, until
 
 COM = {"com": [(0, "mx.example.com")]}
 
@@ -88,11 +88,9 @@ async def test_whoever_else_wants_a_place_gets_it_at_once(world: World) -> None:
         put_many(world, 200)
         relay = world.relay(table(**MX_NET, **COM), max_connections=2)
         running = asyncio.create_task(relay.attempt_due())
-        while host.now < 2:
-            await asyncio.sleep(0.01)
+        await until(lambda: host.now >= 2)
         relay.wake(world.put(ERIN))
-        while not other.envelopes:
-            await asyncio.sleep(0.01)
+        await until(lambda: other.envelopes)
         assert len(host.envelopes) < 150
         await running
     assert len(host.envelopes) == len(set(host.received)) == 200
@@ -207,13 +205,11 @@ async def test_a_run_that_is_cancelled_ends_all_connections(world: World) -> Non
     async with world.host("mx.example.net", host):
         put_many(world, 110)
         running = asyncio.create_task(world.relay(table(**MX_NET)).run())
-        while host.now < 3:
-            await asyncio.sleep(0.01)
+        await until(lambda: host.now >= 3)
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
-        while host.now:
-            await asyncio.sleep(0.01)
+        await until(lambda: not host.now)
         await world.relay(table(**MX_NET)).attempt_due()
     assert len(set(host.received)) == 110
     assert len(host.envelopes) <= 113
@@ -281,8 +277,7 @@ async def test_what_waits_behind_them_is_removed_when_it_is_ordered(world: World
         async with world.host("mx.example.net", host):
             put_many(world, 110)
             running = asyncio.create_task(world.relay(table(**MX_NET)).attempt_due())
-            while host.now < 3:
-                await asyncio.sleep(0.01)
+            await until(lambda: host.now >= 3)
             for name in world.queue.names():
                 world.queue.orders.give(name, Order.REMOVE)
             begun = time.monotonic()

@@ -69,7 +69,7 @@ async def exchanger(
     context = aio.server_context(*certificate) if certificate is not None else None
     async with aio.SMTPServer(host, address, port, tls=context) as server:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("mailproto.relay.config.RELAY_PORT", server.port)
+            patch.setattr("mailproto.relay.connecting.RELAY_PORT", server.port)
             yield server.port
 
 
@@ -150,7 +150,7 @@ def test_a_host_that_breaks_over_tls(
     async def test(world: World) -> None:
         broken, sts = Broken(end, words), STS(world, policy)
         async with broken.listening() as port:
-            monkeypatch.setattr("mailproto.relay.config.RELAY_PORT", port)
+            monkeypatch.setattr("mailproto.relay.connecting.RELAY_PORT", port)
             entry = await sts.attempt()
         if policy is POLICY:
             assert why(entry).startswith("451 4.7.5 ")
@@ -167,7 +167,7 @@ def test_a_host_that_refuses_starttls(world: World, words: bytes, monkeypatch: p
     async def test(world: World) -> None:
         broken, sts = Broken(stall, words), STS(world)
         async with broken.listening() as port:
-            monkeypatch.setattr("mailproto.relay.config.RELAY_PORT", port)
+            monkeypatch.setattr("mailproto.relay.connecting.RELAY_PORT", port)
             assert f"the server refused STARTTLS: {words.decode()[:-2]}" in why(await sts.attempt())
         assert (broken.connections, broken.taken) == (1, [])
 
@@ -190,7 +190,7 @@ def test_a_host_that_fulfils_the_policy_and_is_busy(
     async def test(world: World) -> None:
         busy, sts = Broken(busy_under_tls), STS(world, policy)
         async with busy.listening() as port:
-            monkeypatch.setattr("mailproto.relay.config.RELAY_PORT", port)
+            monkeypatch.setattr("mailproto.relay.connecting.RELAY_PORT", port)
             entry = await sts.attempt()
         assert entry is not None
         (recipient,) = entry.waiting

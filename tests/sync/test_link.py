@@ -22,11 +22,7 @@ from mailproto.sync.link import Link
 from mailproto.sync.listener import Listener
 from tests.adapters import toy
 from tests.adapters.harness import PATIENCE, Wire, scripted, wait_until
-
-
-class Echo:
-    def on_line(self, event: toy.Line) -> Any:
-        return event.text
+from tests.adapters.toy import Echo
 
 
 @contextmanager

@@ -2,16 +2,15 @@
 
 What was fetched stands in a ledger, by unique-id (RFC 1939 section 8). A message is noted there before it is stored
 and again when it is: whoever is interrupted anywhere in between, by a broken line or by a lost machine, stores it
-under the same name once more, and so neither loses it nor has it twice.
+under the same name once more, and so neither loses it nor has it twice. Which messages are known is for
+`mailproto.pop3.flows.known` to say, and at which the line has broken before for `mailproto.pop3.flows.hurdles`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from operator import attrgetter
 from typing import Any, TypeVar
 
 from mailproto._core.flow import Call, Flow
@@ -21,6 +20,7 @@ from mailproto.pop3.client import POP3ClientConnection
 from mailproto.pop3.flows.client import MessageListing, listing, request, wait_done
 from mailproto.pop3.flows.fetch import Fetch
 from mailproto.pop3.flows.hurdles import Hurdles
+from mailproto.pop3.flows.known import KnownMessages, stands_for_content, with_trusted_ids
 from mailproto.pop3.flows.notes import Ledger as Ledger
 from mailproto.pop3.flows.notes import Note as Note
 from mailproto.pop3.response import ResponseError
@@ -128,9 +128,6 @@ def fetch_and_keep(
     return job.report
 
 
-_CONTENT = "sha256:"  # begins the key of a message without a unique-id; a unique-id could look so, and would be one
-
-
 class _Job:
     def __init__(
         self,
@@ -147,29 +144,24 @@ class _Job:
         self._store = store
         self._policy = policy
         self._now = now
-        self._notes: dict[str, Note] = {}
-        self._there: set[str | None] = set()  # the unique-ids that the server gives
-        self._unnamed: dict[str, list[Note]] = {}  # what is stored and has lost its unique-id, by digests
-        self._keys: dict[str, str] = {}  # of the notes, by their digests; of equal messages one that is stored
         self._safe: dict[MessageListing, str] = {}  # what is stored, by key
         self._ahead: list[MessageListing] = []  # what runs have broken off at, and this one has not tried
 
     def run(self) -> Flow[None]:
         """Fetch what is to be fetched, and delete what is to be deleted."""
         listed = yield from self._list()
-        self._notes = yield Call(self._ledger.read)
-        self._hurdles = Hurdles(self._ledger, self._notes, self._now)
-        self._there = {message.uid for message in listed}
-        self._keys = {note.sha256: note.key for note in sorted(self._notes.values(), key=attrgetter("stored"))}
-        self._unnamed = self._find_unnamed()
+        notes = yield Call(self._ledger.read)
+        self._hurdles = Hurdles(self._ledger, notes, self._now)
+        self._known = KnownMessages(notes, listed)
         self._check_unique_ids(listed)
-        known = _with_trusted_ids(listed)
-        self._safe = {message: message.uid for message in known if message.uid is not None and self._has(message.uid)}
-        yield from self._fetch(known)
+        there = with_trusted_ids(listed)
+        self._safe = {
+            message: message.uid for message in there if message.uid is not None and self._known.is_safe(message.uid)
+        }
+        yield from self._fetch(there)
         yield from self._delete()
         yield from self._hurdles.settle(self._ahead)
-        all_named = all(message.uid is not None for message in known)
-        yield from self._forget_vanished(all_named)
+        yield from self._forget_vanished(all_named=all(message.uid is not None for message in there))
 
     def _list(self) -> Flow[list[MessageListing]]:
         if self._policy.unique_ids:
@@ -180,31 +172,24 @@ class _Job:
     def _check_unique_ids(self, listed: Sequence[MessageListing]) -> None:
         """See that a server does not lose its unique-ids: by content, all that is known by them is fetched again."""
         without = self._policy.unique_ids and listed and not any(message.uid for message in listed)
-        if without and any(not key.startswith(_CONTENT) for key in self._notes):
+        if without and self._known.any_by_unique_id:
             raise NotSupportedError("the server gave unique-ids before, and gives none now")
 
-    def _has(self, key: str) -> bool:
-        """Whether the message of this name is safe here, and no other one can be meant."""
-        note = self._notes.get(key)
-        return note is not None and note.stored and not note.deleted
-
-    def _forget_vanished(self, all_named: bool) -> Flow[None]:
-        """Drop the notes of what is gone, unless all is gone: that is more often a server's mishap than the truth.
+    def _forget_vanished(self, *, all_named: bool) -> Flow[None]:
+        """Drop the notes of what is gone.
 
         What is known by content was seen only if all was fetched; and so was what has lost its unique-id.
         """
         all_seen = not (self._is_full() or self.report.too_big or self.report.refused or self._ahead)
-        named_seen = self._policy.unique_ids and (all_seen or all_named)
-        seen = self._there.union(self._safe.values())
-        unseen = [key for key in self._notes if key not in seen]
-        gone = [key for key in unseen if (all_seen if key.startswith(_CONTENT) else named_seen)]
-        if self._there and gone:
+        ids_seen = self._policy.unique_ids and (all_seen or all_named)
+        gone = self._known.vanished(self._safe.values(), all_seen=all_seen, ids_seen=ids_seen)
+        if gone:
             yield Call(self._ledger.forget, (gone,))
 
-    def _fetch(self, known: Iterable[MessageListing]) -> Flow[None]:
+    def _fetch(self, there: Iterable[MessageListing]) -> Flow[None]:
         """Fetch what is new, and last, one at a time, that at which a run has broken off before."""
         by_times: tuple[list[MessageListing], ...] = ([], [], [])
-        for message in known:
+        for message in there:
             by_times[self._hurdles.times(message)].append(message)
         new, suspect, left_out = map(self._wanted, by_times)
         while not self._is_full() and (batch := self._take_batch(new)):
@@ -261,7 +246,7 @@ class _Job:
         room = self._policy.limit - len(self.report.fetched)
         batch: list[MessageListing] = []
         while room > 0 and (message := next(wanted, None)) is not None:
-            note = self._notes.get(message.uid or "")
+            note = self._known.get(message.uid or "")
             room -= message.uid is not None and (note is None or not note.stored)
             batch.append(message)
         return batch
@@ -282,60 +267,29 @@ class _Job:
 
     def _store_new(self, message: MessageListing, content: Spool, sha256: str) -> Flow[None]:
         """Store a message, unless it is known by its key, or has a twin: itself, from when it had another one."""
-        key = self._key_of(message, sha256)
-        note = self._notes.get(key)
+        key = self._known.key_of(message, sha256)
+        note = self._known.get(key)
         if note is not None and note.sha256 != sha256:  # the server has used the unique-id again
             yield Call(self._ledger.forget, ([key],))
             note = None
         if note is None or not note.stored:
-            twin = self._twin_of(sha256)
+            twin = self._known.take_twin(sha256)
             note = yield Call(self._ledger.begin, (key, self._now if twin is None else twin.first_seen, sha256))
             if twin is None:
                 yield Call(self._store, (note, content))
             yield Call(self._ledger.finish, (key,))
             if twin is None:
                 self.report.fetched.append(Fetched(message.number, message.uid, len(content), sha256))
-            elif not twin.key.startswith(_CONTENT):  # it is one message, and no second one is to pass for it
+            elif not stands_for_content(twin):  # it is one message, and no second one is to pass for it
                 yield Call(self._ledger.forget, ([twin.key],))
         elif note.deleted:
             yield Call(self._ledger.finish, (key,))
-        self._notes[key] = Note(key, note.first_seen, sha256, stored=True)
-        self._keys[sha256] = key
+        self._known.put(Note(key, note.first_seen, sha256, stored=True))
         self._safe[message] = key
-
-    def _find_unnamed(self) -> dict[str, list[Note]]:
-        """Return the notes of what is stored and has no longer the unique-id that it had, by digests.
-
-        What was to be deleted is no such thing: it has lost its unique-id because it is gone.
-        """
-        unnamed: dict[str, list[Note]] = {}
-        for note in self._notes.values():
-            if note.stored and not (note.deleted or note.key in self._there):
-                unnamed.setdefault(note.sha256, []).append(note)
-        return unnamed
-
-    def _twin_of(self, sha256: str) -> Note | None:
-        """Return the note of what is stored with this content and has no unique-id any more, None if there is none.
-
-        What is known by content stands for all messages that have it; else each note for one.
-        """
-        note = self._notes.get(_CONTENT + sha256)
-        if note is not None and note.stored and note.sha256 == sha256:
-            return note
-        unnamed = self._unnamed.get(sha256)
-        return unnamed.pop() if unnamed else None
-
-    def _key_of(self, message: MessageListing, sha256: str) -> str:
-        """Return the key of a message: without a unique-id, that of any note of its content, which once had one."""
-        if message.uid is not None:
-            return message.uid
-        key = self._keys.get(sha256, "")
-        note = self._notes.get(key)
-        return key if note is not None and note.sha256 == sha256 else _CONTENT + sha256
 
     def _delete(self) -> Flow[None]:
         """Mark what is to go from the server, all at once."""
-        due = {message: key for message, key in self._safe.items() if self._is_due(message, self._notes[key])}
+        due = {message: key for message, key in self._safe.items() if self._is_due(message, self._known[key])}
         if not due:
             return
         yield Call(self._ledger.mark_deleted, (list(due.values()),))
@@ -352,9 +306,3 @@ class _Job:
         is_old = policy.delete_after is not None and self._now - note.first_seen >= policy.delete_after
         is_big = policy.delete_over is not None and message.size > policy.delete_over
         return is_old or is_big or not policy.keep
-
-
-def _with_trusted_ids(listed: list[MessageListing]) -> list[MessageListing]:
-    """Return the listing without unique-ids that are not unique: who has one like it cannot be known by it."""
-    counts = Counter(message.uid for message in listed)
-    return [message if counts[message.uid] == 1 else message._replace(uid=None) for message in listed]

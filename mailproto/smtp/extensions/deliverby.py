@@ -86,6 +86,9 @@ def deliver_by(minimum: int) -> Extension:
     """Return the extension for a server that needs at least ``minimum`` seconds; it tells clients so.
 
     A time that is shorter is refused with 555 (RFC 2852 section 4), if the message would have to be returned.
+
+    Raises:
+        GrammarError: the minimum is negative, or of more than nine digits.
     """
     refusal = Reply.build(555, f"Cannot deliver in less than {minimum} seconds", "5.5.4")
 
