@@ -14,7 +14,7 @@ from mailproto.errors import MailProtoError
 from mailproto.smtp.flows.errand import Errand
 from mailproto.smtp.flows.sending import raise_own, send_messages
 from mailproto.smtp.flows.shelf import Lent, PoolOptions, Shelf
-from mailproto.smtp.message import make_submission
+from mailproto.smtp.messages.submission import make_submission
 from mailproto.smtp.result import SendResult
 
 

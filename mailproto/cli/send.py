@@ -17,8 +17,8 @@ from mailproto.cli.options import Progress, UsageError, add_server_options, clie
 from mailproto.cli.streams import complain, print_json, say
 from mailproto.errors import GrammarError, MailProtoError
 from mailproto.smtp.fixups import without_bcc
-from mailproto.smtp.header import read_header
-from mailproto.smtp.message import make_submission
+from mailproto.smtp.messages.header import read_header
+from mailproto.smtp.messages.submission import make_submission
 from mailproto.smtp.result import RecipientResult, SendResult
 from mailproto.transcript import Transcript
 

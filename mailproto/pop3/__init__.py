@@ -54,6 +54,7 @@ Whole jobs, such as opening a session under a TLS policy, are in `mailproto.pop3
 
 from mailproto._core.events import ConnectionClosed, ExtensionCommand, MessageChunk, StartTLS, TLSInfo
 from mailproto._core.limits import Limits
+from mailproto.pop3._server.responses import TEXTS
 from mailproto.pop3.apop import ApopCheck, apop_digest
 from mailproto.pop3.capabilities import Capabilities
 from mailproto.pop3.client import POP3ClientConnection
@@ -80,7 +81,6 @@ from mailproto.pop3.keys import safe_key
 from mailproto.pop3.languages import Language, Phrase
 from mailproto.pop3.listing import Stat
 from mailproto.pop3.response import Response, ResponseCode, ResponseError
-from mailproto.pop3.responses import TEXTS
 from mailproto.pop3.rules import ClientState, ServerState
 from mailproto.pop3.server import POP3ServerConnection
 from mailproto.pop3.snapshot import LoginDelayError, MaildropBusyError, MessageInfo, Snapshot, UTF8RequiredError

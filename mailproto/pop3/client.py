@@ -1,6 +1,6 @@
 """The client's side of POP3 (RFC 1939), as a state machine without I/O.
 
-The commands, and when they leave, are in `mailproto.pop3.requests`; here is what the server's responses do.
+The commands, and when they leave, are in `mailproto.pop3._client.requests`; here is what the server's responses do.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from mailproto._core.connection import AGAIN, STARVED, Step
 from mailproto._core.dots import Unstuffer
 from mailproto._core.events import ConnectionClosed, MessageChunk, StartTLS
 from mailproto.errors import ConnectionTimeoutError, GrammarError, MailProtoError, RemoteProtocolError
+from mailproto.pop3._client.requests import RequestingConnection
 from mailproto.pop3.apop import find_timestamp
 from mailproto.pop3.capabilities import Capabilities
 from mailproto.pop3.command import SECRET, Command, Shape
@@ -28,7 +29,6 @@ from mailproto.pop3.events import (
     ResponseReceived,
     ToleranceUsed,
 )
-from mailproto.pop3.requests import RequestingConnection
 from mailproto.pop3.response import Response, parse_response
 from mailproto.pop3.rules import ClientState
 from mailproto.pop3.tolerance import Lenience, Tolerance

@@ -4,9 +4,8 @@ The application answers a login with a snapshot of the maildrop. From it the con
 content, and it keeps the marks of deletion: they reach the application as one `Update`, on QUIT alone. What may be
 said when is in `mailproto.pop3.rules.SERVER_TABLE`.
 
-Here commands are read and carried out, but for those that log in (`mailproto.pop3.logins`). Below that stand the
-limits (`mailproto.pop3.refusing`), the answers of the application (`mailproto.pop3.answers`), and the output
-(`mailproto.pop3.speaking`).
+Here commands are read and carried out, but for those that log in. They, and what stands below them, are in
+`mailproto.pop3._server`: the limits, the answers of the application, and the output.
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ from mailproto._core.connection import AGAIN, STARVED
 from mailproto._core.events import ExtensionCommand, StartTLS
 from mailproto._core.server import FOREIGN_SIZE, is_foreign
 from mailproto.errors import GrammarError
-from mailproto.pop3 import offer, responses
-from mailproto.pop3.answers import ServerStep
+from mailproto.pop3._server import offer, responses
+from mailproto.pop3._server.answers import ServerStep
+from mailproto.pop3._server.logins import LoginConnection
+from mailproto.pop3._server.marks import Refusal
 from mailproto.pop3.config import POP3ServerConfig
 from mailproto.pop3.events import Connected, Retrieve, Update, XClient
 from mailproto.pop3.languages import Phrase
-from mailproto.pop3.logins import LoginConnection
-from mailproto.pop3.marks import Refusal
 from mailproto.pop3.response import Response
 from mailproto.pop3.rules import OTHER, SERVER_RULES, VERBS, Outcome, ServerState
 from mailproto.pop3.xclient import parse_xclient

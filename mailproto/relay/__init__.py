@@ -21,12 +21,12 @@ from mailproto.relay.config import RelayConfig
 from mailproto.relay.entry import Entry, Pending
 from mailproto.relay.handler import RelayHandler
 from mailproto.relay.orders import Order, Orders
-from mailproto.relay.policy_fetch import PolicyFetchError
-from mailproto.relay.policy_store import PolicyStore
 from mailproto.relay.queue import Queue, new_name
 from mailproto.relay.relay import Relay
 from mailproto.relay.route import Route, Target
 from mailproto.relay.schedule import Schedule
+from mailproto.relay.sts.fetch import PolicyFetchError
+from mailproto.relay.sts.store import PolicyStore
 from mailproto.relay.unreadable import UnreadableError
 
 __all__ = [

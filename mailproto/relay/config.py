@@ -13,9 +13,9 @@ from mailproto.address import Address, check_domain
 from mailproto.aio.smtp import SMTPClient
 from mailproto.errors import GrammarError, LocalProtocolError
 from mailproto.relay.attempt import Attempt, log_attempt
-from mailproto.relay.policy_store import PolicyStore
 from mailproto.relay.route import Route, Target, Way
 from mailproto.relay.schedule import Schedule
+from mailproto.relay.sts.store import PolicyStore
 from mailproto.smtp.alabels import idna_2003
 from mailproto.smtp.routing import Resolver, RoutingError, lookup_name
 

@@ -14,7 +14,7 @@ from mailproto.errors import ConnectionExhaustedError, GrammarError, NotSupporte
 from mailproto.relay.entry import Entry, Pending
 from mailproto.relay.route import Target
 from mailproto.smtp.extensions import Notify
-from mailproto.smtp.message import RecipientLike
+from mailproto.smtp.messages.submission import RecipientLike
 from mailproto.smtp.notices import Action
 from mailproto.smtp.parameters import NO_RCPT_PARAMETERS, MailParameters
 from mailproto.smtp.reply import EnhancedStatus, Reply

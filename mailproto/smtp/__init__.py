@@ -25,6 +25,7 @@ Whole jobs are in `mailproto.smtp.flows`, and `mailproto.aio` and `mailproto.syn
 
 from mailproto._core.events import ConnectionClosed, ExtensionCommand, MessageChunk, StartTLS, TLSInfo
 from mailproto._core.limits import Limits
+from mailproto.smtp._server.unsaid import ReplyLost
 from mailproto.smtp.client import SMTPClientConnection
 from mailproto.smtp.command import Command
 from mailproto.smtp.config import (
@@ -82,16 +83,22 @@ from mailproto.smtp.extensions import (
     Standing,
     Tracking,
 )
-from mailproto.smtp.message import MessageSource, Progress, Recipient, RecipientLike, Submission, make_submission
-from mailproto.smtp.notice_reading import ReceivedNotice, ReportedRecipient, Typed, parse_notice
+from mailproto.smtp.messages.submission import (
+    MessageSource,
+    Progress,
+    Recipient,
+    RecipientLike,
+    Submission,
+    make_submission,
+)
 from mailproto.smtp.notices import Action
+from mailproto.smtp.notices.reading import ReceivedNotice, ReportedRecipient, Typed, parse_notice
 from mailproto.smtp.parameters import Body, MailParameters, Parameter, RcptParameters, Submitter
 from mailproto.smtp.reply import EnhancedStatus, Reply, ReplyError
 from mailproto.smtp.result import DeliveryError, Outcome, RecipientResult, SendResult
 from mailproto.smtp.rules import ClientState, ServerState
 from mailproto.smtp.server import SMTPServerConnection
 from mailproto.smtp.status import describe
-from mailproto.smtp.unsaid import ReplyLost
 
 __all__ = [
     "ALL_EXTENSIONS",

@@ -1,6 +1,6 @@
 """The client's side of SMTP (RFC 5321), as a state machine without I/O.
 
-The commands, and when they leave, are in `mailproto.smtp.requests`; here is what the server's replies do.
+The commands, and when they leave, are in `mailproto.smtp._client.requests`; here is what the server's replies do.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from mailproto.errors import (
     MailProtoError,
     RemoteProtocolError,
 )
+from mailproto.smtp._client.conveying import END
+from mailproto.smtp._client.requests import RequestingConnection
+from mailproto.smtp._client.terms import Terms, read_keywords
 from mailproto.smtp.command import SECRET, Command, Transaction
-from mailproto.smtp.conveying import END
 from mailproto.smtp.events import (
     AuthChallenge,
     ClientEvent,
@@ -35,9 +37,7 @@ from mailproto.smtp.events import (
 from mailproto.smtp.extensions.checkpoint import RESUME
 from mailproto.smtp.extensions.prdr import EACH_FOLLOWS
 from mailproto.smtp.reply import Reply
-from mailproto.smtp.requests import RequestingConnection
 from mailproto.smtp.rules import ClientState
-from mailproto.smtp.terms import Terms, read_keywords
 
 ClientStep: TypeAlias = ClientEvent | ConnectionClosed | Step
 

@@ -14,7 +14,7 @@ from email.utils import format_datetime, getaddresses
 
 from mailproto.address import Address
 from mailproto.errors import GrammarError
-from mailproto.smtp.header import MAX_HEADER, read_header
+from mailproto.smtp.messages.header import MAX_HEADER, read_header
 
 __all__ = ["complete_header", "without_bcc"]
 

@@ -1,8 +1,7 @@
 """The server's side of SMTP (RFC 5321), as a state machine without I/O.
 
-What is done with a command in which state is the table in `mailproto.smtp.rules`; what is said is in
-`mailproto.smtp.replies`; how a client logs in is in `mailproto.smtp.logins`, how a message is taken in in
-`mailproto.smtp.intake`.
+What is done with a command in which state is the table in `mailproto.smtp.rules`; the layers below, from the words of
+a reply to the taking in of messages, are in `mailproto.smtp._server`.
 """
 
 from __future__ import annotations
@@ -16,7 +15,9 @@ from mailproto._core.events import ExtensionCommand, StartTLS
 from mailproto._core.server import FOREIGN_SIZE, is_foreign
 from mailproto.address import Path, parse_path
 from mailproto.errors import GrammarError
-from mailproto.smtp import replies
+from mailproto.smtp._server import replies
+from mailproto.smtp._server.intake import IntakeConnection
+from mailproto.smtp._server.settling import ServerStep
 from mailproto.smtp.attributes import XCLIENT_NAMES, XFORWARD_NAMES, parse_attributes
 from mailproto.smtp.command import SECRET, has_control, mend_path, needed_argument, parse_command, path_argument
 from mailproto.smtp.config import SMTPServerConfig
@@ -34,10 +35,8 @@ from mailproto.smtp.events import (
     XForward,
 )
 from mailproto.smtp.extensions import CHUNKING, ETRN, EXPN, HELP, PIPELINING, SMTPUTF8, XCLIENT, XFORWARD
-from mailproto.smtp.intake import IntakeConnection
 from mailproto.smtp.reply import Reply
 from mailproto.smtp.rules import HELLO, LMTP_VERBS, OTHER, RULES, SMTP_VERBS, VERBS, Outcome, ServerState
-from mailproto.smtp.settling import ServerStep
 
 _IDLE = frozenset({ServerState.CONNECTED, ServerState.START, ServerState.READY, ServerState.REFUSED})
 _WAIT_BEHIND = ("EHLO", "HELO", "LHLO", "DATA", "AUTH")

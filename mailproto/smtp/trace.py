@@ -13,7 +13,7 @@ from email.utils import format_datetime
 
 from mailproto.address import Address, address_literal, check_domain, format_path
 from mailproto.errors import GrammarError
-from mailproto.smtp.header import read_header
+from mailproto.smtp.messages.header import read_header
 
 __all__ = ["HopCounter", "received_field", "return_path_field", "with_protocol", "with_return_path"]
 

@@ -21,7 +21,7 @@ from mailproto.smtp.config import SMTPServerConfig
 from mailproto.smtp.flows.client import log_in, request
 from mailproto.smtp.flows.sending import send_message, send_messages
 from mailproto.smtp.flows.server import SMTPSession
-from mailproto.smtp.message import MessageSource, Progress, RecipientLike, Submission, make_submission
+from mailproto.smtp.messages.submission import MessageSource, Progress, RecipientLike, Submission, make_submission
 from mailproto.smtp.parameters import MailParameters
 from mailproto.smtp.reply import Reply
 from mailproto.smtp.result import SendResult

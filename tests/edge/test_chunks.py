@@ -22,7 +22,7 @@ from mailproto.smtp import (
 from mailproto.smtp.extensions import BINARYMIME, CHUNKING
 from mailproto.smtp.flows.sending import send_message, send_messages
 from mailproto.smtp.flows.server import SMTPSession, serve
-from mailproto.smtp.message import make_submission
+from mailproto.smtp.messages.submission import make_submission
 from tests.helpers import THOROUGH, assert_plays, cut_at, every_cut, talk
 from tests.smtp import ADA, BOB, MAIL, RCPT, client, greeted, in_transaction, server
 from tests.smtp.pipes import Driver, converse, scripted, serving

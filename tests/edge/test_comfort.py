@@ -18,7 +18,7 @@ from mailproto.mailhost import MailHost
 from mailproto.pop3 import POP3ServerConfig
 from mailproto.smtp import Limits, SMTPClientConfig, SMTPServerConfig
 from mailproto.smtp.flows.sending import send_message, send_messages
-from mailproto.smtp.message import make_submission
+from mailproto.smtp.messages.submission import make_submission
 from tests.adapters.harness import server_context
 from tests.cli.harness import serving as serving_host
 from tests.data import CA

@@ -28,7 +28,7 @@ from mailproto.smtp import (
 from mailproto.smtp.flows.client import SessionOptions, open_session
 from mailproto.smtp.flows.sending import send_message, send_messages
 from mailproto.smtp.flows.server import SMTPSession, serve
-from mailproto.smtp.message import make_submission
+from mailproto.smtp.messages.submission import make_submission
 from tests.adapters.harness import PATIENCE, Wire
 from tests.helpers import PROPERTY, assert_plays, every_cut, talk
 from tests.smtp import MAIL, server

@@ -8,8 +8,8 @@ import pytest
 from mailproto.address import Address
 from mailproto.smtp.config import SMTPServerConfig
 from mailproto.smtp.extensions import Notify, OriginalRecipient, Ret
-from mailproto.smtp.notice_reading import parse_notice
 from mailproto.smtp.notices import Action, Report, make_notice
+from mailproto.smtp.notices.reading import parse_notice
 from mailproto.smtp.parameters import MailParameters, RcptParameters
 from mailproto.smtp.reply import Reply
 from mailproto.sync import TLSPolicy

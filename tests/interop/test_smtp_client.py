@@ -14,7 +14,7 @@ import pytest
 from mailproto.errors import AuthenticationError, NotSupportedError, TLSRequiredError
 from mailproto.smtp.config import SMTPClientConfig
 from mailproto.smtp.extensions import Notify, OriginalRecipient, Ret
-from mailproto.smtp.message import make_submission
+from mailproto.smtp.messages.submission import make_submission
 from mailproto.smtp.parameters import MailParameters, RcptParameters
 from mailproto.smtp.result import SendResult
 from mailproto.sync import TLSPolicy

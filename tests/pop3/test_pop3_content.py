@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailproto._core.dots import Unstuffer
-from mailproto.pop3.content import OutgoingMessage, TopCutter, WrongSizeError
+from mailproto.pop3._server.content import OutgoingMessage, TopCutter, WrongSizeError
 from tests.data import MAIL
 
 NASTY = st.lists(st.sampled_from([b"\r\n", b"\n", b"\r", b".", b"a", b"..", b"\r\n.\r\n", b"x" * 9]), max_size=30)

@@ -6,7 +6,7 @@ import pytest
 
 from mailproto.errors import GrammarError
 from mailproto.pop3 import MessageInfo
-from mailproto.pop3.marks import MarkedMaildrop, Refusal
+from mailproto.pop3._server.marks import MarkedMaildrop, Refusal
 
 THREE = [MessageInfo(10, "a"), MessageInfo(200, "b"), MessageInfo(3000, "c")]
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from mailproto.errors import GrammarError
 from mailproto.pop3 import Response, ResponseError
+from mailproto.pop3._server.responses import LOGIN_FAILED, NO_MESSAGE
 from mailproto.pop3.response import encode_response, parse_response, refusal
-from mailproto.pop3.responses import LOGIN_FAILED, NO_MESSAGE
 
 PARSED = {
     b"+OK": Response(True),

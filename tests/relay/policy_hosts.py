@@ -62,7 +62,7 @@ async def serving(answer: bytes | None = None, certificate: data.KeyPair = data.
     context.sni_callback = lambda _, name, __: host.names.append(name)
     async with await asyncio.start_server(host.serve, "127.0.0.1", ssl=context) as server:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("mailproto.relay.policy_fetch.HTTPS_PORT", server.sockets[0].getsockname()[1])
+            patch.setattr("mailproto.relay.sts.fetch.HTTPS_PORT", server.sockets[0].getsockname()[1])
             yield host
 
 
@@ -89,7 +89,7 @@ def serving_once() -> Iterator[None]:
     """Run one for one client, in a thread."""
     with HTTPServer(("127.0.0.1", 0), Standard) as server, pytest.MonkeyPatch.context() as patch:
         server.socket = aio.server_context(*data.SERVER).wrap_socket(server.socket, server_side=True)
-        patch.setattr("mailproto.relay.policy_fetch.HTTPS_PORT", server.server_port)
+        patch.setattr("mailproto.relay.sts.fetch.HTTPS_PORT", server.server_port)
         thread = threading.Thread(target=server.handle_request)
         thread.start()
         yield

@@ -12,7 +12,7 @@ import pytest
 from mailproto._net.tls import client_context
 from mailproto.errors import GrammarError
 from mailproto.relay import PolicyFetchError
-from mailproto.relay.policy_fetch import fetch_policy
+from mailproto.relay.sts.fetch import fetch_policy
 from mailproto.smtp.sts import MAX_POLICY
 from tests import data
 from tests.relay.policy_hosts import POLICY, Names, response, serving, serving_once
@@ -115,7 +115,7 @@ def test_whom_nobody_here_trusts_is_no_policy_host() -> None:
 
 def test_who_is_slow_comes_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """However much he has to say: each octet comes in time, and all together do not."""
-    monkeypatch.setattr("mailproto.relay.policy_fetch._TIMEOUT", 0.5)
+    monkeypatch.setattr("mailproto.relay.sts.fetch._TIMEOUT", 0.5)
 
     async def test() -> None:
         async with serving() as host:

@@ -13,7 +13,7 @@ import pytest
 from mailproto.dns import LookupFailedError
 from mailproto.errors import GrammarError, MailProtoError
 from mailproto.relay import PolicyFetchError, PolicyStore
-from mailproto.relay.policy_files import Kept, PolicyFiles
+from mailproto.relay.sts.files import Kept, PolicyFiles
 from mailproto.smtp.routing import RoutingError
 from mailproto.smtp.sts import Mode, Policy
 from tests.relay import HOUR, START

@@ -17,7 +17,7 @@ import pytest
 from mailproto.address import POSTMASTER, Address
 from mailproto.errors import GrammarError, NotSupportedError
 from mailproto.smtp import MailParameters, RcptParameters, Recipient, Submission, make_submission
-from mailproto.smtp.content import open_content
+from mailproto.smtp.messages.content import open_content
 
 
 def message(**fields: Any) -> EmailMessage:

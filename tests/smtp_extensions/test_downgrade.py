@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from mailproto.errors import GrammarError, NotSupportedError
 from mailproto.smtp import SMTPServerConfig, Submission, make_submission
-from mailproto.smtp.downgrade import downgrade
 from mailproto.smtp.extensions import DEFAULT_EXTENSIONS, EIGHT_BIT_MIME, SMTPUTF8
-from mailproto.smtp.message import MessageSource
+from mailproto.smtp.messages.downgrade import downgrade
+from mailproto.smtp.messages.submission import MessageSource
 from tests.helpers import PROPERTY
 from tests.smtp_extensions import offering
 from tests.smtp_extensions.wire import Wire

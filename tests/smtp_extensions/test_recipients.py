@@ -30,7 +30,7 @@ from mailproto.smtp import (
     make_submission,
 )
 from mailproto.smtp.extensions import DEFAULT_EXTENSIONS, DSN, LIMITS, PIPELINING, SMTPUTF8
-from mailproto.smtp.message import MessageSource, RecipientLike
+from mailproto.smtp.messages.submission import MessageSource, RecipientLike
 from tests.helpers import PROPERTY
 from tests.smtp_extensions import offering
 from tests.smtp_extensions.wire import Wire

@@ -40,7 +40,7 @@ from mailproto._flows.hooks import INTERNAL_ERROR, HookCutOffError, answer, call
 from mailproto._flows.reading import read_event, slow_down
 from mailproto._flows.session import Session
 from mailproto.errors import ConnectionClosedError, Reject
-from mailproto.pop3.answers import WRONG_SIZE
+from mailproto.pop3._server.answers import WRONG_SIZE
 from mailproto.pop3.apop import ApopCheck
 from mailproto.pop3.events import Apop, CommandRejected, Connected, Login, Retrieve, Update, XClient
 from mailproto.pop3.server import POP3ServerConnection

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 from mailproto.errors import ConnectionClosedError, ConnectionExhaustedError
 from mailproto.smtp.client import SMTPClientConnection
-from mailproto.smtp.content import repeatable
-from mailproto.smtp.message import Submission
+from mailproto.smtp.messages.content import repeatable
+from mailproto.smtp.messages.submission import Submission
 from mailproto.smtp.result import Outcome, RecipientResult, SendResult
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from mailproto.errors import GrammarError, NotSupportedError
 from mailproto.smtp.client import SMTPClientConnection
-from mailproto.smtp.content import Content
-from mailproto.smtp.message import Submission
+from mailproto.smtp.messages.content import Content
+from mailproto.smtp.messages.submission import Submission
 from mailproto.smtp.parameters import Body, MailParameters, Needed
 
 

@@ -9,7 +9,7 @@ from mailproto.errors import ConnectionExhaustedError, GrammarError, MailProtoEr
 from mailproto.smtp.client import SMTPClientConnection
 from mailproto.smtp.command import Command
 from mailproto.smtp.extensions.checkpoint import RESUME
-from mailproto.smtp.message import Submission
+from mailproto.smtp.messages.submission import Submission
 from mailproto.smtp.reply import EnhancedStatus, Reply
 from mailproto.smtp.result import Outcome, RecipientResult, SendResult
 

@@ -11,10 +11,10 @@ from dataclasses import replace
 
 from mailproto.errors import ConnectionExhaustedError, GrammarError, MailProtoError, NotSupportedError
 from mailproto.smtp.client import SMTPClientConnection
-from mailproto.smtp.content import repeatable
 from mailproto.smtp.flows.fitting import uses_utf8
 from mailproto.smtp.flows.outcomes import Sending
-from mailproto.smtp.message import Recipient, Submission
+from mailproto.smtp.messages.content import repeatable
+from mailproto.smtp.messages.submission import Recipient, Submission
 from mailproto.smtp.parameters import NO_RCPT_PARAMETERS
 from mailproto.smtp.result import Outcome, RecipientResult, SendResult
 

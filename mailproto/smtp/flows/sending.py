@@ -20,12 +20,12 @@ from mailproto.errors import (
     SourceError,
 )
 from mailproto.smtp.client import SMTPClientConnection
-from mailproto.smtp.content import open_content
 from mailproto.smtp.flows.fitting import needed_parameters, suits_chunks, uses_utf8
 from mailproto.smtp.flows.outcomes import Sending
 from mailproto.smtp.flows.planning import Plan
 from mailproto.smtp.flows.transfer import ChunkTransfer, DataTransfer, Transfer
-from mailproto.smtp.message import Submission
+from mailproto.smtp.messages.content import open_content
+from mailproto.smtp.messages.submission import Submission
 from mailproto.smtp.parameters import Body
 from mailproto.smtp.result import SendResult
 

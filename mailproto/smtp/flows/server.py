@@ -56,6 +56,7 @@ from mailproto.errors import ConnectionClosedError, ConnectionTimeoutError, Loca
 from mailproto.sasl.base import Auth, Identity, ServerMechanisms
 from mailproto.sasl.choice import SERVER_MECHANISMS
 from mailproto.sasl.identity import AUTH_HOOKS
+from mailproto.smtp._server.unsaid import ReplyLost
 from mailproto.smtp.events import (
     Burl,
     CommandRejected,
@@ -79,7 +80,6 @@ from mailproto.smtp.reply import Reply
 from mailproto.smtp.rules import ServerState
 from mailproto.smtp.server import SMTPServerConnection
 from mailproto.smtp.trace import received_field, with_protocol
-from mailproto.smtp.unsaid import ReplyLost
 
 logger = logging.getLogger("mailproto")
 

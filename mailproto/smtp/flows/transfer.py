@@ -11,10 +11,10 @@ from mailproto._core.flow import Call, Flow, Want
 from mailproto.errors import ConnectionClosedError, GrammarError, RemoteProtocolError, SourceError
 from mailproto.smtp.client import SMTPClientConnection
 from mailproto.smtp.command import Command
-from mailproto.smtp.content import Content, checked_octets, reading_source
 from mailproto.smtp.flows.client import wait_replies
 from mailproto.smtp.flows.outcomes import Sending
-from mailproto.smtp.message import Submission
+from mailproto.smtp.messages.content import Content, checked_octets, reading_source
+from mailproto.smtp.messages.submission import Submission
 
 _FLUSH_BEYOND = 64 << 10  # octets of output
 _CHUNKS_AHEAD = 4  # chunks sent before the reply to the first of them is looked at

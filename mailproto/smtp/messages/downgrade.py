@@ -13,7 +13,7 @@ from email.message import EmailMessage, Message
 from typing import Any
 
 from mailproto.errors import MailProtoError, NotSupportedError
-from mailproto.smtp.writing import unfolded, write
+from mailproto.smtp.messages.writing import unfolded, write
 
 # Fields that are in 7 bits stay as they are, however long.
 _POLICY = email.policy.SMTP.clone(cte_type="7bit", refold_source="none")

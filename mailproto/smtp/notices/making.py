@@ -4,7 +4,7 @@ A notice is for what was accepted and then could not be delivered. What a server
 does: senders are easily forged, and their owners want no news of mail that they never wrote.
 
 This module knows who is told what, and when nobody is; how a notice is written is the business of
-`mailproto.smtp.multireport`, and what one that came says is that of `mailproto.smtp.notice_reading`.
+`mailproto.smtp.notices.multireport`, and what one that came says is that of `mailproto.smtp.notices.reading`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mailproto.address import Address, check_domain, format_path
 from mailproto.errors import GrammarError
 from mailproto.smtp.extensions.basic import Body
 from mailproto.smtp.extensions.dsn import Notify, Ret
-from mailproto.smtp.multireport import ReportWriter
+from mailproto.smtp.notices.multireport import ReportWriter
 from mailproto.smtp.parameters import NO_MAIL_PARAMETERS, NO_RCPT_PARAMETERS, MailParameters, RcptParameters
 from mailproto.smtp.reply import EnhancedStatus, Reply
 

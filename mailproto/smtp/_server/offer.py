@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from mailproto.errors import GrammarError
-from mailproto.smtp import replies
+from mailproto.smtp._server import replies
 from mailproto.smtp.config import SMTPServerConfig, UnknownParameters
 from mailproto.smtp.extensions import BINARYMIME, SMTPUTF8, Extension, Standing, mail_parameters, rcpt_parameters
 from mailproto.smtp.parameters import (

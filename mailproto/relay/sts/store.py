@@ -13,8 +13,8 @@ from typing import Protocol
 from mailproto._net.tls import client_context
 from mailproto.errors import GrammarError, MailProtoError
 from mailproto.relay.attempt import one_line
-from mailproto.relay.policy_fetch import AddressResolver, fetch_policy
-from mailproto.relay.policy_files import Kept, PolicyFiles
+from mailproto.relay.sts.fetch import AddressResolver, fetch_policy
+from mailproto.relay.sts.files import Kept, PolicyFiles
 from mailproto.smtp.reply import Reply
 from mailproto.smtp.routing import RoutingError
 from mailproto.smtp.sts import Mode, Policy, parse_policy, policy_id, record_name

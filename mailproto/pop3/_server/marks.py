@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from mailproto.errors import GrammarError
-from mailproto.pop3 import responses
+from mailproto.pop3._server import responses
 from mailproto.pop3.languages import Phrase
 from mailproto.pop3.response import Response
 from mailproto.pop3.snapshot import MessageInfo, total_size

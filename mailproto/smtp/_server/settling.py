@@ -1,6 +1,6 @@
 """How an SMTP server's transaction ends: with one word on the message for all, or with one for each recipient.
 
-What leads there is answered in `mailproto.smtp.answers`; how anything is said is `mailproto.smtp.speaking`.
+What leads there is answered in `answers`; how anything is said is in `speaking`.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from typing import TypeAlias
 from mailproto._core.connection import AGAIN, Step
 from mailproto._core.events import ConnectionClosed
 from mailproto.errors import LocalProtocolError
-from mailproto.smtp import replies
-from mailproto.smtp.body import BodyReader, ChunkSource, Source
-from mailproto.smtp.budget import Budget
+from mailproto.smtp._server import replies
+from mailproto.smtp._server.body import BodyReader, ChunkSource, Source
+from mailproto.smtp._server.budget import Budget
+from mailproto.smtp._server.speaking import SpeakingConnection
 from mailproto.smtp.config import SMTPServerConfig
 from mailproto.smtp.events import Burl, Delivery, Envelope, MessageAborted, MessageEnd, Rcpt, ServerEvent
 from mailproto.smtp.parameters import Body
 from mailproto.smtp.reply import Reply
 from mailproto.smtp.rules import ServerState
-from mailproto.smtp.speaking import SpeakingConnection
 
 FAREWELLS = frozenset({421, 521})
 # By these names, because up to Python 3.11 an attribute of an enum's class costs as much as a call.

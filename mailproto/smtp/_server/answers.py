@@ -1,7 +1,7 @@
 """The answering half of a server's connection: what its user says to each event, and what follows from it.
 
-The reading half is `mailproto.smtp.server`. What is said without words of one's own is `mailproto.smtp.replies`, how
-a transaction ends `mailproto.smtp.settling`, and a login `mailproto.smtp.logins`.
+The reading half is `mailproto.smtp.server`. What is said without words of one's own is in `replies`, how a
+transaction ends in `settling`, and a login in `logins`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from mailproto._core.events import ExtensionCommand, StartTLS
 from mailproto.errors import GrammarError, LocalProtocolError
 from mailproto.sasl.base import Auth, AuthResponse
 from mailproto.sasl.choice import offerable
-from mailproto.smtp import replies
-from mailproto.smtp.body import DataSource
+from mailproto.smtp._server import replies
+from mailproto.smtp._server.body import DataSource
+from mailproto.smtp._server.offer import Offer
+from mailproto.smtp._server.settling import ServerStep, SettlingConnection
 from mailproto.smtp.config import SMTPServerConfig
 from mailproto.smtp.events import (
     Burl,
@@ -37,10 +39,8 @@ from mailproto.smtp.events import (
     XForward,
 )
 from mailproto.smtp.extensions import Standing
-from mailproto.smtp.offer import Offer
 from mailproto.smtp.reply import Reply
 from mailproto.smtp.rules import HELLO, ServerState
-from mailproto.smtp.settling import ServerStep, SettlingConnection
 
 # By these names, because up to Python 3.11 an attribute of an enum's class costs as much as a call.
 _READY, _MAIL, _RCPT = ServerState.READY, ServerState.MAIL, ServerState.RCPT

@@ -17,9 +17,9 @@ from typing import Any
 
 from mailproto.errors import NotSupportedError
 from mailproto.smtp.alabels import encode_domain
-from mailproto.smtp.downgrade import downgrade, without_binary
-from mailproto.smtp.header_addresses import has_utf8_addresses, parsed_field
-from mailproto.smtp.writing import readable_errors, write
+from mailproto.smtp.messages.downgrade import downgrade, without_binary
+from mailproto.smtp.messages.header_addresses import has_utf8_addresses, parsed_field
+from mailproto.smtp.messages.writing import readable_errors, write
 
 _OCTET = re.compile(r"[\udc80-\udcff]")  # how the standard library keeps one that is not ASCII
 _HEADERS = HeaderRegistry()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from abc import abstractmethod
 
 from mailproto._core.connection import AGAIN, STARVED
-from mailproto.pop3 import responses
-from mailproto.pop3.answers import AnsweringConnection, ServerStep
+from mailproto.pop3._server import responses
+from mailproto.pop3._server.answers import AnsweringConnection, ServerStep
 from mailproto.pop3.config import POP3ServerConfig
 from mailproto.pop3.events import CommandRejected
 from mailproto.pop3.response import Response

@@ -1,7 +1,7 @@
 """What a notice says of a message that was sent: a report of delivery status (RFC 3464, RFC 6533), read.
 
 Real ones lack fields, have types of their own and comments in odd places, so that whatever one says may be missing
-here, and what it has too much of is passed over. Who writes them is `mailproto.smtp.notices`.
+here, and what it has too much of is passed over. Who writes them is `mailproto.smtp.notices.making`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from mailproto._core.codec import TURNING, UNSAFE, encode_xtext
 from mailproto.errors import GrammarError
 from mailproto.smtp.extensions.dsn import OriginalRecipient, decode_unitext
-from mailproto.smtp.notices import Action
+from mailproto.smtp.notices.making import Action
 from mailproto.smtp.reply import EnhancedStatus
 
 _RECIPIENT_FIELDS = ("original-recipient", "final-recipient")
@@ -141,7 +141,9 @@ def parse_notice(message: bytes | bytearray | memoryview | Message[Any, Any]) ->
     """
     if not isinstance(message, bytes | bytearray | memoryview | Message):
         raise TypeError(f"a notice is octets or an email message, not {type(message).__name__}")
-    from mailproto.smtp.report_parts import take_apart  # slow to load, for the parsers of the standard library
+    from mailproto.smtp.notices.report_parts import (
+        take_apart,  # slow to load, for the parsers of the standard library
+    )
 
     parts = take_apart(message)
     groups = list(_groups(parts.status))

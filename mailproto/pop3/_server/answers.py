@@ -1,6 +1,6 @@
 """The half of a POP3 server's connection that the application talks to: answers, and what they do.
 
-The other half, which reads the client's commands, is `mailproto.pop3.server`; a login is `mailproto.pop3.logins`.
+The other half, which reads the client's commands, is `mailproto.pop3.server`; a login is in `logins`.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from typing import TypeAlias
 from mailproto._core.connection import Step
 from mailproto._core.events import ConnectionClosed, ExtensionCommand, StartTLS
 from mailproto.errors import LocalProtocolError
-from mailproto.pop3 import responses
+from mailproto.pop3._server import responses
+from mailproto.pop3._server.content import OutgoingMessage, WrongSizeError
+from mailproto.pop3._server.marks import MarkedMaildrop
+from mailproto.pop3._server.speaking import SpeakingConnection
 from mailproto.pop3.apop import check_timestamp, make_timestamp
 from mailproto.pop3.config import POP3ServerConfig
-from mailproto.pop3.content import OutgoingMessage, WrongSizeError
 from mailproto.pop3.events import Apop, Connected, Login, Retrieve, ServerEvent, Update, XClient
-from mailproto.pop3.marks import MarkedMaildrop
 from mailproto.pop3.response import Response, refusal
 from mailproto.pop3.rules import ServerState
 from mailproto.pop3.snapshot import MessageInfo
-from mailproto.pop3.speaking import SpeakingConnection
 from mailproto.sasl.base import Auth, AuthResponse
 from mailproto.sasl.choice import offerable
 

@@ -1,7 +1,7 @@
 """Messages as they go to one server: written in as many bits as it takes, in pieces.
 
-An ``email`` message is written anew for every server, which is the business of `mailproto.smtp.flattening`; octets,
-files and iterables are sent as they are, unless the caller has allowed to change them.
+An ``email`` message is written anew for every server, which is the business of `flattening`; octets, files and
+iterables are sent as they are, unless the caller has allowed to change them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from mailproto._core.newlines import checked_pieces
 from mailproto._core.spool import Spool
 from mailproto.errors import ConnectionClosedError, GrammarError, SourceError
 from mailproto.smtp.alabels import idna_2003
-from mailproto.smtp.message import MessageSource, Octets, OctetsInMemory, Submission
+from mailproto.smtp.messages.submission import MessageSource, Octets, OctetsInMemory, Submission
 from mailproto.smtp.parameters import Body
 
 _PIECE = 256 << 10
@@ -55,7 +55,7 @@ def open_content(
     """
     message = submission.message
     if isinstance(message, Message):
-        from mailproto.smtp.flattening import flatten  # slow to load
+        from mailproto.smtp.messages.flattening import flatten  # slow to load
 
         message = flatten(message, utf8=utf8, eight_bit=eight_bit, idna_encode=idna_encode)
     elif submission.downgrade and not eight_bit:
@@ -210,6 +210,6 @@ def _downgraded(message: Octets) -> Octets:
         data = b"".join(map(checked_octets, pieces))
     if data.isascii():
         return data
-    from mailproto.smtp.downgrade import downgrade  # slow to load
+    from mailproto.smtp.messages.downgrade import downgrade  # slow to load
 
     return downgrade(data)

@@ -7,12 +7,12 @@ from mailproto._core.codec import decode_base64, encode_base64
 from mailproto._core.connection import STARVED
 from mailproto.errors import GrammarError, LocalProtocolError
 from mailproto.sasl.base import Auth, AuthResponse
-from mailproto.smtp import replies
-from mailproto.smtp.answers import AnsweringConnection
+from mailproto.smtp._server import replies
+from mailproto.smtp._server.answers import AnsweringConnection
+from mailproto.smtp._server.settling import ServerStep
 from mailproto.smtp.command import SECRET, upper
 from mailproto.smtp.reply import Reply
 from mailproto.smtp.rules import ServerState
-from mailproto.smtp.settling import ServerStep
 
 
 class LoginConnection(AnsweringConnection):

@@ -6,12 +6,12 @@ import functools
 from collections.abc import Sequence
 
 from mailproto._core.server import ServerConnection
-from mailproto.smtp import replies
+from mailproto.smtp._server import replies
+from mailproto.smtp._server.unsaid import ReplyLost, Unsaid
 from mailproto.smtp.config import SMTPServerConfig
 from mailproto.smtp.events import Mail, Rcpt, ServerEvent
 from mailproto.smtp.extensions import ENHANCED_STATUS_CODES
 from mailproto.smtp.reply import Reply, encode_reply
-from mailproto.smtp.unsaid import ReplyLost, Unsaid
 
 
 class SpeakingConnection(ServerConnection[ServerEvent]):

@@ -6,7 +6,7 @@ A method that counts returns None, or the 421 to hang up with once the limit is 
 from __future__ import annotations
 
 from mailproto._core.limits import Limits
-from mailproto.smtp import replies
+from mailproto.smtp._server import replies
 from mailproto.smtp.reply import Reply
 from mailproto.smtp.rules import JUNK
 

@@ -1,7 +1,7 @@
 """What is to be sent, from whom and to whom: messages in all the shapes that callers have them in.
 
-An `email.message.EmailMessage` brings its envelope along, which `mailproto.smtp.header_addresses` reads. How a
-message is written for a server is the business of `mailproto.smtp.content`.
+An `email.message.EmailMessage` brings its envelope along, which `header_addresses` reads. How a message is written
+for a server is the business of `content`.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Submission:
             return True
         if not isinstance(self.message, Message):
             return False
-        from mailproto.smtp.header_addresses import has_utf8_addresses  # slow to load
+        from mailproto.smtp.messages.header_addresses import has_utf8_addresses  # slow to load
 
         return has_utf8_addresses(self.message)
 
@@ -117,7 +117,7 @@ def make_submission(
         TypeError: ``message`` is something else, such as text.
     """
     if isinstance(message, Message):
-        from mailproto.smtp.header_addresses import recipients_of, sender_of  # slow to load
+        from mailproto.smtp.messages.header_addresses import recipients_of, sender_of  # slow to load
 
         path = sender_of(message) if sender is None else _reverse_path(sender)
         found = list(map(Recipient, recipients_of(message))) if recipients is None else _recipients(recipients)

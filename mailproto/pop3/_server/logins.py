@@ -8,13 +8,13 @@ from mailproto._core.buffer import LineTooLongError
 from mailproto._core.codec import decode_base64, encode_base64
 from mailproto._core.connection import STARVED
 from mailproto.errors import GrammarError, LocalProtocolError
-from mailproto.pop3 import responses
-from mailproto.pop3.answers import ServerStep
+from mailproto.pop3._server import responses
+from mailproto.pop3._server.answers import ServerStep
+from mailproto.pop3._server.marks import Refusal
+from mailproto.pop3._server.refusing import RefusingConnection
 from mailproto.pop3.command import SECRET
 from mailproto.pop3.config import POP3ServerConfig
 from mailproto.pop3.events import Apop, Login
-from mailproto.pop3.marks import Refusal
-from mailproto.pop3.refusing import RefusingConnection
 from mailproto.pop3.rules import ServerState
 from mailproto.sasl.base import Auth, AuthResponse
 from mailproto.sasl.text import decode_utf8, saslprep

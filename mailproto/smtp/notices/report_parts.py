@@ -2,7 +2,7 @@
 
 The standard library understands the header fields of MIME. Where a part begins and ends is looked for here: its
 parser falls over deep nesting, and takes the encoding of a message/global for the message. How one is put together is
-the business of `mailproto.smtp.multireport`.
+the business of `mailproto.smtp.notices.multireport`.
 """
 
 from __future__ import annotations

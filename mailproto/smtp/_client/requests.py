@@ -1,7 +1,7 @@
 """The asking half of a client's connection: its commands.
 
 A command is a method: it checks, queues, and returns a handle. When it leaves is decided in
-`mailproto.smtp.pipelining`, and those that the message goes with are in `mailproto.smtp.conveying`.
+`mailproto.smtp._client.pipelining`, and those that the message goes with are in `mailproto.smtp._client.conveying`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from mailproto._core.codec import encode_base64
 from mailproto.address import Address, check_address
 from mailproto.errors import GrammarError, LocalProtocolError, MailProtoError, NotSupportedError
 from mailproto.smtp import command as commands
+from mailproto.smtp._client.conveying import ConveyingConnection
 from mailproto.smtp.alabels import encode_address, encode_domain
 from mailproto.smtp.attributes import XCLIENT_NAMES, XFORWARD_NAMES, Attributes, format_attributes
 from mailproto.smtp.command import SECRET, Command, Transaction
 from mailproto.smtp.config import SMTPClientConfig
-from mailproto.smtp.conveying import ConveyingConnection
 from mailproto.smtp.extensions import ServerLimits
 from mailproto.smtp.parameters import (
     NO_MAIL_PARAMETERS,

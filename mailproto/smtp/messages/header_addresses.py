@@ -12,7 +12,7 @@ from typing import Any
 
 from mailproto.address import Address
 from mailproto.errors import GrammarError
-from mailproto.smtp.writing import unfolded
+from mailproto.smtp.messages.writing import unfolded
 
 _HEADERS = HeaderRegistry()
 _LOST = "\ufffd"  # what the standard library puts where it could not decode

@@ -1,6 +1,7 @@
 """How a client's message leaves: behind DATA, in chunks, or by a URL that the server is to fetch it from.
 
-The commands that lead there are in `mailproto.smtp.requests`, what becomes of the replies in `mailproto.smtp.client`.
+The commands that lead there are in `mailproto.smtp._client.requests`, what becomes of the replies in
+`mailproto.smtp.client`.
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ from mailproto._core.dots import Stuffer
 from mailproto._core.newlines import CanonicalNewlines, StrictNewlines
 from mailproto.errors import GrammarError, LocalProtocolError, NotSupportedError
 from mailproto.smtp import command as commands
+from mailproto.smtp._client.pipelining import PipeliningConnection
+from mailproto.smtp._client.terms import Terms
 from mailproto.smtp.command import Command, Transaction
 from mailproto.smtp.config import SMTPClientConfig
-from mailproto.smtp.pipelining import PipeliningConnection
 from mailproto.smtp.rules import ClientState
-from mailproto.smtp.terms import Terms
 
 END = "."  # the verb of the handle for the end of a message
 

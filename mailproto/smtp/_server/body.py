@@ -12,7 +12,7 @@ from typing import Protocol
 from mailproto._core.buffer import ReceiveBuffer
 from mailproto._core.dots import Unstuffer
 from mailproto._core.newlines import CanonicalNewlines, LineMeter, has_bare_newline
-from mailproto.smtp import replies
+from mailproto.smtp._server import replies
 from mailproto.smtp.config import BareNewlines, SMTPServerConfig
 from mailproto.smtp.reply import Reply
 from mailproto.smtp.trace import HopCounter

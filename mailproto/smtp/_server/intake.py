@@ -1,6 +1,6 @@
 """The taking in of messages: DATA, BDAT and BURL, and what is done with chunks that nobody is to get.
 
-How the octets of a message are read is in `mailproto.smtp.body`.
+How the octets of a message are read is in `mailproto.smtp._server.body`.
 """
 
 from __future__ import annotations
@@ -8,19 +8,19 @@ from __future__ import annotations
 from mailproto._core.connection import AGAIN, STARVED
 from mailproto._core.events import MessageChunk
 from mailproto.errors import LocalProtocolError
-from mailproto.smtp import replies
-from mailproto.smtp.body import BodyReader, ChunkSource
+from mailproto.smtp._server import replies
+from mailproto.smtp._server.body import BodyReader, ChunkSource
+from mailproto.smtp._server.logins import LoginConnection
+from mailproto.smtp._server.settling import FAREWELLS, ServerStep
 from mailproto.smtp.command import needed_argument, parse_chunk
 from mailproto.smtp.events import Burl, CommandRejected, Data, Delivery, MessageAborted, MessageEnd
 from mailproto.smtp.extensions import BURL, CHUNKING
 from mailproto.smtp.extensions.burl import parse_burl
-from mailproto.smtp.logins import LoginConnection
 from mailproto.smtp.parameters import Body
 from mailproto.smtp.reply import Reply
 from mailproto.smtp.rules import RULES, Outcome, ServerState
-from mailproto.smtp.settling import FAREWELLS, ServerStep
 
-_BINARY_MIME = Body.BINARY_MIME  # by this name, as the states in `mailproto.smtp.settling` are
+_BINARY_MIME = Body.BINARY_MIME  # by this name, as the states in `mailproto.smtp._server.settling` are
 
 
 class IntakeConnection(LoginConnection):
