@@ -10,7 +10,7 @@ import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from pathlib import Path
@@ -308,7 +308,7 @@ def test_a_store_of_ones_own() -> None:
         tls = sync.TLSPolicy.REQUIRED
         return sync.POP3Client("localhost", server.port, tls=tls, user=user, password=password, **TRUST, **more)
 
-    with running(server):
+    with closing(db), running(server):
         with client(mechanisms=["SCRAM-SHA-256"]) as pop:
             assert [(message.uid, message.read()) for message in pop.messages()] == [("1", CONTENT), ("3", b"2\r\n")]
             pop.delete(1)
@@ -319,7 +319,7 @@ def test_a_store_of_ones_own() -> None:
         for stranger in (client("wrong"), client("wrong", mechanisms=[]), client(user="bob", mechanisms=[])):
             with pytest.raises(AuthenticationError, match="AUTH"):
                 stranger.connect()
-    assert db.execute("SELECT id FROM mail").fetchall() == [(2,), (3,)]
+        assert db.execute("SELECT id FROM mail").fetchall() == [(2,), (3,)]
 
 
 def test_delivery_over_lmtp() -> None:

@@ -73,6 +73,19 @@ def drain(engine: Engine) -> bytes:
     return engine.output()
 
 
+# The beginning.
+
+
+def test_a_handshake_that_the_peer_begins_before_the_flow() -> None:
+    """A loop may bring its first octets before the flow has taken a step, and a client of TLS does not wait."""
+    conn = SMTPServerConnection(SMTPServerConfig(hostname="mx.example"))
+    engine = Engine(conn, Rot13)
+    engine.receive(b"h" + turn(b"ehlo x\r\n"))
+    engine.begin(smtp_serve(SMTPSession(conn), None, implicit_tls=True), part=True)
+    assert engine.step() is Want.READ
+    assert b"zk.rknzcyr" in engine.output(), "greeted, and in cipher"
+
+
 # Time.
 
 
