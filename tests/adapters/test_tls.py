@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from mailproto._core.limits import Limits
-from mailproto._net.tls import client_context, client_tls
-from mailproto._net.tls import server_context as public_server_context
 from mailproto.errors import ConnectionClosedError, ConnectionTimeoutError, GrammarError, LocalProtocolError
+from mailproto.tls import client_context, client_tls
+from mailproto.tls import server_context as public_server_context
 from tests.adapters import toy
 from tests.adapters.harness import PATIENCE, Aio, Gate, Sync, Wire, scripted, server_context, wait_until
 from tests.adapters.test_links import reset
