@@ -106,10 +106,12 @@ class Driver:
 
     def _send(self) -> bool:
         """Send what the network takes; return whether something is left."""
-        while not self.engine.lost:
+        while True:
+            if self.engine.lost:
+                self._unsent = memoryview(b"")
             self._unsent = self._unsent or memoryview(self.engine.output())
             if not self._unsent:
-                break
+                return False
             try:
                 self._unsent = self._unsent[self.sock.send(self._unsent) :]
             except BlockingIOError:
@@ -117,7 +119,6 @@ class Driver:
             except OSError:
                 self._receive()  # it may have said why
                 self.engine.lose(partly=True)
-        return False
 
 
 class Loop:

@@ -22,9 +22,10 @@ third. These are its steps. Of the wishes it does not see START_TLS, which the e
 4. Each of these waits may last until ``engine.wait_from(now)``, by any clock that does not jump; tell
    ``engine.wait_to(now)`` when it is over. When the time is up, go on with
    ``engine.step(thrown=engine.receive_timeout())``.
-5. When the network is gone, say ``engine.lose()`` and grant what was wanted: the flow learns of it. To end a
-   connection in good order, say ``engine.shut_down()``, and grant the READ if that is what the flow waits for; nothing
-   has to have come for it. A flow that is given up halfway ends with ``engine.break_off()``.
+5. When the network is gone, say ``engine.lose()`` and go on: grant what was wanted, and ask for output as before,
+   which is empty from now on; the flow learns of it when it reads. To end a connection in good order, say
+   ``engine.shut_down()``, and grant the READ if the flow waits for one: nothing has to have come for it. A flow that
+   is given up halfway ends with ``engine.break_off()``.
 6. When the flow is over, and there is to be no other, say ``engine.close_tls()``, send what ``engine.output()``
    returns, and close the connection. It has to be closed if it is ``engine.conn.closing`` or ``engine.broken``.
 """
