@@ -33,6 +33,17 @@ CONTENT = b"Subject: x\r\n\r\n.text\r\n"
 SHORT = Limits(command_timeout=0.3, data_timeout=0.3, handshake_timeout=0.3)
 
 
+class Listener(Inbox):
+    """Knows who has left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left: list[str] = []
+
+    def on_close(self, session: flows.SMTPSession) -> None:
+        self.left.append(session.peer)
+
+
 class Running:
     """A loop in a thread of its own, with one listening socket."""
 
@@ -192,17 +203,18 @@ def test_what_is_said_in_clear_behind_starttls_is_not_believed() -> None:
 
 @pytest.mark.parametrize("said", [b"", b"EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<a@b>\r\nDATA\r\nSubject: x\r\n"])
 def test_who_resets_his_connection_ends_his_own_alone(said: bytes) -> None:
-    inbox = Inbox()
-    with running(partial(serve, inbox, CONTEXT, False)) as server:
+    handler = Listener()
+    with running(partial(serve, handler, CONTEXT, False)) as server:
         with connect(server.port) as rude, connect(server.port) as other:
             rude.sendall(said)
             rude.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             rude.close()
             wait_until(lambda: len(server.loop.drivers) == 1)
+            assert handler.left == ["127.0.0.1"]
             other.sendall(b"QUIT\r\n")
             assert other.recv(100).startswith(b"221 ")
         deliver(server.port)
-    assert inbox.messages == [CONTENT]
+    assert handler.messages == [CONTENT]
 
 
 class Wordy(Inbox):
@@ -274,17 +286,6 @@ def test_a_shutdown_in_the_middle_of_a_message_lets_it_come_to_its_end() -> None
         busy.sendall(CONTENT.replace(b"\r\n.", b"\r\n..") + b".\r\n")
         assert [line[:3] for line in read_to_the_end(busy).splitlines()] == [b"250", b"421"]
     assert inbox.messages == [CONTENT]
-
-
-class Listener(Inbox):
-    """Knows who has left."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.left: list[str] = []
-
-    def on_close(self, session: flows.SMTPSession) -> None:
-        self.left.append(session.peer)
 
 
 def test_who_is_not_through_when_the_grace_is_over_is_cut_off_and_the_application_knows() -> None:
