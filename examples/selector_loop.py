@@ -143,12 +143,14 @@ class Loop:
         self._selector.register(listening, READ, partial(self._accept, listening, begin))
 
     def _accept(self, listening: socket.socket, begin: Callable[[str], Engine], _: int) -> None:
-        with suppress(OSError):  # he has gone again
+        try:
             sock, peer = listening.accept()
-            if len(self.drivers) < MAX_CONNECTIONS:
-                self.start(sock, begin(peer[0]))
-            else:
-                sock.close()
+        except OSError:  # he has gone again
+            return
+        if len(self.drivers) < MAX_CONNECTIONS:
+            self.start(sock, begin(peer[0]))
+        else:
+            sock.close()
 
     def run(self, done: Callable[[], bool], seconds: float = float("inf")) -> None:
         """Go on until ``done`` says so, which is asked again and again, or so many seconds are over."""
