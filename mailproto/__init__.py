@@ -2,7 +2,8 @@
 
 The names here are those that most programs want. Each floor below is public as well: `mailproto.smtp` and
 `mailproto.pop3` have the state machines and their flows, `mailproto.aio` and `mailproto.sync` run them,
-`mailproto.sasl` has the mechanisms, `mailproto.maildrop` the places where mail is kept.
+`mailproto.flow` and `mailproto.tls` are for event loops of your own, `mailproto.sasl` has the mechanisms,
+`mailproto.maildrop` the places where mail is kept.
 """
 
 from mailproto._core.limits import Limits

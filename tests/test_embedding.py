@@ -24,7 +24,7 @@ def answer(conn: Any, event: Any) -> None:
     if isinstance(event, Rcpt):
         conn.accept()
     elif isinstance(event, MessageEnd):
-        conn.accept("under TLS" if conn.tls else "taken")
+        conn.accept(f"under {conn.tls.version}" if conn.tls else "taken")
     elif conn.pending is not None:
         conn.answer_default()
 
@@ -48,7 +48,7 @@ def test_mail_comes_through(tls: aio.TLSPolicy) -> None:
             for _ in range(20):
                 async with aio.SMTPClient("localhost", port, tls=tls, cafile=data.CA, timeout=PATIENCE) as client:
                     result = await client.send_message(b"Subject: x\r\n\r\n", "", "ada@example.org")
-                    assert str(result.reply) == f"250 2.0.0 {'under TLS' if client.tls else 'taken'}"
+                    assert str(result.reply) == f"250 2.0.0 {'under TLSv1.3' if client.tls else 'taken'}"
                     assert (client.tls is not None) == (tls is aio.TLSPolicy.REQUIRED)
 
     asyncio.run(run())

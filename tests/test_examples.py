@@ -5,18 +5,14 @@ from __future__ import annotations
 import ast
 import asyncio
 import re
-import socket
-import struct
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
 
 from examples.relay import Relay
-from examples.selector_loop import Inbox, serve_all
-from mailproto import aio, sync
+from mailproto import aio
 from mailproto.smtp import Reply, SMTPServerConfig
 from mailproto.smtp.extensions import SIZE
 from mailproto.testing import Outbox
@@ -98,21 +94,11 @@ def test_the_relay_does_not_put_off_what_the_next_server_never_takes() -> None:
     assert asyncio.run(send()).code == 554
 
 
-def test_a_client_that_resets_its_connection_ends_its_own_alone() -> None:
-    inbox, stop = Inbox(), threading.Event()
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        thread = threading.Thread(target=serve_all, args=(listening, inbox, stop))
-        thread.start()
-        try:
-            with socket.create_connection(listening.getsockname()) as rude:
-                rude.recv(100)
-                rude.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            with sync.SMTPClient(*listening.getsockname()) as client:
-                client.send_message(b"Subject: next\r\n\r\n", "a@example.org", "b@example.org")
-        finally:
-            stop.set()
-            thread.join()
-    assert len(inbox.messages) == 1
+def test_the_selector_loop_serves_and_calls_in_clear_and_under_tls() -> None:
+    shown = run_example("selector_loop").splitlines()
+    assert shown[:3] == ["250 2.0.0 Message accepted"] * 3
+    told = [f"b'Subject: TLS {tls}\\r\\n\\r\\nHello\\r\\n'" for tls in ("implicit", "none", "required")]
+    assert sorted(shown[3:]) == told
 
 
 def test_local_delivery_answers_for_each_recipient() -> None:

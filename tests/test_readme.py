@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import functools
 import re
 import socket
 from email.message import EmailMessage
@@ -12,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from mailproto import Reject, aio, smtp, sync
+from mailproto import Reject, aio, flow, smtp, sync, tls
 from mailproto.maildrop import Maildir, MemoryMaildrop
 from mailproto.mailhost import MailHost
+from mailproto.smtp import flows
 from mailproto.testing import Outbox
 from tests import data
 
@@ -31,7 +33,7 @@ def snippet(beginning: str) -> Any:
 
 
 def test_there_is_a_test_for_each_snippet() -> None:
-    assert len(SNIPPETS) == 4
+    assert len(SNIPPETS) == 5
 
 
 class Choosy(Outbox):
@@ -122,7 +124,26 @@ def test_a_server_event_by_event() -> None:
 def test_the_state_machine_alone() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        exec(snippet("conn = "), {"smtp": smtp, "sock": ours})
+        exec(snippet("conn = smtp."), {"smtp": smtp, "sock": ours})
         ours.close()
         said = theirs.makefile("rb").read()
     assert said.startswith(b"220 mx.example.org ESMTP\r\n250-mx.example.org\r\n")
+
+
+def test_a_flow_driven_by_hand() -> None:
+    names: dict[str, Any] = {
+        "smtp": smtp,
+        "Engine": flow.Engine,
+        "Want": flow.Want,
+        "SessionOptions": flows.SessionOptions,
+        "open_session": flows.open_session,
+        "client_context": functools.partial(tls.client_context, data.CA),
+        "client_tls": lambda context, _: tls.client_tls(context, "localhost"),
+    }
+    with sync.SMTPServer(Outbox(), port=0, tls=TLS) as server:
+        with socket.create_connection(("localhost", server.port)) as sock:
+            names["sock"] = sock
+            exec(snippet("engine.begin"), names)
+        client: Any = names["client"]
+        assert client.tls.version == "TLSv1.3"
+        assert "SIZE" in client.extensions

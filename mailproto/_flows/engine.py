@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from mailproto._core.connection import Connection
 from mailproto._core.events import TLSInfo
-from mailproto._core.flow import FLUSH, READ, START_TLS, Call, Flow, T, Wish
+from mailproto._core.flow import FLUSH, READ, START_TLS, Call, Flow, Sleep, T, Wish
 from mailproto.errors import ConnectionClosedError, ConnectionTimeoutError, LocalProtocolError, MailProtoError
 
 HIGH_WATER = 64 << 10
@@ -21,7 +21,7 @@ HIGH_WATER = 64 << 10
 
 
 class TLSSession(Protocol):
-    """One TLS session over bytes in memory. An adapter brings it; `mailproto._net.tls` has the one of the stdlib."""
+    """One TLS session over bytes in memory. An adapter brings it; `mailproto.tls` has the one of the stdlib."""
 
     ended: bool
     """Whether nothing more will come: the peer said so, the network did, or what came was no TLS."""
@@ -49,7 +49,11 @@ class TLSSession(Protocol):
 
 
 class Engine:
-    """One connection, and the one flow that runs on it.
+    """One connection, and the one flow that runs on it; `mailproto.flow` tells in six steps how it is driven.
+
+    Args:
+        conn: the connection, of either protocol and either side.
+        open_tls: opens a TLS session when a flow wants one; without it such a flow fails.
 
     Attributes:
         conn: the connection.
@@ -265,6 +269,11 @@ class Engine:
         """Whether nothing more comes from the network."""
         return self._ended
 
+    @property
+    def lost(self) -> bool:
+        """Whether the network is gone, or was given up: nothing that is left to send leaves any more."""
+        return self._lost
+
     def output(self) -> bytes:
         """Return what has to go to the network, ``b""`` if nothing, and forget it.
 
@@ -328,11 +337,13 @@ class Engine:
     # Time. It is told, not kept: seconds of any clock that does not jump.
 
     def wait_from(self, now: float) -> float:
-        """Begin to wait for input; return when the wait has to be over.
+        """Begin to wait for what the flow wants; return when the wait has to be over.
 
-        Only what is waited counts: a slow hook takes nothing from the peer's time.
+        For input only what is waited counts: a slow hook takes nothing from the peer's time.
         """
-        conn = self.conn
+        conn, wish = self.conn, self.wish
+        if wish is not READ:
+            return now + (wish.seconds if isinstance(wish, Sleep) else conn.timeout)
         if conn.progress != self._progress:
             self._progress = conn.progress
             self._waited = 0.0
@@ -342,13 +353,14 @@ class Engine:
 
     def wait_to(self, now: float) -> None:
         """End the wait that `wait_from` began."""
-        self._waited += now - self._since
+        if self.wish is READ:
+            self._waited += now - self._since
 
     def receive_timeout(self) -> ConnectionTimeoutError | None:
-        """Learn that a wait took too long; return what has to be thrown into the flow, None to let it go on.
+        """Learn that a wait took its time; return what has to be thrown into the flow, None to let it go on.
 
-        A connection that waits for input knows what to do. A peer that does not take our output, or not shake
-        hands, is beyond words.
+        A connection that waits for input knows what to do, and a pause is over as it was meant. A peer that does not
+        take our output, or not shake hands, is beyond words.
         """
         if self._handshake_timeout is not None:
             return ConnectionTimeoutError("the TLS handshake took too long")
@@ -356,6 +368,8 @@ class Engine:
             self.conn.receive_timeout()
             if self.conn.closing and not self.conn.queued:  # without a word that the peer should have time to take
                 self._hear_end()
+            return None
+        if isinstance(self.wish, Sleep):
             return None
         self.lose(partly=True)
         return ConnectionTimeoutError("the peer took too long to take what was sent")

@@ -15,8 +15,8 @@ from mailproto._core.events import TLSInfo
 from mailproto._core.flow import Flow
 from mailproto._core.policy import TLSPolicy
 from mailproto._net.sockets import check_host, check_port
-from mailproto._net.tls import MemoryTLS, client_context, client_tls
 from mailproto.errors import LocalProtocolError
+from mailproto.tls import MemoryTLS, client_context, client_tls
 from mailproto.tunnels import Proxy, TunnelConnection
 
 PathLike = str | os.PathLike[str]

@@ -18,7 +18,7 @@ from mailproto._core.connection import Connection
 from mailproto._core.peers import is_among
 from mailproto._flows.endpoints import host_of
 from mailproto._net.sockets import Sockets
-from mailproto._net.tls import MemoryTLS, server_tls
+from mailproto.tls import MemoryTLS, server_tls
 
 logger = logging.getLogger("mailproto")
 

@@ -12,7 +12,6 @@ from mailproto._core.policy import TLSPolicy
 from mailproto._net.listener import ServerOptions
 from mailproto._net.pop3_client import POP3Report
 from mailproto._net.smtp_client import SMTPReport
-from mailproto._net.tls import server_context
 from mailproto.aio.connect import open_link
 from mailproto.aio.dns import DNSResolver
 from mailproto.aio.link import Link
@@ -22,6 +21,7 @@ from mailproto.aio.pop3 import Message, Messages, POP3Client, POP3EventSession, 
 from mailproto.aio.smtp import SMTPClient, SMTPEventSession, SMTPServer, verify_smtp
 from mailproto.aio.threads import InThreads
 from mailproto.smtp.flows.shelf import PoolOptions
+from mailproto.tls import server_context
 
 __all__ = [
     "DNSResolver",

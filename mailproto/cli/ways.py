@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from mailproto import aio
-from mailproto._net.tls import client_context
 from mailproto.address import Address, check_domain
 from mailproto.cli.listeners import LOCALHOST
 from mailproto.cli.options import (
@@ -30,6 +29,7 @@ from mailproto.relay import PolicyStore, RelayConfig, Route, Schedule
 from mailproto.sasl import Credentials
 from mailproto.smtp.flows.client import RELAY_PORT
 from mailproto.smtp.routing import RoutingError, lookup_name
+from mailproto.tls import client_context
 
 _WHERE = (
     "A place is HOST[:PORT], or the path of a unix socket, which has a slash. One that speaks LMTP, such as a store, "

@@ -13,7 +13,6 @@ from mailproto._core.policy import TLSPolicy
 from mailproto._net.listener import ServerOptions
 from mailproto._net.pop3_client import POP3Report
 from mailproto._net.smtp_client import SMTPReport
-from mailproto._net.tls import server_context
 from mailproto.smtp.flows.shelf import PoolOptions
 from mailproto.sync.connect import open_link
 from mailproto.sync.dns import DNSResolver
@@ -22,6 +21,7 @@ from mailproto.sync.listener import Listener
 from mailproto.sync.pool import SMTPPool
 from mailproto.sync.pop3 import Message, Messages, POP3Client, POP3EventSession, POP3Server, verify_pop3
 from mailproto.sync.smtp import SMTPClient, SMTPEventSession, SMTPServer, verify_smtp
+from mailproto.tls import server_context
 
 __all__ = [
     "DNSResolver",

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mailproto._core.events import TLSInfo
-from mailproto._core.flow import Call, Flow, Want
+from mailproto._core.flow import Call, Flow, Sleep, Want
 from mailproto._core.limits import Limits
 from mailproto._flows.engine import HIGH_WATER, Engine
 from mailproto.errors import ConnectionClosedError, ConnectionTimeoutError, LocalProtocolError
@@ -140,15 +140,37 @@ def test_a_timeout_while_writing_is_thrown() -> None:
         conn._send(b"x")
         yield Want.FLUSH
 
-    conn = toy.ToyServer()
+    conn = toy.ToyServer(Limits(command_timeout=7.0))
     engine = Engine(conn)
     engine.begin(write(conn), part=True)
     assert engine.step() is Want.FLUSH
+    assert engine.wait_from(100.0) == 107.0
+    engine.wait_to(103.0)
+    assert not engine.lost
     error = engine.receive_timeout()
+    assert engine.lost
     assert isinstance(error, ConnectionTimeoutError)
     with pytest.raises(ConnectionTimeoutError):
         engine.step(thrown=error)
     assert engine.output() == b""
+
+
+def test_a_pause_takes_its_time_and_nothing_from_the_peer_s() -> None:
+    def pause(conn: toy.ToyServer) -> Flow[str]:
+        yield Sleep(2.5)
+        yield Want.READ
+        return "rested"
+
+    conn = toy.ToyServer(Limits(command_timeout=7.0))
+    engine = Engine(conn)
+    engine.begin(pause(conn))
+    assert engine.step() == Sleep(2.5)
+    assert engine.wait_from(100.0) == 102.5
+    engine.wait_to(102.5)
+    assert engine.step(thrown=engine.receive_timeout()) is Want.READ
+    assert engine.wait_from(102.5) == 109.5
+    engine.step()
+    assert (engine.result, engine.lost) == ("rested", False)
 
 
 def test_the_handshake_has_a_time_of_its_own() -> None:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from mailproto import sync
-from mailproto._net.tls import server_context
 from mailproto.maildrop import MemoryMaildrop
 from mailproto.mailhost import MailHost
+from mailproto.tls import server_context
 from tests import data
 from tests.adapters.facades import AioFront, SyncFront
 from tests.adapters.harness import Wire

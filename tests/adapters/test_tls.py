@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import socket
 import ssl
 import threading
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mailproto._core.limits import Limits
-from mailproto._net.tls import client_context, client_tls
-from mailproto._net.tls import server_context as public_server_context
 from mailproto.errors import ConnectionClosedError, ConnectionTimeoutError, GrammarError, LocalProtocolError
+from mailproto.tls import TLSInfo, client_context, client_tls, tls_info
+from mailproto.tls import server_context as public_server_context
 from tests.adapters import toy
 from tests.adapters.harness import PATIENCE, Aio, Gate, Sync, Wire, scripted, server_context, wait_until
 from tests.adapters.test_links import reset
@@ -444,3 +446,36 @@ def test_a_server_refuses_old_tls_as_its_context_says(adapter: Adapter) -> None:
     connect = partial(Wire.to, server.port)
     with connect() as wire, pytest.raises(ssl.SSLError):
         wire.start_tls(old)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_session_of_the_standard_library_tells_a_connection_what_one_of_ours_does(version: ssl.TLSVersion) -> None:
+    certified = Path(__file__).parent.parent / "sasl_mechanisms" / "tls"
+    context = public_server_context(*SERVER, client_ca=certified / "client.pem")
+    ours = client_context(CA)
+    ours.maximum_version = version
+    ours.load_cert_chain(certified / "client.pem", certified / "client.key")
+    told: list[TLSInfo] = []
+
+    def accept(listening: socket.socket) -> None:
+        with listening.accept()[0] as sock, context.wrap_socket(sock, server_side=True) as session:
+            session.sendall(session.recv(1))
+            told.append(tls_info(session))
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = threading.Thread(target=accept, args=(listening,))
+        server.start()
+        sock = socket.create_connection(listening.getsockname())
+        with ours.wrap_socket(sock, server_hostname="localhost") as session:
+            session.sendall(b"x")
+            session.recv(1)
+            client = tls_info(session)
+        server.join(PATIENCE)
+    assert client.version == told[0].version == version.name.replace("_", ".")
+    assert client.cipher == told[0].cipher
+    assert client.server_name == "localhost"
+    assert client.peer_certificate == ssl.PEM_cert_to_DER_cert(SERVER.certificate.read_text())
+    assert ("email", "ada@example.test") in told[0].peer_names
+    assert told[0].channel_bindings["tls-server-end-point"] == hashlib.sha256(client.peer_certificate).digest()
+    assert client.channel_bindings.keys() == ({"tls-unique"} if version is ssl.TLSVersion.TLSv1_2 else set())
+    assert client.channel_bindings.get("tls-unique") == told[0].channel_bindings.get("tls-unique")

@@ -19,12 +19,12 @@ import pytest
 
 from mailproto._core.flow import Call, Flow, Want
 from mailproto._core.limits import Limits
-from mailproto._net.tls import client_context, client_tls
 from mailproto.aio.connect import open_link
 from mailproto.aio.link import Link
 from mailproto.aio.listener import Listener
 from mailproto.aio.threads import InThreads
 from mailproto.errors import ConnectionClosedError, ConnectionTimeoutError, LocalProtocolError
+from mailproto.tls import client_context, client_tls
 from tests.adapters import toy
 from tests.adapters.harness import PATIENCE, server_context
 from tests.adapters.toy import Echo

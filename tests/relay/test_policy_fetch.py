@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from mailproto._net.tls import client_context
 from mailproto.errors import GrammarError
 from mailproto.relay import PolicyFetchError
 from mailproto.relay.sts.fetch import fetch_policy
 from mailproto.smtp.sts import MAX_POLICY
+from mailproto.tls import client_context
 from tests import data
 from tests.relay.policy_hosts import POLICY, Names, response, serving, serving_once
 

@@ -12,7 +12,6 @@ import pytest
 
 from mailproto import aio, sync
 from mailproto._core.limits import Limits
-from mailproto._net.tls import ServerContext, client_context, server_context
 from mailproto.errors import AuthenticationError, LocalProtocolError
 from mailproto.maildrop import MemoryMaildrop
 from mailproto.mailhost import MailHost
@@ -27,6 +26,7 @@ from mailproto.sasl import (
     server_mechanisms,
 )
 from mailproto.smtp.config import SMTPServerConfig
+from mailproto.tls import ServerContext, client_context, server_context
 from tests.data import CA, SELF_SIGNED, SERVER
 from tests.sasl_mechanisms.talk import ADA
 

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Protocol
 
-from mailproto._net.tls import client_context
 from mailproto.errors import GrammarError, MailProtoError
 from mailproto.relay.attempt import one_line
 from mailproto.relay.sts.fetch import AddressResolver, fetch_policy
@@ -18,6 +17,7 @@ from mailproto.relay.sts.files import Kept, PolicyFiles
 from mailproto.smtp.reply import Reply
 from mailproto.smtp.routing import RoutingError
 from mailproto.smtp.sts import Mode, Policy, parse_policy, policy_id, record_name
+from mailproto.tls import client_context
 
 logger = logging.getLogger("mailproto")
 

@@ -1,7 +1,12 @@
-"""TLS over memory: sessions of the ``ssl`` module that the engine feeds, and contexts that verify by default.
+"""TLS by the ``ssl`` module: contexts that verify by default, and sessions over bytes in memory, which engines feed.
 
-Neither adapter hands its socket to a TLS layer. The bytes stay in sight: what came in clear goes to the connection,
+No adapter hands its socket to a TLS layer. The bytes stay in sight: what came in clear goes to the connection,
 which knows that it must not come after STARTTLS, and TLS is fed only what comes after (RFC 3207 section 6).
+
+- `client_context` and `server_context` make contexts.
+- `client_tls` and `server_tls` make of a context what opens the sessions of a `mailproto.flow.Engine`.
+- `tls_info` is for a connection without an engine: ``connection.tls_established(tls_info(ssl_object))`` tells it of a
+  session that something else has made, so that SCRAM can bind to it, and EXTERNAL sees the client's certificate.
 """
 
 from __future__ import annotations
@@ -18,6 +23,17 @@ from mailproto._core.events import TLSInfo
 from mailproto.sasl.binding import TLS_SERVER_END_POINT, TLS_UNIQUE, end_point_binding
 from mailproto.smtp.alabels import encode_domain
 
+__all__ = [
+    "MemoryTLS",
+    "ServerContext",
+    "TLSInfo",
+    "client_context",
+    "client_tls",
+    "server_context",
+    "server_tls",
+    "tls_info",
+]
+
 PathLike: TypeAlias = str | os.PathLike[str]
 AnyPath: TypeAlias = PathLike | bytes | os.PathLike[bytes]
 
@@ -26,7 +42,7 @@ _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICAT
 
 
 class MemoryTLS:
-    """One session, either side; see `mailproto._flows.engine.TLSSession`, whose methods these are."""
+    """One session, either side; see `mailproto.flow.TLSSession`, whose methods these are."""
 
     def __init__(self, context: ssl.SSLContext, *, server_hostname: str | None = None, server_side: bool = False):
         self.ended = False
@@ -45,31 +61,8 @@ class MemoryTLS:
         return True
 
     def info(self) -> TLSInfo:
-        """Return version, cipher, channel bindings and, if it was verified, the peer's certificate."""
-        cipher = self._ssl.cipher()
-        verified = self._ssl.context.verify_mode is not ssl.CERT_NONE
-        return TLSInfo(
-            self._ssl.version() or "",
-            cipher[0] if cipher else "",
-            self._ssl.server_hostname,
-            self._ssl.getpeercert(binary_form=True) if verified else None,
-            self._bindings(),
-            _names(self._ssl.getpeercert()) if verified else (),
-        )
-
-    def _bindings(self) -> dict[str, bytes]:
-        """Return the channel bindings that ``ssl`` knows, and on a server that of its own certificate.
-
-        ``ssl`` tells tls-unique of any session; it is undefined beyond TLS 1.2 (RFC 9266 section 1), and in a session
-        that was resumed it may not be unique (RFC 7677 section 4).
-        """
-        bindings: dict[str, bytes | None] = {}
-        for kind in ssl.CHANNEL_BINDING_TYPES:
-            if kind != TLS_UNIQUE or (self._ssl.version() == "TLSv1.2" and not self._ssl.session_reused):
-                bindings[kind] = self._ssl.get_channel_binding(kind)
-        if isinstance(self._ssl.context, ServerContext):
-            bindings[TLS_SERVER_END_POINT] = self._ssl.context.end_point
-        return {kind: data for kind, data in bindings.items() if data}
+        """Return what is known of the session, see `tls_info`."""
+        return tls_info(self._ssl)
 
     def receive(self, data: bytes) -> None:
         """Take what came from the network, ``b""`` at its end."""
@@ -233,6 +226,38 @@ def client_tls(context: ssl.SSLContext, server_hostname: str) -> Callable[[], Me
 def server_tls(context: ssl.SSLContext) -> Callable[[], MemoryTLS]:
     """Return what opens a server's session."""
     return lambda: MemoryTLS(context, server_side=True)
+
+
+def tls_info(session: ssl.SSLObject | ssl.SSLSocket) -> TLSInfo:
+    """Return version, cipher, channel bindings and, if it was verified, the peer's certificate.
+
+    The handshake has to be done. A server's context has to be a `ServerContext` for tls-server-end-point.
+    """
+    cipher = session.cipher()
+    verified = session.context.verify_mode is not ssl.CERT_NONE
+    return TLSInfo(
+        session.version() or "",
+        cipher[0] if cipher else "",
+        session.server_hostname,
+        session.getpeercert(binary_form=True) if verified else None,
+        _bindings(session),
+        _names(session.getpeercert()) if verified else (),
+    )
+
+
+def _bindings(session: ssl.SSLObject | ssl.SSLSocket) -> dict[str, bytes]:
+    """Return the channel bindings that ``ssl`` knows, and on a server that of its own certificate.
+
+    ``ssl`` tells tls-unique of any session; it is undefined beyond TLS 1.2 (RFC 9266 section 1), and in a session
+    that was resumed it may not be unique (RFC 7677 section 4).
+    """
+    bindings: dict[str, bytes | None] = {}
+    for kind in ssl.CHANNEL_BINDING_TYPES:
+        if kind != TLS_UNIQUE or (session.version() == "TLSv1.2" and not session.session_reused):
+            bindings[kind] = session.get_channel_binding(kind)
+    if isinstance(session.context, ServerContext):
+        bindings[TLS_SERVER_END_POINT] = session.context.end_point
+    return {kind: data for kind, data in bindings.items() if data}
 
 
 def _names(certificate: Mapping[str, Any] | None) -> tuple[tuple[str, str], ...]:
