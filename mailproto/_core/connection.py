@@ -42,7 +42,7 @@ class Connection(ABC, Generic[EventT]):
         limits: the bounds it keeps.
         tls: the TLS session, or None in clear.
         pending: on a server, the event that still wants its answer.
-        trailing_data: what came behind a PROXY header and belongs to the TLS handshake that comes next.
+        trailing_data: what came ahead, behind a PROXY header say, and belongs to the TLS handshake that comes next.
         trace: when set, is called for every line both sides send, secrets taken out.
     """
 

@@ -34,7 +34,8 @@ def begin_session(session: Session[Any], *, implicit_tls: bool, admit: Admit) ->
             yield Want.FLUSH
             raise ConnectionClosedError("too many connections from the address of the client")
     session.conn.trusted = is_among(session.peer, session.conn.config.trusted_peers)
-    if implicit_tls:
+    if implicit_tls:  # where the client speaks first, and may have before this flow took its first step
+        session.conn.trailing_data += session.conn.take_rest()
         yield Want.START_TLS
 
 

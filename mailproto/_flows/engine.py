@@ -306,10 +306,8 @@ class Engine:
             raise LocalProtocolError("there is no TLS context for a handshake")
         self._clear = True
         self._tls = tls = self._open_tls()
-        # Where TLS comes first, the peer may have begun with it before the flow had.
-        early = self.conn.trailing_data + (b"" if self.conn.progress else self.conn.take_rest())
-        if early:
-            tls.receive(early)
+        if self.conn.trailing_data:
+            tls.receive(self.conn.trailing_data)
         self._handshake_timeout = self.conn.limits.handshake_timeout
         self._waited = 0.0
         try:
