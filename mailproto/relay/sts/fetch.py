@@ -98,7 +98,7 @@ def _content(host: str, octets: bytes) -> bytes:
         response.begin()
         whole = response.chunked or response.length is not None
         content = response.read()
-    except http.client.HTTPException as error:
+    except (http.client.HTTPException, OverflowError) as error:  # the latter of lengths that no memory has
         raise PolicyFetchError(f"{host} does not speak HTTP, or not to the end: {error!r:.200}") from error
     media_type = response.headers.get("Content-Type", "")
     if response.status != http.HTTPStatus.OK:
