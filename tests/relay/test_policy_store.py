@@ -111,7 +111,7 @@ def test_a_policy_is_fetched_anew_once_a_day(domain: Domain) -> None:
         domain.now = START + hours * HOUR
         assert domain.policy() == ENFORCED
         assert len(domain.fetched) == fetched
-    domain.names.record = None
+    domain.names.record, domain.file = None, OSError()
     domain.now = START + 2 * DAY + WEEK
     assert domain.policy() == ENFORCED
     domain.now += 1
@@ -123,7 +123,7 @@ def test_a_clock_that_is_set_back_makes_no_policy_hold_for_ever(domain: Domain) 
     domain.now -= DAY
     assert domain.policy() == domain.policy() == ENFORCED
     assert len(domain.fetched) == 2
-    domain.names.record = None
+    domain.names.record, domain.file = None, OSError()
     domain.now += WEEK
     assert domain.policy() == ENFORCED
     domain.now += 1
@@ -198,17 +198,43 @@ def test_who_blocks_the_policy_host_undoes_no_policy(
 def test_who_blocks_the_dns_undoes_no_policy(
     domain: Domain, record: bytes | MailProtoError | None, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Nor one whom the domain has told of no more (section 3.1)."""
     domain.policy()
     domain.names.record = record
     domain.restart()
-    domain.now += WEEK
+    domain.now += DAY - 1
     assert domain.policy() == ENFORCED
     assert caplog.messages == [
         "example.test: the policy that was kept holds on: the DNS does not say which policy it has now"
     ]
+    assert len(domain.fetched) == 1
+
+
+@pytest.mark.parametrize("record", [None, b"v=STSv1; nonsense", LookupFailedError("nobody tells")])
+def test_who_blocks_the_dns_keeps_no_policy_from_being_refreshed(
+    domain: Domain, record: bytes | MailProtoError | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Section 10.2: regardless of the record, for as long as the policy host says that it holds."""
+    domain.policy()
+    domain.names.record = record
+    for _ in range(9):
+        domain.now += DAY
+        assert domain.policy() == ENFORCED
+    assert len(domain.fetched) == 10
+    domain.names.record = RECORD
+    assert domain.policy() == ENFORCED
+    assert len(domain.fetched) == 10, "it is the same one"
+    caplog.clear()
+    domain.names.record, domain.file = record, OSError("blocked, too")
+    domain.now += WEEK
+    assert domain.policy() == ENFORCED
+    assert caplog.messages == [
+        "example.test: the policy that was kept holds on: the DNS does not say which policy it has now",
+        "example.test: the policy that was kept holds on: its policy cannot be fetched: blocked, too",
+    ]
     domain.now += 1
     assert domain.policy() is None
-    assert len(domain.fetched) == 1
+    assert len(domain.fetched) == 11
 
 
 def test_a_domain_that_has_a_policy_no_longer(domain: Domain, caplog: pytest.LogCaptureFixture) -> None:
