@@ -209,7 +209,7 @@ class Lane:
 
     async def _not_reached(self, target: Target, error: Exception, duration: float) -> Reply | None:
         """Note for all jobs why there is no connection; return the reply if it is for good."""
-        if isinstance(error, RoutingError) and error.reply.temporary:  # the relay's own word on this host, not on mail
+        if isinstance(error, RoutingError) and error.reply.temporary:  # the relay's own word on this host
             reply, remote = error.reply, None
         elif not isinstance(error, ReplyError):
             reply, remote = Reply.build(451, f"{target.place} cannot be reached: {error}", "4.4.1"), None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -287,7 +288,7 @@ def test_a_file_that_cannot_be_read_now_keeps_mail_back(domain: Domain) -> None:
 
 
 def test_a_disk_that_is_full_makes_no_policy_less_true(domain: Domain, caplog: pytest.LogCaptureFixture) -> None:
-    (domain.path / ".draft").mkdir()
+    domain.path.rmdir()
     assert domain.policy() == ENFORCED
     (record,) = caplog.records
     assert (record.levelno, record.getMessage()[:40]) == (logging.ERROR, "example.test: its policy cannot be kept:")
@@ -296,12 +297,14 @@ def test_a_disk_that_is_full_makes_no_policy_less_true(domain: Domain, caplog: p
 def test_what_a_crash_leaves_half_written_is_no_policy(domain: Domain) -> None:
     domain.policy()
     (domain.path / ".draft").write_bytes(b"half a pol")
-    domain.restart()
+    os.utime(domain.path / ".draft", (0, 0))
+    domain.restart(max_policies=2)
     domain.names.record = None
     assert domain.policy() == ENFORCED
     domain.names.record = b"v=STSv1; id=2;"
     assert domain.policy() == ENFORCED
-    assert domain.kept == ["example.test"]
+    assert domain.policy("example.com") == ENFORCED
+    assert domain.kept == ["example.com", "example.test"], "it goes when there is need of its room"
 
 
 def test_there_is_an_end_to_what_is_kept(domain: Domain) -> None:
@@ -322,6 +325,23 @@ def test_room_for_more_is_left_alone(tmp_path: Path, count: int) -> None:
     for number in range(count):
         files.save(f"{number}.example", kept)
     assert [files.load(f"{number}.example") for number in range(count)] == [kept] * count
+
+
+def test_relays_that_share_a_directory_do_not_write_over_each_other(tmp_path: Path) -> None:
+    """What one wrote was kept under the domain of the other, or half of it."""
+
+    def work(number: int) -> bool:
+        files, domain = PolicyFiles(tmp_path, limit=10), f"{number}.example"
+        for version in range(50):
+            kept = Kept(Policy(Mode.ENFORCE, 1, (f"mx.{domain}",) * (version + 1)), "1", START)
+            files.save(domain, kept)
+            if files.load(domain) != kept:
+                return False
+        return True
+
+    with ThreadPoolExecutor(3) as threads:
+        assert list(threads.map(work, range(3))) == [True] * 3
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 @pytest.mark.parametrize("name", ["", "..", "../secrets", ".draft", "[192.0.2.1]", "b\u00fccher.example"])
