@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Coroutine, Sequence
 from typing import Any
@@ -122,11 +123,19 @@ def test_who_is_slow_comes_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     async def test() -> None:
         async with serving() as host:
             host.pause = 0.1
-            with pytest.raises(TimeoutError):
+            with pytest.raises(TimeoutError, match=r"^mta-sts\.example\.test does not answer, or not to the end"):
                 await fetch()
         assert len(host.requests) == 1
 
     run(test())
+
+
+def test_who_is_not_there_is_named_in_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mailproto.relay.sts.fetch._CONNECT_TIMEOUT", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setattr("mailproto.relay.sts.fetch.HTTPS_PORT", silent.getsockname()[1])
+        with pytest.raises(TimeoutError, match=r"^mta-sts\.example\.test does not answer"):
+            run(fetch())
 
 
 class Several(Names):
