@@ -246,6 +246,9 @@ def test_a_domain_that_has_a_policy_no_longer(domain: Domain, caplog: pytest.Log
     domain.names.record, domain.file = None, OSError()
     domain.restart()
     assert domain.policy() is None
+    domain.now += DAY
+    assert domain.policy() is None
+    assert len(domain.fetched) == 2, "there is nothing to be refreshed"
     domain.names.record = b"v=STSv1; id=3;"
     assert domain.policy() is None
     assert len(domain.fetched) == 3
@@ -261,13 +264,21 @@ def test_a_policy_that_is_for_once(domain: Domain) -> None:
 
 
 def test_what_strangers_say_is_one_line_of_the_log(domain: Domain, caplog: pytest.LogCaptureFixture) -> None:
-    domain.file = OSError("evil\r\nexample.test: delivered\x1b[2J")
+    evil = OSError("evil\r\nexample.test: delivered\x1b[2J")
+    domain.file = evil
     assert domain.policy() is None
-    (line,) = caplog.messages
-    assert line.isprintable()
+    domain.names.record, domain.file = b"v=STSv1; id=2;", POLICY
+    assert domain.policy() == ENFORCED
+    domain.names.record, domain.file = b"v=STSv1; id=3;", evil
+    assert domain.policy() == ENFORCED
+    assert len(caplog.messages) == 2
+    assert all(line.isprintable() for line in caplog.messages)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"id": "1"}', b"\xff"])
+ENDLESS = b'{"id": "1", "fetched": 0, "mode": "none", "max_age": Infinity, "mx": []}'
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"id": "1"}', b"\xff", ENDLESS, b"[" * 100_000])
 def test_a_file_that_is_no_policy_is_told_of_and_replaced(
     domain: Domain, content: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -309,13 +320,13 @@ def test_what_a_crash_leaves_half_written_is_no_policy(domain: Domain) -> None:
 
 def test_there_is_an_end_to_what_is_kept(domain: Domain) -> None:
     domain.restart(max_policies=3)
-    for number, name in enumerate("abcd"):
+    for number, name in enumerate("bcad"):
         assert domain.policy(f"{name}.example") == ENFORCED
         os.utime(domain.path / f"{name}.example", (number, number))
-    assert domain.kept == ["b.example", "c.example", "d.example"]
+    assert domain.kept == ["a.example", "c.example", "d.example"]
     domain.names.record = b"v=STSv1; id=2;"
     assert domain.policy("c.example") == ENFORCED
-    assert domain.kept == ["b.example", "c.example", "d.example"]
+    assert domain.kept == ["a.example", "c.example", "d.example"]
 
 
 @pytest.mark.parametrize("count", [1, 2, 9])
@@ -325,6 +336,27 @@ def test_room_for_more_is_left_alone(tmp_path: Path, count: int) -> None:
     for number in range(count):
         files.save(f"{number}.example", kept)
     assert [files.load(f"{number}.example") for number in range(count)] == [kept] * count
+
+
+def test_a_clock_that_is_set_back_puts_no_fetch_off(domain: Domain) -> None:
+    domain.file = OSError()
+    assert domain.policy() is None
+    domain.now -= DAY
+    domain.file = POLICY
+    assert domain.policy() == ENFORCED
+
+
+def test_many_domains_at_once_need_not_all_be_kept(tmp_path: Path) -> None:
+    """None of them takes the room of another that is just being written."""
+    files = PolicyFiles(tmp_path, limit=1)
+
+    def work(number: int) -> None:
+        for _ in range(30):
+            files.save(f"{number}.example", Kept(ENFORCED, "1", START))
+
+    with ThreadPoolExecutor(3) as threads:
+        assert list(threads.map(work, range(3))) == [None] * 3
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_relays_that_share_a_directory_do_not_write_over_each_other(tmp_path: Path) -> None:
