@@ -147,6 +147,8 @@ class Lane:
             client = await self._connect(target)
         except (MailProtoError, OSError) as error:
             return await self._not_reached(target, error, clock() - begun), False
+        # What made the host hang up is put off behind those that it held up, and not to be before them once more.
+        self.jobs = deque(sorted(self.jobs, key=lambda job: job.entry.due))
         progress = await self._talk(client, target, self._config.turn)
         if not progress:
             reply = Reply.build(451, f"{target.place} ended the connection before it took a message", "4.4.2")
