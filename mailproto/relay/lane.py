@@ -147,6 +147,8 @@ class Lane:
             client = await self._connect(target)
         except (MailProtoError, OSError) as error:
             return await self._not_reached(target, error, clock() - begun), False
+        # What made the host hang up is put off behind those that it held up, and not to be before them once more.
+        self.jobs = deque(sorted(self.jobs, key=lambda job: job.entry.due))
         progress = await self._talk(client, target, self._config.turn)
         if not progress:
             reply = Reply.build(451, f"{target.place} ended the connection before it took a message", "4.4.2")
@@ -209,7 +211,7 @@ class Lane:
 
     async def _not_reached(self, target: Target, error: Exception, duration: float) -> Reply | None:
         """Note for all jobs why there is no connection; return the reply if it is for good."""
-        if isinstance(error, RoutingError):  # the relay's own word: mail for this domain is not to go there
+        if isinstance(error, RoutingError) and error.reply.temporary:  # the relay's own word on this host
             reply, remote = error.reply, None
         elif not isinstance(error, ReplyError):
             reply, remote = Reply.build(451, f"{target.place} cannot be reached: {error}", "4.4.1"), None

@@ -11,6 +11,7 @@ from mailproto.smtp.reply import Reply
 
 _EXPIRED = Reply.build(451, "It was tried for as long as mail is kept here", "4.4.7")
 _STILL_TRYING = Reply.build(451, "It could not be sent yet", "4.4.7")
+_END_OF_TIME = datetime(9999, 12, 31, tzinfo=UTC).timestamp()  # as far as there are dates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +23,7 @@ class Schedule:
         later: between two attempts after that.
         delay_notice: from the arrival of a message until its sender is told, once, that it is late.
         give_up: from the arrival until it is given up, if it really was tried meanwhile: see `is_over`.
+            Infinity means never.
         min_attempts: in vain, before a message is given up.
     """
 
@@ -75,7 +77,7 @@ def conclude(entry: Entry, begun: float | None, now: float, schedule: Schedule) 
             left.append(recipient)
             if late:
                 reply, end = recipient.reply or _STILL_TRYING, entry.arrival + schedule.give_up
-                until = end if end > now else None
+                until = end if now < end < _END_OF_TIME else None
                 reports.append(_report(recipient, Action.DELAYED, reply, now, until))
     rest = replace(
         entry,

@@ -38,12 +38,11 @@ WELL_KNOWN = "/.well-known/mta-sts.txt"
 
 _NAME = "[A-Za-z0-9][A-Za-z0-9_.-]{0,31}"
 _DELIMITER = r"[ \t]*;[ \t]*"
-_FIELD = rf"{_DELIMITER}({_NAME})=([!-:<>-~]+)"
+_FIELD = rf"{_DELIMITER}{_NAME}=[!-:<>-~]+"
 _BEGINNING_RE = re.compile(rb"v=STSv1[ \t]*;")
 _RECORD_RE = re.compile(rf"v=STSv1(?:{_FIELD})+(?:{_DELIMITER})?".encode())
-_FIELD_RE = re.compile(_FIELD.encode())
 _ID_RE = re.compile(rb"[A-Za-z0-9]{1,32}")
-_LINE_RE = re.compile(rf"({_NAME}):[ \t]*([^\x00-\x1f\x7f]*)")
+_LINE_RE = re.compile(rf"({_NAME}):[ \t]*+([^\x00-\x1f\x7f]*+)")  # with no way back: both may take spaces
 
 
 class Mode(enum.Enum):
@@ -105,7 +104,8 @@ def policy_id(records: Iterable[bytes]) -> str | None:
     found = [record for record in records if _BEGINNING_RE.match(record)]
     if len(found) != 1 or not _RECORD_RE.fullmatch(found[0]):
         return None
-    ids = [value for name, value in _FIELD_RE.findall(found[0]) if name == b"id"]  # all but the first one are ignored
+    fields = [field.strip(b" \t").partition(b"=") for field in found[0].split(b";")]
+    ids = [value for name, _, value in fields if name == b"id"]  # all but the first one are ignored
     return ids[0].decode("ascii") if ids and _ID_RE.fullmatch(ids[0]) else None
 
 

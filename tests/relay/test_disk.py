@@ -8,7 +8,7 @@ import itertools
 
 import pytest
 
-from mailproto.relay import Entry, Order, Queue
+from mailproto.relay import Entry, Order, Queue, Relay
 from tests.relay import (
     BOB,
     CAROL,
@@ -147,3 +147,26 @@ async def test_a_look_through_the_queue_that_fails_is_repeated(world: World) -> 
                 await asyncio.sleep(0.01)
             relay.stop()
             await running
+
+
+@in_loop
+async def test_what_the_disk_has_not_taken_is_noted_before_a_relay_stops(world: World) -> None:
+    """It is for the next one to know who has the message."""
+
+    class Failing(Queue):
+        def save(self, entry: Entry) -> None:
+            if broken:
+                raise OSError(broken.pop(), "not now")
+            super().save(entry)
+
+    broken = [errno.ENOSPC]
+    world.queue = Failing(world.queue.path)
+    host = Host(carol=LATER)
+    relay: Relay = world.relay(table(**MX_NET), on_attempt=lambda _: relay.stop())
+    async with world.host("mx.example.net", host):
+        world.put(BOB, CAROL)
+        await relay.run()
+        assert broken == []
+        world.now += HOUR
+        await world.relay(table(**MX_NET)).attempt_due()
+    assert [each.forward_paths for each in host.envelopes] == [[BOB]]

@@ -335,3 +335,26 @@ async def test_a_client_of_your_own_may_know_better_than_the_dns(world: World) -
     assert evil.received == []
     (entry,) = world.entries()
     assert "example.net does not name evil.example.com" in str(entry.recipients[0].reply)
+
+
+@in_loop
+async def test_what_a_client_of_your_own_needs_and_is_nowhere_is_the_end_of_a_host_and_not_of_the_mail(
+    world: World,
+) -> None:
+    """A resolver says of what it does not know that it is for good, and may be asked for more than the hosts."""
+
+    async def make_client(target: Target) -> aio.SMTPClient:
+        if target.host == "strange.example.net":
+            raise RoutingError(NO_SUCH_DOMAIN)
+        return aio.SMTPClient(target.address, world.ports[target.host], tls=TLSPolicy.NONE)
+
+    good = Host()
+    records = [(10, "strange.example.net"), (20, "mx.example.net")]
+    async with world.host("mx.example.net", good):
+        world.put(BOB)
+        await world.relay(table(net=records), make_client=make_client).attempt_due()
+        assert good.received == [("bob@example.net", MESSAGE)]
+        world.put(BOB)
+        await world.relay(table(net=records[:1]), make_client=make_client).attempt_due()
+    ((recipient,),) = (entry.waiting for entry in world.entries())
+    assert str(recipient.reply).startswith("451 4.4.1 strange.example.net cannot be reached: ")

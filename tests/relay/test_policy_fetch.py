@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Coroutine, Sequence
 from typing import Any
@@ -68,10 +69,12 @@ def test_a_policy(answer: bytes) -> None:
         response().replace(b"Content-Type: text/plain\r\n", b""),
         response().replace(b"Content-Length: ", b"X-Length: "),
         response().replace(b"Content-Length: ", b"Content-Length: -"),
+        response().replace(b"Content-Length: ", b"Content-Length: 99999999999999999999"),
         response()[:-1],
         CHUNKED + b"8\r\n" + POLICY[:8] + b"\r\n",
         CHUNKED + b"8\r\n" + POLICY[:8],
         CHUNKED + b"nonsense\r\n",
+        CHUNKED + b"FFFFFFFFFFFFFFFFFFFF\r\n",
         response(b"x" * (MAX_POLICY + (16 << 10))),
         b"",
         b"\r\n",
@@ -120,11 +123,19 @@ def test_who_is_slow_comes_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     async def test() -> None:
         async with serving() as host:
             host.pause = 0.1
-            with pytest.raises(TimeoutError):
+            with pytest.raises(TimeoutError, match=r"^mta-sts\.example\.test does not answer, or not to the end"):
                 await fetch()
         assert len(host.requests) == 1
 
     run(test())
+
+
+def test_who_is_not_there_is_named_in_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mailproto.relay.sts.fetch._CONNECT_TIMEOUT", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setattr("mailproto.relay.sts.fetch.HTTPS_PORT", silent.getsockname()[1])
+        with pytest.raises(TimeoutError, match=r"^mta-sts\.example\.test does not answer"):
+            run(fetch())
 
 
 class Several(Names):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,7 @@ def test_a_policy_is_fetched_anew_once_a_day(domain: Domain) -> None:
         domain.now = START + hours * HOUR
         assert domain.policy() == ENFORCED
         assert len(domain.fetched) == fetched
-    domain.names.record = None
+    domain.names.record, domain.file = None, OSError()
     domain.now = START + 2 * DAY + WEEK
     assert domain.policy() == ENFORCED
     domain.now += 1
@@ -123,7 +124,7 @@ def test_a_clock_that_is_set_back_makes_no_policy_hold_for_ever(domain: Domain) 
     domain.now -= DAY
     assert domain.policy() == domain.policy() == ENFORCED
     assert len(domain.fetched) == 2
-    domain.names.record = None
+    domain.names.record, domain.file = None, OSError()
     domain.now += WEEK
     assert domain.policy() == ENFORCED
     domain.now += 1
@@ -198,17 +199,43 @@ def test_who_blocks_the_policy_host_undoes_no_policy(
 def test_who_blocks_the_dns_undoes_no_policy(
     domain: Domain, record: bytes | MailProtoError | None, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Nor one whom the domain has told of no more (section 3.1)."""
     domain.policy()
     domain.names.record = record
     domain.restart()
-    domain.now += WEEK
+    domain.now += DAY - 1
     assert domain.policy() == ENFORCED
     assert caplog.messages == [
         "example.test: the policy that was kept holds on: the DNS does not say which policy it has now"
     ]
+    assert len(domain.fetched) == 1
+
+
+@pytest.mark.parametrize("record", [None, b"v=STSv1; nonsense", LookupFailedError("nobody tells")])
+def test_who_blocks_the_dns_keeps_no_policy_from_being_refreshed(
+    domain: Domain, record: bytes | MailProtoError | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Section 10.2: regardless of the record, for as long as the policy host says that it holds."""
+    domain.policy()
+    domain.names.record = record
+    for _ in range(9):
+        domain.now += DAY
+        assert domain.policy() == ENFORCED
+    assert len(domain.fetched) == 10
+    domain.names.record = RECORD
+    assert domain.policy() == ENFORCED
+    assert len(domain.fetched) == 10, "it is the same one"
+    caplog.clear()
+    domain.names.record, domain.file = record, OSError("blocked, too")
+    domain.now += WEEK
+    assert domain.policy() == ENFORCED
+    assert caplog.messages == [
+        "example.test: the policy that was kept holds on: the DNS does not say which policy it has now",
+        "example.test: the policy that was kept holds on: its policy cannot be fetched: blocked, too",
+    ]
     domain.now += 1
     assert domain.policy() is None
-    assert len(domain.fetched) == 1
+    assert len(domain.fetched) == 11
 
 
 def test_a_domain_that_has_a_policy_no_longer(domain: Domain, caplog: pytest.LogCaptureFixture) -> None:
@@ -219,6 +246,9 @@ def test_a_domain_that_has_a_policy_no_longer(domain: Domain, caplog: pytest.Log
     domain.names.record, domain.file = None, OSError()
     domain.restart()
     assert domain.policy() is None
+    domain.now += DAY
+    assert domain.policy() is None
+    assert len(domain.fetched) == 2, "there is nothing to be refreshed"
     domain.names.record = b"v=STSv1; id=3;"
     assert domain.policy() is None
     assert len(domain.fetched) == 3
@@ -234,13 +264,21 @@ def test_a_policy_that_is_for_once(domain: Domain) -> None:
 
 
 def test_what_strangers_say_is_one_line_of_the_log(domain: Domain, caplog: pytest.LogCaptureFixture) -> None:
-    domain.file = OSError("evil\r\nexample.test: delivered\x1b[2J")
+    evil = OSError("evil\r\nexample.test: delivered\x1b[2J")
+    domain.file = evil
     assert domain.policy() is None
-    (line,) = caplog.messages
-    assert line.isprintable()
+    domain.names.record, domain.file = b"v=STSv1; id=2;", POLICY
+    assert domain.policy() == ENFORCED
+    domain.names.record, domain.file = b"v=STSv1; id=3;", evil
+    assert domain.policy() == ENFORCED
+    assert len(caplog.messages) == 2
+    assert all(line.isprintable() for line in caplog.messages)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"id": "1"}', b"\xff"])
+ENDLESS = b'{"id": "1", "fetched": 0, "mode": "none", "max_age": Infinity, "mx": []}'
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"id": "1"}', b"\xff", ENDLESS, b"[" * 100_000])
 def test_a_file_that_is_no_policy_is_told_of_and_replaced(
     domain: Domain, content: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -261,7 +299,7 @@ def test_a_file_that_cannot_be_read_now_keeps_mail_back(domain: Domain) -> None:
 
 
 def test_a_disk_that_is_full_makes_no_policy_less_true(domain: Domain, caplog: pytest.LogCaptureFixture) -> None:
-    (domain.path / ".draft").mkdir()
+    domain.path.rmdir()
     assert domain.policy() == ENFORCED
     (record,) = caplog.records
     assert (record.levelno, record.getMessage()[:40]) == (logging.ERROR, "example.test: its policy cannot be kept:")
@@ -270,23 +308,25 @@ def test_a_disk_that_is_full_makes_no_policy_less_true(domain: Domain, caplog: p
 def test_what_a_crash_leaves_half_written_is_no_policy(domain: Domain) -> None:
     domain.policy()
     (domain.path / ".draft").write_bytes(b"half a pol")
-    domain.restart()
+    os.utime(domain.path / ".draft", (0, 0))
+    domain.restart(max_policies=2)
     domain.names.record = None
     assert domain.policy() == ENFORCED
     domain.names.record = b"v=STSv1; id=2;"
     assert domain.policy() == ENFORCED
-    assert domain.kept == ["example.test"]
+    assert domain.policy("example.com") == ENFORCED
+    assert domain.kept == ["example.com", "example.test"], "it goes when there is need of its room"
 
 
 def test_there_is_an_end_to_what_is_kept(domain: Domain) -> None:
     domain.restart(max_policies=3)
-    for number, name in enumerate("abcd"):
+    for number, name in enumerate("bcad"):
         assert domain.policy(f"{name}.example") == ENFORCED
         os.utime(domain.path / f"{name}.example", (number, number))
-    assert domain.kept == ["b.example", "c.example", "d.example"]
+    assert domain.kept == ["a.example", "c.example", "d.example"]
     domain.names.record = b"v=STSv1; id=2;"
     assert domain.policy("c.example") == ENFORCED
-    assert domain.kept == ["b.example", "c.example", "d.example"]
+    assert domain.kept == ["a.example", "c.example", "d.example"]
 
 
 @pytest.mark.parametrize("count", [1, 2, 9])
@@ -296,6 +336,44 @@ def test_room_for_more_is_left_alone(tmp_path: Path, count: int) -> None:
     for number in range(count):
         files.save(f"{number}.example", kept)
     assert [files.load(f"{number}.example") for number in range(count)] == [kept] * count
+
+
+def test_a_clock_that_is_set_back_puts_no_fetch_off(domain: Domain) -> None:
+    domain.file = OSError()
+    assert domain.policy() is None
+    domain.now -= DAY
+    domain.file = POLICY
+    assert domain.policy() == ENFORCED
+
+
+def test_many_domains_at_once_need_not_all_be_kept(tmp_path: Path) -> None:
+    """None of them takes the room of another that is just being written."""
+    files = PolicyFiles(tmp_path, limit=1)
+
+    def work(number: int) -> None:
+        for _ in range(30):
+            files.save(f"{number}.example", Kept(ENFORCED, "1", START))
+
+    with ThreadPoolExecutor(3) as threads:
+        assert list(threads.map(work, range(3))) == [None] * 3
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_relays_that_share_a_directory_do_not_write_over_each_other(tmp_path: Path) -> None:
+    """What one wrote was kept under the domain of the other, or half of it."""
+
+    def work(number: int) -> bool:
+        files, domain = PolicyFiles(tmp_path, limit=10), f"{number}.example"
+        for version in range(50):
+            kept = Kept(Policy(Mode.ENFORCE, 1, (f"mx.{domain}",) * (version + 1)), "1", START)
+            files.save(domain, kept)
+            if files.load(domain) != kept:
+                return False
+        return True
+
+    with ThreadPoolExecutor(3) as threads:
+        assert list(threads.map(work, range(3))) == [True] * 3
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 @pytest.mark.parametrize("name", ["", "..", "../secrets", ".draft", "[192.0.2.1]", "b\u00fccher.example"])

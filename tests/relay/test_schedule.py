@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -35,6 +36,15 @@ def entry(*recipients: Pending, late: bool = False) -> Entry:
 def test_the_next_attempt(age: float, due: float) -> None:
     """RFC 5321 section 4.5.4.1: twice in the first hour, then every two hours."""
     assert Schedule().next_attempt(START, START + age) == START + due
+
+
+@pytest.mark.parametrize("give_up", [math.inf, 1e12])
+def test_who_never_gives_up_has_no_time_to_tell_when(give_up: float) -> None:
+    """No date is that late, and all that the relay had to tell failed by that."""
+    now = START + 4 * HOUR
+    (report,), rest = conclude(entry(), now, now, Schedule(give_up=give_up))
+    assert (report.action, report.retry_until) == (Action.DELAYED, None)
+    assert (rest.due, rest.late, rest.attempts) == (now + 2 * HOUR, True, 1)
 
 
 @pytest.mark.parametrize(

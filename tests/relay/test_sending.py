@@ -10,7 +10,7 @@ import pytest
 from mailproto.address import Address
 from mailproto.errors import Reject
 from mailproto.relay import Attempt, Fate
-from mailproto.smtp import Body, Limits, MailParameters, Rcpt, Reply
+from mailproto.smtp import Body, Limits, Mail, MailParameters, Rcpt, Reply
 from mailproto.smtp.extensions import PIPELINING, SIZE
 from tests.relay import ADA, BOB, CAROL, ERIN, HOME, HOUR, LATER, MESSAGE, MX_NET, Host, World, in_loop, run, table
 
@@ -136,6 +136,33 @@ def test_what_is_put_off_holds_up_nobody_behind_it(world: World, announced: bool
         assert [(entry.attempts, entry.waiting[0].address) for entry in world.entries()] == [(1, BOB)]
 
     run(test, world)
+
+
+@in_loop
+async def test_a_message_at_which_a_host_hangs_up_is_not_always_in_front_of_others(world: World) -> None:
+    """Where a relay is started for each attempt, too, and takes up its entries in the order of their names: the
+    others came back at last, and had been offered to nobody."""
+
+    class Touchy(Host):
+        def on_mail(self, session: Any, mail: Mail) -> None:
+            if mail.reverse_path is None:
+                session.conn.reply(Reply.build(421, "Not that one", "4.7.0"))
+
+    def clock() -> float:
+        world.now += 0.001
+        return world.now
+
+    host = Touchy()
+    async with world.host("mx.example.net", host):
+        world.put(BOB, sender=None)
+        for _ in range(3):
+            world.put(BOB)
+        await world.relay(table(**MX_NET), clock=clock).attempt_due()
+        assert host.received == []
+        world.now += HOUR
+        await world.relay(table(**MX_NET), clock=clock).attempt_due()
+    assert host.received == [("bob@example.net", MESSAGE)] * 3
+    assert world.queue.names() == ["m0001"]
 
 
 @in_loop

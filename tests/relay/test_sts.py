@@ -16,6 +16,7 @@ from mailproto.aio import TLSPolicy
 from mailproto.errors import LocalProtocolError
 from mailproto.relay import Entry, PolicyStore, Relay, RelayConfig, Route, Schedule
 from mailproto.smtp import Reply
+from mailproto.smtp.routing import StaticResolver
 from tests import data
 from tests.relay import HOUR, MESSAGE, Host, World, in_loop, read_notice, run
 from tests.relay.policy_hosts import POLICY, Names, serving
@@ -310,6 +311,15 @@ async def test_several_connections_are_all_verified(world: World) -> None:
         assert await sts.attempt() is None
     assert host.connections > 1
     assert host.secure == [True] * 61
+
+
+@in_loop
+async def test_a_domain_that_there_is_not_is_not_asked_for_its_policy(world: World) -> None:
+    sts = STS(world)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sts.names, "mx", StaticResolver({}).mx)
+        assert await sts.attempt() is None
+    assert sts.names.asked == []
 
 
 @in_loop

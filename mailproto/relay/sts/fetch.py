@@ -50,21 +50,30 @@ async def fetch_policy(domain: str, resolver: AddressResolver, context: ssl.SSLC
         GrammarError: it is no domain in A-labels.
     """
     host = policy_host(domain)
-    async with asyncio.timeout(_TIMEOUT):
-        reader, writer = await _connect(host, resolver, context)
-        try:
-            writer.write(
-                f"GET {WELL_KNOWN} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: mailproto\r\n"
-                "Accept: text/plain\r\nConnection: close\r\n\r\n".encode()
-            )
-            received = bytearray()
-            while piece := await reader.read(_PIECE):
-                received += piece
-                if len(received) > _MAX_RESPONSE:
-                    raise PolicyFetchError(f"{host} says more than {_MAX_RESPONSE} octets")
-        finally:
-            writer.transport.abort()
-    return _content(host, bytes(received))
+    try:
+        async with asyncio.timeout(_TIMEOUT):
+            received = await _receive(host, resolver, context)
+    except TimeoutError:  # which has no words of its own
+        raise TimeoutError(f"{host} does not answer, or not to the end, in the time that it has") from None
+    return _content(host, received)
+
+
+async def _receive(host: str, resolver: AddressResolver, context: ssl.SSLContext) -> bytes:
+    """Ask for the policy, and return all that is said then."""
+    reader, writer = await _connect(host, resolver, context)
+    try:
+        writer.write(
+            f"GET {WELL_KNOWN} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: mailproto\r\n"
+            "Accept: text/plain\r\nConnection: close\r\n\r\n".encode()
+        )
+        received = bytearray()
+        while piece := await reader.read(_PIECE):
+            received += piece
+            if len(received) > _MAX_RESPONSE:
+                raise PolicyFetchError(f"{host} says more than {_MAX_RESPONSE} octets")
+    finally:
+        writer.transport.abort()
+    return bytes(received)
 
 
 async def _connect(
@@ -98,7 +107,7 @@ def _content(host: str, octets: bytes) -> bytes:
         response.begin()
         whole = response.chunked or response.length is not None
         content = response.read()
-    except http.client.HTTPException as error:
+    except (http.client.HTTPException, OverflowError) as error:  # the latter of lengths that no memory has
         raise PolicyFetchError(f"{host} does not speak HTTP, or not to the end: {error!r:.200}") from error
     media_type = response.headers.get("Content-Type", "")
     if response.status != http.HTTPStatus.OK:

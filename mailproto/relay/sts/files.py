@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import secrets
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +13,6 @@ from pathlib import Path
 from mailproto.errors import GrammarError
 from mailproto.maildrop.durable import fsync_directory, make_directory, write_durably
 from mailproto.smtp.sts import Mode, Policy
-
-_DRAFT = ".draft"  # which no domain can be called
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,9 @@ class Kept:
 
 
 class PolicyFiles:
-    """A directory of policies. Each file is named after its domain, and may be removed at any time."""
+    """A directory of policies, which relays may share. Each file is named after its domain, and may be removed at any
+    time.
+    """
 
     def __init__(self, path: str | os.PathLike[str], limit: int) -> None:
         """Use the directory ``path``, which is created if missing, for so many policies at most."""
@@ -61,19 +63,27 @@ class PolicyFiles:
             OSError: the disk does not take it.
         """
         with self._lock:
-            draft = self._path / _DRAFT
-            with write_durably(draft, replace=True) as file:
+            draft = self._path / f".{secrets.token_hex(8)}"  # which is no domain, and no other relay's draft
+            with write_durably(draft) as file:
                 file.write(_encode(kept))
-            self._make_room(domain)
+            self._make_room(draft.name, domain)
             draft.rename(self._path / domain)
             fsync_directory(self._path)
 
-    def _make_room(self, domain: str) -> None:
+    def _make_room(self, *needed: str) -> None:
+        """Remove what is oldest, if it is too much: the drafts that crashes have left, too."""
         with os.scandir(self._path) as files:
-            others = [file for file in files if file.name not in (_DRAFT, domain)]
-        others.sort(key=lambda file: file.stat().st_mtime)
+            others = [file for file in files if file.name not in needed]
+        others.sort(key=_last_change)
         for file in others[: max(0, len(others) + 1 - self._limit)]:
             Path(file).unlink(missing_ok=True)
+
+
+def _last_change(file: os.DirEntry[str]) -> float:
+    try:
+        return file.stat().st_mtime
+    except FileNotFoundError:  # another relay has had it go
+        return math.inf
 
 
 def _encode(kept: Kept) -> bytes:

@@ -47,8 +47,9 @@ class PolicyStore:
         config = RelayConfig(hostname="relay.example.org", resolver=resolver, sts=sts)
 
     Each time a domain is looked up, so is its TXT record. A policy that is new is fetched over HTTPS, and one that is
-    in use again once a day. It is kept in a file, for as long as it says, and holds while nothing newer can be had:
-    who keeps the DNS or the policy host from answering undoes nothing (section 5.1).
+    in use again once a day, whatever the DNS says then (section 10.2). It is kept in a file, for as long as it says,
+    and holds while nothing newer can be had: who keeps the DNS or the policy host from answering undoes nothing
+    (section 5.1).
 
     Args:
         path: the directory to keep policies in, which is created if missing.
@@ -112,13 +113,17 @@ class PolicyStore:
         return kept if kept is not None and self._clock() - kept.fetched <= kept.policy.max_age else None
 
     async def _current_id(self, domain: str, record: str, kept: Kept | None) -> str | None:
-        """Return which policy the domain has now, as the DNS says; None if it does not."""
+        """Return which policy the domain has now, as the DNS says. If it does not, that is the one that is kept, to
+        be refreshed all the same: who blocks the DNS may not have the policy host as well (section 10.2). None if
+        there is neither, or what is kept says that there is none.
+        """
         try:
             current = policy_id(await self._resolver.txt(record))
         except MailProtoError:
             current = None
-        if current is None and kept is not None:
+        if current is None and kept is not None and kept.policy.mode is not Mode.NONE:
             _complain(domain, kept, "the DNS does not say which policy it has now")
+            return kept.id
         return current
 
     def _is_to_be_fetched(self, domain: str, current: str, kept: Kept | None) -> bool:
