@@ -262,6 +262,26 @@ def test_each_command_is_progress() -> None:
     assert conn.progress == before
 
 
+def test_who_goes_on_with_a_message_in_chunks_has_the_whole_time_for_each() -> None:
+    """And behind it: what came before the line that announces a chunk, or before the answer, is none of it."""
+    conn = in_transaction(max_message_size=4)
+    for said in (b"BDAT 3\r\n", b"abc", b"BDAT 3\r\n", b"abc", b"BDAT 1 LAST\r\n", b"x"):
+        before = conn.progress
+        talk(conn, [said])
+        assert conn.progress > before, said
+    before = conn.progress
+    talk(conn, [b"BDAT 9\r\n"])
+    assert conn.progress > before, "a chunk for nobody"
+
+
+def test_who_was_refused_a_message_has_the_whole_time_for_the_next_command() -> None:
+    conn = in_data(max_message_size=4)
+    talk(conn, [b"much too long\r\n"])
+    before = conn.progress
+    assert talk(conn, [b".\r\n"]).replies == [b"552"]
+    assert conn.progress > before
+
+
 def test_the_banner_tells_no_more_than_it_must() -> None:
     """S89, RFC 5321 section 7.5."""
     output = talk(server(hostname="mx.example.org"), []).output

@@ -138,7 +138,7 @@ def test_a_message_that_there_is_no_room_for(monkeypatch: pytest.MonkeyPatch, bo
     output = driver.go() + b"".join(driver.go(piece) for piece in (EHLO, ENVELOPE, body[:60], body[60:], b"NOOP\r\n"))
     assert codes(output) == [b"220", b"250", b"250", b"250", b"354", b"452", b"250"]
     driver.go(None)
-    assert inbox.calls == ["connect", "hello", "mail", "rcpt", "data", "close"]
+    assert inbox.calls == ["connect", "hello", "mail", "rcpt", "data", "reset", "close"], "its envelope was told of"
 
 
 def test_a_mechanism_that_fails_ends_the_session_with_a_word() -> None:
@@ -293,6 +293,27 @@ def test_a_chunk_that_is_refused_is_forgotten_once() -> None:
     output, _ = serve_lines(inbox, EHLO, ENVELOPE, b"virus\r\n", b"bare\nnewline\r\n.\r\n")
     assert codes(output)[-1] == b"554"
     assert inbox.calls.count("reset") == 1
+
+
+def test_a_chunk_that_the_connection_refuses_as_well_is_forgotten_once() -> None:
+    """The beginning of it was handed on, and the fault of the rest is known already."""
+    inbox = Streaming(chunk=Reject(554, "a virus", "5.7.1"))
+    output, _ = serve_lines(inbox, EHLO, ENVELOPE, b"virus\r\nbare\nnewline\r\n.\r\n")
+    assert codes(output)[-1] == b"550"
+    assert inbox.calls.count("reset") == 1
+
+
+@pytest.mark.parametrize("end", [b"x\r\n.\r\nNOOP\r\n", b"\r\n.\r\nNOOP\r\n"])
+def test_a_hook_that_refuses_a_message_by_hand_is_told_to_forget_it(end: bytes) -> None:
+    class ByHand(Streaming):
+        def on_chunk(self, session: SMTPSession, data: bytes) -> Any:
+            session.reject(554, "a virus", "5.7.1")
+            return super().on_chunk(session, data)
+
+    inbox = ByHand()
+    output, _ = serve_lines(inbox, EHLO, ENVELOPE, b"virus", end)
+    assert codes(output)[-2:] == [b"554", b"250"]
+    assert inbox.calls[-3:] == ["chunk", "reset", "close"]
 
 
 # What was cut short (S17).

@@ -338,7 +338,6 @@ class _Service:
                 raise Reject(said.code, said.text, str(said.enhanced) if said.enhanced else None)
         except Exception as error:
             answer(self._conn, refusal_of(hook, error))
-            yield from self._reset()
 
     def _message(self, envelope: Envelope) -> Flow[None]:
         """Have the application take the whole message; only its return makes it a 250."""
