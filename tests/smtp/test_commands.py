@@ -63,6 +63,29 @@ def test_a_control_character_at_any_place(line: bytes, octet: int) -> None:
         assert (conn.state, conn.envelope) == before
 
 
+@pytest.mark.parametrize(
+    ("line", "shown", "reply"),
+    [
+        (b"MAIL FROM:<J\xf6rg@example.org>", b"MAIL <unreadable>", b"501 5.1.7 Bad sender address syntax"),
+        (b"rcpt TO:<J\xf6rg@example.org>", b"RCPT <unreadable>", b"501 5.1.3 Bad recipient address syntax"),
+        (b"VRFY J\xf6rg", b"VRFY <unreadable>", b"501 5.5.4 Syntax error in the arguments"),
+        (b"AUTH PLAIN s3cr3t\xf6", b"AUTH <unreadable>", b"501 5.5.4 Syntax error in the arguments"),
+        (b"s3cr3t\xf6 x", b"<9 octets that are no command>", b"500 5.5.2 Command not recognised"),
+        (b"VRFY J\xf6rg\0", b"<10 octets that are no command>", b"500 5.5.2 Command not recognised"),
+        (b"BDAT 3\xf6", b"<7 octets that are no command>", b"521 5.5.4 Cannot tell where this chunk ends, good-bye"),
+    ],
+)
+def test_of_octets_that_are_no_text_a_trace_shows_whose_argument_they_were(
+    line: bytes, shown: bytes, reply: bytes
+) -> None:
+    """The reply says what is wrong with it: with an address, for who wrote it in another encoding will read that."""
+    conn = greeted()
+    seen: list[bytes] = []
+    conn.trace = lambda _, spoken: seen.append(spoken)
+    assert talk(conn, [line + b"\r\n"]).output == reply + b"\r\n"
+    assert seen == [shown, reply]
+
+
 BAD_UTF8 = [
     b"\xff",
     b"\xc3",
