@@ -754,6 +754,16 @@ def test_a_client_that_pipelines_behind_a_refusal_makes_no_errors() -> None:
     assert result.replies[-1] == b"421", "without a refusal before them they are errors"
 
 
+@pytest.mark.parametrize("line", [b"NOOP\r\n", b"RSET\r\n", EHLO, b"VRFY ada\r\n"])
+def test_behind_another_command_nothing_was_said_ahead_any_more(line: bytes) -> None:
+    def policy(conn: Any, event: object) -> None:
+        conn.reject() if isinstance(event, Mail) else accept_all(conn, event)
+
+    conn = greeted(limits=Limits(max_errors=3))
+    talk(conn, [MAIL, line], policy)
+    assert talk(conn, [RCPT] * 4).replies == [b"503"] * 3 + [b"421"]
+
+
 def test_the_envelope_is_the_transactions_own() -> None:
     """S67: RSET, EHLO, the end of a message: nothing of it is left."""
     for ending in (b"RSET\r\n", EHLO, b"HELO x\r\n", b"DATA\r\n.\r\n"):
