@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from mailproto.smtp import (
     SMTPServerConfig,
     SMTPServerConnection,
 )
+from mailproto.smtp.rules import VERBS
 from tests.adapters.harness import Wire
 from tests.helpers import accept_all, talk
 from tests.smtp import EHLO, MAIL, RCPT, deliver, greeted, in_data, in_transaction, server
@@ -280,6 +282,29 @@ def test_who_was_refused_a_message_has_the_whole_time_for_the_next_command() -> 
     before = conn.progress
     assert talk(conn, [b".\r\n"]).replies == [b"552"]
     assert conn.progress > before
+
+
+@pytest.mark.parametrize("name", WAITING)
+@pytest.mark.parametrize(
+    "said",
+    [
+        *(verb.encode() for verb in sorted(VERBS)),
+        *(EHLO[:-2], MAIL[:-2], RCPT[:-2], b"XYZ", b"\xff", b"NOOP \xff", b"x" * 9999, b"BREW", b".", b"*"),
+        *(b"BDAT 0", b"BDAT 0 LAST", b"BDAT 3\r\nabc", b"BDAT 3 LAST\r\na", b"BURL imap://h/x LAST", b"BURL imap://h/x"),
+    ],
+)
+@pytest.mark.parametrize("refused", [False, True])
+def test_who_is_answered_has_the_whole_time_to_go_on(name: str, said: bytes, refused: bool) -> None:
+    """In every state, whatever it was; and not by and by what is left of the time for something else."""
+    conn = WAITING[name]()
+    talk(conn, [])
+    if refused:
+        with suppress(LocalProtocolError):  # no message comes in
+            conn.reject()
+        talk(conn, [])
+    before = conn.progress
+    if talk(conn, [said + b"\r\n"]).output and not conn.closing:
+        assert conn.progress > before
 
 
 def test_the_banner_tells_no_more_than_it_must() -> None:
