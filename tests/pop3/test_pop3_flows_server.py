@@ -212,6 +212,22 @@ def test_guessing_is_slow_and_ends(data: bytes) -> None:
     assert server.slept == []
 
 
+@pytest.mark.parametrize("answer", [Reject(535, "no"), "535 5.7.8 no", 1], ids=repr)
+@pytest.mark.parametrize("data", [LOGIN, b"APOP ada " + b"0" * 32 + b"\r\n"])
+def test_what_is_neither_true_nor_a_name_lets_nobody_in(
+    data: bytes, answer: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Confused(App):
+        def on_auth(self, session: POP3Session, check: Any) -> Any:
+            return answer
+
+    app = Confused()
+    _, lines = talk(app, data, timestamp=TIMESTAMP)
+    assert "-ERR [AUTH] Authentication failed" in lines
+    assert app.closed == [None]
+    assert f"a hook answered with what lets nobody in: {type(answer).__name__}" in caplog.messages
+
+
 def test_a_locked_maildrop_is_in_use() -> None:
     class Busy(App):
         def on_login(self, session: POP3Session) -> Any:

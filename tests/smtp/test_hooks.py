@@ -316,6 +316,17 @@ def test_a_hook_that_refuses_a_message_by_hand_is_told_to_forget_it(end: bytes) 
     assert inbox.calls[-3:] == ["chunk", "reset", "close"]
 
 
+def test_who_drops_a_client_hears_of_its_end_alone() -> None:
+    class Drops(Streaming):
+        def on_chunk(self, session: SMTPSession, data: bytes) -> Any:
+            session.drop()
+            return super().on_chunk(session, data)
+
+    inbox = Drops(chunk=Reject(554, "a virus", "5.7.1"))
+    serve_lines(inbox, EHLO, ENVELOPE, b"virus\r\n")
+    assert inbox.calls[-2:] == ["chunk", "close"]
+
+
 # What was cut short (S17).
 
 

@@ -34,7 +34,7 @@ from typing import Any
 
 from mailproto._core.events import ConnectionClosed, ExtensionCommand
 from mailproto._core.flow import Call, Flow, Sleep
-from mailproto._flows.auth import authenticate
+from mailproto._flows.auth import ask_hook, authenticate
 from mailproto._flows.beginning import Admit, admit_all, begin_session
 from mailproto._flows.hooks import INTERNAL_ERROR, HookCutOffError, answer, call_hook, forget
 from mailproto._flows.reading import read_event, slow_down
@@ -221,10 +221,9 @@ class _Service:
             return None
         if isinstance(event, Login):
             check = PasswordCheck("USER", event.username, event.password)
-            return identify(check, (yield from call_hook(hook, self._session, check)))
+            return identify(check, (yield from ask_hook(hook, self._session, check)))
         question = ApopCheck(event.username, event.timestamp, event.digest)
-        said = yield from call_hook(hook, self._session, question)
-        return Identity(said if isinstance(said, str) else event.username, "APOP") if said else None
+        return identify(question, (yield from ask_hook(hook, self._session, question)))
 
     def _delay(self) -> Flow[None]:
         """Make guessing slow: each refusal takes longer than the one before."""
