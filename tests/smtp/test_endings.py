@@ -13,6 +13,7 @@ from mailproto import sync
 from mailproto.errors import LocalProtocolError
 from mailproto.sasl import Auth
 from mailproto.smtp import (
+    ALL_EXTENSIONS,
     ConnectionClosed,
     Limits,
     MessageEnd,
@@ -389,6 +390,31 @@ def test_before_a_login_that_has_to_come_nothing_makes_the_wait_longer() -> None
     free = server(**settings)
     talk(free, [EHLO])
     assert (free.progress, free.timeout) == (2, 11)
+
+
+@pytest.mark.parametrize("again", [b"STARTTLS\r\n", b"XCLIENT ADDR=192.0.2.7\r\n"])
+def test_who_is_nobody_again_has_to_log_in_in_time_again(again: bytes) -> None:
+    """RFC 3207 section 4.2: the login is forgotten, and a stranger may not stay for ever."""
+    limits = Limits(login_timeout=5, command_timeout=11)
+    conn = greeted(
+        require_auth=True,
+        allow_plaintext_auth=True,
+        auth_mechanisms=("PLAIN",),
+        starttls=True,
+        extensions=ALL_EXTENSIONS,
+        limits=limits,
+    )
+    conn.trusted = True
+    talk(conn, [b"AUTH PLAIN AGEAYg==\r\n"])
+    assert (conn.authenticated, conn.timeout) == (True, 11)
+    talk(conn, [again])
+    if again.startswith(b"STARTTLS"):
+        conn.tls_established()
+    assert (conn.authenticated, conn.progress, conn.timeout) == (False, 1, 5)
+    talk(conn, [EHLO, b"NOOP\r\n"])
+    assert conn.progress == 1
+    talk(conn, [b"AUTH PLAIN AGEAYg==\r\n"])
+    assert (conn.progress > 1, conn.timeout) == (True, 11)
 
 
 def test_an_adapter_hangs_up_on_who_does_not_log_in_in_time() -> None:
