@@ -175,6 +175,20 @@ def test_a_no_that_is_returned_is_no_yes(
     assert "a hook refused by returning" in caplog.text
 
 
+@pytest.mark.parametrize("hook", ["connect", "hello", "mail", "rcpt", "data", "chunk", "message"])
+@pytest.mark.parametrize("what", [Reject(550, "no"), OSError("full")], ids=repr)
+def test_what_was_to_be_raised_is_no_yes_if_it_is_returned(
+    hook: str, what: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Returns(Streaming):
+        def _do(self, name: str) -> Any:
+            return what if name == hook else super()._do(name)
+
+    output, _ = serve_lines(Returns(), EHLO, ENVELOPE, BODY)
+    assert b"451" in codes(output)
+    assert "a hook refused by returning" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("said", "code"),
     [(False, b"451"), ("550 no", b"451"), (Reply.build(552, "too much", "5.3.4"), b"552"), (Reply(250), b"250")]
