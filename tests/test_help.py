@@ -9,6 +9,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -110,3 +111,29 @@ def test_where_one_argument_is_explained_all_are_and_those_of_a_config_always(va
     if told or all(each.kw_only for each in fields):
         named = set(re.findall(r"^    (\w+):", told, re.MULTILINE))
         assert [each.name for each in fields if each.name not in named] == []
+
+
+ROOT = Path(mailproto.__file__).parent
+DOCUMENTS = [*ROOT.parent.glob("*.md"), *ROOT.parent.glob("examples/*"), *ROOT.rglob("*.py")]
+NAME = re.compile(r"\bmailproto(?:\.[A-Za-z_]\w*)+")
+
+
+def there_is(name: str) -> bool:
+    """Say whether a dotted name leads to something: to a module, or to what is in one."""
+    try:
+        pkgutil.resolve_name(name)
+    except (ImportError, AttributeError):
+        return False
+    return True
+
+
+@pytest.mark.parametrize("document", [each for each in DOCUMENTS if each.is_file()], ids=lambda each: each.name)
+def test_whatever_is_referred_to_is_there(document: Path) -> None:
+    """Modules move, and what is said of them stays behind."""
+    assert [name for name in NAME.findall(document.read_text("utf-8")) if not there_is(name)] == []
+
+
+def test_a_name_that_has_moved_is_found_out() -> None:
+    assert there_is("mailproto.smtp.notices.reading.Typed")
+    assert not there_is("mailproto.smtp.notice_reading.Typed")
+    assert not there_is("mailproto.smtp.notices.reading.Untyped")

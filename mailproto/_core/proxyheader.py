@@ -114,7 +114,7 @@ class ProxyHeader:
         return beginning + _encode_tlvs(self.tlvs, _checksum(beginning, self.tlvs))
 
     def _encode_v1(self) -> bytes:
-        if self.family is Family.UNKNOWN:
+        if self.local or self.family is Family.UNKNOWN:
             return b"PROXY UNKNOWN\r\n"
         if self.family not in (Family.TCP4, Family.TCP6) or self.tlvs:
             raise GrammarError("version 1 knows TCP over IP and no extra fields")

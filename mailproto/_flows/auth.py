@@ -23,6 +23,8 @@ from mailproto.sasl.base import (
     Request,
     ServerMechanisms,
 )
+from mailproto.sasl.identity import name_of
+from mailproto.sasl.scram_key import ScramKey, ScramPassword
 
 EventT = TypeVar("EventT")
 
@@ -90,9 +92,15 @@ def _grant(request: Request, channel: Channel, handler: Any, session: Any) -> Fl
     if not isinstance(request, Question):
         return channel
     hook = getattr(handler, request.hook, None)
-    if hook is None:
-        return None
-    return (yield from call_hook(hook, session, *request.arguments()))
+    return None if hook is None else (yield from ask_hook(hook, session, *request.arguments()))
+
+
+def ask_hook(hook: Any, session: Any, *arguments: Any) -> Flow[Any]:
+    """Return what a hook answers to a question about a login. What is neither yes nor no is a no, and logged."""
+    said = yield from call_hook(hook, session, *arguments)
+    if said and not isinstance(said, ScramKey | ScramPassword) and not name_of(said, "true"):
+        logger.error("a hook answered with what lets nobody in: %s", type(said).__name__)
+    return said
 
 
 def _challenge(conn: ServerConnection[EventT], challenge: Challenge) -> Flow[bytes | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,8 @@ logger = logging.getLogger("mailproto")
 
 INTERNAL_ERROR = Reject(451, "Internal error, try again later", "4.3.0")
 """What the peer is told when a hook fails: never the text of the exception, which may hold anything."""
+
+_REFUSAL = re.compile(r"[45][0-9]{2}(?![0-9])")
 
 
 class HookCutOffError(Exception):
@@ -44,6 +47,19 @@ def call_hook(hook: Any, *arguments: Any, cut_off: Callable[[HookCutOffError], N
         if isinstance(error, HookCutOffError):
             cut_off(error)
         raise refusal_of(hook, error) from None
+
+
+def check_said(said: object) -> None:
+    """See whether what a hook said can be a yes.
+
+    Other libraries have their hooks return replies as texts, and an exception was to be raised.
+
+    Raises:
+        Reject: it is none; the log says so.
+    """
+    if said is False or isinstance(said, BaseException) or (isinstance(said, str) and _REFUSAL.match(said)):
+        logger.error("a hook refused by returning %.100r, which is for Reject, or a Reply", said)
+        raise INTERNAL_ERROR
 
 
 def refusal_of(hook: Any, error: Exception) -> Reject:

@@ -4,7 +4,7 @@ A server's mechanisms ask its handler by these hooks; to what it has no hook for
 
     on_auth(session, check)                   a `PasswordCheck`, or where such mechanisms are offered a `TokenCheck`,
                                               an `ExternalCheck`, a `CramMD5Check` or an `AnonymousCheck`: returns
-                                              true, or the name of who it is, or false
+                                              True, or the name of who it is; all else lets nobody in
     on_scram_key(session, request)            a `ScramKeyRequest`: returns the `ScramKey`, or None
     on_authorize(session, identity, authzid)  may this `Identity` act as that one? returns true or false
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from mailproto.errors import GrammarError
 from mailproto.sasl.base import Challenge, ClientExchange, Credentials, Identity, Question, ServerExchange
+from mailproto.sasl.identity import name_of
 from mailproto.sasl.text import check_direction, decode_utf8, encode_utf8
 
 _MAX_TRACE = 255
@@ -63,10 +64,8 @@ class AnonymousServer(Anonymous):
         trace = initial_response
         if trace is None:
             trace = yield Challenge(b"")
-        answer = yield AnonymousCheck(check_trace(decode_utf8(trace)))
-        if not answer:
-            return None
-        return Identity(answer if isinstance(answer, str) else "anonymous", self.name)
+        name = name_of((yield AnonymousCheck(check_trace(decode_utf8(trace)))), "anonymous")
+        return Identity(name, self.name) if name else None
 
 
 def check_trace(trace: str) -> str:

@@ -17,11 +17,11 @@ from mailproto.sasl.base import (
     Challenge,
     ClientExchange,
     Credentials,
-    Identity,
     InitialResponseError,
     Question,
     ServerExchange,
 )
+from mailproto.sasl.identity import identify
 from mailproto.sasl.text import comparable, decode_utf8, encode_utf8
 
 _RESPONSE = re.compile(rb"([^\x00]+) ([0-9a-f]{32})", re.DOTALL)
@@ -102,9 +102,7 @@ class CramMD5Server(CramMD5):
             raise GrammarError("not a name and a digest")
         check = CramMD5Check(decode_utf8(match[1]), challenge, match[2])
         answer = yield check
-        if not answer:
-            return None
-        return Identity(answer if isinstance(answer, str) else check.username, self.name)
+        return identify(check, answer)
 
 
 def _digest(password: str, challenge: bytes) -> bytes:

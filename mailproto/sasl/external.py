@@ -14,7 +14,7 @@ from mailproto.sasl.base import (
     Question,
     ServerExchange,
 )
-from mailproto.sasl.identity import authorize, prepare_authzid
+from mailproto.sasl.identity import authorize, name_of, prepare_authzid
 from mailproto.sasl.text import decode_utf8, encode_utf8
 
 
@@ -75,6 +75,5 @@ class ExternalServer(External):
         if channel.tls is None or not channel.tls.peer_certificate:
             return None
         answer = yield ExternalCheck(channel.tls.peer_certificate, channel.tls.peer_names, authzid)
-        if not answer or not isinstance(answer, str):
-            return None
-        return (yield from authorize(Identity(answer, self.name), authzid))
+        name = name_of(answer, "")
+        return (yield from authorize(Identity(name, self.name), authzid)) if name else None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 from collections.abc import Generator
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from mailproto.errors import GrammarError
 from mailproto.sasl.base import Identity, Question
@@ -15,6 +16,8 @@ from mailproto.sasl.text import comparable, encode_utf8, saslprep
 
 AUTH_HOOKS = ("on_auth", "on_scram_key", "on_authorize")
 """The names of the hooks that mechanisms ask; what they are asked stands at the head of `mailproto.sasl`."""
+
+_REFUSAL = re.compile("[45][0-9]{2} ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +60,34 @@ class Authorization(Question):
         return (self.identity, self.authzid)
 
 
-def identify(check: PasswordCheck, answer: object) -> Identity | None:
+class Claim(Protocol):
+    """A check of who somebody is that tells who he says that he is."""
+
+    @property
+    def mechanism(self) -> str:
+        """The name of the mechanism."""
+
+    @property
+    def username(self) -> str:
+        """Who the client says that it is."""
+
+
+def identify(check: Claim, answer: object) -> Identity | None:
     """Return the identity that the application's ``answer`` to ``check`` stands for, None if it said no."""
-    if not answer:
-        return None
-    return Identity(answer if isinstance(answer, str) else check.username, check.mechanism)
+    name = name_of(answer, check.username)
+    return Identity(name, check.mechanism) if name else None
+
+
+def name_of(answer: object, name: str) -> str:
+    """Return whose name the application's ``answer`` to a check stands for: ``name`` if it is true, another one that
+    it says itself, and ``""`` for no.
+
+    All else is a no as well. A `Reply` that refuses would be true, or what other libraries have their hooks return;
+    and a text such as ``535 no``, which is how they write it, would be a name.
+    """
+    if answer is True:
+        return name
+    return answer if isinstance(answer, str) and not _REFUSAL.match(answer) else ""
 
 
 def authorize(
@@ -78,7 +104,7 @@ def authorize(
     """
     if identity is None or authzid is None or authzid in map(comparable, (identity.name, username or "")):
         return identity
-    if not (yield Authorization(identity, authzid)):
+    if not name_of((yield Authorization(identity, authzid)), authzid):
         return None
     return Identity(identity.name, identity.mechanism, authzid)
 

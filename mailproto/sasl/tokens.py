@@ -22,7 +22,7 @@ from mailproto.sasl.base import (
     Request,
     ServerExchange,
 )
-from mailproto.sasl.identity import authorize, prepare_authzid
+from mailproto.sasl.identity import authorize, name_of, prepare_authzid
 from mailproto.sasl.scram_messages import gs2_header, parse_gs2_header
 from mailproto.sasl.text import decode_utf8, encode_utf8
 
@@ -174,8 +174,8 @@ class TokenServer(ABC):
             response = yield Challenge(b"")
         check = self._parse(response)
         answer = (yield check) if check.token else None
-        name = check.username if answer is True else answer
-        if not name or not isinstance(name, str):
+        name = name_of(answer, check.username or "")
+        if not name:
             yield from _refuse(answer)
             return None
         return (yield from authorize(Identity(name, self.name), check.username))

@@ -187,7 +187,8 @@ class Reset:
 
 @dataclass(slots=True)
 class MessageAborted:
-    """The message that is coming in is refused with this reply. What came of it is to be thrown away."""
+    """The message that is coming in is refused with this reply, by the connection or, with ``reject``, by you. What
+    came of it is to be thrown away, and no more of it comes."""
 
     reply: Reply
 

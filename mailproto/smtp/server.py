@@ -42,6 +42,7 @@ _IDLE = frozenset({ServerState.CONNECTED, ServerState.START, ServerState.READY, 
 _WAIT_BEHIND = ("EHLO", "HELO", "LHLO", "DATA", "AUTH")
 _ALWAYS_THERE = HELLO | {"MAIL", "RCPT", "DATA", "RSET", "NOOP", "QUIT", "VRFY"}  # RFC 5321 section 4.5.1
 _BEHIND_MAIL = ("RCPT", "DATA", "BDAT", "BURL")
+_UNREADABLE = {"MAIL": replies.BAD_SENDER, "RCPT": replies.BAD_RECIPIENT}  # what else is none has bad arguments
 
 
 class SMTPServerConnection(IntakeConnection):
@@ -130,7 +131,6 @@ class SMTPServerConnection(IntakeConnection):
         try:
             verb, argument = parse_command(line)
         except GrammarError:
-            self._trace_unknown(line)
             return self._refuse_unreadable(line)
         farewell = self._budget.count_command(verb)
         if farewell is not None:
@@ -172,8 +172,10 @@ class SMTPServerConnection(IntakeConnection):
         verb = line.partition(b" ")[0].decode("ascii", "replace").upper()
         known = verb in self._verbs or self._is_ones_own(verb)
         if verb == "BDAT" or not known or has_control(line):
+            self._trace_unknown(line)
             return self._refuse_line(line, replies.UNREADABLE)
-        return self._refuse(verb, replies.BAD_ARGUMENTS)
+        self._trace_line(self._other, b"%s <unreadable>" % verb.encode("ascii"))
+        return self._refuse(verb, _UNREADABLE.get(verb, replies.BAD_ARGUMENTS))
 
     def _refuse_line(self, beginning: bytes, reply: Reply) -> ServerStep:
         """Refuse a line that cannot be read. If it was to announce a chunk, the chunk would be taken for commands."""

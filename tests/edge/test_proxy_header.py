@@ -171,6 +171,11 @@ def test_what_is_written() -> None:
     assert ProxyHeader(local=True).encode() == v2(0x20, 0x00, b"")
 
 
+def test_version_1_does_not_take_the_balancer_for_a_client() -> None:
+    """It has no word for who is there on his own behalf, and his addresses would be those of one."""
+    assert ProxyHeader(source="192.0.2.1", destination="192.0.2.2", local=True).encode(1) == b"PROXY UNKNOWN\r\n"
+
+
 def test_the_family_follows_from_the_source() -> None:
     assert ProxyHeader(source="192.168.0.1", destination="192.168.0.11", source_port=56324, destination_port=443) == (
         ProxyHeader(Family.TCP4, "192.168.0.1", "192.168.0.11", 56324, 443)

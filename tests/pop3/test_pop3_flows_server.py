@@ -212,6 +212,41 @@ def test_guessing_is_slow_and_ends(data: bytes) -> None:
     assert server.slept == []
 
 
+@pytest.mark.parametrize("answer", [Reject(535, "no"), "535 5.7.8 no", 1], ids=repr)
+@pytest.mark.parametrize("data", [LOGIN, b"APOP ada " + b"0" * 32 + b"\r\n"])
+def test_what_is_neither_true_nor_a_name_lets_nobody_in(
+    data: bytes, answer: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Confused(App):
+        def on_auth(self, session: POP3Session, check: Any) -> Any:
+            return answer
+
+    app = Confused()
+    _, lines = talk(app, data, timestamp=TIMESTAMP)
+    assert "-ERR [AUTH] Authentication failed" in lines
+    assert app.closed == [None]
+    assert f"a hook answered with what lets nobody in: {type(answer).__name__}" in caplog.messages
+
+
+@pytest.mark.parametrize("said", [False, Reject(550, "no", "SYS/PERM")], ids=repr)
+def test_a_no_that_is_returned_is_no_yes(said: object) -> None:
+    """The client would take for deleted what is not, or be let in."""
+
+    class Returns(App):
+        def on_commit(self, session: POP3Session, numbers: Any) -> Any:
+            return said
+
+    _, lines = talk(Returns(), LOGIN + b"DELE 1\r\nQUIT\r\n")
+    assert lines[-1].startswith("-ERR")
+
+    class Closed(App):
+        def on_connect(self, session: POP3Session) -> Any:
+            return said
+
+    _, lines = talk(Closed(), b"NOOP\r\n")
+    assert lines == [], "there is nothing behind the refusal"
+
+
 def test_a_locked_maildrop_is_in_use() -> None:
     class Busy(App):
         def on_login(self, session: POP3Session) -> Any:

@@ -3,6 +3,7 @@
 import base64
 import itertools
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from mailproto.sasl import (
     TokenRefusedError,
     client_mechanisms,
 )
+from mailproto.smtp import Reply
 from tests.sasl_mechanisms.duet import (
     ALL,
     POP3,
@@ -330,6 +332,47 @@ def test_an_answer_in_the_applications_own_words(protocol: Protocol) -> None:
     with pytest.raises(AuthenticationError, match="Come back tomorrow") as caught:
         talked.raise_failure()
     assert caught.value.temporary
+
+
+NEITHER = [Reply.build(535, "no", "5.7.8"), Reject(535, "no"), "535 5.7.8 no", SimpleNamespace(success=False), 1]
+
+
+@pytest.mark.parametrize("answer", NEITHER, ids=repr)
+@protocols
+@pytest.mark.parametrize("name", [name for name in ALL if not name.startswith("SCRAM")])
+def test_what_is_neither_true_nor_a_name_lets_nobody_in(
+    protocol: Protocol, name: str, answer: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As other libraries have their hooks refuse, or who returns what he meant to raise."""
+    handler = Handler(lambda _: answer)
+    talked = duet(protocol, handler=handler).talk(credentials=CREDENTIALS.get(name, ADA), mechanisms=[name])
+    with pytest.raises(AuthenticationError):
+        talked.raise_failure()
+    assert talked.identity is None
+    assert f"a hook answered with what lets nobody in: {type(answer).__name__}" in caplog.messages
+
+
+@pytest.mark.parametrize("answer", NEITHER, ids=repr)
+@protocols
+def test_nor_does_it_let_anybody_act_as_another(protocol: Protocol, answer: Any) -> None:
+    class Confused(Careless):
+        def on_authorize(self, *_: Any) -> Any:
+            return answer
+
+    credentials = Credentials("ada", ADA.password, authzid="list")
+    for name in ("PLAIN", "SCRAM-SHA-256"):
+        talked = duet(protocol, handler=Confused()).talk(credentials=credentials, mechanisms=[name])
+        with pytest.raises(AuthenticationError):
+            talked.raise_failure()
+        assert talked.identity is None
+
+
+@pytest.mark.parametrize("name", ["535", "500px@example.org", "450th"])
+@protocols
+def test_a_name_may_begin_with_a_number(protocol: Protocol, name: str) -> None:
+    talked = duet(protocol, handler=Handler(lambda _: name)).talk(credentials=ADA, mechanisms=["PLAIN"])
+    talked.raise_failure()
+    assert talked.identity == Identity(name, "PLAIN")
 
 
 @protocols

@@ -63,6 +63,29 @@ def test_a_control_character_at_any_place(line: bytes, octet: int) -> None:
         assert (conn.state, conn.envelope) == before
 
 
+@pytest.mark.parametrize(
+    ("line", "shown", "reply"),
+    [
+        (b"MAIL FROM:<J\xf6rg@example.org>", b"MAIL <unreadable>", b"501 5.1.7 Bad sender address syntax"),
+        (b"rcpt TO:<J\xf6rg@example.org>", b"RCPT <unreadable>", b"501 5.1.3 Bad recipient address syntax"),
+        (b"VRFY J\xf6rg", b"VRFY <unreadable>", b"501 5.5.4 Syntax error in the arguments"),
+        (b"AUTH PLAIN s3cr3t\xf6", b"AUTH <unreadable>", b"501 5.5.4 Syntax error in the arguments"),
+        (b"s3cr3t\xf6 x", b"<9 octets that are no command>", b"500 5.5.2 Command not recognised"),
+        (b"VRFY J\xf6rg\0", b"<10 octets that are no command>", b"500 5.5.2 Command not recognised"),
+        (b"BDAT 3\xf6", b"<7 octets that are no command>", b"521 5.5.4 Cannot tell where this chunk ends, good-bye"),
+    ],
+)
+def test_of_octets_that_are_no_text_a_trace_shows_whose_argument_they_were(
+    line: bytes, shown: bytes, reply: bytes
+) -> None:
+    """The reply says what is wrong with it: with an address, for who wrote it in another encoding will read that."""
+    conn = greeted()
+    seen: list[bytes] = []
+    conn.trace = lambda _, spoken: seen.append(spoken)
+    assert talk(conn, [line + b"\r\n"]).output == reply + b"\r\n"
+    assert seen == [shown, reply]
+
+
 BAD_UTF8 = [
     b"\xff",
     b"\xc3",
@@ -729,6 +752,16 @@ def test_a_client_that_pipelines_behind_a_refusal_makes_no_errors() -> None:
     assert not conn.closing
     result = talk(conn, [RCPT] * 4)
     assert result.replies[-1] == b"421", "without a refusal before them they are errors"
+
+
+@pytest.mark.parametrize("line", [b"NOOP\r\n", b"RSET\r\n", EHLO, b"VRFY ada\r\n"])
+def test_behind_another_command_nothing_was_said_ahead_any_more(line: bytes) -> None:
+    def policy(conn: Any, event: object) -> None:
+        conn.reject() if isinstance(event, Mail) else accept_all(conn, event)
+
+    conn = greeted(limits=Limits(max_errors=3))
+    talk(conn, [MAIL, line], policy)
+    assert talk(conn, [RCPT] * 4).replies == [b"503"] * 3 + [b"421"]
 
 
 def test_the_envelope_is_the_transactions_own() -> None:

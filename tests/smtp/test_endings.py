@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from mailproto import sync
 from mailproto.errors import LocalProtocolError
 from mailproto.sasl import Auth
 from mailproto.smtp import (
+    ALL_EXTENSIONS,
     ConnectionClosed,
     Limits,
     MessageEnd,
@@ -20,6 +22,7 @@ from mailproto.smtp import (
     SMTPServerConfig,
     SMTPServerConnection,
 )
+from mailproto.smtp.rules import VERBS
 from tests.adapters.harness import Wire
 from tests.helpers import accept_all, talk
 from tests.smtp import EHLO, MAIL, RCPT, deliver, greeted, in_data, in_transaction, server
@@ -262,6 +265,49 @@ def test_each_command_is_progress() -> None:
     assert conn.progress == before
 
 
+def test_who_goes_on_with_a_message_in_chunks_has_the_whole_time_for_each() -> None:
+    """And behind it: what came before the line that announces a chunk, or before the answer, is none of it."""
+    conn = in_transaction(max_message_size=4)
+    for said in (b"BDAT 3\r\n", b"abc", b"BDAT 3\r\n", b"abc", b"BDAT 1 LAST\r\n", b"x"):
+        before = conn.progress
+        talk(conn, [said])
+        assert conn.progress > before, said
+    before = conn.progress
+    talk(conn, [b"BDAT 9\r\n"])
+    assert conn.progress > before, "a chunk for nobody"
+
+
+def test_who_was_refused_a_message_has_the_whole_time_for_the_next_command() -> None:
+    conn = in_data(max_message_size=4)
+    talk(conn, [b"much too long\r\n"])
+    before = conn.progress
+    assert talk(conn, [b".\r\n"]).replies == [b"552"]
+    assert conn.progress > before
+
+
+@pytest.mark.parametrize("name", WAITING)
+@pytest.mark.parametrize(
+    "said",
+    [
+        *(verb.encode() for verb in sorted(VERBS)),
+        *(EHLO[:-2], MAIL[:-2], RCPT[:-2], b"XYZ", b"\xff", b"NOOP \xff", b"x" * 9999, b"BREW", b".", b"*"),
+        *(b"BDAT 0", b"BDAT 0 LAST", b"BDAT 3\r\nabc", b"BDAT 3 LAST\r\na", b"BURL imap://h/x LAST", b"BURL imap://h/x"),
+    ],
+)
+@pytest.mark.parametrize("refused", [False, True])
+def test_who_is_answered_has_the_whole_time_to_go_on(name: str, said: bytes, refused: bool) -> None:
+    """In every state, whatever it was; and not by and by what is left of the time for something else."""
+    conn = WAITING[name]()
+    talk(conn, [])
+    if refused:
+        with suppress(LocalProtocolError):  # no message comes in
+            conn.reject()
+        talk(conn, [])
+    before = conn.progress
+    if talk(conn, [said + b"\r\n"]).output and not conn.closing:
+        assert conn.progress > before
+
+
 def test_the_banner_tells_no_more_than_it_must() -> None:
     """S89, RFC 5321 section 7.5."""
     output = talk(server(hostname="mx.example.org"), []).output
@@ -344,6 +390,31 @@ def test_before_a_login_that_has_to_come_nothing_makes_the_wait_longer() -> None
     free = server(**settings)
     talk(free, [EHLO])
     assert (free.progress, free.timeout) == (2, 11)
+
+
+@pytest.mark.parametrize("again", [b"STARTTLS\r\n", b"XCLIENT ADDR=192.0.2.7\r\n"])
+def test_who_is_nobody_again_has_to_log_in_in_time_again(again: bytes) -> None:
+    """RFC 3207 section 4.2: the login is forgotten, and a stranger may not stay for ever."""
+    limits = Limits(login_timeout=5, command_timeout=11)
+    conn = greeted(
+        require_auth=True,
+        allow_plaintext_auth=True,
+        auth_mechanisms=("PLAIN",),
+        starttls=True,
+        extensions=ALL_EXTENSIONS,
+        limits=limits,
+    )
+    conn.trusted = True
+    talk(conn, [b"AUTH PLAIN AGEAYg==\r\n"])
+    assert (conn.authenticated, conn.timeout) == (True, 11)
+    talk(conn, [again])
+    if again.startswith(b"STARTTLS"):
+        conn.tls_established()
+    assert (conn.authenticated, conn.progress, conn.timeout) == (False, 1, 5)
+    talk(conn, [EHLO, b"NOOP\r\n"])
+    assert conn.progress == 1
+    talk(conn, [b"AUTH PLAIN AGEAYg==\r\n"])
+    assert (conn.progress > 1, conn.timeout) == (True, 11)
 
 
 def test_an_adapter_hangs_up_on_who_does_not_log_in_in_time() -> None:

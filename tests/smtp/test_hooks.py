@@ -138,7 +138,7 @@ def test_a_message_that_there_is_no_room_for(monkeypatch: pytest.MonkeyPatch, bo
     output = driver.go() + b"".join(driver.go(piece) for piece in (EHLO, ENVELOPE, body[:60], body[60:], b"NOOP\r\n"))
     assert codes(output) == [b"220", b"250", b"250", b"250", b"354", b"452", b"250"]
     driver.go(None)
-    assert inbox.calls == ["connect", "hello", "mail", "rcpt", "data", "close"]
+    assert inbox.calls == ["connect", "hello", "mail", "rcpt", "data", "reset", "close"], "its envelope was told of"
 
 
 def test_a_mechanism_that_fails_ends_the_session_with_a_word() -> None:
@@ -172,6 +172,20 @@ def test_a_no_that_is_returned_is_no_yes(
     """By the habits of other libraries; an acceptance would be an open relay, or mail lost."""
     output, _ = serve_lines(Inbox(**{hook: said}), EHLO, ENVELOPE, BODY)
     assert codes(output)[: len(expected)] == expected
+    assert "a hook refused by returning" in caplog.text
+
+
+@pytest.mark.parametrize("hook", ["connect", "hello", "mail", "rcpt", "data", "chunk", "message"])
+@pytest.mark.parametrize("what", [Reject(550, "no"), OSError("full")], ids=repr)
+def test_what_was_to_be_raised_is_no_yes_if_it_is_returned(
+    hook: str, what: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Returns(Streaming):
+        def _do(self, name: str) -> Any:
+            return what if name == hook else super()._do(name)
+
+    output, _ = serve_lines(Returns(), EHLO, ENVELOPE, BODY)
+    assert b"451" in codes(output)
     assert "a hook refused by returning" in caplog.text
 
 
@@ -293,6 +307,38 @@ def test_a_chunk_that_is_refused_is_forgotten_once() -> None:
     output, _ = serve_lines(inbox, EHLO, ENVELOPE, b"virus\r\n", b"bare\nnewline\r\n.\r\n")
     assert codes(output)[-1] == b"554"
     assert inbox.calls.count("reset") == 1
+
+
+def test_a_chunk_that_the_connection_refuses_as_well_is_forgotten_once() -> None:
+    """The beginning of it was handed on, and the fault of the rest is known already."""
+    inbox = Streaming(chunk=Reject(554, "a virus", "5.7.1"))
+    output, _ = serve_lines(inbox, EHLO, ENVELOPE, b"virus\r\nbare\nnewline\r\n.\r\n")
+    assert codes(output)[-1] == b"550"
+    assert inbox.calls.count("reset") == 1
+
+
+@pytest.mark.parametrize("end", [b"x\r\n.\r\nNOOP\r\n", b"\r\n.\r\nNOOP\r\n"])
+def test_a_hook_that_refuses_a_message_by_hand_is_told_to_forget_it(end: bytes) -> None:
+    class ByHand(Streaming):
+        def on_chunk(self, session: SMTPSession, data: bytes) -> Any:
+            session.reject(554, "a virus", "5.7.1")
+            return super().on_chunk(session, data)
+
+    inbox = ByHand()
+    output, _ = serve_lines(inbox, EHLO, ENVELOPE, b"virus", end)
+    assert codes(output)[-2:] == [b"554", b"250"]
+    assert inbox.calls[-3:] == ["chunk", "reset", "close"]
+
+
+def test_who_drops_a_client_hears_of_its_end_alone() -> None:
+    class Drops(Streaming):
+        def on_chunk(self, session: SMTPSession, data: bytes) -> Any:
+            session.drop()
+            return super().on_chunk(session, data)
+
+    inbox = Drops(chunk=Reject(554, "a virus", "5.7.1"))
+    serve_lines(inbox, EHLO, ENVELOPE, b"virus\r\n")
+    assert inbox.calls[-2:] == ["chunk", "close"]
 
 
 # What was cut short (S17).

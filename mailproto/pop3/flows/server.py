@@ -14,7 +14,8 @@ A handler is an object with any of these methods::
     on_close(session)                      the end
 
 Raising `Reject` refuses, with ``enhanced`` as the response code, and any other exception is logged and answered with
-[SYS/TEMP]. ``session.drop()`` ends the connection without an answer, and deletes nothing.
+[SYS/TEMP]; so are ``False`` and an exception that is returned. ``session.drop()`` ends the connection without an
+answer, and deletes nothing.
 
 A message with UTF-8 in its header is refused with `UTF8RequiredError` to a client that has not said UTF8 (RFC 6856
 section 2.1), unless the config does without UTF8. ``session.conn.utf8`` tells whether it has, before login or never,
@@ -34,9 +35,9 @@ from typing import Any
 
 from mailproto._core.events import ConnectionClosed, ExtensionCommand
 from mailproto._core.flow import Call, Flow, Sleep
-from mailproto._flows.auth import authenticate
+from mailproto._flows.auth import ask_hook, authenticate
 from mailproto._flows.beginning import Admit, admit_all, begin_session
-from mailproto._flows.hooks import INTERNAL_ERROR, HookCutOffError, answer, call_hook, forget
+from mailproto._flows.hooks import INTERNAL_ERROR, HookCutOffError, answer, call_hook, check_said, forget
 from mailproto._flows.reading import read_event, slow_down
 from mailproto._flows.session import Session
 from mailproto.errors import ConnectionClosedError, Reject
@@ -170,7 +171,7 @@ class _Service:
         hook = self._hooks["on_connect"]
         try:
             if hook is not None:
-                yield from call_hook(hook, self._session)
+                check_said((yield from call_hook(hook, self._session)))
         except Reject as refusal:
             answer(self._conn, refusal)
         else:
@@ -221,10 +222,9 @@ class _Service:
             return None
         if isinstance(event, Login):
             check = PasswordCheck("USER", event.username, event.password)
-            return identify(check, (yield from call_hook(hook, self._session, check)))
+            return identify(check, (yield from ask_hook(hook, self._session, check)))
         question = ApopCheck(event.username, event.timestamp, event.digest)
-        said = yield from call_hook(hook, self._session, question)
-        return Identity(said if isinstance(said, str) else event.username, "APOP") if said else None
+        return identify(question, (yield from ask_hook(hook, self._session, question)))
 
     def _delay(self) -> Flow[None]:
         """Make guessing slow: each refusal takes longer than the one before."""
@@ -335,7 +335,8 @@ class _Service:
         hook = self._hooks["on_commit"]
         try:
             if hook is not None:
-                yield from call_hook(hook, self._session, event.deleted, cut_off=self._release_later)
+                said = yield from call_hook(hook, self._session, event.deleted, cut_off=self._release_later)
+                check_said(said)
             else:
                 yield from call_hook(self._open_maildrop.commit, event.deleted, cut_off=self._release_later)
         except Reject as refusal:

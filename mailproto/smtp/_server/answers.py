@@ -94,7 +94,7 @@ class AnsweringConnection(SettlingConnection):
         answered(self, event, reply if text is None else reply._replace(text=text), True)
 
     def reject(self, code: int | None = None, text: str | None = None, enhanced: str | None = None) -> None:
-        """Answer the pending event with no; while a message comes in, refuse that, at its end.
+        """Answer the pending event with no; while a message comes in, refuse that, at its end, see `MessageAborted`.
 
         Args:
             code: 400 to 599.
@@ -106,7 +106,7 @@ class AnsweringConnection(SettlingConnection):
             GrammarError: not such a code; nothing was answered.
         """
         if self.pending is None and self._body is not None:
-            self._refuse_body(_refusal(replies.REJECTED[MessageEnd], code, text, enhanced))
+            self._abort_message(_refusal(replies.REJECTED[MessageEnd], code, text, enhanced))
         else:
             self._answer(_refusal(self._usual(replies.REJECTED), code, text, enhanced))
 

@@ -38,7 +38,9 @@ class IntakeConnection(LoginConnection):
         return self._ask(Data())
 
     def _on_bdat(self, argument: str) -> ServerStep:
-        """Take a chunk. Its octets are consumed whatever becomes of it, or they would be taken for commands."""
+        """Take a chunk. Its octets are consumed whatever becomes of it, or they would be taken for commands; and they
+        may take as long as those of any message, whatever the client did before it announced them."""
+        self._progress += 1
         chunk = parse_chunk(argument)
         if chunk is None:
             return self._lose_chunk()

@@ -79,6 +79,13 @@ class SettlingConnection(SpeakingConnection):
         if self._body is not None and self._body.refusal is None:
             self._body.refusal = reply
 
+    def _abort_message(self, reply: Reply) -> None:
+        """Refuse the message that is coming in, of which something was handed on."""
+        if self._body is not None and self._body.refusal is None:
+            self._body.refusal = reply
+            if not self._closing:
+                self._events.append(MessageAborted(reply))
+
     def _end_transaction(self) -> None:
         self.envelope = None
         self._body = None
@@ -95,6 +102,7 @@ class SettlingConnection(SpeakingConnection):
         those that it is said of, if not all."""
         envelope = self._transaction()
         self._budget.count_message(len(envelope.recipients))
+        self._progress += 1  # though what was refused may be no event: the next command has its own time
         self._end_transaction()
         if recipients is None:
             recipients = envelope.recipients

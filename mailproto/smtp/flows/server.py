@@ -20,10 +20,11 @@ A handler is an object with any of these methods, and an event is what `mailprot
     on_close(session)                      the end, on every way out; ``session.replies_lost`` is known now
 
 Returning accepts (a text, or a `Reply`, says it in other words), raising `Reject` refuses, and any other exception is
-logged and answered with 451; so are ``False`` and a text such as ``550 no``, by which nobody can have meant yes. What
-the handler has no hook for is answered as is safe: no recipient, no login, no message; a server says so in the log
-when it is made. A refusal by ``on_chunk`` is told at the end of the message; no more of that is handed on, and
-``on_reset`` follows. ``session.drop()`` in any hook ends the connection without an answer.
+logged and answered with 451; so are ``False``, a text such as ``550 no`` and an exception that is returned, by which
+nobody can have meant yes. What the handler has no hook for is answered as is safe: no recipient, no login, no
+message; a server says so in the log when it is made. A refusal by ``on_chunk`` is told at the end of the message; no
+more of that is handed on, and ``on_reset`` follows. ``session.drop()`` in any hook ends the connection without an
+answer.
 
 ``on_delivery`` comes behind ``on_message``, if that took the message or is not there, for each accepted recipient in
 turn (RFC 2033 section 4.2); its return or `Reject` is the reply for that one alone, sent at once. Without it the word
@@ -38,7 +39,6 @@ With ``on_expn`` a server offers EXPN, and refuses it without (RFC 5321 section 
 from __future__ import annotations
 
 import logging
-import re
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
@@ -48,7 +48,15 @@ from mailproto._core.flow import Call, Flow, Sleep, Want
 from mailproto._core.spool import Spool
 from mailproto._flows.auth import authenticate
 from mailproto._flows.beginning import Admit, admit_all, begin_session
-from mailproto._flows.hooks import INTERNAL_ERROR, HookCutOffError, answer, call_hook, forget, refusal_of
+from mailproto._flows.hooks import (
+    INTERNAL_ERROR,
+    HookCutOffError,
+    answer,
+    call_hook,
+    check_said,
+    forget,
+    refusal_of,
+)
 from mailproto._flows.reading import go_on, slow_down
 from mailproto._flows.session import Session
 from mailproto.address import Address
@@ -85,8 +93,6 @@ logger = logging.getLogger("mailproto")
 
 NO_ROOM = Reject(452, "Insufficient system storage", "4.3.1")
 """What the client is told when the temporary file of a message cannot be written."""
-
-_REFUSAL = re.compile(r"[45][0-9]{2}(?![0-9])")
 
 _ASKING: dict[type, str] = {
     Hello: "on_hello",
@@ -284,7 +290,7 @@ class _Service:
         try:
             said = yield Call(hook, (self._session, *arguments))
             if said is not None:
-                _check(said)
+                check_said(said)
         except Exception as error:
             answer(self._conn, refusal_of(hook, error))
         else:
@@ -333,12 +339,11 @@ class _Service:
         hook = self._hooks["on_chunk"]
         try:
             said = yield Call(hook, (self._session, data))
-            _check(said)
+            check_said(said)
             if isinstance(said, Reply) and not said.ok:
                 raise Reject(said.code, said.text, str(said.enhanced) if said.enhanced else None)
         except Exception as error:
             answer(self._conn, refusal_of(hook, error))
-            yield from self._reset()
 
     def _message(self, envelope: Envelope) -> Flow[None]:
         """Have the application take the whole message; only its return makes it a 250."""
@@ -354,7 +359,7 @@ class _Service:
             if hook is not None:
                 said = yield Call(hook, (self._session, envelope))
             if said is not None:
-                _check(said)
+                check_said(said)
         except Exception as error:
             envelope.content.close()
             answer(self._conn, refusal_of(hook, error))
@@ -418,14 +423,3 @@ class _Service:
             except Reject as refusal:
                 forget(refusal)
                 logger.warning("%s has nothing to reject", name)
-
-
-def _check(said: object) -> None:
-    """See whether what a hook said can be a yes. Other libraries have their hooks return replies as texts.
-
-    Raises:
-        Reject: it is none; the log says so.
-    """
-    if said is False or (isinstance(said, str) and _REFUSAL.match(said)):
-        logger.error("a hook refused by returning %.100r, which is for Reject, or a Reply", said)
-        raise INTERNAL_ERROR
