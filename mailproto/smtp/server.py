@@ -230,7 +230,7 @@ class SMTPServerConnection(IntakeConnection):
         parameters = self._offer.mail_values(path.rest, authenticated=self.authenticated)
         if isinstance(parameters, Reply):
             return self._refuse("MAIL", parameters)
-        if path.address is not None and not path.address.is_ascii and not parameters.smtputf8:
+        if not (argument.isascii() or parameters.smtputf8 or path.address is None or path.address.is_ascii):
             return self._refuse("MAIL", replies.NON_ASCII_SENDER)
         return self._ask(Mail(path.address, parameters))
 
@@ -244,7 +244,7 @@ class SMTPServerConnection(IntakeConnection):
             return self._refuse("RCPT", replies.BAD_RECIPIENT)
         if path.address is None:
             return self._refuse("RCPT", replies.BAD_RECIPIENT)
-        if not path.address.is_ascii and not envelope.mail.parameters.smtputf8:
+        if not (argument.isascii() or envelope.mail.parameters.smtputf8 or path.address.is_ascii):
             return self._refuse("RCPT", replies.NON_ASCII_ADDRESS)
         parameters = self._offer.rcpt_values(path.rest)
         if isinstance(parameters, Reply):
