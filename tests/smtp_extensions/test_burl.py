@@ -207,6 +207,7 @@ def test_what_is_a_command(argument: str, parsed: tuple[str, bool]) -> None:
         "imap://a/b LATE",
         "imap://a/b  LAST",
         "imap://a/b LAST LAST",
+        "imap://a/b LA\u017fT",
         "imap://a/<b>",
         'imap://a/"b"',
         "imap://a/ü",

@@ -24,7 +24,7 @@ def parse_burl(argument: str) -> tuple[str, bool]:
         GrammarError: not an absolute URI, and perhaps LAST.
     """
     url, space, mark = argument.partition(" ")
-    if space and mark.upper() != "LAST":
+    if space and mark.encode().upper() != b"LAST":  # beyond ASCII there are letters whose upper case is ASCII
         raise GrammarError("not LAST")
     return check_url(url), bool(space)
 
