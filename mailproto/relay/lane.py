@@ -189,15 +189,15 @@ class Lane:
 
     async def _talk(self, client: SMTPClient, target: Target, turn: float) -> bool:
         """Send what one connection takes, and take leave; return whether to come again."""
+        before = set(self.jobs)
         try:
             progress = await self._send_all(client, target, turn)
-            left = len(self.jobs)
             with suppress(MailProtoError, OSError):
                 async with asyncio.timeout(_GOODBYE):
                     await client.quit()
         finally:
             await client.close()
-        return progress or len(self.jobs) > left  # who has come meanwhile is to be tried
+        return progress or not before.issuperset(self.jobs)  # who has come meanwhile is to be tried
 
     async def _connect(self, target: Target) -> SMTPClient:
         limit = self._config.attempt_timeout

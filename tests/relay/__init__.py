@@ -47,7 +47,7 @@ class Host:
         self.connections = 0
         self.secure: list[bool] = []
 
-    def on_connect(self, _: Any) -> Reply:
+    def on_connect(self, _: Any) -> Any:
         """Greet."""
         self.connections += 1
         return self.greeting
@@ -148,6 +148,12 @@ async def until(condition: Callable[[], object]) -> None:
     """Wait until this is so."""
     while not condition():
         await asyncio.sleep(0.01)
+
+
+async def gathered(relay: Relay, count: int) -> None:
+    """Wait until a relay has so many messages on one way, however slow its disk is."""
+    lanes = relay._dispatcher._lanes._lanes
+    await until(lambda: any(len(lane) == count for lane in lanes.values()))
 
 
 @contextlib.asynccontextmanager

@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
 
 from mailproto.address import Address
 from mailproto.errors import Reject
-from mailproto.relay import Attempt, Fate
+from mailproto.relay import Attempt, Entry, Fate, Queue
 from mailproto.smtp import Body, Limits, Mail, MailParameters, Rcpt, Reply
 from mailproto.smtp.extensions import PIPELINING, SIZE
-from tests.relay import ADA, BOB, CAROL, ERIN, HOME, HOUR, LATER, MESSAGE, MX_NET, Host, World, in_loop, run, table
+from tests.relay import (
+    ADA,
+    BOB,
+    CAROL,
+    ERIN,
+    HOME,
+    HOUR,
+    LATER,
+    MESSAGE,
+    MX_NET,
+    Host,
+    World,
+    gathered,
+    in_loop,
+    run,
+    table,
+)
 
 
 @in_loop
@@ -99,11 +116,16 @@ async def test_a_host_that_ends_the_connection_at_the_first_message_has_put_off_
         def on_mail(self, session: Any, _: object) -> None:
             session.conn.reply(Reply.build(421, "Not now", "4.7.0"))
 
+        async def on_connect(self, session: Any) -> Any:
+            await gathered(relay, 3)
+            return super().on_connect(session)
+
     host, told = Busy(), list[Attempt]()
     async with world.host("mx.example.net", host):
         for _ in range(3):
             world.put(BOB)
-        await world.relay(table(**MX_NET), on_attempt=told.append).attempt_due()
+        relay = world.relay(table(**MX_NET), on_attempt=told.append)
+        await relay.attempt_due()
     assert host.connections == 1
     assert {(each.fate, each.host) for each in told} == {(Fate.DEFERRED, "mx.example.net")}
     assert {each.queue_id: str(each.reply) for each in told} == {
@@ -138,29 +160,71 @@ def test_what_is_put_off_holds_up_nobody_behind_it(world: World, announced: bool
     run(test, world)
 
 
+class Touchy(Host):
+    """A host that hangs up at messages of the null reverse-path."""
+
+    def on_mail(self, session: Any, mail: Mail) -> Any:
+        """Take another sender."""
+        if mail.reverse_path is None:
+            session.conn.reply(Reply.build(421, "Not that one", "4.7.0"))
+
+
 @in_loop
 async def test_a_message_at_which_a_host_hangs_up_is_not_always_in_front_of_others(world: World) -> None:
     """Where a relay is started for each attempt, too, and takes up its entries in the order of their names: the
     others came back at last, and had been offered to nobody."""
 
-    class Touchy(Host):
-        def on_mail(self, session: Any, mail: Mail) -> None:
-            if mail.reverse_path is None:
-                session.conn.reply(Reply.build(421, "Not that one", "4.7.0"))
+    class Gathering(Touchy):
+        async def on_connect(self, session: Any) -> Any:
+            if self.connections < 2:  # the first one of each relay
+                await gathered(relay, 4)
+            return super().on_connect(session)
 
     def clock() -> float:
         world.now += 0.001
         return world.now
 
-    host = Touchy()
+    host = Gathering()
     async with world.host("mx.example.net", host):
         world.put(BOB, sender=None)
         for _ in range(3):
             world.put(BOB)
-        await world.relay(table(**MX_NET), clock=clock).attempt_due()
+        relay = world.relay(table(**MX_NET), clock=clock)
+        await relay.attempt_due()
         assert host.received == []
         world.now += HOUR
-        await world.relay(table(**MX_NET), clock=clock).attempt_due()
+        relay = world.relay(table(**MX_NET), clock=clock)
+        await relay.attempt_due()
+    assert host.received == [("bob@example.net", MESSAGE)] * 3
+    assert world.queue.names() == ["m0001"]
+
+
+@in_loop
+async def test_who_comes_while_a_host_hangs_up_at_another_message_is_tried(world: World) -> None:
+    """The disk was slow: the first message was alone when the connection began, and the others, which nobody had
+    offered, were put off with it when it ended."""
+    asked = threading.Event()
+
+    class Slow(Touchy):
+        async def on_mail(self, session: Any, mail: Mail) -> None:
+            if mail.reverse_path is None:
+                asked.set()
+                await gathered(relay, 4)
+            super().on_mail(session, mail)
+
+    class SlowQueue(Queue):
+        def load(self, name: str) -> Entry | None:
+            assert name == "m0001" or asked.wait(10)
+            return super().load(name)
+
+    world.queue = SlowQueue(world.queue.path)
+    host = Slow()
+    async with world.host("mx.example.net", host):
+        world.put(BOB, sender=None)
+        for _ in range(3):
+            world.put(BOB)
+        relay = world.relay(table(**MX_NET))
+        await relay.attempt_due()
     assert host.received == [("bob@example.net", MESSAGE)] * 3
     assert world.queue.names() == ["m0001"]
 
