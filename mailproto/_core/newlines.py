@@ -40,13 +40,32 @@ def _look_at(text: bytes) -> tuple[bool, bool]:
     return kinds.newlines not in (None, "\r\n"), ascii_only
 
 
-class _Checked(bytes):
-    """Octets that have been looked at, and need not be again. Only `checked_pieces` makes them."""
+class Checked:
+    """A piece of a text that has been looked at, and need not be again; nor is it copied. Only `checked_pieces`
+    makes them.
 
-    __slots__ = ()
+    Attributes:
+        octets: the piece. It is cut at no CRLF.
+    """
+
+    __slots__ = ("_ascii_only", "octets")
+
+    def __init__(self, octets: bytes | memoryview, ascii_only: bool) -> None:
+        self.octets = octets
+        self._ascii_only = ascii_only
+
+    def __len__(self) -> int:
+        return len(self.octets)
+
+    def __bytes__(self) -> bytes:
+        return bytes(self.octets)
+
+    def isascii(self) -> bool:
+        """Say whether all of the text is ASCII."""
+        return self._ascii_only
 
 
-def checked_pieces(text: bytes, size: int) -> tuple[Iterator[bytes], bool]:
+def checked_pieces(text: bytes, size: int) -> tuple[Iterator[Checked], bool]:
     """Return ``text`` in pieces of about ``size`` octets, cut at no CRLF, and whether it is ASCII throughout, having
     looked at each octet once.
 
@@ -56,27 +75,31 @@ def checked_pieces(text: bytes, size: int) -> tuple[Iterator[bytes], bool]:
     bare, ascii_only = _look_at(text)
     if bare:
         raise GrammarError(_BARE)
-    return _cut(text, size) if len(text) > size else iter((_Checked(text),)), ascii_only
+    return (_cut(text, size, ascii_only) if len(text) > size else iter((Checked(text, ascii_only),))), ascii_only
 
 
-def _cut(text: bytes, size: int) -> Iterator[bytes]:
-    view = memoryview(text)  # so that each octet is copied once only
+def _cut(text: bytes, size: int, ascii_only: bool) -> Iterator[Checked]:
+    view = memoryview(text)
     start = 0
     while start < len(text):
         end = start + size
         if text[end - 1 : end] == b"\r":
             end += 1
-        yield _Checked(view[start:end])
+        yield Checked(view[start:end], ascii_only)
         start = end
 
 
 class StrictNewlines:
-    """Passes a text on as it is, however it is cut, and refuses it where a CR or LF is bare."""
+    """Passes a text on as it is, however it is cut, and refuses it where a CR or LF is bare.
 
-    __slots__ = ("_kept",)
+    Attributes:
+        kept: the CR that is held back, if there is one.
+    """
+
+    __slots__ = ("kept",)
 
     def __init__(self) -> None:
-        self._kept = b""
+        self.kept = b""
 
     def feed(self, data: bytes) -> bytes:
         """Return ``data``, a trailing CR held back until it is known what follows.
@@ -84,46 +107,46 @@ class StrictNewlines:
         Raises:
             GrammarError: a bare CR or LF.
         """
-        if type(data) is _Checked and not self._kept:
-            return data
-        if self._kept and data:
-            data, self._kept = self._kept + data, b""
+        if self.kept and data:
+            data, self.kept = self.kept + data, b""
         if data[-1:] == b"\r":
-            data, self._kept = data[:-1], b"\r"
+            data, self.kept = data[:-1], b"\r"
         if has_bare_newline(data):
             raise GrammarError(_BARE)
         return data
 
     def finish(self) -> bytes:
         """Return what was held back: nothing, or it is an error."""
-        if self._kept:
+        if self.kept:
             raise GrammarError("a bare CR at the end of the message")
         return b""
 
 
 class CanonicalNewlines:
-    """Makes a CRLF of every CR, LF and CRLF of a text, however it is cut."""
+    """Makes a CRLF of every CR, LF and CRLF of a text, however it is cut.
 
-    __slots__ = ("_kept",)
+    Attributes:
+        kept: the CR that is held back, if there is one.
+    """
+
+    __slots__ = ("kept",)
 
     def __init__(self) -> None:
-        self._kept = b""
+        self.kept = b""
 
     def feed(self, data: bytes) -> bytes:
         """Return the canonical form of ``data``, a trailing CR held back until it is known what follows."""
-        if type(data) is _Checked and not self._kept:
-            return data
-        if self._kept and data:
-            data, self._kept = self._kept + data, b""
+        if self.kept and data:
+            data, self.kept = self.kept + data, b""
         if data[-1:] == b"\r":
-            data, self._kept = data[:-1], b"\r"
+            data, self.kept = data[:-1], b"\r"
         if not has_bare_newline(data):
             return data
         return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
 
     def finish(self) -> bytes:
         """Return what was held back, as a line end."""
-        kept, self._kept = self._kept, b""
+        kept, self.kept = self.kept, b""
         return b"\r\n" if kept else b""
 
 

@@ -134,7 +134,7 @@ class Command:
         self.line = line
         self.shown = line[:-2] if shown is None else shown
         self.address = address
-        self.payload = b""  # the octets of a chunk, which follow the line
+        self.payload: bytes | memoryview = b""  # the octets of a chunk, which follow the line
         self.ends = False  # whether it ends a message
         self.alone = verb in _ALONE  # whether nothing may be said before its reply is there
         self.reply: Reply | None = None
@@ -241,7 +241,7 @@ def auth(mechanism: str, initial_response: bytes | None) -> Command:
     return Command("AUTH", b"%s %s\r\n" % (line, encoded), shown=line + b" " + SECRET)
 
 
-def bdat(data: bytes, last: bool) -> Command:
+def bdat(data: bytes | memoryview, last: bool) -> Command:
     """Return a BDAT command with its chunk (RFC 3030 section 2)."""
     command = Command("BDAT", b"BDAT %d%s\r\n" % (len(data), b" LAST" if last else b""))
     command.payload = data

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mailproto._core.newlines import checked_pieces
 from mailproto.errors import (
     ConnectionTimeoutError,
     GrammarError,
@@ -461,6 +462,18 @@ def test_a_bare_cr_at_the_end_of_a_message() -> None:
         conn.end_data()
     assert conn.closing
     assert conn.data_to_send() == b"x"
+
+
+def test_a_piece_that_was_checked_is_looked_at_behind_a_kept_cr() -> None:
+    """By itself it was fine; with the CR before it, it is not."""
+    (piece,) = checked_pieces(b"y\r\n", 9)[0]
+    conn = client("PIPELINING")
+    queue_message(conn, 1)
+    conn.data_to_send()
+    say(conn, "250 ok", "250 ok", "354 go")
+    conn.send_data(b"x\r")
+    with pytest.raises(GrammarError):
+        conn.send_data(piece)
 
 
 # What may only be sent where it is offered (S12, S83).

@@ -38,7 +38,7 @@ def envelope(made: Message) -> tuple[str, list[str]]:
 def written(submission: Submission, *, eight_bit: bool = True, utf8: bool = False) -> bytes:
     content = open_content(submission, eight_bit=eight_bit, utf8=utf8)
     assert not hasattr(content.pieces, "__aiter__")
-    data = b"".join(content.pieces)
+    data = b"".join(map(bytes, content.pieces))
     assert content.size in (None, len(data), len(data) + 2)
     return data
 

@@ -7,7 +7,7 @@ The commands that lead there are in `mailproto.smtp._client.requests`, what beco
 from __future__ import annotations
 
 from mailproto._core.dots import Stuffer
-from mailproto._core.newlines import CanonicalNewlines, StrictNewlines
+from mailproto._core.newlines import CanonicalNewlines, Checked, StrictNewlines
 from mailproto.errors import GrammarError, LocalProtocolError, NotSupportedError
 from mailproto.smtp import command as commands
 from mailproto.smtp._client.pipelining import PipeliningConnection
@@ -63,7 +63,7 @@ class ConveyingConnection(PipeliningConnection):
         transaction.data = True
         return command
 
-    def send_data(self, data: bytes) -> None:
+    def send_data(self, data: bytes | Checked) -> None:
         """Send a piece of the message, cut anywhere. Dots are stuffed; a bare CR or LF is never sent.
 
         Raises:
@@ -75,7 +75,7 @@ class ConveyingConnection(PipeliningConnection):
         try:
             if transaction is not None and not transaction.eight_bit and not data.isascii():
                 raise GrammarError("8-bit octets in a message that was not declared 8-bit")
-            self._send(self._stuffer.feed(self._newlines.feed(data)))
+            self._send(self._stuffer.feed(bytes(self._canonical(data))))
         except GrammarError:
             self._close("the message could not be sent")
             raise
@@ -110,7 +110,7 @@ class ConveyingConnection(PipeliningConnection):
 
     # In chunks, and by a URL.
 
-    def bdat(self, data: bytes, *, last: bool = False, canonicalise: bool = False) -> Command:
+    def bdat(self, data: bytes | Checked, *, last: bool = False, canonicalise: bool = False) -> Command:
         """Queue a chunk of the message (RFC 3030), cut anywhere; ``last`` ends the message.
 
         A bare CR or LF is never sent, unless MAIL said BODY=BINARYMIME. Nothing has to be waited for before: chunks
@@ -135,28 +135,32 @@ class ConveyingConnection(PipeliningConnection):
         if not transaction.chunked:
             self._newlines = CanonicalNewlines() if canonicalise else StrictNewlines()
             self._open_line = False
-        if not transaction.binary:
-            data = self._text_chunk(data, last)
+        octets = bytes(data) if transaction.binary else self._text_chunk(data, last)
         if self.config.lmtp and last:
             chunks = self._unsent or self._waiting
             if chunks:
                 chunks[-1].alone = True
-        command = self._queue(commands.bdat(data, last))
+        command = self._queue(commands.bdat(octets, last))
         command.transaction = transaction
         transaction.chunked = True
         if last:
             self._transaction = None
         return command
 
-    def _text_chunk(self, data: bytes, last: bool) -> bytes:
+    def _text_chunk(self, data: bytes | Checked, last: bool) -> bytes | memoryview:
         """Return a chunk of text with its line ends looked at; the last one ends the last line."""
-        data = self._newlines.feed(data)
-        kept = self._newlines.finish() if last else b""
-        if kept:
-            data += kept
-        if data:
-            self._open_line = not data.endswith(b"\r\n")
-        return data + b"\r\n" if last and self._open_line else data
+        octets = self._canonical(data)
+        if last:
+            octets = bytes(octets) + self._newlines.finish()
+        if octets:
+            self._open_line = octets[-2:] != b"\r\n"
+        return bytes(octets) + b"\r\n" if last and self._open_line else octets
+
+    def _canonical(self, data: bytes | Checked) -> bytes | memoryview:
+        """Return a piece of text with its line ends looked at, unless they were before."""
+        if type(data) is Checked and not self._newlines.kept:
+            return data.octets
+        return self._newlines.feed(bytes(data))
 
     def burl(self, url: str) -> Command:
         """Queue BURL: the message is what ``url`` refers to, and the server is to fetch it (RFC 4468).

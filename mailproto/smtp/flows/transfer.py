@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from mailproto._core.flow import Call, Flow, Want
+from mailproto._core.newlines import Checked
 from mailproto.errors import ConnectionClosedError, GrammarError, RemoteProtocolError, SourceError
 from mailproto.smtp.client import SMTPClientConnection
 from mailproto.smtp.command import Command
@@ -106,7 +107,7 @@ class Transfer(Sending, ABC):
             except Exception as error:
                 raise SourceError(f"the progress could not be told: {type(error).__name__}: {error}") from error
 
-    def _next_piece(self) -> Flow[bytes]:
+    def _next_piece(self) -> Flow[bytes | Checked]:
         """Return the next piece of the message, ``b""`` behind the last.
 
         Raises:
@@ -157,7 +158,7 @@ class ChunkTransfer(Transfer):
     """A message that goes with BDAT. Its first octets, or all of it, leave together with MAIL and RCPT."""
 
     _begun = 0  # octets that were queued together with MAIL and RCPT
-    _ahead = b""  # the next chunk: which one is the last shows only behind it
+    _ahead: bytes | Checked = b""  # the next chunk: which one is the last shows only behind it
 
     @property
     def complete(self) -> bool:
@@ -216,16 +217,16 @@ class ChunkTransfer(Transfer):
                 if first.refused or first.skipped:
                     return
 
-    def _next_chunk(self) -> Flow[bytes]:
+    def _next_chunk(self) -> Flow[bytes | Checked]:
         """Return the next pieces of the message, enough of them for a chunk, ``b""`` behind the last."""
-        pieces: list[bytes] = []
+        pieces: list[bytes | Checked] = []
         size = 0
         while size < _FLUSH_BEYOND and (piece := (yield from self._next_piece())):
             pieces.append(piece)
             size += len(piece)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return pieces[0] if len(pieces) == 1 else b"".join(map(bytes, pieces))
 
-    def _queue_chunk(self, data: bytes, last: bool) -> Command:
+    def _queue_chunk(self, data: bytes | Checked, last: bool) -> Command:
         chunk = self._conn.bdat(data, last=last, canonicalise=self._submission.canonicalise)
         self._carriers.append(chunk)
         if last:

@@ -13,7 +13,7 @@ from email.message import Message
 from typing import Any
 
 from mailproto._core.connection import Connection
-from mailproto._core.newlines import checked_pieces
+from mailproto._core.newlines import Checked, checked_pieces
 from mailproto._core.spool import Spool
 from mailproto.errors import ConnectionClosedError, GrammarError, SourceError
 from mailproto.smtp.alabels import idna_2003
@@ -27,7 +27,7 @@ _PIECE = 256 << 10
 class Content:
     """A message ready to be sent, once: its pieces, and what is known of it before (None: nothing)."""
 
-    pieces: Iterator[bytes] | AsyncIterator[bytes] = field(repr=False)
+    pieces: Iterator[bytes | Checked] | AsyncIterator[bytes] = field(repr=False)
     size: int | None = None
     eight_bit: bool | None = None
 
