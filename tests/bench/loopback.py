@@ -152,6 +152,22 @@ def stdlib_smtp(port: int, message: bytes, count: int) -> None:
             client.sendmail(SENDER, [RECIPIENT], message)
 
 
+def bare_socket(port: int, message: bytes, count: int) -> None:
+    """Send the same octets in as few flights, one message by one, and look at nothing: the floor of any client."""
+    envelope = f"MAIL FROM:<{SENDER}>\r\nRCPT TO:<{RECIPIENT}>\r\n".encode()
+    with socket.create_connection(("127.0.0.1", port)) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.recv(1 << 16)
+        sock.sendall(b"EHLO bare.example\r\n")
+        if b"CHUNKING" in sock.recv(1 << 16):
+            flights = [envelope + b"BDAT %d LAST\r\n" % len(message) + message]
+        else:
+            flights = [envelope + b"DATA\r\n", message + b".\r\n"]
+        for flight in flights * count:
+            sock.sendall(flight)
+            sock.recv(1 << 16)
+
+
 def ours_aio(port: int, message: bytes, count: int) -> None:
     """Send with our client over asyncio."""
 
@@ -214,7 +230,13 @@ def main(rounds: int) -> None:
             {name: partial(server_cost, name, message, count, ahead) for name in servers},
             rounds,
         )
-    clients = {"sync": ours_sync, "smtplib": stdlib_smtp, "sync, in one go": ours_sync_pipelined, "aio": ours_aio}
+    clients = {
+        "sync": ours_sync,
+        "smtplib": stdlib_smtp,
+        "sync, in one go": ours_sync_pipelined,
+        "aio": ours_aio,
+        "a bare socket": bare_socket,
+    }
     if "aiosmtplib" in have:
         clients["aiosmtplib"] = peer_aiosmtplib
     for server in ("canned", "canned, CHUNKING"):
