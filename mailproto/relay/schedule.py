@@ -48,11 +48,13 @@ class Schedule:
 
         Clocks jump, machines sleep, and a relay that is started again may be there before its network is. So it takes
         more than time: a message is tried often enough, and the last attempt is made when it is due, and not as the
-        first one after nobody knows how long.
+        first one after nobody knows how long; unless there was such a one before, for some relays are started once a
+        day.
         """
+        end = entry.arrival + self.give_up
         enough = entry.attempts + 1 >= self.min_attempts
-        in_time = begun - entry.due <= self.later
-        return begun >= entry.arrival + self.give_up and enough and in_time
+        in_time = begun - entry.due <= self.later or entry.due > end
+        return begun >= end and enough and in_time
 
 
 def conclude(entry: Entry, begun: float | None, now: float, schedule: Schedule) -> tuple[list[Report], Entry]:

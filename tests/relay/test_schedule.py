@@ -101,6 +101,16 @@ def test_what_is_given_up_was_really_tried(age: float, attempts: int, since_due:
     assert all(report.retry_until is None for report in reports) == (age == 5 * DAY), "it is no time in the past"
 
 
+def test_a_relay_that_is_started_once_a_day_gives_up_as_well() -> None:
+    """Each of its attempts is the first one after a day; it went on for ever."""
+    waiting, days = entry(late=True), 0
+    while waiting.recipients and days < 20:
+        now = START + days * DAY + 60
+        _, waiting = conclude(waiting, now, now, Schedule())
+        days += 1
+    assert days == 7
+
+
 def test_an_attempt_in_which_nothing_could_be_tried_does_not_count() -> None:
     tried = replace(entry(late=True), due=START + 6 * DAY, attempts=99)
     reports, rest = conclude(tried, None, START + 6 * DAY, Schedule())
