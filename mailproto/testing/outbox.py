@@ -38,7 +38,7 @@ class Outbox:
     def on_rcpt(self, session: Any, rcpt: Rcpt) -> Any:
         """Take every recipient."""
 
-    def on_message(self, _: Any, envelope: Envelope) -> Any:
+    def on_message(self, _: Any, envelope: Envelope, /) -> Any:
         """Keep the message."""
         sender = None if envelope.reverse_path is None else str(envelope.reverse_path)
         self.letters.append(Letter(sender, [str(path) for path in envelope.forward_paths], bytes(envelope), envelope))
