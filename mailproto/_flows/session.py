@@ -42,6 +42,9 @@ class Session(Generic[ConnT]):
         self.drop = conn.drop
         self._identity: Identity | None = None
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} with {self.peer or 'unix'}>"
+
     def speak_for(self, attributes: Attributes) -> None:
         """Take a trusted peer's word (XCLIENT) for who the client is. What it does not say again stays as it was."""
         self.attributes = {**self.attributes, **attributes}

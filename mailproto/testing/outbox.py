@@ -35,6 +35,9 @@ class Outbox:
     def __init__(self) -> None:
         self.letters: list[Letter] = []
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {len(self.letters)} letters>"
+
     def on_rcpt(self, session: Any, rcpt: Rcpt) -> Any:
         """Take every recipient."""
 
