@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable
 from email.message import EmailMessage
 from typing import Any
 
 import pytest
 
-from mailproto import Address, GrammarError, aio, sync
+from mailproto import Address, ConnectionTimeoutError, GrammarError, TLSPolicy, aio, sync
 from mailproto.maildrop import MemoryMaildrop
+from mailproto.mailhost import MailHost
 from mailproto.smtp import SMTPClientConnection, make_submission
+from tests.data import SERVER
 
 ADA: Any = Address("ada", "example.org")
 LETTER: Any = EmailMessage()
@@ -43,3 +46,18 @@ def test_no_time_is_not_without_end(adapter: Any, seconds: float) -> None:
     for client in (adapter.SMTPClient, adapter.POP3Client):
         with pytest.raises(GrammarError, match="no time to wait"):
             client("127.0.0.1", 25, timeout=seconds)
+
+
+@pytest.mark.parametrize("kind", ["SMTP", "POP3"])
+def test_the_port_for_the_other_kind_of_tls_is_told(kind: str) -> None:
+    """Where the server waits for a handshake, or where the client begins with one and nobody else does."""
+    make, client = getattr(sync, f"{kind}Server"), getattr(sync, f"{kind}Client")
+    tls = sync.server_context(SERVER.certificate, SERVER.key)
+    host = MailHost(lambda _: MemoryMaildrop())
+    with (
+        make(host, port=0, tls=tls, implicit_tls=True) as server,
+        pytest.raises(ConnectionTimeoutError, match="the server did not greet in time"),
+    ):
+        client("127.0.0.1", server.port, tls=TLSPolicy.REQUIRED, timeout=0.2).connect()
+    with make(host, port=0, tls=tls) as server, pytest.raises(ssl.SSLError, match="what the peer says is no TLS"):
+        client("127.0.0.1", server.port, tls=TLSPolicy.IMPLICIT).connect()
