@@ -8,7 +8,7 @@ The names here are those that most programs want. Each floor below is public as 
 
 from mailproto._core.limits import Limits
 from mailproto._core.policy import TLSPolicy
-from mailproto._core.proxyheader import ProxyHeader
+from mailproto._core.proxyheader import ProxyFamily, ProxyHeader
 from mailproto.address import Address
 from mailproto.errors import (
     AuthenticationError,
@@ -37,6 +37,7 @@ __all__ = [
     "LocalProtocolError",
     "MailProtoError",
     "NotSupportedError",
+    "ProxyFamily",
     "ProxyHeader",
     "Reject",
     "RemoteProtocolError",

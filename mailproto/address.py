@@ -82,8 +82,12 @@ class Address(_Parts):
 
         Raises:
             GrammarError: ``text`` is not a Mailbox of RFC 5321 section 4.1.2, and nothing but one.
+            TypeError: it is no text.
         """
-        match = _MAILBOX_RE.fullmatch(text)
+        try:
+            match = _MAILBOX_RE.fullmatch(text)
+        except TypeError:
+            raise TypeError(f"the text of an address is wanted, not {type(text).__name__}") from None
         if match is None:
             raise GrammarError(f"not a mailbox, such as ada@example.org: {text!a:.100}")
         return _mailbox(*match.groups())

@@ -30,6 +30,8 @@ Nothing else escapes from the state machines, whatever bytes a peer sends.
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = [
     "AuthenticationError",
     "ConnectionClosedError",
@@ -47,7 +49,20 @@ __all__ = [
 
 
 class MailProtoError(Exception):
-    """The root of every exception that this library raises on purpose."""
+    """The root of every exception that this library raises on purpose.
+
+    Each can be pickled and copied, so that a process can tell another one of it.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _make_again, (type(self), self.args), vars(self)
+
+
+def _make_again(kind: type[MailProtoError], words: tuple[Any, ...]) -> MailProtoError:
+    """Return an exception as it was. Python would call ``__init__``, but many make their words of something else."""
+    error = kind.__new__(kind)
+    error.args = words
+    return error
 
 
 class LocalProtocolError(MailProtoError):

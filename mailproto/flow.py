@@ -30,7 +30,8 @@ third. These are its steps. Of the wishes it does not see START_TLS, which the e
    returns, and close the connection. It has to be closed if it is ``engine.conn.closing`` or ``engine.broken``.
 """
 
+from mailproto._core.connection import Connection
 from mailproto._core.flow import Call, Flow, Sleep, Want, Wish
 from mailproto._flows.engine import HIGH_WATER, Engine, TLSSession
 
-__all__ = ["HIGH_WATER", "Call", "Engine", "Flow", "Sleep", "TLSSession", "Want", "Wish"]
+__all__ = ["HIGH_WATER", "Call", "Connection", "Engine", "Flow", "Sleep", "TLSSession", "Want", "Wish"]

@@ -13,10 +13,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import chain
-from typing import Any
 
 from mailproto._core.peers import is_loopback
-from mailproto._flows.session import Session
 from mailproto.accounts import Accounts
 from mailproto.accounts import Secret as Secret
 from mailproto.address import POSTMASTER, Address, check_domain
@@ -89,7 +87,7 @@ class MailHost:
         self._trace = trace
         self._delay = LoginDelay(login_delay)
         self._drops = {comparable(name): open_drop(name) for name in users or ("",)}
-        if self._accounts:  # SCRAM cannot prove a password that is anything
+        if self._accounts and not hasattr(self, "on_scram_key"):  # SCRAM cannot prove a password that is anything
             self.on_scram_key = self._scram_secret
 
     def drop_of(self, user: str) -> Maildrop:
@@ -98,7 +96,7 @@ class MailHost:
 
     # SMTP.
 
-    def on_rcpt(self, _: Session[Any], rcpt: Rcpt) -> None:
+    def on_rcpt(self, _: SMTPSession, rcpt: Rcpt, /) -> None:
         """Take recipients that are local, and nobody else, whoever asks."""
         if self._user_of(rcpt.address) is None:
             raise NOT_LOCAL
@@ -145,7 +143,7 @@ class MailHost:
 
     # POP3.
 
-    def on_login(self, session: Session[Any]) -> Snapshot:
+    def on_login(self, session: POP3Session) -> Snapshot:
         """Open the maildrop of who has logged in, which no other session may have open, if it is time again."""
         identity = session.identity
         if identity is None:
@@ -163,11 +161,13 @@ class MailHost:
 
     # Both.
 
-    def on_auth(self, session: Session[Any], check: Question) -> bool:
+    def on_auth(self, session: SMTPSession | POP3Session, check: Question) -> bool:
         """Say whether the password is right; an unknown user costs what a known one costs."""
         return self._accounts.check(check) if self._accounts else is_loopback(session.peer)
 
-    def _scram_secret(self, _: Session[Any], request: ScramKeyRequest) -> ScramKey | ScramPassword | None:
+    def _scram_secret(
+        self, _: SMTPSession | POP3Session, request: ScramKeyRequest, /
+    ) -> ScramKey | ScramPassword | None:
         """Return what SCRAM needs of a user's password."""
         return self._accounts.scram_secret(request)
 

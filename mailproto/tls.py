@@ -38,6 +38,7 @@ PathLike: TypeAlias = str | os.PathLike[str]
 AnyPath: TypeAlias = PathLike | bytes | os.PathLike[bytes]
 
 _READ_SIZE = 256 << 10
+_RECORDS = (b"", b"\x15", b"\x16")  # what can come first: nothing yet, an alert, a handshake (RFC 8446 section 5.1)
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----")
 
 
@@ -47,6 +48,7 @@ class MemoryTLS:
     def __init__(self, context: ssl.SSLContext, *, server_hostname: str | None = None, server_side: bool = False):
         self.ended = False
         self._cut = False
+        self._first = b""  # the octet that the peer has begun with
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._unsent: list[memoryview] = []
@@ -58,6 +60,10 @@ class MemoryTLS:
             self._ssl.do_handshake()
         except ssl.SSLWantReadError:
             return False
+        except ssl.SSLError as error:
+            if self._first not in _RECORDS:
+                error.strerror = f"{error.strerror}: what the peer says is no TLS"
+            raise
         return True
 
     def info(self) -> TLSInfo:
@@ -67,6 +73,7 @@ class MemoryTLS:
     def receive(self, data: bytes) -> None:
         """Take what came from the network, ``b""`` at its end."""
         if data:
+            self._first = self._first or data[:1]
             self._incoming.write(data)
         else:
             self._cut = True  # OpenSSL is not told, for it would say nothing more either

@@ -34,5 +34,8 @@ class Transcript:
         """Take one line; ``speaker`` is ``"C"`` for the client and ``"S"`` for the server."""
         self._write(f"{self._label}{speaker}: {printable(line, MAX_LINE)}")
 
+    def __repr__(self) -> str:
+        return f"<Transcript of {len(self.lines)} lines>"
+
     def __str__(self) -> str:
         return "\n".join(self.lines)

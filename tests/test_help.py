@@ -18,8 +18,12 @@ import mailproto
 import mailproto.aio
 import mailproto.smtp
 import mailproto.sync
+from mailproto import Transcript
+from mailproto.pop3 import POP3ServerConnection
 from mailproto.pop3.flows import server as pop3
 from mailproto.smtp.flows import server as smtp
+from mailproto.testing import Outbox
+from mailproto.tunnels import Socks5Tunnel
 
 MODULES = [
     "mailproto",
@@ -137,3 +141,22 @@ def test_a_name_that_has_moved_is_found_out() -> None:
     assert there_is("mailproto.smtp.notices.reading.Typed")
     assert not there_is("mailproto.smtp.notice_reading.Typed")
     assert not there_is("mailproto.smtp.notices.reading.Untyped")
+
+
+def test_what_is_looked_at_says_what_it_is_and_how_it_stands() -> None:
+    outbox, transcript = Outbox(), Transcript()
+    assert (repr(outbox), repr(transcript)) == ("<Outbox of 0 letters>", "<Transcript of 0 lines>")
+    server = mailproto.sync.SMTPServer(outbox, port=0)
+    assert repr(server) == "<SMTPServer at nothing yet>"
+    with server:
+        assert repr(server) == f"<SMTPServer at 127.0.0.1 port {server.port}>"
+    machine = mailproto.smtp.SMTPServerConnection()
+    assert repr(machine) == "<SMTPServerConnection in CONNECTED>"
+    assert repr(smtp.SMTPSession(machine, "192.0.2.1")) == "<SMTPSession with 192.0.2.1>"
+    assert repr(pop3.POP3Session(POP3ServerConnection())) == "<POP3Session with unix>"
+    assert repr(Socks5Tunnel("mail.example.org", 25, "ada", "secret")) == "<Socks5Tunnel>"
+
+
+def test_a_server_on_a_unix_socket_says_where(tmp_path: Path) -> None:
+    with mailproto.sync.SMTPServer(Outbox(), path=tmp_path / "lmtp") as server:
+        assert repr(server) == f"<SMTPServer at {tmp_path / 'lmtp'}>"

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
 import mailproto
+from mailproto._flows.login import choose_login
 
 ROOT = Path(mailproto.__file__).parent
 MODULES = {
@@ -329,6 +333,52 @@ def test_what_a_module_offers_is_there(module: str) -> None:
     assert len(set(names)) == len(names)
     for name in names:
         assert hasattr(loaded, name), f"{module}.__all__ names {name}"
+
+
+PUBLIC = [importlib.import_module(name) for name in MODULES if "._" not in name and "__all__" in SOURCES[name]]
+OFFERED = {id(getattr(module, name)) for module in PUBLIC for name in module.__all__}
+UNNAMED = {
+    "mailproto._core.newlines.Checked": "octets that a flow has looked at: who passes them himself has bytes",
+}
+
+
+def annotations_of(offered: Any) -> Iterator[tuple[Any, str]]:
+    """Yield the annotations of a function, or of what a class shows, each with the names that it can use."""
+    functions = [offered]
+    if inspect.isclass(offered):
+        annotated: dict[str, tuple[Any, str]] = {}
+        for base in reversed(offered.__mro__):
+            names = vars(sys.modules[base.__module__])
+            annotated |= {name: (names, text) for name, text in vars(base).get("__annotations__", {}).items()}
+        yield from (found for name, found in annotated.items() if not name.startswith("_"))
+        members = [inspect.getattr_static(offered, name) for name in dir(offered) if not name.startswith("_")]
+        functions = [offered.__init__, *(getattr(each, "fget", getattr(each, "__func__", each)) for each in members)]
+    for function in filter(inspect.isfunction, functions):
+        yield from ((function.__globals__, text) for text in function.__annotations__.values())
+
+
+def unnamed_types(offered: Any) -> set[str]:
+    """Return the classes that stand in what is offered, and that nobody else can name without a private module."""
+    found = {
+        names.get(node.id)
+        for names, text in annotations_of(offered)
+        for node in ast.walk(ast.parse(str(text)))
+        if isinstance(node, ast.Name)
+    }
+    classes = [each for each in found if inspect.isclass(each) and each.__module__.startswith("mailproto.")]
+    private = [each for each in classes if "._" in each.__module__]
+    return {f"{each.__module__}.{each.__qualname__}" for each in private if id(each) not in OFFERED}
+
+
+@pytest.mark.parametrize("module", PUBLIC, ids=lambda module: module.__name__)
+def test_what_is_offered_is_made_of_types_that_can_be_named(module: ModuleType) -> None:
+    """Who passes it on, or takes it, in a typed program has to write down what it is."""
+    for name in module.__all__:
+        assert unnamed_types(getattr(module, name)) <= UNNAMED.keys(), f"{module.__name__}.{name}"
+
+
+def test_the_types_of_what_is_not_offered_cannot_all_be_named() -> None:
+    assert "mailproto._flows.login.LoginOptions" in unnamed_types(choose_login)
 
 
 # What takes long to load and most programs never need. It stays away until it is used.

@@ -18,8 +18,17 @@ import pytest
 from mailproto import Address, GrammarError, Reject, TLSPolicy, aio, sync
 from mailproto.maildrop import MaildropBusyError, MemoryMaildrop
 from mailproto.mailhost import BLOCKING_HOOKS, MailHost, Secret
-from mailproto.pop3 import LoginDelayError, POP3ServerConfig
-from mailproto.sasl import CramMD5Check, Identity, ScramKeyRequest, ScramPassword, make_scram_key
+from mailproto.pop3 import LoginDelayError, POP3ServerConfig, Snapshot
+from mailproto.pop3.flows import POP3Session
+from mailproto.sasl import (
+    CramMD5Check,
+    Identity,
+    Question,
+    ScramKey,
+    ScramKeyRequest,
+    ScramPassword,
+    make_scram_key,
+)
 from mailproto.sasl.plain import parse_plain
 from mailproto.smtp import Outcome, Rcpt, RcptParameters, SMTPClientConfig, SMTPServerConfig
 from mailproto.smtp.flows.server import SMTPSession
@@ -38,6 +47,34 @@ def takes(host: MailHost, address: str) -> bool:
         assert (refusal.code, refusal.enhanced) == (550, "5.7.1")
         return False
     return True
+
+
+class Elsewhere(MailHost):
+    """Knows its users, but not their keys, which a subclass looks up."""
+
+    key = make_scram_key("pencil")
+
+    def on_scram_key(self, session: SMTPSession | POP3Session, request: ScramKeyRequest) -> ScramKey | None:
+        return self.key if request.username == "ada" else None
+
+    def on_rcpt(self, session: SMTPSession, rcpt: Rcpt) -> None:
+        if rcpt.address.local_part == "away":
+            raise Reject(450, "on holiday", "4.2.1")
+        super().on_rcpt(session, rcpt)
+
+    def on_auth(self, session: SMTPSession | POP3Session, check: Question) -> bool:
+        return session.peer == "192.0.2.1" and super().on_auth(session, check)
+
+    def on_login(self, session: POP3Session) -> Snapshot:
+        return super().on_login(session)
+
+
+def test_a_subclass_has_its_own_way() -> None:
+    host = Elsewhere(lambda _: MemoryMaildrop(), {"ada": "pw"}, ["example.org"])
+    assert host.on_scram_key(SESSION, ScramKeyRequest("ada", "SHA-256", "SCRAM-SHA-256")) == Elsewhere.key
+    assert takes(host, "ada@example.org")
+    with pytest.raises(Reject, match="on holiday"):
+        host.on_rcpt(SESSION, Rcpt(Address.parse("away@example.org"), RcptParameters()))
 
 
 @pytest.mark.parametrize("domain", ["m\u00fcnchen.example", "M\u00dcNCHEN.example", "xn--mnchen-3ya.example"])

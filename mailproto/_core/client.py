@@ -1,16 +1,21 @@
-"""The base of the two client connections: what may come before the first word."""
+"""The base of the two client connections: what may come before the first word, and what is told if none comes."""
 
 from __future__ import annotations
 
 from mailproto._core.connection import Connection, EventT
 from mailproto._core.proxyheader import parse_proxy_header
-from mailproto.errors import GrammarError, LocalProtocolError
+from mailproto.errors import ConnectionTimeoutError, GrammarError, LocalProtocolError
 
 
 class ClientConnection(Connection[EventT]):
     """A connection whose user asks and whose peer answers."""
 
     __slots__ = ()
+
+    def _no_answer(self) -> ConnectionTimeoutError:
+        """Return what is raised when the server takes too long: one that never greets may wait for a handshake."""
+        greeted = self._progress or self.tls is not None
+        return ConnectionTimeoutError(f"the server did not {'answer' if greeted else 'greet'} in time")
 
     def send_proxy_header(self, header: bytes) -> None:
         """Begin with a PROXY header, before anything else, even TLS: tell the server for whom we connect.

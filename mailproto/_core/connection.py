@@ -95,6 +95,10 @@ class Connection(ABC, Generic[EventT]):
         self._failure: str | None = None
         self._block = 0
 
+    def __repr__(self) -> str:
+        state: enum.Enum | None = getattr(self, "state", None)  # what opens a tunnel has none
+        return f"<{type(self).__name__}{f' in {state.name}' if state is not None else ''}>"
+
     def __reduce__(self) -> NoReturn:
         raise TypeError("a connection is one end of a conversation, with its secrets: it cannot be pickled or copied")
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from mailproto.errors import GrammarError
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -97,7 +99,16 @@ class Limits:
     quit_timeout: float = 5.0
 
     def within(self, seconds: float) -> Limits:
-        """Return these limits, with no wait of a client longer than ``seconds``."""
+        """Return these limits, with no wait of a client longer than ``seconds``.
+
+        Raises:
+            GrammarError: that is no time at all: it does not mean without end, as elsewhere it may.
+            TypeError: it is no number.
+        """
+        if not isinstance(seconds, int | float):
+            raise TypeError(f"a timeout is a number of seconds, not {seconds!r:.40}")
+        if not seconds > 0:
+            raise GrammarError(f"no time to wait for anything: {seconds} seconds")
         return replace(self, **{name: min(seconds, getattr(self, name)) for name in _CLIENT_WAITS})
 
 

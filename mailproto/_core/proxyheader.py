@@ -28,7 +28,7 @@ _UNIX_LENGTH = 108
 _NO_CHECKSUM = bytes(4)  # stands for the checksum where that is computed
 
 
-class Family(enum.IntEnum):
+class ProxyFamily(enum.IntEnum):
     """What kind of addresses a header has, as version 2 numbers them."""
 
     UNKNOWN = 0x00
@@ -41,15 +41,15 @@ class Family(enum.IntEnum):
 
 
 _ADDRESS_LENGTHS = {
-    Family.UNKNOWN: 0,
-    Family.TCP4: 12,
-    Family.UDP4: 12,
-    Family.TCP6: 36,
-    Family.UDP6: 36,
-    Family.UNIX: 2 * _UNIX_LENGTH,
-    Family.UNIX_DATAGRAM: 2 * _UNIX_LENGTH,
+    ProxyFamily.UNKNOWN: 0,
+    ProxyFamily.TCP4: 12,
+    ProxyFamily.UDP4: 12,
+    ProxyFamily.TCP6: 36,
+    ProxyFamily.UDP6: 36,
+    ProxyFamily.UNIX: 2 * _UNIX_LENGTH,
+    ProxyFamily.UNIX_DATAGRAM: 2 * _UNIX_LENGTH,
 }
-_UNIX = (Family.UNIX, Family.UNIX_DATAGRAM)
+_UNIX = (ProxyFamily.UNIX, ProxyFamily.UNIX_DATAGRAM)
 
 Tlvs: TypeAlias = tuple[tuple[int, bytes], ...]
 """The extra fields of a header: type and value of each."""
@@ -77,7 +77,7 @@ class ProxyHeader:
         GrammarError: there is a source of which nobody says the family, and it is no IP address.
     """
 
-    family: Family = Family.UNKNOWN
+    family: ProxyFamily = ProxyFamily.UNKNOWN
     source: str = ""
     destination: str = ""
     source_port: int = 0
@@ -86,14 +86,14 @@ class ProxyHeader:
     local: bool = False
 
     def __post_init__(self) -> None:
-        if self.source and self.family is Family.UNKNOWN:  # with which nothing of it would be told
-            family = Family.TCP4 if _parse_ip(self.source).version == 4 else Family.TCP6
+        if self.source and self.family is ProxyFamily.UNKNOWN:  # with which nothing of it would be told
+            family = ProxyFamily.TCP4 if _parse_ip(self.source).version == 4 else ProxyFamily.TCP6
             object.__setattr__(self, "family", family)
 
     @property
     def over_ip(self) -> bool:
         """Whether source and destination are IP addresses."""
-        return self.family not in (Family.UNKNOWN, *_UNIX)
+        return self.family not in (ProxyFamily.UNKNOWN, *_UNIX)
 
     def encode(self, version: int = 2) -> bytes:
         """Return the header as it goes on the wire.
@@ -114,9 +114,9 @@ class ProxyHeader:
         return beginning + _encode_tlvs(self.tlvs, _checksum(beginning, self.tlvs))
 
     def _encode_v1(self) -> bytes:
-        if self.local or self.family is Family.UNKNOWN:
+        if self.local or self.family is ProxyFamily.UNKNOWN:
             return b"PROXY UNKNOWN\r\n"
-        if self.family not in (Family.TCP4, Family.TCP6) or self.tlvs:
+        if self.family not in (ProxyFamily.TCP4, ProxyFamily.TCP6) or self.tlvs:
             raise GrammarError("version 1 knows TCP over IP and no extra fields")
         source, destination = self._packed()
         texts = f"{ipaddress.ip_address(source)} {ipaddress.ip_address(destination)}"
@@ -124,7 +124,7 @@ class ProxyHeader:
         return line.encode("ascii")
 
     def _encode_addresses(self) -> bytes:
-        if self.family is Family.UNKNOWN:
+        if self.family is ProxyFamily.UNKNOWN:
             return b""
         if self.family in _UNIX:
             return _encode_path(self.source) + _encode_path(self.destination)
@@ -132,7 +132,7 @@ class ProxyHeader:
         return source + destination + struct.pack("!HH", _port(self.source_port), _port(self.destination_port))
 
     def _packed(self) -> tuple[bytes, bytes]:
-        version = 4 if self.family in (Family.TCP4, Family.UDP4) else 6
+        version = 4 if self.family in (ProxyFamily.TCP4, ProxyFamily.UDP4) else 6
         return _pack(self.source, version), _pack(self.destination, version)
 
 
@@ -160,8 +160,8 @@ def _parse_v1(line: bytes) -> ProxyHeader:
     match = _V1.fullmatch(line)
     if match is None:
         raise GrammarError("a broken PROXY header")
-    family = Family.TCP4 if match[1] == b"TCP4" else Family.TCP6
-    version = 4 if family is Family.TCP4 else 6
+    family = ProxyFamily.TCP4 if match[1] == b"TCP4" else ProxyFamily.TCP6
+    version = 4 if family is ProxyFamily.TCP4 else 6
     source, destination = (_unpack(_pack(match[i].decode("ascii"), version)) for i in (2, 3))
     return ProxyHeader(family, source, destination, _parse_port(match[4]), _parse_port(match[5]))
 
@@ -181,7 +181,7 @@ def _parse_v2(data: bytes) -> tuple[ProxyHeader, int] | None:
 
 def _parse_v2_addresses(number: int, header: bytes) -> ProxyHeader:
     try:
-        family = Family(number)
+        family = ProxyFamily(number)
     except ValueError:
         raise GrammarError("a PROXY header of an unknown family") from None
     rest, needed = header[16:], _ADDRESS_LENGTHS[family]
@@ -191,7 +191,7 @@ def _parse_v2_addresses(number: int, header: bytes) -> ProxyHeader:
     checksums = [value for kind, value in tlvs if kind == CRC32C]
     if checksums and checksums != [_checksum(header[: 16 + needed], tlvs)]:
         raise GrammarError("a PROXY header with a wrong checksum")
-    if family is Family.UNKNOWN:
+    if family is ProxyFamily.UNKNOWN:
         return ProxyHeader(tlvs=tlvs)
     if family in _UNIX:
         source, destination = map(_decode_path, (rest[:_UNIX_LENGTH], rest[_UNIX_LENGTH:needed]))

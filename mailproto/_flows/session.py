@@ -20,6 +20,8 @@ socket of this machine, and so nobody whom anything is entrusted to by address."
 class Session(Generic[ConnT]):
     """One client's connection, as the application sees it.
 
+    A subclass has ``accept`` as well, whose arguments depend on the protocol.
+
     Attributes:
         conn: the state machine underneath; its answers are here, too.
         peer: the address of the client: an IP address, or ``""`` on a unix socket. A trusted proxy may have told it,
@@ -35,11 +37,13 @@ class Session(Generic[ConnT]):
         self.local = plain_address(local)
         self.attributes: Attributes = {}
         self.state: dict[str, Any] = {}
-        self.accept = conn.accept
         self.reject = conn.reject
         self.challenge = conn.challenge
         self.drop = conn.drop
         self._identity: Identity | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} with {self.peer or 'unix'}>"
 
     def speak_for(self, attributes: Attributes) -> None:
         """Take a trusted peer's word (XCLIENT) for who the client is. What it does not say again stays as it was."""

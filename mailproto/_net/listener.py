@@ -105,6 +105,10 @@ class ListenerBase(ABC):
         self._clients: dict[Any, tuple[str]] = {}  # whom a balancer speaks for on a link
         self._prepare()
 
+    def __repr__(self) -> str:
+        shown = (f"{each[0]} port {each[1]}" if isinstance(each, tuple) else each for each in self.addresses)
+        return f"<{type(self).__name__} at {', '.join(shown) or 'nothing yet'}>"
+
     @abstractmethod
     def _prepare(self) -> None:
         """Make what the adapter needs beside that."""

@@ -62,7 +62,12 @@ def check_host(host: str) -> None:
 
 
 def check_port(port: int) -> None:
-    """Raise `GrammarError` for what no port can be: look-ups take 65,561 for 25, where somebody else may listen."""
+    """Raise `GrammarError` for what no port can be: look-ups take 65,561 for 25, where somebody else may listen.
+
+    And `TypeError` for text, as a setting that was read is.
+    """
+    if not isinstance(port, int):
+        raise TypeError(f"a port is a number, not {port!r:.40}")
     if not 0 <= port <= 0xFFFF:
         raise GrammarError(f"not a port: {port}")
 

@@ -9,7 +9,7 @@ events of a session. Hooks that block go into `InThreads`.
 """
 
 from mailproto._core.policy import TLSPolicy
-from mailproto._net.listener import ServerOptions
+from mailproto._net.listener import ServerOptions, Where
 from mailproto._net.pop3_client import POP3Report
 from mailproto._net.smtp_client import SMTPReport
 from mailproto.aio.connect import open_link
@@ -42,6 +42,7 @@ __all__ = [
     "SMTPServer",
     "ServerOptions",
     "TLSPolicy",
+    "Where",
     "open_link",
     "server_context",
     "verify_pop3",

@@ -17,6 +17,7 @@ from mailproto.aio.client import Client
 from mailproto.aio.server import Events, Server
 from mailproto.aio.threads import Beside, beside
 from mailproto.pop3.config import POP3ServerConfig
+from mailproto.pop3.events import ServerEvent
 from mailproto.pop3.flows.client import MessageListing, listing, log_in, request
 from mailproto.pop3.flows.fetch import Fetch
 from mailproto.pop3.flows.keep import KeepPolicy, KeepReport, Ledger, Store, fetch_and_keep
@@ -203,7 +204,7 @@ class Message(MessageBase):
         await self._client.delete(self.number)
 
 
-class POP3EventSession(Events, POP3Session):
+class POP3EventSession(Events[ServerEvent], POP3Session):
     """One POP3 client, as a handler over events sees it: ``async for event in session``."""
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Self, Unpack
+from typing import Any, Generic, Self, Unpack
 
+from mailproto._core.connection import EventT
+from mailproto._core.events import ConnectionClosed
 from mailproto._flows.beginning import Admit
 from mailproto._flows.endpoints import begin_events, host_of, log_failure, next_event, take_leave
 from mailproto._net.listener import Where
@@ -15,7 +17,7 @@ from mailproto.aio.link import Link
 from mailproto.aio.listener import Listener
 
 
-class Events:
+class Events(Generic[EventT]):
     """The events of a session: ``async for event in session``.
 
     An event that asks and is not answered gets its safe answer when the next one is asked for; `ConnectionClosed`
@@ -28,8 +30,9 @@ class Events:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Any:
-        event = await self.link.run(next_event(self.link.conn, self.peer), part=True)
+    async def __anext__(self) -> EventT | ConnectionClosed:
+        flow = next_event(self.link.conn, self.peer)
+        event: EventT | ConnectionClosed | None = await self.link.run(flow, part=True)
         if event is None:
             raise StopAsyncIteration
         return event
@@ -41,7 +44,7 @@ class Server(Listener):
     def __init__(
         self,
         service: Service,
-        session: Callable[[Any, str, str], Events],
+        session: Callable[[Any, str, str], Events[Any]],
         host: str | Sequence[str] | None,
         port: int,
         tls: ssl.SSLContext | None,

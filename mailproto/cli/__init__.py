@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from mailproto import __version__
 from mailproto.cli import streams
 
 _COMMANDS = ("serve", "send", "fetch", "probe", "relay", "queue", "scram-key")
@@ -21,6 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that ``arguments`` (or the program's own) ask for, and return its exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = argparse.ArgumentParser(prog="python -m mailproto", description="SMTP and POP3, client and server.")
+    parser.add_argument("--version", action="version", version=f"mailproto {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     # Only the command that is named is loaded; all are where none is, for the help to show them.
     for name in [name for name in _COMMANDS if name in arguments[:1]] or _COMMANDS:

@@ -101,12 +101,14 @@ def canonical(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """Yield ``pieces`` with every CR, LF and CRLF made a CRLF, however they are cut.
 
     Raises:
-        TypeError: that is no iterable of pieces but the octets themselves, or text.
+        TypeError: that is no iterable of octets, but the octets themselves, text, or an ``email`` message.
     """
     if isinstance(pieces, bytes | bytearray | memoryview | str):
         raise TypeError(f"a message comes in pieces, as [octets] if there is one, and not as {type(pieces).__name__}")
     newlines = CanonicalNewlines()
     for piece in pieces:
+        if isinstance(piece, str):  # a field's name, where an email message was given
+            raise TypeError(f"a message comes in pieces that are octets: {type(pieces).__name__} has text")
         if mended := newlines.feed(piece):
             yield mended
     if rest := newlines.finish():

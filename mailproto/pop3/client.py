@@ -14,7 +14,7 @@ from mailproto._core.codec import decode_base64, printable
 from mailproto._core.connection import AGAIN, STARVED, Step
 from mailproto._core.dots import Unstuffer
 from mailproto._core.events import ConnectionClosed, MessageChunk, StartTLS
-from mailproto.errors import ConnectionTimeoutError, GrammarError, MailProtoError, RemoteProtocolError
+from mailproto.errors import GrammarError, MailProtoError, RemoteProtocolError
 from mailproto.pop3._client.requests import RequestingConnection
 from mailproto.pop3.apop import find_timestamp
 from mailproto.pop3.capabilities import Capabilities
@@ -87,7 +87,7 @@ class POP3ClientConnection(RequestingConnection):
     def receive_timeout(self) -> None:
         """Give up: a response that comes later would be taken for the response to something else."""
         if not self._closing:
-            self._break(ConnectionTimeoutError("the server did not answer in time"))
+            self._break(self._no_answer())
 
     def shut_down(self) -> None:
         """Close, without QUIT: what the caller did not commit is not deleted."""

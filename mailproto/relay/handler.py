@@ -63,7 +63,7 @@ class RelayHandler:
         self._trusted = tuple(trusted)
         self._queued = queued
 
-    def on_mail(self, _: SMTPSession, mail: Mail) -> None:
+    def on_mail(self, _: SMTPSession, mail: Mail, /) -> None:
         """Refuse what the relay would have to forget on the way."""
         wanted = mail.parameters
         beyond = replace(wanted, size=None, auth=None, body=None, prdr=False)  # without what is for this hop

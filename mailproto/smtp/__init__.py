@@ -25,6 +25,7 @@ Whole jobs are in `mailproto.smtp.flows`, and `mailproto.aio` and `mailproto.syn
 
 from mailproto._core.events import ConnectionClosed, ExtensionCommand, MessageChunk, StartTLS, TLSInfo
 from mailproto._core.limits import Limits
+from mailproto._core.spool import Spool
 from mailproto.smtp._server.unsaid import ReplyLost
 from mailproto.smtp.client import SMTPClientConnection
 from mailproto.smtp.command import Command
@@ -169,6 +170,7 @@ __all__ = [
     "ServerEvent",
     "ServerLimits",
     "ServerState",
+    "Spool",
     "Standing",
     "StartTLS",
     "Submission",

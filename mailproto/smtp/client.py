@@ -16,7 +16,6 @@ from mailproto._core.dots import Stuffer
 from mailproto._core.events import ConnectionClosed, StartTLS
 from mailproto._core.newlines import CanonicalNewlines, StrictNewlines
 from mailproto.errors import (
-    ConnectionTimeoutError,
     GrammarError,
     MailProtoError,
     RemoteProtocolError,
@@ -80,7 +79,7 @@ class SMTPClientConnection(RequestingConnection):
     def receive_timeout(self) -> None:
         """Give up: a reply that comes later would be taken for the reply to something else."""
         if not self._closing:
-            self._break(ConnectionTimeoutError("the server did not answer in time"))
+            self._break(self._no_answer())
 
     def shut_down(self) -> None:
         """Say QUIT if nothing is under way; close at once otherwise."""

@@ -10,7 +10,7 @@ the events of a session.
 """
 
 from mailproto._core.policy import TLSPolicy
-from mailproto._net.listener import ServerOptions
+from mailproto._net.listener import ServerOptions, Where
 from mailproto._net.pop3_client import POP3Report
 from mailproto._net.smtp_client import SMTPReport
 from mailproto.smtp.flows.shelf import PoolOptions
@@ -41,6 +41,7 @@ __all__ = [
     "SMTPServer",
     "ServerOptions",
     "TLSPolicy",
+    "Where",
     "open_link",
     "server_context",
     "verify_pop3",

@@ -68,6 +68,11 @@ class Client(ClientBase):
         if self._link is not None:
             self._link.close()
 
+    def _let_go(self) -> None:
+        """Close our descriptor of a connection that another process goes on with, which hears nothing of it."""
+        if self._link is not None:
+            self._link.abort()
+
     def __enter__(self) -> Self:
         self.connect()
         return self

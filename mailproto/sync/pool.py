@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
@@ -29,6 +31,8 @@ class SMTPPool:
     if nothing of it had been sent. Recipients for whom a connection has no room, on a server that says how much it
     takes on each (RFC 9422), go over others, one after the other.
 
+    A process that is forked has connections of its own, and leaves those that there are to its parent.
+
     Args:
         make_client: returns a new client, not connected yet.
         options: how many connections, for how long, how fast.
@@ -39,8 +43,19 @@ class SMTPPool:
         self._options = options if options is not None else PoolOptions()
         self._make_client = make_client
         self._shelf: Shelf[SMTPClient] = Shelf(self._options)
+        self._make_locks()
+        _POOLS.add(self)
+
+    def _make_locks(self) -> None:
         self._lock = threading.Lock()
         self._free = threading.BoundedSemaphore(self._options.max_connections)
+
+    def _leave_to_parent(self) -> None:
+        """In a process that was just forked, begin anew: no other thread is left to give back what it holds, and what
+        two processes say on one connection is mixed up, and with it who gets which message."""
+        self._make_locks()
+        while (lent := self._shelf.take()) is not None:
+            lent.client._let_go()
 
     @takes_as(SMTPClient.send_message)
     def send_message(self, *arguments: Any, **keywords: Any) -> SendResult:
@@ -110,6 +125,18 @@ class SMTPPool:
         with self._lock:
             seconds = self._shelf.reserve(time.monotonic())
         time.sleep(seconds)
+
+
+_POOLS: weakref.WeakSet[SMTPPool] = weakref.WeakSet()
+
+
+def _leave_to_parent() -> None:
+    for pool in tuple(_POOLS):
+        pool._leave_to_parent()
+
+
+if hasattr(os, "register_at_fork"):  # where the system can fork
+    os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 def _quit_all(clients: Sequence[SMTPClient]) -> None:

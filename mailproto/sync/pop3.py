@@ -14,6 +14,7 @@ from mailproto._net.listener import Where
 from mailproto._net.pop3_client import MessageBase, POP3ClientBase, POP3Report
 from mailproto._net.services import pop3_service
 from mailproto.pop3.config import POP3ServerConfig
+from mailproto.pop3.events import ServerEvent
 from mailproto.pop3.flows.client import MessageListing, listing, log_in, request
 from mailproto.pop3.flows.fetch import Fetch
 from mailproto.pop3.flows.keep import KeepPolicy, KeepReport, Ledger, Store, fetch_and_keep
@@ -199,7 +200,7 @@ class Message(MessageBase):
         self._client.delete(self.number)
 
 
-class POP3EventSession(Events, POP3Session):
+class POP3EventSession(Events[ServerEvent], POP3Session):
     """One POP3 client, as a handler over events sees it: ``for event in session``."""
 
 

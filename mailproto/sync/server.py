@@ -5,8 +5,10 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Self, Unpack
+from typing import Any, Generic, Self, Unpack
 
+from mailproto._core.connection import EventT
+from mailproto._core.events import ConnectionClosed
 from mailproto._flows.beginning import Admit
 from mailproto._flows.endpoints import begin_events, host_of, log_failure, next_event, take_leave
 from mailproto._net.listener import Where
@@ -16,7 +18,7 @@ from mailproto.sync.link import Link
 from mailproto.sync.listener import Listener
 
 
-class Events:
+class Events(Generic[EventT]):
     """The events of a session: ``for event in session``.
 
     An event that asks and is not answered gets its safe answer when the next one is asked for; `ConnectionClosed`
@@ -29,8 +31,9 @@ class Events:
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> Any:
-        event = self.link.run(next_event(self.link.conn, self.peer), part=True)
+    def __next__(self) -> EventT | ConnectionClosed:
+        flow = next_event(self.link.conn, self.peer)
+        event: EventT | ConnectionClosed | None = self.link.run(flow, part=True)
         if event is None:
             raise StopIteration
         return event
@@ -42,7 +45,7 @@ class Server(Listener):
     def __init__(
         self,
         service: Service,
-        session: Callable[[Any, str, str], Events],
+        session: Callable[[Any, str, str], Events[Any]],
         host: str | Sequence[str] | None,
         port: int,
         tls: ssl.SSLContext | None,

@@ -18,6 +18,7 @@ from mailproto.errors import ConnectionClosedError
 from mailproto.sasl.base import CredentialsSource, ServerMechanisms
 from mailproto.sasl.choice import SERVER_MECHANISMS
 from mailproto.smtp.config import SMTPServerConfig
+from mailproto.smtp.events import ServerEvent
 from mailproto.smtp.flows.client import log_in, request
 from mailproto.smtp.flows.sending import send_message, send_messages
 from mailproto.smtp.flows.server import SMTPSession
@@ -146,7 +147,7 @@ def verify_smtp(*arguments: Any, **keywords: Any) -> SMTPReport:
         return client.report()
 
 
-class SMTPEventSession(Events, SMTPSession):
+class SMTPEventSession(Events[ServerEvent], SMTPSession):
     """One SMTP client, as a handler over events sees it: ``for event in session``."""
 
 

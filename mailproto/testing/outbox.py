@@ -35,10 +35,13 @@ class Outbox:
     def __init__(self) -> None:
         self.letters: list[Letter] = []
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {len(self.letters)} letters>"
+
     def on_rcpt(self, session: Any, rcpt: Rcpt) -> Any:
         """Take every recipient."""
 
-    def on_message(self, _: Any, envelope: Envelope) -> Any:
+    def on_message(self, _: Any, envelope: Envelope, /) -> Any:
         """Keep the message."""
         sender = None if envelope.reverse_path is None else str(envelope.reverse_path)
         self.letters.append(Letter(sender, [str(path) for path in envelope.forward_paths], bytes(envelope), envelope))

@@ -24,6 +24,7 @@ from mailproto.errors import (
 )
 from mailproto.maildrop.memory import MemoryMaildrop
 from mailproto.pop3 import POP3ServerConfig, ResponseError
+from mailproto.pop3.flows import POP3Session
 from tests.adapters.facades import AioFront, SyncFront
 from tests.adapters.harness import PATIENCE, Wire, scripted, server_context, wait_until
 from tests.data import CA, MAIL
@@ -336,10 +337,10 @@ def test_credentials_do_not_leave_in_clear(front: Front) -> None:
 def test_a_handler_over_events(front: Front) -> None:
     removed: list[tuple[int, ...]] = []
 
-    def handle(session: Any, event: Any) -> None:
+    def handle(session: POP3Session, event: Any) -> None:
         match event:
             case pop3.Login(username="ada", password="lovelace"):
-                session.conn.accept(maildrop=[pop3.MessageInfo(7, "uid")])
+                session.accept(maildrop=[pop3.MessageInfo(7, "uid")])
             case pop3.Retrieve():
                 session.accept()
                 session.send_data(b"a: b\r\n\r\n"[:-1])

@@ -11,7 +11,7 @@ import threading
 from dataclasses import replace
 from email.message import EmailMessage
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_type
 
 import pytest
 
@@ -291,6 +291,20 @@ def test_a_handler_over_events(front: Front) -> None:
             assert client.send_message(MESSAGE, "ada@example.org", "bob@example.org").ok
     assert b"".join(bodies) == MESSAGE * 3
     assert ends == [True] * 3
+
+
+def test_a_handler_over_events_knows_which_there_are() -> None:
+    """So that a type checker finds a name that none of them has, and those that a match has forgotten."""
+    seen: list[str] = []
+
+    def see(session: sync.SMTPEventSession) -> None:
+        for event in session:
+            assert_type(event, smtp.ServerEvent | smtp.ConnectionClosed)
+            seen.append(type(event).__name__)
+
+    with sync.SMTPServer(see, port=0) as server, sync.SMTPClient("127.0.0.1", server.port, tls=TLSPolicy.NONE):
+        pass
+    assert seen == ["Connected", "Hello", "ConnectionClosed"]
 
 
 def test_a_handler_over_events_may_have_commands_of_its_own(front: Front) -> None:

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from mailproto import AuthenticationError, Reject, sync
+from mailproto import AuthenticationError, Reject, __version__, sync
 from mailproto.cli import main
 from mailproto.cli.options import HostPort, host_port
 from mailproto.ledger import SQLiteLedger
@@ -43,6 +43,13 @@ def message_file(tmp_path: Path) -> Path:
     path = tmp_path / "message.eml"
     path.write_bytes(MESSAGE)
     return path
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"mailproto {__version__}\n"
 
 
 def test_mail_goes_in_and_comes_out(

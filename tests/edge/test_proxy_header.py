@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailproto._core.proxyheader import MAX_V1, MAX_V2, Family, ProxyHeader, parse_proxy_header
+from mailproto._core.proxyheader import MAX_V1, MAX_V2, ProxyFamily, ProxyHeader, parse_proxy_header
 from mailproto._core.server import ServerConnection
 from mailproto.errors import GrammarError, LocalProtocolError
 from mailproto.pop3 import POP3ServerConnection
@@ -33,30 +33,30 @@ UNIX = b"/run/client".ljust(108, b"\0") + b"/run/server".ljust(108, b"\0")
 # The examples of the specification (section 2.1 and 2.2), and what else a balancer may say.
 GOOD = {
     b"PROXY TCP4 192.168.0.1 192.168.0.11 56324 443\r\n": ProxyHeader(
-        Family.TCP4, "192.168.0.1", "192.168.0.11", 56324, 443
+        ProxyFamily.TCP4, "192.168.0.1", "192.168.0.11", 56324, 443
     ),
     b"PROXY TCP4 255.255.255.255 255.255.255.255 65535 65535\r\n": ProxyHeader(
-        Family.TCP4, "255.255.255.255", "255.255.255.255", 65535, 65535
+        ProxyFamily.TCP4, "255.255.255.255", "255.255.255.255", 65535, 65535
     ),
-    WORST_V1: ProxyHeader(Family.TCP6, "ffff:" * 7 + "ffff", "ffff:" * 7 + "ffff", 65535, 65535),
-    b"PROXY TCP6 2001:DB8::1 ::1 0 9\r\n": ProxyHeader(Family.TCP6, "2001:db8::1", "::1", 0, 9),
+    WORST_V1: ProxyHeader(ProxyFamily.TCP6, "ffff:" * 7 + "ffff", "ffff:" * 7 + "ffff", 65535, 65535),
+    b"PROXY TCP6 2001:DB8::1 ::1 0 9\r\n": ProxyHeader(ProxyFamily.TCP6, "2001:db8::1", "::1", 0, 9),
     b"PROXY UNKNOWN\r\n": ProxyHeader(),
     b"PROXY UNKNOWN " + b"ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff " * 2 + b"65535 65535\r\n": ProxyHeader(),
-    v2(0x21, 0x11, IPV4): ProxyHeader(Family.TCP4, "192.168.0.1", "192.168.0.11", 56324, 443),
-    v2(0x21, 0x12, IPV4): ProxyHeader(Family.UDP4, "192.168.0.1", "192.168.0.11", 56324, 443),
-    v2(0x21, 0x21, IPV6): ProxyHeader(Family.TCP6, "::1", "2001:db8::2", 1, 25),
-    v2(0x21, 0x22, IPV6): ProxyHeader(Family.UDP6, "::1", "2001:db8::2", 1, 25),
-    v2(0x21, 0x31, UNIX): ProxyHeader(Family.UNIX, "/run/client", "/run/server"),
-    v2(0x21, 0x32, UNIX): ProxyHeader(Family.UNIX_DATAGRAM, "/run/client", "/run/server"),
+    v2(0x21, 0x11, IPV4): ProxyHeader(ProxyFamily.TCP4, "192.168.0.1", "192.168.0.11", 56324, 443),
+    v2(0x21, 0x12, IPV4): ProxyHeader(ProxyFamily.UDP4, "192.168.0.1", "192.168.0.11", 56324, 443),
+    v2(0x21, 0x21, IPV6): ProxyHeader(ProxyFamily.TCP6, "::1", "2001:db8::2", 1, 25),
+    v2(0x21, 0x22, IPV6): ProxyHeader(ProxyFamily.UDP6, "::1", "2001:db8::2", 1, 25),
+    v2(0x21, 0x31, UNIX): ProxyHeader(ProxyFamily.UNIX, "/run/client", "/run/server"),
+    v2(0x21, 0x32, UNIX): ProxyHeader(ProxyFamily.UNIX_DATAGRAM, "/run/client", "/run/server"),
     v2(0x21, 0x00, b""): ProxyHeader(),
     v2(0x20, 0x00, b""): ProxyHeader(local=True),
     v2(0x20, 0x11, IPV4 + b"whatever"): ProxyHeader(local=True),
     v2(0x21, 0x11, IPV4 + b"\x02\x00\x0bmx.example!" + b"\x04\x00\x00" + b"\xee\x00\x01x"): ProxyHeader(
-        Family.TCP4, "192.168.0.1", "192.168.0.11", 56324, 443, ((2, b"mx.example!"), (4, b""), (0xEE, b"x"))
+        ProxyFamily.TCP4, "192.168.0.1", "192.168.0.11", 56324, 443, ((2, b"mx.example!"), (4, b""), (0xEE, b"x"))
     ),
     v2(0x21, 0x00, b"\x05\x00\x02id"): ProxyHeader(tlvs=((5, b"id"),)),
     v2(0x21, 0x11, IPV4 + b"\x03\x00\x04" + CHECKSUM + b"\x05\x00\x02id"): ProxyHeader(
-        Family.TCP4, "192.168.0.1", "192.168.0.11", 56324, 443, ((3, CHECKSUM), (5, b"id"))
+        ProxyFamily.TCP4, "192.168.0.1", "192.168.0.11", 56324, 443, ((3, CHECKSUM), (5, b"id"))
     ),
 }
 
@@ -148,23 +148,23 @@ def test_what_is_none_is_none_at_every_cut(data: bytes) -> None:
 
 def test_a_path_ends_at_the_first_nul() -> None:
     paths = b"/a\0rest".ljust(108, b"\0") + b"\xff".ljust(108, b"\0")
-    assert parse_proxy_header(v2(0x21, 0x31, paths)) == (ProxyHeader(Family.UNIX, "/a", "\\xff"), 232)
+    assert parse_proxy_header(v2(0x21, 0x31, paths)) == (ProxyHeader(ProxyFamily.UNIX, "/a", "\\xff"), 232)
 
 
 @pytest.mark.parametrize("header", dict.fromkeys(GOOD.values()))
 def test_what_is_written_is_read(header: ProxyHeader) -> None:
     assert parse_proxy_header(header.encode()) == (header, len(header.encode()))
-    if header.family in (Family.TCP4, Family.TCP6) and not header.tlvs:
+    if header.family in (ProxyFamily.TCP4, ProxyFamily.TCP6) and not header.tlvs:
         assert parse_proxy_header(header.encode(1)) == (header, len(header.encode(1)))
 
 
 def test_the_checksum_is_computed_where_one_is_written() -> None:
-    header = ProxyHeader(Family.TCP4, "192.168.0.1", "192.168.0.11", 56324, 443, ((3, b""), (5, b"id")))
+    header = ProxyHeader(ProxyFamily.TCP4, "192.168.0.1", "192.168.0.11", 56324, 443, ((3, b""), (5, b"id")))
     assert header.encode() == v2(0x21, 0x11, IPV4 + b"\x03\x00\x04" + CHECKSUM + b"\x05\x00\x02id")
 
 
 def test_what_is_written() -> None:
-    header = ProxyHeader(Family.TCP4, "192.168.0.1", "192.168.0.11", 56324, 443)
+    header = ProxyHeader(ProxyFamily.TCP4, "192.168.0.1", "192.168.0.11", 56324, 443)
     assert header.encode(1) == b"PROXY TCP4 192.168.0.1 192.168.0.11 56324 443\r\n"
     assert header.encode() == v2(0x21, 0x11, IPV4)
     assert ProxyHeader().encode(1) == b"PROXY UNKNOWN\r\n"
@@ -178,10 +178,10 @@ def test_version_1_does_not_take_the_balancer_for_a_client() -> None:
 
 def test_the_family_follows_from_the_source() -> None:
     assert ProxyHeader(source="192.168.0.1", destination="192.168.0.11", source_port=56324, destination_port=443) == (
-        ProxyHeader(Family.TCP4, "192.168.0.1", "192.168.0.11", 56324, 443)
+        ProxyHeader(ProxyFamily.TCP4, "192.168.0.1", "192.168.0.11", 56324, 443)
     )
-    assert ProxyHeader(source="::1", destination="2001:db8::2").family is Family.TCP6
-    assert ProxyHeader(Family.UDP4, "192.168.0.1", "192.168.0.11").family is Family.UDP4
+    assert ProxyHeader(source="::1", destination="2001:db8::2").family is ProxyFamily.TCP6
+    assert ProxyHeader(ProxyFamily.UDP4, "192.168.0.1", "192.168.0.11").family is ProxyFamily.UDP4
     with pytest.raises(GrammarError, match="not an IP address"):
         ProxyHeader(source="/run/client", destination="/run/server")
 
@@ -190,17 +190,17 @@ def test_the_family_follows_from_the_source() -> None:
     ("header", "version"),
     [
         (ProxyHeader(), 3),
-        (ProxyHeader(Family.TCP4, "::1", "::1", 1, 2), 2),
-        (ProxyHeader(Family.TCP6, "1.2.3.4", "::1", 1, 2), 1),
-        (ProxyHeader(Family.TCP4, "1.2.3.4", "1.2.3.4\r\n", 1, 2), 1),
-        (ProxyHeader(Family.TCP4, "1.2.3.4", "1.2.3.4", 1, 65536), 2),
-        (ProxyHeader(Family.TCP4, "1.2.3.4", "1.2.3.4", -1, 2), 1),
-        (ProxyHeader(Family.UDP4, "1.2.3.4", "1.2.3.4", 1, 2), 1),
-        (ProxyHeader(Family.TCP4, "1.2.3.4", "1.2.3.4", 1, 2, ((1, b"x"),)), 1),
-        (ProxyHeader(Family.UNIX, "/a", "/b"), 1),
-        (ProxyHeader(Family.UNIX, "/a" * 55, "/b"), 2),
-        (ProxyHeader(Family.UNIX, "/a\0", "/b"), 2),
-        (ProxyHeader(Family.UNIX, "/\udc80", "/b"), 2),
+        (ProxyHeader(ProxyFamily.TCP4, "::1", "::1", 1, 2), 2),
+        (ProxyHeader(ProxyFamily.TCP6, "1.2.3.4", "::1", 1, 2), 1),
+        (ProxyHeader(ProxyFamily.TCP4, "1.2.3.4", "1.2.3.4\r\n", 1, 2), 1),
+        (ProxyHeader(ProxyFamily.TCP4, "1.2.3.4", "1.2.3.4", 1, 65536), 2),
+        (ProxyHeader(ProxyFamily.TCP4, "1.2.3.4", "1.2.3.4", -1, 2), 1),
+        (ProxyHeader(ProxyFamily.UDP4, "1.2.3.4", "1.2.3.4", 1, 2), 1),
+        (ProxyHeader(ProxyFamily.TCP4, "1.2.3.4", "1.2.3.4", 1, 2, ((1, b"x"),)), 1),
+        (ProxyHeader(ProxyFamily.UNIX, "/a", "/b"), 1),
+        (ProxyHeader(ProxyFamily.UNIX, "/a" * 55, "/b"), 2),
+        (ProxyHeader(ProxyFamily.UNIX, "/a\0", "/b"), 2),
+        (ProxyHeader(ProxyFamily.UNIX, "/\udc80", "/b"), 2),
         (ProxyHeader(tlvs=((256, b""),)), 2),
         (ProxyHeader(tlvs=((-1, b""),)), 2),
         (ProxyHeader(tlvs=((1, bytes(65536)),)), 2),

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from mailproto import Reject, TLSPolicy
 from mailproto._core.peers import is_among, is_loopback
-from mailproto._core.proxyheader import Family, ProxyHeader
+from mailproto._core.proxyheader import ProxyFamily, ProxyHeader
 from mailproto._net.listener import ServerOptions
 from mailproto.errors import GrammarError, LocalProtocolError, NotSupportedError
 from mailproto.maildrop import MemoryMaildrop
@@ -426,11 +426,11 @@ def test_without_a_hook_a_trusted_peer_is_believed() -> None:
 
 CLIENT = "192.0.2.7"
 HEADERS = {
-    "v1": ProxyHeader(Family.TCP4, CLIENT, "192.0.2.1", 1024, 25).encode(1),
-    "v2": ProxyHeader(Family.TCP6, "2001:db8::7", "2001:db8::1", 1024, 25, ((5, b"id"),)).encode(2),
-    "wrapped": ProxyHeader(Family.TCP6, f"::ffff:{CLIENT}", "::ffff:192.0.2.1", 1024, 25).encode(2),
+    "v1": ProxyHeader(ProxyFamily.TCP4, CLIENT, "192.0.2.1", 1024, 25).encode(1),
+    "v2": ProxyHeader(ProxyFamily.TCP6, "2001:db8::7", "2001:db8::1", 1024, 25, ((5, b"id"),)).encode(2),
+    "wrapped": ProxyHeader(ProxyFamily.TCP6, f"::ffff:{CLIENT}", "::ffff:192.0.2.1", 1024, 25).encode(2),
     "local": ProxyHeader(local=True).encode(),
-    "unix": ProxyHeader(Family.UNIX, "/run/client", "/run/server").encode(),
+    "unix": ProxyHeader(ProxyFamily.UNIX, "/run/client", "/run/server").encode(),
     "unknown": ProxyHeader().encode(1),
     "unspecified": ProxyHeader().encode(2),
 }
@@ -598,7 +598,7 @@ def test_a_client_of_ours_tells_whom_it_connects_for(front: Any, protocol: str, 
     config = (SMTPServerConfig if protocol == "SMTP" else POP3ServerConfig)(**BEHIND)
     secure = tls is not TLSPolicy.NONE
     settings = {"tls": server_context(), "implicit_tls": tls is TLSPolicy.IMPLICIT} if secure else {}
-    header = ProxyHeader(Family.TCP4, CLIENT, "192.0.2.1", 1024, 25).encode(version)
+    header = ProxyHeader(ProxyFamily.TCP4, CLIENT, "192.0.2.1", 1024, 25).encode(version)
     made = getattr(front, f"{protocol}Server")(front.handler(handle), port=0, config=config, **settings)
     with made as running:
         arguments = {"tls": tls, "cafile": CA if secure else None, "proxy_header": header}
@@ -642,7 +642,7 @@ def test_the_cap_for_an_address_is_the_client_s(front: Any, protocol: str, event
     config = (SMTPServerConfig if protocol == "SMTP" else POP3ServerConfig)(**BEHIND)
     farewell = b"421 4.3.2 Service not available, come again later\r\n"
     good, full = (b"220", farewell) if protocol == "SMTP" else (b"+OK", b"")
-    other = ProxyHeader(Family.TCP4, "192.0.2.8", "192.0.2.1", 1024, 25).encode()
+    other = ProxyHeader(ProxyFamily.TCP4, "192.0.2.8", "192.0.2.1", 1024, 25).encode()
     handler = front.handler(handle) if events else Guest()
     make = getattr(front, f"{protocol}Server")
     with make(handler, port=0, config=config, options=ServerOptions(max_per_address=1)) as running:

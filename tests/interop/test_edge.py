@@ -7,7 +7,7 @@ import pytest
 
 from mailproto import ProxyHeader
 from mailproto._core.flow import Flow
-from mailproto._core.proxyheader import Family
+from mailproto._core.proxyheader import ProxyFamily
 from mailproto.errors import AuthenticationError
 from mailproto.pop3.config import POP3ServerConfig
 from mailproto.pop3.flows.client import wait_done
@@ -30,7 +30,7 @@ MESSAGE = data.MAIL["dots"].read_bytes()
 SENDER = "someone@example.test"
 CLIENT = "192.0.2.7"
 CLIENT_IPV6 = "2001:db8::7"
-HEADER = ProxyHeader(Family.TCP4, CLIENT, HOST, 4711, 25)
+HEADER = ProxyHeader(ProxyFamily.TCP4, CLIENT, HOST, 4711, 25)
 
 
 # To real servers.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import io
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -473,3 +475,57 @@ def test_the_last_connection_used_is_the_next(inbox: Inbox) -> None:
 def test_a_pool_makes_its_clients(front: Any) -> None:
     with pytest.raises(TypeError, match="lambda: SMTPClient"):
         front.SMTPPool(front.SMTPClient("localhost"))
+
+
+FORKING = """
+import os, signal, sys, threading, warnings
+from mailproto import sync
+
+pool = sync.SMTPPool(lambda: sync.SMTPClient("127.0.0.1", int(sys.argv[1])), sync.PoolOptions(max_connections=1))
+
+def send():
+    pool.send_message(b"Hello.\\r\\n", "a@example.org", "b@example.org").raise_for_refused()
+
+send()
+busy = threading.Thread(target=send)
+if sys.argv[2] == "busy":
+    busy.start()
+    sys.stdin.readline()
+    warnings.simplefilter("ignore")  # that there are threads, which is the point
+child = os.fork()
+if child == 0:
+    signal.alarm(5)  # should it wait for what no thread of its own holds
+    send()
+    pool.close()
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+if busy.ident:
+    busy.join()
+send()
+pool.close()
+"""
+
+
+@pytest.mark.parametrize("at", ["idle", "busy"])
+def test_a_forked_process_has_connections_of_its_own(at: str) -> None:
+    """As the workers of a web server have that was started, and has sent mail, before they were forked."""
+    second_has_come, third_has_come = threading.Event(), threading.Event()
+
+    class Slow(Inbox):
+        def on_message(self, session: SMTPSession, envelope: Envelope) -> None:
+            if at == "busy" and len(self.messages) == 1 and not second_has_come.is_set():
+                second_has_come.set()
+                assert third_has_come.wait(PATIENCE)
+            super().on_message(session, envelope)
+            if len(self.messages) == 2:
+                third_has_come.set()
+
+    inbox = Slow()
+    with sync.SMTPServer(inbox, port=0) as server:
+        command = [sys.executable, "-X", "dev", "-c", FORKING, str(server.port), at]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, text=True) as program:
+            if at == "busy":
+                assert second_has_come.wait(PATIENCE)
+            program.communicate("\n", PATIENCE)
+            assert program.returncode == 0
+    assert inbox.messages == ([1, 2, 1] if at == "idle" else [1, 2, 1, 1])

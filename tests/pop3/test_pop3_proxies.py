@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mailproto._core.flow import Call, Want
-from mailproto._core.proxyheader import Family, ProxyHeader
+from mailproto._core.proxyheader import ProxyFamily, ProxyHeader
 from mailproto.errors import ConnectionClosedError, GrammarError, LocalProtocolError, NotSupportedError
 from mailproto.pop3 import (
     Capabilities,
@@ -28,7 +28,7 @@ from tests.pop3.test_pop3_flows_server import App
 from tests.pop3.test_pop3_server_login import greeted
 
 BALANCER, CLIENT = "10.0.0.1", "192.0.2.7"
-HEADERS = [ProxyHeader(Family.TCP4, CLIENT, "192.0.2.1", 1024, 110).encode(version) for version in (1, 2)]
+HEADERS = [ProxyHeader(ProxyFamily.TCP4, CLIENT, "192.0.2.1", 1024, 110).encode(version) for version in (1, 2)]
 SESSION = b"CAPA\r\nUSER ada\r\nPASS secret\r\nSTAT\r\nQUIT\r\n"
 
 
@@ -198,7 +198,7 @@ def test_the_flow_takes_the_word_of_a_trusted_peer_only() -> None:
 
 def test_the_trust_is_in_the_client_that_the_balancer_tells_of() -> None:
     for told, is_trusted in ((CLIENT, True), (BALANCER, False)):
-        header = ProxyHeader(Family.TCP4, told, "192.0.2.1", 1, 110).encode(1)
+        header = ProxyHeader(ProxyFamily.TCP4, told, "192.0.2.1", 1, 110).encode(1)
         wire = Wire(config(proxies=(BALANCER,), trusted_peers=(CLIENT,)), BALANCER)
         wire.hear(header)
         assert wire.conn.trusted == is_trusted

@@ -74,6 +74,7 @@ class POP3Session(Session[POP3ServerConnection]):
 
     def __init__(self, conn: POP3ServerConnection, peer: str = "", local: str = "") -> None:
         super().__init__(conn, peer, local)
+        self.accept = conn.accept
         self.snapshot: Snapshot | None = None
         self.send_data = conn.send_data
         self.end_data = conn.end_data

@@ -192,6 +192,8 @@ class RequestingConnection(ConveyingConnection):
         return self._query("EXPN", text, smtputf8)
 
     def _query(self, verb: str, text: str, smtputf8: bool) -> Command:
+        if not isinstance(text, str):
+            raise TypeError(f"{verb} asks about a text, not {type(text).__name__}: str() makes one of an Address")
         if (smtputf8 or not text.isascii()) and not self.uses("SMTPUTF8"):
             raise NotSupportedError("the server does not offer SMTPUTF8")
         return self._queue(commands.simple(verb, f"{text} SMTPUTF8" if smtputf8 else text))

@@ -84,7 +84,7 @@ def open_session(conn: SMTPClientConnection, options: SessionOptions) -> Flow[No
         yield from log_in(conn, options.credentials, options)
 
 
-def log_in(conn: SMTPClientConnection, credentials: CredentialsSource, options: LoginOptions) -> Flow[None]:
+def log_in(conn: SMTPClientConnection, credentials: CredentialsSource, options: SessionOptions) -> Flow[None]:
     """Authenticate (RFC 4954), with one mechanism; when that is refused no weaker one is tried.
 
     Raises:

@@ -136,6 +136,7 @@ class SMTPSession(Session[SMTPServerConnection]):
 
     def __init__(self, conn: SMTPServerConnection, peer: str = "", local: str = "") -> None:
         super().__init__(conn, peer, local)
+        self.accept = conn.accept
         self.reply = conn.reply
         self.reply_each = conn.reply_each
         self.ask_each = conn.ask_each

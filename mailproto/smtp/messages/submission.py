@@ -146,6 +146,8 @@ def _recipients(recipients: RecipientLike | Sequence[RecipientLike]) -> list[Rec
         raise TypeError("an address is text, not octets")
     if isinstance(recipients, tuple) and len(recipients) == 2 and isinstance(recipients[1], RcptParameters):
         return [Recipient(_forward_path(recipients[0]), recipients[1])]
+    if not isinstance(recipients, Iterable):  # as None in a list of users, of whom one has no address
+        raise TypeError(f"an address is text or an Address, not {type(recipients).__name__}")
     return [found for each in recipients for found in _recipients(each)]
 
 
