@@ -14,7 +14,7 @@ from mailproto._core.client import ClientConnection
 from mailproto._core.events import TLSInfo
 from mailproto._core.flow import Flow
 from mailproto._core.policy import TLSPolicy
-from mailproto._net.sockets import check_host, check_port
+from mailproto._net.sockets import check_host, check_port, unix_address
 from mailproto.errors import LocalProtocolError
 from mailproto.tls import MemoryTLS, client_context, client_tls
 from mailproto.tunnels import Proxy, TunnelConnection
@@ -92,6 +92,8 @@ class ClientBase(ABC):
     ) -> None:
         if proxy is not None and path is not None:
             raise LocalProtocolError("no proxy leads to a unix socket of this machine")
+        if path is not None:
+            unix_address(path)
         if context is not None and cafile is not None:
             raise LocalProtocolError("a context has its own authorities: give context or cafile")
         for name in {host, server_hostname or host}:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from mailproto._core.policy import TLSPolicy
+from mailproto._core.system import require_posix
 from mailproto.address import Address
 from mailproto.dns.discovery import MailServer, arrange
 from mailproto.dns.lookup import PORT, Lookup, LookupFailedError, NoSuchNameError, Query, look_up
@@ -39,6 +40,7 @@ class ResolverBase:
 
     Raises:
         ValueError: ``servers`` are no IP addresses, or none.
+        NotSupportedError: there are none, and the system is not POSIX, so that it has no resolv.conf either.
     """
 
     def __init__(
@@ -51,6 +53,8 @@ class ResolverBase:
     ) -> None:
         if servers is not None and (isinstance(servers, str) or not servers or not all(map(is_address, servers))):
             raise ValueError("the name servers are a sequence of IP addresses, of one at least")
+        if servers is None:
+            require_posix("a resolver that is not told its name servers")
         self._servers = servers
         self._port = port
         self._timeout = timeout

@@ -17,7 +17,8 @@ from typing import Any, TypedDict, Unpack
 from mailproto._core.connection import Connection
 from mailproto._core.peers import is_among
 from mailproto._flows.endpoints import host_of
-from mailproto._net.sockets import Sockets
+from mailproto._net.sockets import Sockets, unix_address
+from mailproto.errors import NotSupportedError
 from mailproto.tls import MemoryTLS, server_tls
 
 logger = logging.getLogger("mailproto")
@@ -37,6 +38,9 @@ class ServerOptions:
         backlog: connections that wait to be accepted.
         reuse_port: let other processes listen on the same port and share the connections.
         grace: seconds that transactions under way have to finish when the server closes.
+
+    Raises:
+        NotSupportedError: ports cannot be shared on this system.
     """
 
     max_connections: int = 1000
@@ -44,6 +48,10 @@ class ServerOptions:
     backlog: int = 128
     reuse_port: bool = False
     grace: float = 30.0
+
+    def __post_init__(self) -> None:
+        if self.reuse_port and not hasattr(socket, "SO_REUSEPORT"):
+            raise NotSupportedError("no port can be shared with other processes on this system")
 
 
 class Where(TypedDict, total=False):
@@ -74,6 +82,7 @@ class ListenerBase(ABC):
 
     Raises:
         TypeError: there is no argument of such a name.
+        NotSupportedError: there are no unix sockets on this system.
     """
 
     def __init__(
@@ -98,7 +107,10 @@ class ListenerBase(ABC):
         self._connect = connect
         self._serve = serve
         self._implicit_tls = implicit_tls
-        self._where = (host, port, where.get("path"), where.get("sock"))
+        path = where.get("path")
+        if path is not None:
+            unix_address(path)
+        self._where = (host, port, path, where.get("sock"))
         self._sockets: Sockets | None = None
         self._admission = Admission(self.options, proxies)
         self._links: set[Any] = set()

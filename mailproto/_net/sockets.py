@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from mailproto.errors import GrammarError
+from mailproto.errors import GrammarError, NotSupportedError
 from mailproto.smtp.alabels import idna_2003
 
 _TRIES = 10
@@ -135,24 +135,43 @@ def connecting(host: str, port: int, path: str | os.PathLike[str] | None) -> Ite
         if error.errno is None:
             raise
         where = f"{host} port {port}" if path is None else os.fspath(path)
-        why = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno)
+        why = error.strerror if isinstance(error, socket.gaierror) else _describe(error.errno)
         raise type(error)(error.errno, f"cannot connect to {where}: {why}") from None
+
+
+def _describe(code: int) -> str:
+    """Return what an error of a socket means, of which ``os.strerror`` of Windows knows nothing, but a table does."""
+    codes: dict[int, str] = getattr(socket, "errorTab", {})
+    return codes.get(code) or os.strerror(code)
+
+
+def unix_address(path: str | os.PathLike[str]) -> str:
+    """Return the address of the unix socket at ``path``.
+
+    Raises:
+        NotSupportedError: this system has no unix sockets, or its Python knows nothing of them.
+    """
+    if not hasattr(socket, "AF_UNIX"):
+        raise NotSupportedError(f"there are no unix sockets on this system: {os.fspath(path)}")
+    return os.fspath(path)
 
 
 def listen_unix(path: str | os.PathLike[str], *, backlog: int = 128) -> socket.socket:
     """Return a socket that listens at ``path``; a socket that a dead server left there is replaced.
 
     Raises:
+        NotSupportedError: there are no unix sockets on this system.
         OSError: something else is there, or somebody listens on it.
     """
+    address = unix_address(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         _remove_stale(Path(path))
-        sock.bind(os.fspath(path))
+        sock.bind(address)
         sock.listen(backlog)
     except OSError as error:
         sock.close()
-        raise OSError(error.errno, f"cannot listen on {os.fspath(path)}: {error.strerror or error}") from None
+        raise OSError(error.errno, f"cannot listen on {address}: {error.strerror or error}") from None
     return sock
 
 

@@ -14,7 +14,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
-from mailproto.errors import GrammarError, NotSupportedError
+from mailproto._core.system import require_posix
+from mailproto.errors import GrammarError
 from mailproto.maildrop.base import canonical
 from mailproto.maildrop.durable import fsync_directory, make_directory, write_durably
 from mailproto.maildrop.lock import SessionLock
@@ -38,8 +39,7 @@ class Maildir:
             NotSupportedError: the system is not POSIX: its files cannot have the names that Maildir needs.
             OSError: a directory could not be created.
         """
-        if os.name != "posix":
-            raise NotSupportedError("a Maildir needs a POSIX system")
+        require_posix("a Maildir")
         self.path = Path(path)
         for folder in ("tmp", "cur", "new"):
             make_directory(self.path / folder)

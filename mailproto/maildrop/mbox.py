@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from mailproto._core.spool import Spool
-from mailproto.errors import NotSupportedError
+from mailproto._core.system import require_posix
 from mailproto.maildrop.base import MaildropBusyError, canonical
 from mailproto.maildrop.durable import make_directory
 from mailproto.maildrop.lock import SessionLock
@@ -54,8 +54,7 @@ class Mbox:
             NotSupportedError: the system is not POSIX, and knows none of the locks.
             OSError: a directory could not be created.
         """
-        if os.name != "posix":
-            raise NotSupportedError("an mbox needs the locks of a POSIX system")
+        require_posix("an mbox")
         self.path = Path(os.path.realpath(path))
         self.lock_timeout = lock_timeout
         make_directory(self.path.parent)

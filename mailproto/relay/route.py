@@ -8,7 +8,7 @@ from os import PathLike
 from typing import NamedTuple, TypeAlias
 
 from mailproto._core.policy import TLSPolicy
-from mailproto._net.sockets import check_host, check_port
+from mailproto._net.sockets import check_host, check_port, unix_address
 from mailproto.address import address_literal
 from mailproto.errors import GrammarError, LocalProtocolError
 from mailproto.sasl.base import CredentialsSource
@@ -44,6 +44,7 @@ class Route:
     Raises:
         GrammarError: ``host`` can be the name of none, or ``port`` is none.
         LocalProtocolError: LMTP is to be spoken on port 25.
+        NotSupportedError: there are no unix sockets on this system.
     """
 
     host: str = "localhost"
@@ -59,6 +60,8 @@ class Route:
         check_host(self.host)
         if self.port is not None:
             check_port(self.port)
+        if self.path is not None:
+            unix_address(self.path)
         if self.lmtp and self.path is None and self.port == RELAY_PORT:
             raise LocalProtocolError("LMTP must not be spoken on port 25: name another one")
 

@@ -51,7 +51,8 @@ class Link:
         self._bell = bell
         sock.setblocking(False)
         if sock.family in (socket.AF_INET, socket.AF_INET6):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with suppress(OSError):  # by which macOS says that the peer has left already, as reading will, too
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._selector = _Selector()
         self._selector.register(sock, _READ)
         self._interest = _READ

@@ -65,6 +65,7 @@ class PolicyStore:
         context: verifies mail hosts and policy hosts.
 
     Raises:
+        NotSupportedError: the system is not POSIX.
         OSError: the directory cannot be made, or ``cafile`` not be read.
     """
 
