@@ -138,7 +138,7 @@ class Reject(MailProtoError):
     """
 
     def __init__(self, code: int = 550, text: str = "refused", enhanced: str | None = None) -> None:
-        if not isinstance(code, int):
+        if not isinstance(code, int) or isinstance(code, bool):
             raise TypeError(f"a refusal begins with its code, such as 550, and not with {code!r:.40}")
         super().__init__(f"{code} {text}")
         self.code = code

@@ -98,7 +98,10 @@ def credentials_for(
 
     Raises:
         LocalProtocolError: one of user and password is missing, or there are other credentials as well.
+        TypeError: the other ones are none, nor called to get some.
     """
+    if not (credentials is None or isinstance(credentials, Credentials) or callable(credentials)):
+        raise TypeError("credentials are Credentials, or what returns them")
     if user is None and password is None:
         return credentials
     if user is None or password is None:

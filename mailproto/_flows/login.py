@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from mailproto._core.checks import check_fields
 from mailproto._core.events import TLSInfo
 from mailproto._core.flow import Call, Flow
 from mailproto.errors import AuthenticationError, GrammarError, MailProtoError
@@ -49,6 +50,7 @@ class LoginOptions:
     allow_plaintext_auth: bool = False
 
     def __post_init__(self) -> None:
+        check_fields(self)
         names = self.mechanisms or ()
         check_mechanisms(names)
         for name in (*names, self.minimum_mechanism):

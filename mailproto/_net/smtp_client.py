@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from mailproto._core.checks import check_kind
 from mailproto._core.events import TLSInfo
 from mailproto._core.flow import Flow
 from mailproto._core.policy import TLSPolicy
@@ -112,7 +113,10 @@ class SMTPClientBase(ClientBase):
         timeout: float | None = None,
         config: SMTPClientConfig | None = None,
     ) -> None:
-        config = config or SMTPClientConfig()
+        config = config if config is not None else SMTPClientConfig()
+        check_kind("config", config, SMTPClientConfig)
+        if proxy_header is not None:
+            check_kind("proxy_header", proxy_header, bytes)
         if timeout is not None:
             config = replace(config, limits=config.limits.within(timeout))
             connect_timeout = min(connect_timeout, timeout)

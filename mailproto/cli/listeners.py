@@ -17,7 +17,7 @@ from mailproto.accounts import Secret
 from mailproto.cli.options import Descriptor, HostPort, checked, count, listening_place, named
 from mailproto.cli.signals import ENDING, RENEWING, hear, hear_no_more
 from mailproto.cli.streams import complain, say
-from mailproto.cli.users import read_users, user
+from mailproto.cli.users import by_name, read_users, user
 from mailproto.errors import MailProtoError
 from mailproto.pop3.config import POP3ServerConfig
 from mailproto.sasl import ScramKey, ServerMechanisms, server_mechanisms
@@ -116,7 +116,7 @@ class Servers:
         self._options = options
         with named("--tls-cert"):
             self._tls = _tls_context(options)
-        self._mechanisms = _mechanisms(dict(options.user))
+        self._mechanisms = _mechanisms(by_name(options.user))
         self._made: list[tuple[Role, Place, Any]] = []
 
     def make(self, role: Role, place: Place, config: SMTPServerConfig | POP3ServerConfig, handler: object) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
+from mailproto._core.checks import check_path
 from mailproto._core.system import require_posix
 from mailproto.errors import GrammarError
 from mailproto.maildrop.base import canonical
@@ -37,8 +38,10 @@ class Maildir:
 
         Raises:
             NotSupportedError: the system is not POSIX: its files cannot have the names that Maildir needs.
+            GrammarError: the path is empty.
             OSError: a directory could not be created.
         """
+        check_path(path)
         require_posix("a Maildir")
         self.path = Path(path)
         for folder in ("tmp", "cur", "new"):
@@ -103,9 +106,14 @@ class Maildir:
 
 
 class MaildirRoot:
-    """A directory that holds a Maildir for each user, under the user's name."""
+    """A directory that holds a Maildir for each user, under the user's name.
+
+    Raises:
+        GrammarError: the path is empty.
+    """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
+        check_path(path)
         self.path = Path(path)
 
     def __repr__(self) -> str:

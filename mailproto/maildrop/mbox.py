@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from mailproto._core.checks import check_amount, check_path
 from mailproto._core.spool import Spool
 from mailproto._core.system import require_posix
 from mailproto.maildrop.base import MaildropBusyError, canonical
@@ -52,10 +53,13 @@ class Mbox:
 
         Raises:
             NotSupportedError: the system is not POSIX, and knows none of the locks.
+            GrammarError: the path is empty, or the time negative.
             OSError: a directory could not be created.
         """
+        check_path(path)
         require_posix("an mbox")
         self.path = Path(os.path.realpath(path))
+        check_amount("lock_timeout", lock_timeout)
         self.lock_timeout = lock_timeout
         make_directory(self.path.parent)
 

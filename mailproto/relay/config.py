@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from mailproto._core.checks import check_fields, check_kind
 from mailproto.address import Address, check_domain
 from mailproto.aio.smtp import SMTPClient
 from mailproto.errors import GrammarError, LocalProtocolError
@@ -79,6 +80,10 @@ class RelayConfig:
     shuffle: Callable[[list[str]], object] = random.shuffle
 
     def __post_init__(self) -> None:
+        check_fields(self)
+        for name, route in {"smarthost": self.smarthost, **self.routes}.items():
+            if route is not None:
+                check_kind(name, route, Route)
         check_domain(self.hostname)
         if not self.hostname.isascii():
             raise GrammarError("the name of a relay is said before UTF-8 is agreed on: give it in A-labels")

@@ -22,6 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
+from mailproto._core.checks import check_path
 from mailproto._core.system import require_posix
 from mailproto.errors import GrammarError
 from mailproto.maildrop.base import MaildropBusyError
@@ -53,8 +54,10 @@ class Queue:
 
         Raises:
             NotSupportedError: the system is not POSIX: it has no lock that ends with a relay that dies.
+            GrammarError: the path is empty.
             OSError: a directory could not be created.
         """
+        check_path(path)
         require_posix("a queue")
         self.path = Path(path)
         for folder in ("tmp", "messages", "entries", "unreadable"):

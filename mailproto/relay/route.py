@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import NamedTuple, TypeAlias
 
+from mailproto._core.checks import check_fields
 from mailproto._core.policy import TLSPolicy
 from mailproto._net.sockets import check_host, check_port, unix_address
 from mailproto.address import address_literal
@@ -57,6 +58,7 @@ class Route:
     lmtp: bool = False
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_host(self.host)
         if self.port is not None:
             check_port(self.port)

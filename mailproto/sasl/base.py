@@ -49,6 +49,11 @@ class Credentials:
     authzid: str | None = None
     token: str = field(default="", repr=False)
 
+    def __post_init__(self) -> None:
+        texts = (self.username, self.password, self.authzid or "", self.token)
+        if not all(isinstance(text, str) for text in texts):  # none of which may stand in a message
+            raise TypeError("credentials are text")
+
     def __reduce__(self) -> NoReturn:
         raise TypeError("credentials are not to be stored")
 

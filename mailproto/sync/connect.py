@@ -12,7 +12,7 @@ from mailproto._core.connection import Connection
 from mailproto._flows.engine import TLSSession
 from mailproto._net.sockets import connecting, unix_address
 from mailproto.errors import ConnectionTimeoutError
-from mailproto.sync.link import Link
+from mailproto.sync.link import LONGEST, Link
 
 
 def open_link(
@@ -72,7 +72,7 @@ def _connect(family: int, address: Any, source: tuple[str, int] | None, deadline
     try:
         if source is not None:
             sock.bind(source)
-        sock.settimeout(max(deadline - time.monotonic(), 0.001))
+        sock.settimeout(min(max(deadline - time.monotonic(), 0.001), LONGEST))
         sock.connect(address)
     except BaseException:
         sock.close()

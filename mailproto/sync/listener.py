@@ -89,7 +89,7 @@ class Listener(ListenerBase):
 
     def _wait_until_empty(self, seconds: float) -> bool:
         with self._changed:
-            return self._changed.wait_for(lambda: not self._links, seconds)
+            return self._changed.wait_for(lambda: not self._links, min(seconds, threading.TIMEOUT_MAX))
 
     def _accept_all(self, sockets: Sockets) -> None:
         with selectors.DefaultSelector() as selector:
@@ -113,6 +113,9 @@ class Listener(ListenerBase):
             return
         try:
             self._admit(sock)
+        except OSError as error:  # which is how macOS says that the peer has left
+            logger.info("a connection could not be served: %s", error)
+            sock.close()
         except Exception:
             logger.exception("a connection could not be served")
             sock.close()

@@ -66,6 +66,7 @@ class PolicyStore:
 
     Raises:
         NotSupportedError: the system is not POSIX.
+        GrammarError: ``path`` is empty, or no policy would be kept.
         OSError: the directory cannot be made, or ``cafile`` not be read.
     """
 
