@@ -41,6 +41,18 @@ def check_kind(name: str, value: object, kind: type | UnionType) -> None:
         raise TypeError(f"{name} has to be a {wanted}, not {value!r:.40}")
 
 
+def check_callable(name: str, value: object) -> None:
+    """Raise `TypeError` for what cannot be called."""
+    if not callable(value):
+        raise TypeError(f"{name} has to be something to be called, not {value!r:.40}")
+
+
+def check_each(name: str, values: Iterable[object], kind: type) -> None:
+    """Raise `TypeError` if one of these is not of a kind."""
+    for value in values:
+        check_kind(f"each of {name}", value, kind)
+
+
 def check_path(path: str | os.PathLike[str]) -> None:
     """Raise `GrammarError` for an empty path, which is mostly a variable that is not set.
 
@@ -51,8 +63,8 @@ def check_path(path: str | os.PathLike[str]) -> None:
 
 
 def check_fields(config: DataclassInstance) -> None:
-    """Check the fields of a dataclass that are annotated as numbers, truth values, text or collections, and those
-    whose default is the member of an enum, or made by another dataclass. Numbers are not negative.
+    """Check the fields of a dataclass that are annotated as numbers, truth values, text, collections or functions,
+    and those whose default is the member of an enum, or made by another dataclass. Numbers are not negative.
 
     Raises:
         TypeError: a field has a value of another type, such as a text that would be taken for true.
@@ -74,6 +86,8 @@ def _check_of(field: dataclasses.Field[Any]) -> _Check | None:
     check = _BY_ANNOTATION.get(annotation.removesuffix(" | None"))
     if check is None and annotation.startswith(("tuple[", "frozenset[")):
         check = _check_collection
+    if check is None and annotation.startswith("Callable["):
+        check = check_callable
     if check is None and isinstance(field.default, enum.Enum):
         check = _of_kind(type(field.default))
     if check is None and isinstance(field.default_factory, type) and dataclasses.is_dataclass(field.default_factory):

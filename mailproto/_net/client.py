@@ -99,14 +99,17 @@ class ClientBase(ABC):
             raise LocalProtocolError("a context has its own authorities: give context or cafile")
         if context is not None:
             check_context(context, server_side=False)
-        for name, value, kind in (("sock", sock, socket.socket), ("proxy", proxy, Proxy)):
+        for what, value, kind in (("sock", sock, socket.socket), ("proxy", proxy, Proxy)):
             if value is not None:
-                check_kind(name, value, kind)
+                check_kind(what, value, kind)
         check_amount("connect_timeout", connect_timeout)
-        for name in (host, host if server_hostname is None else server_hostname):
-            check_host(name)
-        for number in (port, port if proxy is None else proxy.port):
-            check_port(number)
+        check_host(host)
+        check_port(port)
+        if server_hostname is not None:
+            check_host(server_hostname)
+        if proxy is not None:
+            check_host(proxy.host)
+            check_port(proxy.port)
         self.host = host
         self.port = port
         self._proxy = proxy

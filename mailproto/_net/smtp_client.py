@@ -13,9 +13,11 @@ from mailproto._core.flow import Flow
 from mailproto._core.policy import TLSPolicy
 from mailproto._flows.endpoints import ask, credentials_for, literal_of
 from mailproto._net.client import ClientBase, PathLike
+from mailproto.address import check_domain
 from mailproto.sasl.base import ClientMechanisms, CredentialsSource
 from mailproto.sasl.binding import ChannelBinding
 from mailproto.sasl.choice import CLIENT_MECHANISMS
+from mailproto.smtp.alabels import encode_domain
 from mailproto.smtp.client import SMTPClientConnection
 from mailproto.smtp.config import SMTPClientConfig
 from mailproto.smtp.extensions import ServerLimits
@@ -128,6 +130,8 @@ class SMTPClientBase(ClientBase):
         self._aim(host, port, path, sock, source_address, connect_timeout, context, cafile, server_hostname, proxy)
         self._policy = tls
         self._proxy_header = proxy_header
+        if local_name is not None:
+            check_domain(encode_domain(local_name, config.idna_encode))
         self._local_name = local_name
         self._options = SessionOptions(
             tls=tls,

@@ -63,6 +63,12 @@ CredentialsSource: TypeAlias = Credentials | Callable[[], Credentials | Awaitabl
 may be a coroutine function."""
 
 
+def check_credentials(source: object) -> None:
+    """Raise `TypeError` for what are no credentials, nor called to get some. None are none."""
+    if not (source is None or isinstance(source, Credentials) or callable(source)):
+        raise TypeError("credentials are Credentials, or what returns them")
+
+
 @dataclass(frozen=True, slots=True)
 class Channel:
     """What an exchange may know of the connection that it runs on.

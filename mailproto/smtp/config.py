@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from mailproto._core.checks import check_fields
+from mailproto._core.checks import check_each, check_fields
 from mailproto._core.limits import Limits
 from mailproto._core.peers import check_networks
 from mailproto.address import check_domain
@@ -121,6 +121,8 @@ class SMTPServerConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        check_each("extensions", self.extensions, Extension)
+        check_each("tolerances", self.tolerances, Tolerance)
         check_domain(self.hostname)
         if not self.hostname.isascii():
             raise GrammarError("the hostname is said before UTF-8 is agreed on: give it in A-labels")
@@ -158,6 +160,8 @@ class SMTPClientConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        check_each("extensions", self.extensions, Extension)
+        check_each("tolerances", self.tolerances, Tolerance)
 
 
 ConfigT = TypeVar("ConfigT", SMTPServerConfig, SMTPClientConfig)

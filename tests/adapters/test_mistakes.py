@@ -20,12 +20,13 @@ from mailproto.logindelay import LoginDelay
 from mailproto.maildrop import Maildir, MaildirRoot, Mbox, MemoryMaildrop
 from mailproto.mailhost import MailHost
 from mailproto.pop3 import POP3ClientConfig, POP3ServerConfig
-from mailproto.relay import PolicyStore, Queue, RelayHandler, Route
+from mailproto.relay import PolicyStore, Queue, Relay, RelayConfig, RelayHandler, Route
 from mailproto.sasl import Credentials
 from mailproto.smtp import SMTPClientConfig, SMTPServerConfig
 from mailproto.smtp.routing import RoutingError
 from mailproto.testing import Outbox
 from mailproto.tls import client_context, client_tls, server_context, server_tls
+from mailproto.tunnels import HTTPProxy, Socks5
 from tests import data
 
 CLIENT_WAITS = ("greeting", "command", "data", "final_reply", "handshake", "quit")
@@ -114,6 +115,9 @@ def test_a_certificate_is_renewed_by_one_of_a_server(front: Any) -> None:
         ({"credentials": "secret"}, TypeError),
         ({"user": "ada", "password": b"secret"}, TypeError),
         ({"user": 3, "password": "secret"}, TypeError),
+        ({"proxy": Socks5("a b")}, GrammarError),
+        ({"proxy": HTTPProxy("proxy.example.org", 70_000)}, GrammarError),
+        ({"known_mechanisms": ("PLAIN",)}, TypeError),
         ({"allow_plaintext_auth": "no"}, TypeError),
         ({"channel_binding": "require"}, TypeError),
     ],
@@ -123,6 +127,20 @@ def test_a_client_is_not_made_of_it(front: Any, kind: str, wrong: dict[str, Any]
     with pytest.raises(error) as caught:
         getattr(front, kind)(**wrong)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["a b", "", "x\r\nMAIL FROM:<>", "a..b"])
+def test_a_client_calls_itself_what_a_host_may_be_called(front: Any, name: str) -> None:
+    with pytest.raises(GrammarError):
+        front.SMTPClient(local_name=name)
+
+
+@pytest.mark.parametrize("proxy", [Socks5, HTTPProxy])
+def test_a_proxy_is_told_a_user_and_a_password(proxy: Any) -> None:
+    for login in ({"user": "ada"}, {"password": "secret"}, {"user": "ada", "password": "secret\0"}):
+        with pytest.raises(GrammarError) as caught:
+            proxy("proxy.example.org", **login)
+        assert "secret" not in str(caught.value)
 
 
 def test_a_client_has_a_config_of_its_own_protocol(front: Any) -> None:
@@ -213,6 +231,18 @@ def test_parts_are_not_made_of_it(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=r"Address\.parse"):
         handler(Queue(tmp_path), postmaster="postmaster@example.org")
     assert handler(Queue(tmp_path), postmaster=Address.parse("postmaster@example.org"))
+    relay: Any = Relay
+    config = RelayConfig(hostname="relay.example.org", smarthost=Route("localhost"))
+    with pytest.raises(TypeError):
+        relay(str(tmp_path), config)
+    with pytest.raises(TypeError):
+        relay(Queue(tmp_path), {})
+    transcript: Any = mailproto.Transcript
+    with pytest.raises(TypeError):
+        transcript(3)
+    resolver: Any = sync.DNSResolver
+    with pytest.raises(ValueError, match="IP addresses"):
+        resolver([1])
     refusal: Any = mailproto.Reject
     with pytest.raises(TypeError):
         refusal(True)
