@@ -33,7 +33,7 @@ logger = logging.getLogger("mailproto")
 Needs: TypeAlias = Mapping[tuple[str, ...], str]
 """By hooks, of which a handler has to have one, what is refused without."""
 
-_NAMELESS = "clients are told that this is localhost, for the config has no hostname"
+_NAMELESS = "clients are told that this is localhost: the config wants a hostname"
 
 _LOGIN_NEEDS: Needs = {("on_auth", "on_scram_key"): "every login"}
 _SMTP_NEEDS: Needs = {("on_rcpt",): "every recipient", ("on_message", "on_delivery", "on_burl"): "every message"}

@@ -81,9 +81,10 @@ class RelayConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        for name, route in {"smarthost": self.smarthost, **self.routes}.items():
-            if route is not None:
-                check_kind(name, route, Route)
+        for domain, route in self.routes.items():
+            check_kind(f"the way to {domain}", route, Route)
+        if self.smarthost is not None:
+            check_kind("smarthost", self.smarthost, Route)
         check_domain(self.hostname)
         if not self.hostname.isascii():
             raise GrammarError("the name of a relay is said before UTF-8 is agreed on: give it in A-labels")

@@ -23,6 +23,7 @@ from mailproto.pop3 import POP3ClientConfig, POP3ServerConfig
 from mailproto.relay import PolicyStore, Queue, Relay, RelayConfig, RelayHandler, Route
 from mailproto.sasl import Credentials
 from mailproto.smtp import SMTPClientConfig, SMTPServerConfig
+from mailproto.smtp.messages.submission import make_submission
 from mailproto.smtp.routing import RoutingError
 from mailproto.testing import Outbox
 from mailproto.tls import client_context, client_tls, server_context, server_tls
@@ -237,6 +238,10 @@ def test_parts_are_not_made_of_it(tmp_path: Path) -> None:
         relay(str(tmp_path), config)
     with pytest.raises(TypeError):
         relay(Queue(tmp_path), {})
+    submission: Any = make_submission
+    for wrong in ("progress", "parameters"):
+        with pytest.raises(TypeError, match=wrong):
+            submission(b"", "a@example.org", "b@example.org", **{wrong: {"size": 3}})
     transcript: Any = mailproto.Transcript
     with pytest.raises(TypeError):
         transcript(3)
@@ -276,7 +281,7 @@ async def _open_and_close(server: Any) -> None:
         pass
 
 
-NAMELESS = "clients are told that this is localhost, for the config has no hostname"
+NAMELESS = "clients are told that this is localhost: the config wants a hostname"
 
 
 @pytest.mark.parametrize(
