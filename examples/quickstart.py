@@ -65,7 +65,8 @@ def pass_through(messages: list[bytes]) -> list[bytes]:
         pop3_server = sync.POP3Server(host, port=0, config=pop3_config)
         with smtp_server, pop3_server:
             send(messages, smtp_server.port)
-            print("\n-- In the Maildir --", *(path.name for path in Path(folder).rglob("new/*")), "", sep="\n")
+            if files := [path.name for path in Path(folder).rglob("new/*")]:
+                print("\n-- In the Maildir --", *files, "", sep="\n")
             return fetch(pop3_server.port)
 
 

@@ -45,6 +45,7 @@ def test_mail_goes_and_comes_by_both_adapters(tmp_path: Path) -> None:
 def test_quickstart_runs_and_says_what_it_does_without(tmp_path: Path) -> None:
     said = run(tmp_path, "examples.quickstart")
     assert "every octet came back\n" in said
+    assert "-- In the Maildir --" not in said
     assert said.endswith("a Maildir needs a POSIX system, so that the mail is kept in memory\n")
 
 
