@@ -64,7 +64,7 @@ def main() -> None:
             send(client, b"long " * 20, "ada@example.org")
             send(client, b"longer " * 30, "ada@example.org", "bob@example.org")
         for mail in sorted(folder.glob("*/new/*")):
-            print(f"\n— {mail.parent.parent.name} —", mail.read_text(), sep="\n", end="")
+            print(f"\n-- {mail.parent.parent.name} --", mail.read_text("utf-8"), sep="\n", end="")
 
 
 def send(client: sync.SMTPClient, text: bytes, *recipients: str) -> None:

@@ -2,9 +2,10 @@
 
     python3 -m examples.quickstart [FILE.eml …]
 
-Both servers run on free ports of this machine, over a Maildir in a temporary folder. Each mail (or one that is built
-here) is sent, stored, fetched, and compared octet by octet. The conversation is shown as it happens, C: for what the
-client says and S: for what the server says, so that the protocols can be read from it.
+Both servers run on free ports of this machine, over a Maildir in a temporary folder, or over memory where the system
+has no Maildirs. Each mail (or one that is built here) is sent, stored, fetched, and compared octet by octet. The
+conversation is shown as it happens, C: for what the client says and S: for what the server says, so that the
+protocols can be read from it.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import tempfile
 from email.message import EmailMessage
 from pathlib import Path
 
-from mailproto import MailProtoError, sync
-from mailproto.maildrop import MaildirRoot
+from mailproto import MailProtoError, NotSupportedError, sync
+from mailproto.maildrop import MaildirRoot, MemoryMaildrop
 from mailproto.mailhost import MailHost
 from mailproto.pop3 import POP3ServerConfig
 from mailproto.smtp import SMTPClientConfig, SMTPServerConfig
@@ -55,8 +56,7 @@ def main(paths: list[str]) -> int:
 def pass_through(messages: list[bytes]) -> list[bytes]:
     """Run both servers, and return what comes out of one of what went into the other."""
     with tempfile.TemporaryDirectory(prefix="mailproto-") as folder:
-        root = MaildirRoot(folder)
-        host = MailHost(root.maildir, users={USER: PASSWORD}, domains=["example.org"])
+        host = make_host(folder)
         # Passwords in clear are for this example alone: it has no certificate, and nobody else listens.
         pop3_config = POP3ServerConfig(allow_plaintext_auth=True)
         # Mail of any size and with any octets in it, because it is the reader's own.
@@ -65,13 +65,24 @@ def pass_through(messages: list[bytes]) -> list[bytes]:
         pop3_server = sync.POP3Server(host, port=0, config=pop3_config)
         with smtp_server, pop3_server:
             send(messages, smtp_server.port)
-            print("\n— In the Maildir —", *(path.name for path in Path(folder).rglob("new/*")), "", sep="\n")
+            if files := [path.name for path in Path(folder).rglob("new/*")]:
+                print("\n-- In the Maildir --", *files, "", sep="\n")
             return fetch(pop3_server.port)
+
+
+def make_host(folder: str) -> MailHost:
+    """Return the host that keeps the mail, in the folder if it can."""
+    users, domains = {USER: PASSWORD}, ["example.org"]
+    try:
+        return MailHost(MaildirRoot(folder).maildir, users, domains)
+    except NotSupportedError as error:
+        print(f"{error}, so that the mail is kept in memory", file=sys.stderr)
+        return MailHost(lambda _: MemoryMaildrop(), users, domains)
 
 
 def send(messages: list[bytes], port: int) -> None:
     """Send the mails over SMTP, in one connection."""
-    print(f"— SMTP, port {port} —")
+    print(f"-- SMTP, port {port} --")
     # A message by BDAT takes a round trip less, but DATA is what the RFC of SMTP itself has.
     client = sync.SMTPClient("127.0.0.1", port, config=SMTPClientConfig(chunking=False))
     client.conn.trace = Transcript(print)
@@ -82,7 +93,7 @@ def send(messages: list[bytes], port: int) -> None:
 
 def fetch(port: int) -> list[bytes]:
     """Fetch all mails over POP3, and have them deleted."""
-    print(f"— POP3, port {port} —")
+    print(f"-- POP3, port {port} --")
     client = sync.POP3Client(
         "127.0.0.1", port, tls=sync.TLSPolicy.NONE, user=USER, password=PASSWORD, allow_plaintext_auth=True
     )

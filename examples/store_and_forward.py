@@ -70,7 +70,7 @@ async def fetch(port: int, user: str) -> None:
     async with client as pop:
         async for message in pop.messages():
             text = (await message.read()).decode().replace("\r\n", "\n")
-            print(f"\n— In the mailbox of {user} —\n{text}")
+            print(f"\n-- In the mailbox of {user} --\n{text}")
 
 
 async def run(folder: Path) -> None:

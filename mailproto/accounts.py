@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
+from mailproto._core.checks import check_kind
 from mailproto.errors import GrammarError
 from mailproto.pop3.apop import ApopCheck
 from mailproto.sasl.base import Question
@@ -31,9 +32,13 @@ class Accounts:
 
     Raises:
         GrammarError: two users have names that no login can tell apart.
+        TypeError: that is no mapping, or what is kept of a user neither text nor a key.
     """
 
     def __init__(self, users: Mapping[str, Secret]) -> None:
+        check_kind("users", users, Mapping)
+        if not all(isinstance(secret, str | ScramKey) for secret in users.values()):  # which no message is to show
+            raise TypeError("what is kept of a user is his password, or a ScramKey")
         self._secrets = {comparable(name): secret for name, secret in users.items()}
         if len(self._secrets) < len(users):
             raise GrammarError("two users with names that SASLprep makes the same")

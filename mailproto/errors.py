@@ -7,7 +7,7 @@
     │   ├── ConnectionTimeoutError   the peer took longer than the deadline (also a TimeoutError)
     │   └── ConnectionExhaustedError   the server takes no more on this connection, but on another
     ├── GrammarError             a value that may not go on the wire (also a ValueError)
-    ├── NotSupportedError        the peer does not offer what the job needs
+    ├── NotSupportedError        the peer, or the system, does not offer what the job needs
     ├── SourceError              the caller's own part in sending failed: what a message is read from, or progress
     ├── TLSRequiredError         the TLS policy forbids to go on in clear
     ├── AuthenticationError      the peer refused the credentials, or cannot be given them safely
@@ -100,7 +100,10 @@ class GrammarError(MailProtoError, ValueError):
 
 
 class NotSupportedError(MailProtoError):
-    """The peer does not offer an extension or a mechanism that the job needs. Nothing was sent for it."""
+    """The peer does not offer an extension or a mechanism that the job needs. Nothing was sent for it.
+
+    Or the system does not: it is not POSIX, say, or has no unix sockets.
+    """
 
 
 class SourceError(MailProtoError):
@@ -135,7 +138,7 @@ class Reject(MailProtoError):
     """
 
     def __init__(self, code: int = 550, text: str = "refused", enhanced: str | None = None) -> None:
-        if not isinstance(code, int):
+        if not isinstance(code, int) or isinstance(code, bool):
             raise TypeError(f"a refusal begins with its code, such as 550, and not with {code!r:.40}")
         super().__init__(f"{code} {text}")
         self.code = code

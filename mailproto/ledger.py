@@ -11,6 +11,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
+from mailproto._core.checks import check_path
 from mailproto.errors import MailProtoError
 from mailproto.maildrop import Maildir
 from mailproto.pop3.flows.keep import Note
@@ -49,9 +50,11 @@ class SQLiteLedger:
 
     Raises:
         LedgerInUseError: somebody else has the ledger of this account open.
+        GrammarError: the path is empty, which is a database to SQLite, and one that it forgets.
     """
 
     def __init__(self, path: str | os.PathLike[str], account: str) -> None:
+        check_path(path)
         self._account = account
         self._lock = threading.Lock()
         self._alone = _lock_account(path, account)

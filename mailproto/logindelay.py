@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from mailproto._core.checks import check_amount
 from mailproto.pop3.snapshot import LoginDelayError
 
 __all__ = ["LoginDelay"]
@@ -27,9 +28,14 @@ class LoginDelay:
     Args:
         seconds: from the success of one login to the next; what ``POP3ServerConfig.login_delay`` announces.
         clock: returns seconds, and never goes back.
+
+    Raises:
+        TypeError: ``seconds`` is no number.
+        GrammarError: it is negative, or NaN.
     """
 
     def __init__(self, seconds: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+        check_amount("seconds", seconds)
         self.seconds = seconds
         self._clock = clock
         self._next: dict[str, float] = {}  # when each user may log in again, in the order of the logins

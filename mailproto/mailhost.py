@@ -77,7 +77,9 @@ class MailHost:
         login_delay: float = 0,
         trace: bool = False,
     ) -> None:
-        users = users or {}
+        if isinstance(domains, str):
+            raise GrammarError(f"domains is no collection, but one: {domains!a:.60}")
+        users = users if users is not None else {}
         self._accounts = Accounts(users)
         self._in_any_case = _in_any_case(self._accounts)
         for domain in domains:

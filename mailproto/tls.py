@@ -180,6 +180,7 @@ def server_context(
     Raises:
         OSError: a file is not there, or not what it should be.
         GrammarError: a name is no domain.
+        TypeError: one of ``by_name`` is no context of a server.
     """
     context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -192,6 +193,7 @@ def server_context(
     if by_name:
         contexts = {encode_domain(name).lower(): other for name, other in by_name.items()}
         for other in contexts.values():
+            check_context(other, server_side=True)
             _ask_for_certificates_too(other, client_ca)
 
         def choose(session: ssl.SSLObject | ssl.SSLSocket, name: str | None, _: ssl.SSLContext) -> None:
@@ -221,17 +223,30 @@ def _naming(*paths: PathLike | None) -> Iterator[None]:
         raise OSError(error.errno, error.strerror, names) from None
 
 
+def check_context(context: object, *, server_side: bool) -> None:
+    """Raise `TypeError` for what is no TLS context, and for one of the other side: no handshake would succeed."""
+    side, maker, other = (
+        ("server", "server_context", ssl.PROTOCOL_TLS_CLIENT)
+        if server_side
+        else ("client", "client_context", ssl.PROTOCOL_TLS_SERVER)
+    )
+    if not isinstance(context, ssl.SSLContext) or context.protocol is other:
+        raise TypeError(f"a {side} needs a TLS context of its side, such as {maker}() makes, and not {context!r:.60}")
+
+
 def client_tls(context: ssl.SSLContext, server_hostname: str) -> Callable[[], MemoryTLS]:
     """Return what opens a client's session with the server of that name, or of that IP address.
 
     A dot at the end of the name, as the DNS writes it, is in no certificate and not for SNI (RFC 6066 section 3).
     """
+    check_context(context, server_side=False)
     name = server_hostname.removesuffix(".")
     return lambda: MemoryTLS(context, server_hostname=name)
 
 
 def server_tls(context: ssl.SSLContext) -> Callable[[], MemoryTLS]:
     """Return what opens a server's session."""
+    check_context(context, server_side=True)
     return lambda: MemoryTLS(context, server_side=True)
 
 

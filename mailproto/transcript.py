@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from mailproto._core.checks import check_callable
 from mailproto._core.codec import printable
 
 __all__ = ["MAX_LINE", "Transcript"]
@@ -26,6 +27,8 @@ class Transcript:
     """
 
     def __init__(self, write: Callable[[str], object] | None = None, label: str = "") -> None:
+        if write is not None:
+            check_callable("write", write)
         self.lines: list[str] = []
         self._write = write if write is not None else self.lines.append
         self._label = label

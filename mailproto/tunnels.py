@@ -79,11 +79,7 @@ class TunnelConnection(Connection[TunnelOpened]):
         """
         super().__init__(Limits())
         _check_destination(host, port)
-        if (user is None) is not (password is None):
-            raise GrammarError("a user and a password belong together")
-        for text in (user, password):
-            if text is not None and (not _CREDENTIAL.fullmatch(text) or len(text.encode("utf-8")) > 255):
-                raise GrammarError("not a user name or password for a proxy")
+        _check_login(user, password)
         self._host = host
         self._port = port
         self._user = user
@@ -249,17 +245,27 @@ class HTTPTunnel(TunnelConnection):
         return line
 
 
-class _Secretive:
-    """What may have a password, and so is not to be stored."""
+class _ProxyBase:
+    """A proxy, which may have a password, and so is not to be stored.
+
+    Raises:
+        GrammarError: user or password are none, or one of them is missing.
+    """
 
     __slots__ = ()
+
+    user: str | None
+    password: str | None
+
+    def __post_init__(self) -> None:
+        _check_login(self.user, self.password)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a proxy may have a password, and is not to be stored")
 
 
 @dataclass(frozen=True, slots=True)
-class Socks5(_Secretive):
+class Socks5(_ProxyBase):
     """A SOCKS5 proxy (RFC 1928), which wants to know ``user`` and ``password`` or not. It resolves names itself."""
 
     host: str
@@ -273,7 +279,7 @@ class Socks5(_Secretive):
 
 
 @dataclass(frozen=True, slots=True)
-class HTTPProxy(_Secretive):
+class HTTPProxy(_ProxyBase):
     """An HTTP proxy that takes CONNECT, and wants to know ``user`` and ``password`` or not. It resolves names."""
 
     host: str
@@ -299,6 +305,15 @@ def open_tunnel(conn: TunnelConnection) -> Flow[None]:
     """
     if not isinstance((yield from read_event(conn)), TunnelOpened):
         raise ConnectionClosedError("the proxy hung up")
+
+
+def _check_login(user: str | None, password: str | None) -> None:
+    """Raise `GrammarError` unless a proxy can be told these, or there are none."""
+    if (user is None) is not (password is None):
+        raise GrammarError("a user and a password belong together")
+    for text in (user, password):
+        if text is not None and (not _CREDENTIAL.fullmatch(text) or len(text.encode("utf-8")) > 255):
+            raise GrammarError("not a user name or password for a proxy")
 
 
 def _check_destination(host: str, port: int) -> None:

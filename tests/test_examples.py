@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import os
 import re
 import subprocess
 import sys
@@ -39,6 +40,15 @@ _RUN = "import runpy; runpy.run_module('examples.' + sys.argv.pop(1), run_name='
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_example_runs(name: str) -> None:
     assert run_example(name)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_example_runs_where_output_is_ascii(name: str) -> None:
+    """Or anything else but Unicode, as it is in many a pipe on Windows."""
+    narrow = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONWARNDEFAULTENCODING": "1", "PYTHONWARNINGS": "error"}
+    command = [sys.executable, "-m", f"examples.{name}"]
+    done = subprocess.run(command, capture_output=True, timeout=60, cwd=ROOT, env=narrow)
+    assert done.returncode == 0, done.stderr.decode()
 
 
 def test_quickstart_shows_the_conversation_and_hides_the_secret() -> None:
@@ -113,12 +123,12 @@ def test_mail_is_stored_and_forwarded_and_what_fails_comes_back() -> None:
     shown = run_example("store_and_forward")
     assert "The submission server says: 250 2.0.0 queued as " in shown
     assert "Left in the queue: 0\n" in shown
-    to_ada, to_grace = shown.split("— In the mailbox of ")[1:]
-    assert to_ada.startswith("ada —\nReturn-Path: <grace@example.net>\nReceived: from relay.example.net ")
+    to_ada, to_grace = shown.split("-- In the mailbox of ")[1:]
+    assert to_ada.startswith("ada --\nReturn-Path: <grace@example.net>\nReceived: from relay.example.net ")
     assert "by mx.example.org with ESMTP\n\tfor <ada@example.org>;\n" in to_ada
     assert "by relay.example.net with ESMTPA id " in to_ada
     assert "@relay.example.net>\nDate: " in to_ada
-    assert to_grace.startswith("grace —\nReturn-Path: <>\nReceived: from relay.example.net ")
+    assert to_grace.startswith("grace --\nReturn-Path: <>\nReceived: from relay.example.net ")
     assert "\nFrom: Mail Delivery System <postmaster@relay.example.net>\n" in to_grace
     assert "Final-Recipient: rfc822; bob@example.org\nAction: failed\n" in to_grace
     assert "ada@example.org\nAction" not in to_grace

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from mailproto._core.checks import check_fields
 from mailproto.errors import GrammarError
 
 
@@ -60,6 +61,10 @@ class Limits:
         handshake_timeout: a TLS handshake.
         proxy_timeout: a server's wait for the PROXY header of a load balancer, which is there at once or not at all.
         quit_timeout: a client's wait for the reply to QUIT, which changes nothing any more (SMTP).
+
+    Raises:
+        TypeError: what there is is no number.
+        GrammarError: it is negative, or NaN.
     """
 
     max_line: int = 4096
@@ -97,6 +102,9 @@ class Limits:
     handshake_timeout: float = 30.0
     proxy_timeout: float = 5.0
     quit_timeout: float = 5.0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def within(self, seconds: float) -> Limits:
         """Return these limits, with no wait of a client longer than ``seconds``.

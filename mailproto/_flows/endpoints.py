@@ -16,7 +16,7 @@ from mailproto._flows.hooks import INTERNAL_ERROR, answer
 from mailproto._flows.reading import read_event, slow_down
 from mailproto._flows.session import Session
 from mailproto.errors import ConnectionClosedError, LocalProtocolError, Reject
-from mailproto.sasl.base import Credentials, CredentialsSource
+from mailproto.sasl.base import Credentials, CredentialsSource, check_credentials
 
 logger = logging.getLogger("mailproto")
 
@@ -98,7 +98,9 @@ def credentials_for(
 
     Raises:
         LocalProtocolError: one of user and password is missing, or there are other credentials as well.
+        TypeError: the other ones are none, nor called to get some.
     """
+    check_credentials(credentials)
     if user is None and password is None:
         return credentials
     if user is None or password is None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from mailproto._core.checks import check_fields, check_kind
 from mailproto._core.events import TLSInfo
 from mailproto._core.flow import Call, Flow
 from mailproto.errors import AuthenticationError, GrammarError, MailProtoError
@@ -49,6 +50,8 @@ class LoginOptions:
     allow_plaintext_auth: bool = False
 
     def __post_init__(self) -> None:
+        check_fields(self)
+        check_kind("known_mechanisms", self.known_mechanisms, Mapping)
         names = self.mechanisms or ()
         check_mechanisms(names)
         for name in (*names, self.minimum_mechanism):

@@ -10,13 +10,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Concatenate, NoReturn, ParamSpec, TypeVar
 
+from mailproto._core.checks import check_amount, check_kind
 from mailproto._core.client import ClientConnection
 from mailproto._core.events import TLSInfo
 from mailproto._core.flow import Flow
 from mailproto._core.policy import TLSPolicy
-from mailproto._net.sockets import check_host, check_port
+from mailproto._net.sockets import check_host, check_port, unix_address
 from mailproto.errors import LocalProtocolError
-from mailproto.tls import MemoryTLS, client_context, client_tls
+from mailproto.tls import MemoryTLS, check_context, client_context, client_tls
 from mailproto.tunnels import Proxy, TunnelConnection
 
 PathLike = str | os.PathLike[str]
@@ -92,12 +93,23 @@ class ClientBase(ABC):
     ) -> None:
         if proxy is not None and path is not None:
             raise LocalProtocolError("no proxy leads to a unix socket of this machine")
+        if path is not None:
+            unix_address(path)
         if context is not None and cafile is not None:
             raise LocalProtocolError("a context has its own authorities: give context or cafile")
-        for name in {host, server_hostname or host}:
-            check_host(name)
-        for number in {port, proxy.port if proxy is not None else port}:
-            check_port(number)
+        if context is not None:
+            check_context(context, server_side=False)
+        for what, value, kind in (("sock", sock, socket.socket), ("proxy", proxy, Proxy)):
+            if value is not None:
+                check_kind(what, value, kind)
+        check_amount("connect_timeout", connect_timeout)
+        check_host(host)
+        check_port(port)
+        if server_hostname is not None:
+            check_host(server_hostname)
+        if proxy is not None:
+            check_host(proxy.host)
+            check_port(proxy.port)
         self.host = host
         self.port = port
         self._proxy = proxy

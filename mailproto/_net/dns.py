@@ -8,7 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from mailproto._core.checks import check_amount, check_count
 from mailproto._core.policy import TLSPolicy
+from mailproto._core.system import require_posix
+from mailproto._net.sockets import check_port
 from mailproto.address import Address
 from mailproto.dns.discovery import MailServer, arrange
 from mailproto.dns.lookup import PORT, Lookup, LookupFailedError, NoSuchNameError, Query, look_up
@@ -38,7 +41,9 @@ class ResolverBase:
         attempts: how often each of them is asked; None: what resolv.conf says, or else 2.
 
     Raises:
-        ValueError: ``servers`` are no IP addresses, or none.
+        ValueError: ``servers`` are no IP addresses, or none, or a number is one that cannot be.
+        TypeError: what there is is no number.
+        NotSupportedError: there are none, and the system is not POSIX, so that it has no resolv.conf either.
     """
 
     def __init__(
@@ -51,6 +56,13 @@ class ResolverBase:
     ) -> None:
         if servers is not None and (isinstance(servers, str) or not servers or not all(map(is_address, servers))):
             raise ValueError("the name servers are a sequence of IP addresses, of one at least")
+        if servers is None:
+            require_posix("a resolver that is not told its name servers")
+        check_port(port)
+        if timeout is not None:
+            check_amount("timeout", timeout)
+        if attempts is not None:
+            check_count("attempts", attempts, 1)
         self._servers = servers
         self._port = port
         self._timeout = timeout

@@ -14,11 +14,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, TypedDict, Unpack
 
+from mailproto._core.checks import check_fields, check_kind
 from mailproto._core.connection import Connection
-from mailproto._core.peers import is_among
+from mailproto._core.peers import is_among, is_loopback
 from mailproto._flows.endpoints import host_of
-from mailproto._net.sockets import Sockets
-from mailproto.tls import MemoryTLS, server_tls
+from mailproto._net.sockets import Sockets, check_listening, unix_address
+from mailproto.errors import NotSupportedError
+from mailproto.tls import MemoryTLS, check_context, server_tls
 
 logger = logging.getLogger("mailproto")
 
@@ -37,6 +39,9 @@ class ServerOptions:
         backlog: connections that wait to be accepted.
         reuse_port: let other processes listen on the same port and share the connections.
         grace: seconds that transactions under way have to finish when the server closes.
+
+    Raises:
+        NotSupportedError: ports cannot be shared on this system.
     """
 
     max_connections: int = 1000
@@ -44,6 +49,11 @@ class ServerOptions:
     backlog: int = 128
     reuse_port: bool = False
     grace: float = 30.0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if self.reuse_port and not hasattr(socket, "SO_REUSEPORT"):
+            raise NotSupportedError("no port can be shared with other processes on this system")
 
 
 class Where(TypedDict, total=False):
@@ -67,13 +77,16 @@ class ListenerBase(ABC):
         tls: the context for handshakes.
         implicit_tls: every connection begins with the handshake, so that one too many cannot be told in clear.
         proxies: addresses and networks of load balancers, whose own connections are no single client's.
+        in_public: what to log if not only this machine can connect.
 
     Attributes:
         tls: may be replaced while the server runs; new connections take the new one.
         options: as given.
 
     Raises:
-        TypeError: there is no argument of such a name.
+        TypeError: there is no argument of such a name, or one is of another type, such as a client's context.
+        GrammarError: there is no host, or a host, the port or the path is none.
+        NotSupportedError: there are no unix sockets on this system.
     """
 
     def __init__(
@@ -86,6 +99,7 @@ class ListenerBase(ABC):
         tls: ssl.SSLContext | None = None,
         implicit_tls: bool = False,
         proxies: Sequence[str] = (),
+        in_public: str = "",
         **where: Unpack[Where],
     ) -> None:
         unknown = where.keys() - Where.__optional_keys__
@@ -94,11 +108,20 @@ class ListenerBase(ABC):
             hint = ", which goes into options=ServerOptions(...)" if unknown <= known else ""
             raise TypeError(f"{type(self).__name__} has no argument {', '.join(sorted(unknown))}{hint}")
         self.tls = tls
-        self.options = where.get("options") or ServerOptions()
+        options, sock = where.get("options"), where.get("sock")
+        self.options = options if options is not None else ServerOptions()
+        check_kind("options", self.options, ServerOptions)
+        if sock is not None:
+            check_kind("sock", sock, socket.socket)
+        check_listening(host, port)
         self._connect = connect
         self._serve = serve
         self._implicit_tls = implicit_tls
-        self._where = (host, port, where.get("path"), where.get("sock"))
+        self._in_public = in_public
+        path = where.get("path")
+        if path is not None:
+            unix_address(path)
+        self._where = (host, port, path, sock)
         self._sockets: Sockets | None = None
         self._admission = Admission(self.options, proxies)
         self._links: set[Any] = set()
@@ -112,6 +135,17 @@ class ListenerBase(ABC):
     @abstractmethod
     def _prepare(self) -> None:
         """Make what the adapter needs beside that."""
+
+    @property
+    def tls(self) -> ssl.SSLContext | None:
+        """The context for handshakes, None for none."""
+        return self._tls
+
+    @tls.setter
+    def tls(self, context: ssl.SSLContext | None) -> None:
+        if context is not None:
+            check_context(context, server_side=True)
+        self._tls = context
 
     @property
     def port(self) -> int:
@@ -129,7 +163,10 @@ class ListenerBase(ABC):
         return len(self._links)
 
     def _open_sockets(self) -> Sockets:
-        return Sockets(*self._where, backlog=self.options.backlog, reuse_port=self.options.reuse_port)
+        sockets = Sockets(*self._where, backlog=self.options.backlog, reuse_port=self.options.reuse_port)
+        if self._in_public and not all(is_loopback(host_of(address)) for address in sockets.addresses):
+            logger.warning("%s", self._in_public)
+        return sockets
 
     def _recount(self, link: Any, client: str) -> bool:
         """Count a connection that a balancer has brought as its client's; return whether there is room for that."""

@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from mailproto._core.checks import check_kind
 from mailproto._core.events import TLSInfo
 from mailproto._core.flow import Flow, T
 from mailproto._core.policy import TLSPolicy
@@ -119,7 +120,10 @@ class POP3ClientBase(ClientBase):
         timeout: float | None = None,
         config: POP3ClientConfig | None = None,
     ) -> None:
-        config = config or POP3ClientConfig()
+        config = config if config is not None else POP3ClientConfig()
+        check_kind("config", config, POP3ClientConfig)
+        if proxy_header is not None:
+            check_kind("proxy_header", proxy_header, bytes)
         if timeout is not None:
             config = replace(config, limits=config.limits.within(timeout))
             connect_timeout = min(connect_timeout, timeout)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
+from mailproto._core.checks import check_count, check_kind
 from mailproto._core.flow import Flow
 from mailproto._core.server import ServerConnection
 from mailproto._flows.beginning import Admit
@@ -23,6 +24,7 @@ from mailproto.smtp.config import SMTPServerConfig, with_extensions
 from mailproto.smtp.extensions import EXPN
 from mailproto.smtp.flows import server as smtp
 from mailproto.smtp.server import SMTPServerConnection
+from mailproto.tls import check_context
 
 ConfigT = TypeVar("ConfigT", SMTPServerConfig, POP3ServerConfig)
 
@@ -30,6 +32,8 @@ logger = logging.getLogger("mailproto")
 
 Needs: TypeAlias = Mapping[tuple[str, ...], str]
 """By hooks, of which a handler has to have one, what is refused without."""
+
+_NAMELESS = "clients are told that this is localhost: the config wants a hostname"
 
 _LOGIN_NEEDS: Needs = {("on_auth", "on_scram_key"): "every login"}
 _SMTP_NEEDS: Needs = {("on_rcpt",): "every recipient", ("on_message", "on_delivery", "on_burl"): "every message"}
@@ -50,6 +54,7 @@ class Service:
         has_coroutines: whether it is, or has among its hooks, a coroutine function.
         implicit_tls: whether the connection begins with the handshake.
         proxies: addresses and networks of the load balancers that all connections come through.
+        in_public: what is to be logged if not only this machine can connect.
     """
 
     connect: Callable[[], ServerConnection[Any]]
@@ -59,6 +64,7 @@ class Service:
     has_coroutines: bool
     implicit_tls: bool
     proxies: tuple[str, ...]
+    in_public: str = ""
 
 
 def smtp_service(
@@ -70,7 +76,10 @@ def smtp_service(
     spool_threshold: int,
 ) -> Service:
     """Return the service of an SMTP server; see `mailproto.aio.SMTPServer` for the arguments."""
-    config = _complete(config or SMTPServerConfig(), handler, tls, implicit_tls, mechanisms)
+    check_count("spool_threshold", spool_threshold)
+    config = config if config is not None else SMTPServerConfig()
+    check_kind("config", config, SMTPServerConfig)
+    config = _complete(config, handler, tls, implicit_tls, mechanisms)
     if hasattr(handler, "on_expn"):
         config = with_extensions(config, EXPN)
 
@@ -90,7 +99,8 @@ def smtp_service(
     if any(extension.commands for extension in config.extensions):
         needs = {**needs, **_COMMAND_NEEDS}
     connect = partial(SMTPServerConnection, config)
-    return _service(connect, serve, handler, smtp.HOOKS, needs, config, mechanisms, implicit_tls)
+    service = _service(connect, serve, handler, smtp.HOOKS, needs, config, mechanisms, implicit_tls)
+    return replace(service, in_public=_NAMELESS) if config.hostname == SMTPServerConfig().hostname else service
 
 
 def pop3_service(
@@ -101,7 +111,9 @@ def pop3_service(
     mechanisms: ServerMechanisms,
 ) -> Service:
     """Return the service of a POP3 server; see `mailproto.aio.POP3Server` for the arguments."""
-    config = _complete(config or POP3ServerConfig(), handler, tls, implicit_tls, mechanisms)
+    config = config if config is not None else POP3ServerConfig()
+    check_kind("config", config, POP3ServerConfig)
+    config = _complete(config, handler, tls, implicit_tls, mechanisms)
 
     def serve(conn: POP3ServerConnection, peer: str, local: str, admit: Admit) -> Flow[None]:
         session = pop3.POP3Session(conn, peer, local)
@@ -186,11 +198,12 @@ def _complete(
 
     Raises:
         LocalProtocolError: there is no context for implicit TLS.
-        TypeError: what there is is no context.
+        TypeError: what there is is no context of a server, or the mechanisms have no names.
     """
-    if not isinstance(tls, ssl.SSLContext | None):
-        raise TypeError(f"tls is a TLS context, such as server_context() makes, and not {tls!r:.40}")
+    if tls is not None:
+        check_context(tls, server_side=True)
     if implicit_tls and tls is None:
         raise LocalProtocolError("implicit TLS needs a TLS context")
+    check_kind("mechanisms", mechanisms, Mapping)
     names = config.auth_mechanisms or default_mechanisms(handler, mechanisms)
     return replace(config, starttls=tls is not None and not implicit_tls, auth_mechanisms=names)

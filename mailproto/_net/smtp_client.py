@@ -7,14 +7,17 @@ import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from mailproto._core.checks import check_kind
 from mailproto._core.events import TLSInfo
 from mailproto._core.flow import Flow
 from mailproto._core.policy import TLSPolicy
 from mailproto._flows.endpoints import ask, credentials_for, literal_of
 from mailproto._net.client import ClientBase, PathLike
+from mailproto.address import check_domain
 from mailproto.sasl.base import ClientMechanisms, CredentialsSource
 from mailproto.sasl.binding import ChannelBinding
 from mailproto.sasl.choice import CLIENT_MECHANISMS
+from mailproto.smtp.alabels import encode_domain
 from mailproto.smtp.client import SMTPClientConnection
 from mailproto.smtp.config import SMTPClientConfig
 from mailproto.smtp.extensions import ServerLimits
@@ -112,7 +115,10 @@ class SMTPClientBase(ClientBase):
         timeout: float | None = None,
         config: SMTPClientConfig | None = None,
     ) -> None:
-        config = config or SMTPClientConfig()
+        config = config if config is not None else SMTPClientConfig()
+        check_kind("config", config, SMTPClientConfig)
+        if proxy_header is not None:
+            check_kind("proxy_header", proxy_header, bytes)
         if timeout is not None:
             config = replace(config, limits=config.limits.within(timeout))
             connect_timeout = min(connect_timeout, timeout)
@@ -124,6 +130,8 @@ class SMTPClientBase(ClientBase):
         self._aim(host, port, path, sock, source_address, connect_timeout, context, cafile, server_hostname, proxy)
         self._policy = tls
         self._proxy_header = proxy_header
+        if local_name is not None:
+            check_domain(encode_domain(local_name, config.idna_encode))
         self._local_name = local_name
         self._options = SessionOptions(
             tls=tls,

@@ -11,7 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from mailproto.errors import GrammarError
+from mailproto._core.checks import check_kind, check_path
+from mailproto.errors import GrammarError, NotSupportedError
 from mailproto.smtp.alabels import idna_2003
 
 _TRIES = 10
@@ -33,7 +34,7 @@ def listen(
 
     Raises:
         OSError: an address is not known, not ours, or in use.
-        GrammarError: a host is none.
+        GrammarError: a host or the port is none, or there is no host.
     """
     addresses = _addresses(host, port)
     tries = _TRIES if port == 0 and len(addresses) > 1 else 1
@@ -50,8 +51,9 @@ def check_host(host: str) -> None:
     """Raise `GrammarError` for what no name of a host can be, on which look-ups stumble in a way of their own.
 
     And for a name that they, and TLS behind them, would take for somebody else's (see `idna_2003`); and for a URL, or
-    an address of mail.
+    an address of mail. Raise `TypeError` for what is no text.
     """
+    check_kind("a host", host, str)
     try:
         idna_2003(host)
         if not _STRANGE.search(host):
@@ -72,11 +74,24 @@ def check_port(port: int) -> None:
         raise GrammarError(f"not a port: {port}")
 
 
-def _addresses(host: str | Sequence[str] | None, port: int) -> list[tuple[int, Any]]:
-    hosts = [host] if host is None or isinstance(host, str) else host
-    found: dict[tuple[int, Any], None] = {}
+def check_listening(host: str | Sequence[str] | None, port: int) -> None:
+    """Raise `GrammarError` or `TypeError` for where nobody can listen: at no host at all, say."""
+    check_port(port)
+    hosts = _hosts(host)
+    if not hosts:
+        raise GrammarError("there is no host to listen on: None is every address of the machine")
     for name in hosts:
         check_host(name or "")
+
+
+def _hosts(host: str | Sequence[str] | None) -> Sequence[str | None]:
+    return [host] if host is None or isinstance(host, str) else host
+
+
+def _addresses(host: str | Sequence[str] | None, port: int) -> list[tuple[int, Any]]:
+    check_listening(host, port)
+    found: dict[tuple[int, Any], None] = {}
+    for name in _hosts(host):
         kind, flags = socket.SOCK_STREAM, socket.AI_PASSIVE
         for family, _, _, _, address in socket.getaddrinfo(name or None, port, type=kind, flags=flags):
             found[family, address] = None
@@ -135,24 +150,45 @@ def connecting(host: str, port: int, path: str | os.PathLike[str] | None) -> Ite
         if error.errno is None:
             raise
         where = f"{host} port {port}" if path is None else os.fspath(path)
-        why = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno)
+        why = error.strerror if isinstance(error, socket.gaierror) else _describe(error.errno)
         raise type(error)(error.errno, f"cannot connect to {where}: {why}") from None
+
+
+def _describe(code: int) -> str:
+    """Return what an error of a socket means, of which ``os.strerror`` of Windows knows nothing, but a table does."""
+    codes: dict[int, str] = getattr(socket, "errorTab", {})
+    return codes.get(code) or os.strerror(code)
+
+
+def unix_address(path: str | os.PathLike[str]) -> str:
+    """Return the address of the unix socket at ``path``.
+
+    Raises:
+        NotSupportedError: this system has no unix sockets, or its Python knows nothing of them.
+        GrammarError: the path is empty, where Linux would listen under a name of its own choice.
+    """
+    check_path(path)
+    if not hasattr(socket, "AF_UNIX"):
+        raise NotSupportedError(f"there are no unix sockets on this system: {os.fspath(path)}")
+    return os.fspath(path)
 
 
 def listen_unix(path: str | os.PathLike[str], *, backlog: int = 128) -> socket.socket:
     """Return a socket that listens at ``path``; a socket that a dead server left there is replaced.
 
     Raises:
+        NotSupportedError: there are no unix sockets on this system.
         OSError: something else is there, or somebody listens on it.
     """
+    address = unix_address(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         _remove_stale(Path(path))
-        sock.bind(os.fspath(path))
+        sock.bind(address)
         sock.listen(backlog)
     except OSError as error:
         sock.close()
-        raise OSError(error.errno, f"cannot listen on {os.fspath(path)}: {error.strerror or error}") from None
+        raise OSError(error.errno, f"cannot listen on {address}: {error.strerror or error}") from None
     return sock
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from mailproto._core.connection import Connection
 from mailproto._flows.engine import TLSSession
-from mailproto._net.sockets import connecting
+from mailproto._net.sockets import connecting, unix_address
 from mailproto.aio.link import Link
 from mailproto.errors import ConnectionTimeoutError
 
@@ -36,15 +36,17 @@ async def open_link(
 
     Raises:
         ConnectionTimeoutError: nobody answered within ``timeout`` seconds.
+        NotSupportedError: there are no unix sockets on this system.
         OSError: there is no such host, or nobody listens.
     """
     loop = asyncio.get_running_loop()
+    address = unix_address(path) if sock is None and path is not None else None
     link = Link(conn, open_tls)
     try:
         async with asyncio.timeout(timeout):
             with connecting(host, port, path):
-                if sock is None and path is not None:
-                    await loop.create_unix_connection(lambda: link, os.fspath(path))
+                if address is not None:
+                    await loop.create_unix_connection(lambda: link, address)
                     return link
                 connected = sock if sock is not None else await _connect_to_any(host, port, source_address)
             await loop.create_connection(lambda: link, sock=connected)

@@ -8,6 +8,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
+from mailproto._core.checks import check_kind
 from mailproto._net.client import check_maker, takes_as
 from mailproto.aio.smtp import SMTPClient
 from mailproto.errors import MailProtoError
@@ -36,6 +37,7 @@ class SMTPPool:
     def __init__(self, make_client: Callable[[], SMTPClient], options: PoolOptions | None = None) -> None:
         check_maker(make_client)
         self._options = options if options is not None else PoolOptions()
+        check_kind("options", self._options, PoolOptions)
         self._make_client = make_client
         self._shelf: Shelf[SMTPClient] = Shelf(self._options)
         self._free = asyncio.Semaphore(self._options.max_connections)

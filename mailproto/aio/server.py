@@ -58,6 +58,7 @@ class Server(Listener):
             tls=tls,
             implicit_tls=service.implicit_tls,
             proxies=service.proxies,
+            in_public=service.in_public,
             **where,
         )
         self._service = service

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import signal
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
@@ -16,8 +15,9 @@ from mailproto import aio
 from mailproto._flows.session import Session
 from mailproto.accounts import Secret
 from mailproto.cli.options import Descriptor, HostPort, checked, count, listening_place, named
+from mailproto.cli.signals import ENDING, RENEWING, hear, hear_no_more
 from mailproto.cli.streams import complain, say
-from mailproto.cli.users import read_users, user
+from mailproto.cli.users import by_name, read_users, user
 from mailproto.errors import MailProtoError
 from mailproto.pop3.config import POP3ServerConfig
 from mailproto.sasl import ScramKey, ServerMechanisms, server_mechanisms
@@ -53,7 +53,6 @@ PLACES = (
 
 LOCALHOST = "localhost"
 _SMTP_PORT = 25
-_ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 def add_listeners(parser: argparse._ActionsContainer, roles: Iterable[Role], *, without_users: str) -> None:
@@ -117,7 +116,7 @@ class Servers:
         self._options = options
         with named("--tls-cert"):
             self._tls = _tls_context(options)
-        self._mechanisms = _mechanisms(dict(options.user))
+        self._mechanisms = _mechanisms(by_name(options.user))
         self._made: list[tuple[Role, Place, Any]] = []
 
     def make(self, role: Role, place: Place, config: SMTPServerConfig | POP3ServerConfig, handler: object) -> None:
@@ -143,12 +142,11 @@ class Servers:
     async def listening(self) -> AsyncIterator[None]:
         """Start all that were made, with a line for each; in the end let what is under way finish, of all at a time.
 
-        Meanwhile SIGHUP has the certificate read anew.
+        Meanwhile SIGHUP, where there is one, has the certificate read anew.
         """
         started = []
-        loop = asyncio.get_running_loop()
         if self._tls is not None:
-            loop.add_signal_handler(signal.SIGHUP, self._renew)
+            hear(RENEWING, self._renew)
         try:
             for role, place, server in self._made:
                 started.append(server)
@@ -157,7 +155,8 @@ class Servers:
             yield
         finally:
             await asyncio.gather(*(server.close() for server in started))
-            loop.remove_signal_handler(signal.SIGHUP)
+            if self._tls is not None:
+                hear_no_more(RENEWING)
 
     def _renew(self) -> None:
         """Have new connections use the certificate that is there now. If it cannot be read, the old one stays."""
@@ -197,18 +196,15 @@ class Ending:
     """The end that SIGTERM or Ctrl-C asks for. They are heeded from here on, and the first one alone."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
         self._told = asyncio.Event()
-        for number in _ENDING:
-            self._loop.add_signal_handler(number, self._told.set)
+        hear(ENDING, self._told.set)
 
     async def wait(self) -> None:
         """Wait for it. Who asks a second time does not want to wait."""
         try:
             await self._told.wait()
         finally:
-            for number in _ENDING:
-                self._loop.remove_signal_handler(number)
+            hear_no_more(ENDING)
 
 
 def _where(role: Role, place: Place) -> dict[str, Any]:

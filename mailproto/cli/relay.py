@@ -39,6 +39,7 @@ from mailproto.cli.options import (
     named,
 )
 from mailproto.cli.streams import complain
+from mailproto.cli.users import by_name
 from mailproto.cli.ways import add_ways, knows_way, relay_config
 from mailproto.errors import Reject
 from mailproto.relay import Queue, Relay, RelayConfig, RelayHandler, Route
@@ -98,7 +99,7 @@ async def _relay(options: argparse.Namespace) -> None:
     with named("--queue"):
         queue = Queue(options.queue)
     relay = Relay(queue, config)
-    servers, accounts, postmaster = Servers(options), Accounts(dict(options.user)), _postmaster(options, config)
+    servers, accounts, postmaster = Servers(options), Accounts(by_name(options.user)), _postmaster(options, config)
     for role, place in listeners(options, ROLES, _DEFAULT):
         kind = _Submission if role.submission else _Handler
         handler = kind(queue, config, accounts, options, postmaster=postmaster, queued=relay.wake)

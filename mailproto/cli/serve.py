@@ -31,6 +31,7 @@ from mailproto.cli.listeners import (
 )
 from mailproto.cli.options import HostPort, count
 from mailproto.cli.streams import complain, say, write
+from mailproto.cli.users import by_name
 from mailproto.maildrop import MaildirRoot, Maildrop, MemoryMaildrop
 from mailproto.mailhost import BLOCKING_HOOKS, MailHost
 from mailproto.pop3.config import POP3ServerConfig
@@ -90,7 +91,7 @@ class _Host(MailHost):
 async def _serve(options: argparse.Namespace) -> None:
     host = (_Host if options.verbose else MailHost)(
         _open_drop(options),
-        dict(options.user),
+        by_name(options.user),
         options.domain,
         delivered=_print_message if options.print else None,
         trace=options.trace,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
+from mailproto.cli.options import UsageError
 from mailproto.errors import GrammarError
 from mailproto.maildrop import is_safe_name
 from mailproto.mailhost import Secret
@@ -38,6 +40,16 @@ def read_users(path: str) -> list[tuple[str, Secret]]:
     if not users:
         raise argparse.ArgumentTypeError(f"no user in {path}")
     return users
+
+
+def by_name(users: Sequence[tuple[str, Secret]]) -> dict[str, Secret]:
+    """Return the secrets of the users by name. Of two passwords nobody could tell which one counts."""
+    secrets: dict[str, Secret] = {}
+    for name, secret in users:
+        if name in secrets:
+            raise UsageError(f"the user {name} is given twice")
+        secrets[name] = secret
+    return secrets
 
 
 def _key(text: str) -> ScramKey:

@@ -48,7 +48,9 @@ def parse_resolv_conf(text: str) -> NameServers:
 
 
 def is_address(text: str) -> bool:
-    """Say whether this is an IP address, with an interface perhaps."""
+    """Say whether this is an IP address, with an interface perhaps, and not a number, which could be one of IPv4."""
+    if not isinstance(text, str):
+        return False
     try:
         ipaddress.ip_address(text)
     except ValueError:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
+from contextlib import suppress
 from pathlib import Path
 
 from mailproto.maildrop.base import MaildropBusyError
 
-if sys.platform != "win32":  # which is to have the other maildrops nevertheless
+with suppress(ImportError):  # whose systems are to have the other maildrops nevertheless
     import fcntl
 
 _held: dict[tuple[int, str], SessionLock] = {}

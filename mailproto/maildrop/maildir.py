@@ -14,7 +14,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
-from mailproto.errors import GrammarError, NotSupportedError
+from mailproto._core.checks import check_path
+from mailproto._core.system import require_posix
+from mailproto.errors import GrammarError
 from mailproto.maildrop.base import canonical
 from mailproto.maildrop.durable import fsync_directory, make_directory, write_durably
 from mailproto.maildrop.lock import SessionLock
@@ -36,10 +38,11 @@ class Maildir:
 
         Raises:
             NotSupportedError: the system is not POSIX: its files cannot have the names that Maildir needs.
+            GrammarError: the path is empty.
             OSError: a directory could not be created.
         """
-        if os.name != "posix":
-            raise NotSupportedError("a Maildir needs a POSIX system")
+        check_path(path)
+        require_posix("a Maildir")
         self.path = Path(path)
         for folder in ("tmp", "cur", "new"):
             make_directory(self.path / folder)
@@ -103,9 +106,14 @@ class Maildir:
 
 
 class MaildirRoot:
-    """A directory that holds a Maildir for each user, under the user's name."""
+    """A directory that holds a Maildir for each user, under the user's name.
+
+    Raises:
+        GrammarError: the path is empty.
+    """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
+        check_path(path)
         self.path = Path(path)
 
     def __repr__(self) -> str:

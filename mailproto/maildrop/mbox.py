@@ -16,8 +16,9 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from mailproto._core.checks import check_amount, check_path
 from mailproto._core.spool import Spool
-from mailproto.errors import NotSupportedError
+from mailproto._core.system import require_posix
 from mailproto.maildrop.base import MaildropBusyError, canonical
 from mailproto.maildrop.durable import make_directory
 from mailproto.maildrop.lock import SessionLock
@@ -52,11 +53,13 @@ class Mbox:
 
         Raises:
             NotSupportedError: the system is not POSIX, and knows none of the locks.
+            GrammarError: the path is empty, or the time negative.
             OSError: a directory could not be created.
         """
-        if os.name != "posix":
-            raise NotSupportedError("an mbox needs the locks of a POSIX system")
+        check_path(path)
+        require_posix("an mbox")
         self.path = Path(os.path.realpath(path))
+        check_amount("lock_timeout", lock_timeout)
         self.lock_timeout = lock_timeout
         make_directory(self.path.parent)
 

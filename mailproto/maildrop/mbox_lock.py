@@ -26,7 +26,7 @@ from pathlib import Path
 from mailproto.maildrop.base import BLOCK
 from mailproto.maildrop.mbox_format import MAX_SEPARATOR, MboxFormatError, is_separator
 
-if sys.platform != "win32":
+with suppress(ImportError):
     import fcntl
 
 logger = logging.getLogger("mailproto")

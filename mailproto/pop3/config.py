@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from mailproto._core.checks import check_each, check_fields
 from mailproto._core.limits import Limits
 from mailproto._core.peers import check_networks
 from mailproto.errors import GrammarError
@@ -78,6 +79,7 @@ class POP3ServerConfig:
 
     def __post_init__(self) -> None:
         check_networks(self.proxies, self.trusted_peers)
+        check_each("languages", self.languages, Language)
         check_languages(self.languages)
         check_expire(self.expire)
         check_login_delay(self.login_delay)
@@ -90,6 +92,7 @@ class POP3ServerConfig:
             check_capability(line)
         for verb in self.commands:
             check_own_verb(verb)
+        check_fields(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +109,10 @@ class POP3ClientConfig:
     pipelining: bool = True
     tolerances: frozenset[Tolerance] = frozenset(Tolerance)
     limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        check_each("tolerances", self.tolerances, Tolerance)
 
 
 def check_expire(days: float | None) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from mailproto._core.checks import check_callable, check_fields, check_kind
 from mailproto.address import Address, check_domain
 from mailproto.aio.smtp import SMTPClient
 from mailproto.errors import GrammarError, LocalProtocolError
@@ -79,13 +80,23 @@ class RelayConfig:
     shuffle: Callable[[list[str]], object] = random.shuffle
 
     def __post_init__(self) -> None:
+        check_fields(self)
+        for domain, route in self.routes.items():
+            check_kind(f"the way to {domain}", route, Route)
+        if self.smarthost is not None:
+            check_kind("smarthost", self.smarthost, Route)
         check_domain(self.hostname)
         if not self.hostname.isascii():
             raise GrammarError("the name of a relay is said before UTF-8 is agreed on: give it in A-labels")
         for domain in self.routes:
             if domain != lookup_name(domain, self.idna_encode):
                 raise GrammarError(f"a domain with a route is given in lower-case A-labels: {domain!a:.100}")
-        if min(self.max_connections, self.max_connections_each) < 1:
+        if self.sts is not None:
+            check_kind("sts", self.sts, PolicyStore)
+        if self.resolver is not None:
+            for name in ("mx", "addresses"):
+                check_callable(f"{name} of the resolver", getattr(self.resolver, name, None))
+        if min(self.max_connections, self.max_connections_each, self.max_targets) < 1:
             raise GrammarError("no mail goes anywhere without a connection")
         if self.resolver is None and self.smarthost is None and not self.routes:
             raise LocalProtocolError("a relay needs a resolver, routes, or a smarthost")

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from mailproto._core.peers import check_networks, is_among
-from mailproto.address import Address
+from mailproto.address import Address, check_address
 from mailproto.errors import Reject
 from mailproto.relay.entry import Entry, Pending
 from mailproto.relay.queue import Queue, new_name
@@ -47,6 +47,10 @@ class RelayHandler:
             send (RFC 5321 section 4.5.1).
         trusted: addresses and networks of clients that need not authenticate.
         queued: called with the name of each message that was taken: the relay's ``wake``.
+
+    Raises:
+        GrammarError: one of the clients is no address and no network.
+        TypeError: the postmaster is no `Address`.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class RelayHandler:
         queued: Callable[[str], object] | None = None,
     ) -> None:
         check_networks(trusted)
+        check_address(postmaster)
         self._queue = queue
         self._postmaster = postmaster
         self._trusted = tuple(trusted)

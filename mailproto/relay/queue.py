@@ -22,6 +22,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
+from mailproto._core.checks import check_path
+from mailproto._core.system import require_posix
 from mailproto.errors import GrammarError
 from mailproto.maildrop.base import MaildropBusyError
 from mailproto.maildrop.durable import fsync_directory, make_directory, write_durably
@@ -48,7 +50,15 @@ class Queue:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Use the queue at ``path``; what is missing of it is created with mode 0700."""
+        """Use the queue at ``path``; what is missing of it is created with mode 0700.
+
+        Raises:
+            NotSupportedError: the system is not POSIX: it has no lock that ends with a relay that dies.
+            GrammarError: the path is empty.
+            OSError: a directory could not be created.
+        """
+        check_path(path)
+        require_posix("a queue")
         self.path = Path(path)
         for folder in ("tmp", "messages", "entries", "unreadable"):
             make_directory(self.path / folder)

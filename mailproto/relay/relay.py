@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
+from mailproto._core.checks import check_kind
 from mailproto.relay.agenda import Agenda
 from mailproto.relay.config import RelayConfig
 from mailproto.relay.disk import Disk
@@ -44,6 +45,8 @@ class Relay:
     """
 
     def __init__(self, queue: Queue, config: RelayConfig) -> None:
+        check_kind("queue", queue, Queue)
+        check_kind("config", config, RelayConfig)
         self._queue = queue
         self._config = config
         self._agenda = Agenda()

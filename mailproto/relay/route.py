@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import NamedTuple, TypeAlias
 
-from mailproto._core.policy import TLSPolicy
-from mailproto._net.sockets import check_host, check_port
+from mailproto._core.checks import check_fields
+from mailproto._core.policy import TLSPolicy, check_policy
+from mailproto._net.sockets import check_host, check_port, unix_address
 from mailproto.address import address_literal
 from mailproto.errors import GrammarError, LocalProtocolError
-from mailproto.sasl.base import CredentialsSource
+from mailproto.sasl.base import CredentialsSource, check_credentials
 from mailproto.smtp.flows.client import RELAY_PORT, default_endpoint
 from mailproto.smtp.sts import Policy
 
@@ -43,7 +44,9 @@ class Route:
 
     Raises:
         GrammarError: ``host`` can be the name of none, or ``port`` is none.
+        TypeError: what there is is of another type.
         LocalProtocolError: LMTP is to be spoken on port 25.
+        NotSupportedError: there are no unix sockets on this system.
     """
 
     host: str = "localhost"
@@ -56,9 +59,15 @@ class Route:
     lmtp: bool = False
 
     def __post_init__(self) -> None:
+        check_fields(self)
+        check_credentials(self.credentials)
+        if self.tls is not None:
+            check_policy(self.tls)
         check_host(self.host)
         if self.port is not None:
             check_port(self.port)
+        if self.path is not None:
+            unix_address(self.path)
         if self.lmtp and self.path is None and self.port == RELAY_PORT:
             raise LocalProtocolError("LMTP must not be spoken on port 25: name another one")
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from mailproto._core.checks import check_fields
+from mailproto.errors import GrammarError
 from mailproto.relay.entry import Entry, Pending
 from mailproto.smtp.notices import Action, Report
 from mailproto.smtp.reply import Reply
@@ -25,6 +27,9 @@ class Schedule:
         give_up: from the arrival until it is given up, if it really was tried meanwhile: see `is_over`.
             Infinity means never.
         min_attempts: in vain, before a message is given up.
+
+    Raises:
+        GrammarError: one of them is negative, or there would be no time between two attempts.
     """
 
     first_hour: float = 1800.0
@@ -32,6 +37,11 @@ class Schedule:
     delay_notice: float = 4 * 3600.0
     give_up: float = 5 * 86400.0
     min_attempts: int = 5
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if not min(self.first_hour, self.later) > 0:
+            raise GrammarError("there has to be some time between two attempts")
 
     def next_attempt(self, arrival: float, now: float) -> float:
         """Return when a message that was tried in vain is tried again; the last time is when it is given up."""

@@ -49,6 +49,11 @@ class Credentials:
     authzid: str | None = None
     token: str = field(default="", repr=False)
 
+    def __post_init__(self) -> None:
+        texts = (self.username, self.password, self.authzid or "", self.token)
+        if not all(isinstance(text, str) for text in texts):  # none of which may stand in a message
+            raise TypeError("credentials are text")
+
     def __reduce__(self) -> NoReturn:
         raise TypeError("credentials are not to be stored")
 
@@ -56,6 +61,12 @@ class Credentials:
 CredentialsSource: TypeAlias = Credentials | Callable[[], Credentials | Awaitable[Credentials]]
 """Credentials, or what returns them when they are about to be used, so that a token can be fresh. Under asyncio it
 may be a coroutine function."""
+
+
+def check_credentials(source: object) -> None:
+    """Raise `TypeError` for what are no credentials, nor called to get some. None are none."""
+    if not (source is None or isinstance(source, Credentials) or callable(source)):
+        raise TypeError("credentials are Credentials, or what returns them")
 
 
 @dataclass(frozen=True, slots=True)

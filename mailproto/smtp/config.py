@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from mailproto._core.checks import check_each, check_fields
 from mailproto._core.limits import Limits
 from mailproto._core.peers import check_networks
 from mailproto.address import check_domain
@@ -64,7 +65,8 @@ class SMTPServerConfig:
     """How a server behaves where the RFCs leave the choice.
 
     Args:
-        hostname: the server's own name, in the greeting and in the reply to EHLO (RFC 5321 section 4.2).
+        hostname: the server's own name, in the greeting and in the reply to EHLO (RFC 5321 section 4.2). A server
+            for more than this machine has one; where it does not, the adapters log so.
         greeting: what the greeting says behind the name. No version: it helps only attackers (RFC 5321
             section 7.5).
         max_message_size: the largest message taken, in octets; 0 means no fixed limit, as in RFC 1870 section 4.
@@ -118,8 +120,9 @@ class SMTPServerConfig:
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
-        if self.max_message_size < 0:
-            raise GrammarError(f"not a size: {self.max_message_size}")
+        check_fields(self)
+        check_each("extensions", self.extensions, Extension)
+        check_each("tolerances", self.tolerances, Tolerance)
         check_domain(self.hostname)
         if not self.hostname.isascii():
             raise GrammarError("the hostname is said before UTF-8 is agreed on: give it in A-labels")
@@ -154,6 +157,11 @@ class SMTPClientConfig:
     idna_encode: Callable[[str], str] = idna_2003
     extensions: tuple[Extension, ...] = ALL_EXTENSIONS
     limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        check_each("extensions", self.extensions, Extension)
+        check_each("tolerances", self.tolerances, Tolerance)
 
 
 ConfigT = TypeVar("ConfigT", SMTPServerConfig, SMTPClientConfig)

@@ -10,9 +10,9 @@ from typing import Any
 
 from mailproto._core.connection import Connection
 from mailproto._flows.engine import TLSSession
-from mailproto._net.sockets import connecting
+from mailproto._net.sockets import connecting, unix_address
 from mailproto.errors import ConnectionTimeoutError
-from mailproto.sync.link import Link
+from mailproto.sync.link import LONGEST, Link
 
 
 def open_link(
@@ -30,14 +30,16 @@ def open_link(
 
     Raises:
         ConnectionTimeoutError: nobody answered within ``timeout`` seconds.
+        NotSupportedError: there are no unix sockets on this system.
         OSError: there is no such host, or nobody listens.
     """
     if sock is None:
+        address = unix_address(path) if path is not None else None
         deadline = time.monotonic() + timeout
         try:
             with connecting(host, port, path):
-                if path is not None:
-                    sock = _connect(socket.AF_UNIX, os.fspath(path), None, deadline)
+                if address is not None:
+                    sock = _connect(socket.AF_UNIX, address, None, deadline)
                 else:
                     sock = _connect_to_any(host, port, source_address, deadline)
         except TimeoutError:
@@ -70,7 +72,7 @@ def _connect(family: int, address: Any, source: tuple[str, int] | None, deadline
     try:
         if source is not None:
             sock.bind(source)
-        sock.settimeout(max(deadline - time.monotonic(), 0.001))
+        sock.settimeout(min(max(deadline - time.monotonic(), 0.001), LONGEST))
         sock.connect(address)
     except BaseException:
         sock.close()

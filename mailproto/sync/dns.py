@@ -12,6 +12,7 @@ from mailproto.address import Address
 from mailproto.dns.discovery import POP3, SUBMISSION, MailServer
 from mailproto.dns.lookup import Lookup, Query
 from mailproto.smtp.routing import MX
+from mailproto.sync.link import LONGEST
 
 _PIECE = 64 << 10  # more than a datagram can have
 
@@ -110,4 +111,4 @@ def _limit(sock: socket.socket, deadline: float) -> None:
     left = deadline - time.monotonic()
     if left <= 0:
         raise TimeoutError("the name server took too long")
-    sock.settimeout(left)
+    sock.settimeout(min(left, LONGEST))

@@ -22,6 +22,9 @@ from mailproto.errors import LocalProtocolError
 LINGER = 1.0
 """Seconds to wait for the peer's end after ours: to close at once could destroy what it has not read yet."""
 
+LONGEST = 3600.0
+"""Seconds of one wait of the system, which cannot count to infinity, nor to a few weeks of milliseconds."""
+
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 # Needs no descriptor of its own, and knows no limit of 1024 where the system has it.
 _Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
@@ -185,7 +188,7 @@ class Link:
         ready, left = 0, 1.0
         while not ready and left > 0:
             left = deadline - time.monotonic()
-            for key, happened in self._selector.select(max(left, 0)):
+            for key, happened in self._selector.select(min(max(left, 0), LONGEST)):
                 ready |= happened if key.fileobj is self._sock else self._hear_bell()
         return ready
 

@@ -22,7 +22,7 @@ from mailproto.sync.link import Link
 logger = logging.getLogger("mailproto")
 
 _MOMENT = 1.0
-"""Seconds for what was cut off to tidy up, and for the system to find what it lacked to accept."""
+"""Seconds for what was cut off to tidy up, for the system to find what it lacked to accept, and between two looks."""
 
 
 class Listener(ListenerBase):
@@ -51,7 +51,8 @@ class Listener(ListenerBase):
     def serve_forever(self) -> None:
         """Listen until `close` is called elsewhere, or until an exception such as KeyboardInterrupt."""
         with self:
-            self._stopped.wait()
+            while not self._stopped.wait(_MOMENT):
+                pass  # on Windows a wait without an end hears no Ctrl-C
 
     def close(self, grace: float | None = None) -> None:
         """Stop listening, let the transactions under way finish, and close all connections.
@@ -88,7 +89,7 @@ class Listener(ListenerBase):
 
     def _wait_until_empty(self, seconds: float) -> bool:
         with self._changed:
-            return self._changed.wait_for(lambda: not self._links, seconds)
+            return self._changed.wait_for(lambda: not self._links, min(seconds, threading.TIMEOUT_MAX))
 
     def _accept_all(self, sockets: Sockets) -> None:
         with selectors.DefaultSelector() as selector:
@@ -104,7 +105,7 @@ class Listener(ListenerBase):
     def _accept(self, listening: socket.socket) -> None:
         try:
             sock, _ = listening.accept()
-        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+        except (BlockingIOError, InterruptedError, ConnectionError):  # the peer has left already
             return
         except OSError as error:
             logger.error("cannot accept a connection: %s", error)
@@ -112,6 +113,9 @@ class Listener(ListenerBase):
             return
         try:
             self._admit(sock)
+        except OSError as error:  # which is how macOS says that the peer has left
+            logger.info("a connection could not be served: %s", error)
+            sock.close()
         except Exception:
             logger.exception("a connection could not be served")
             sock.close()

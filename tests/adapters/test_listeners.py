@@ -15,6 +15,7 @@ from mailproto import aio, sync
 from mailproto._core.limits import Limits
 from mailproto._net.listener import Admission, ServerOptions, Verdict
 from mailproto._net.sockets import listen_unix
+from mailproto.errors import GrammarError
 from tests.adapters import toy
 from tests.adapters.harness import PATIENCE, Aio, Gate, Sync, Wire, server_context, wait_until
 from tests.adapters.toy import Echo
@@ -95,9 +96,10 @@ def test_a_port_in_use_is_an_error(adapter: Adapter) -> None:
         adapter.serve(Echo(), port=server.port)
 
 
-def test_what_is_no_port_leaves_no_socket_behind(adapter: Adapter) -> None:
-    with pytest.raises(OverflowError):  # and, because warnings are errors, nothing else
-        adapter.serve(Echo(), port=1 << 16)
+@pytest.mark.parametrize("port", [1 << 16, 70_000, -1])
+def test_what_is_no_port_leaves_no_socket_behind(adapter: Adapter, port: int) -> None:
+    with pytest.raises(GrammarError, match=f"not a port: {port}"):  # and, because warnings are errors, nothing else
+        adapter.serve(Echo(), port=port)
 
 
 def test_a_port_can_be_shared(adapter: Adapter) -> None:

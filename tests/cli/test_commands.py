@@ -528,6 +528,8 @@ def test_what_would_delete_at_once_or_never_by_a_slip_of_the_pen(
     [
         (["--max-size", "-1"], "argument --max-size: not a whole number: -1"),
         (["--hostname", "a..b"], "argument --hostname: not a domain: 'a..b'"),
+        (["--user", "ada:one", "--user", "bob:x", "--user", "ada:two"], "the user ada is given twice"),
+        (["--maildir", ""], "GrammarError: the path is empty"),
         (["--domain", "example..org"], "not a domain: 'example..org'"),
         (["--tls-cert", "no-such-file"], "--tls-cert: [Errno 2] No such file or directory: 'no-such-file'"),
         (["--tls-cert", __file__], __file__),

@@ -410,6 +410,8 @@ def test_wrong_usage_ends_at_once(arguments: tuple[str, ...], queue: str, capsys
         (("--route", "example.org=fa\u00df.example"), "argument --route: 'fa\\xdf.example' needs IDNA 2008"),
         (("--smarthost", "fa\u00df.example"), "argument --smarthost: 'fa\\xdf.example' needs IDNA 2008"),
         (("--route", "example.org=one", "--route", "Example.ORG=two"), "--route: there is one place for the mail"),
+        (("--user", "ada:one", "--user", "ada:two"), "the user ada is given twice"),
+        (("--queue", ""), "--queue: the path is empty"),
         (("--queue", "/dev/null/queue"), "--queue: [Errno 17] File exists: '/dev/null'"),
         (("--cafile", "/dev/null/authorities.pem"), "--cafile: [Errno 20] Not a directory: '/dev/null/auth"),
         (("--tls-cert", "/dev/null/cert.pem"), "--tls-cert: [Errno 20] Not a directory: '/dev/null/cert.pem'"),

@@ -110,7 +110,7 @@ def test_a_connection_has_its_share_of_messages(use: Callable[..., Any], port: i
 
 
 def test_a_connection_that_was_idle_too_long_is_not_used(use: Callable[..., Any], port: int, inbox: Inbox) -> None:
-    use(port, PoolOptions(max_idle=-1.0), lambda send: [send(MESSAGE, *PARTIES) for _ in range(3)])
+    use(port, PoolOptions(max_idle=0.0), lambda send: [send(MESSAGE, *PARTIES) for _ in range(3)])
     assert inbox.messages == [1, 2, 3]
 
 

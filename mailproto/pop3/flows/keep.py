@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from mailproto._core.checks import check_fields
 from mailproto._core.flow import Call, Flow
 from mailproto._core.spool import Spool
 from mailproto.errors import ConnectionClosedError, NotSupportedError, RemoteProtocolError
@@ -51,6 +52,9 @@ class KeepPolicy:
     max_size: int | None = None
     limit: int | None = None
     unique_ids: bool = True
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+from mailproto._core.checks import check_count, check_path
+from mailproto._core.system import require_posix
 from mailproto.errors import GrammarError
 from mailproto.maildrop.durable import fsync_directory, make_directory, write_durably
 from mailproto.smtp.sts import Mode, Policy
@@ -36,8 +38,15 @@ class PolicyFiles:
     """
 
     def __init__(self, path: str | os.PathLike[str], limit: int) -> None:
-        """Use the directory ``path``, which is created if missing, for so many policies at most."""
+        """Use the directory ``path``, which is created if missing, for so many policies at most.
+
+        Raises:
+            NotSupportedError: the system is not POSIX: its files cannot take the place of others while they are read.
+        """
+        check_path(path)
+        require_posix("a store of policies")
         self._path = Path(path)
+        check_count("max_policies", limit, 1)
         self._limit = limit
         self._lock = threading.Lock()
         make_directory(self._path)

@@ -65,6 +65,8 @@ class PolicyStore:
         context: verifies mail hosts and policy hosts.
 
     Raises:
+        NotSupportedError: the system is not POSIX.
+        GrammarError: ``path`` is empty, or no policy would be kept.
         OSError: the directory cannot be made, or ``cafile`` not be read.
     """
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from mailproto._core.checks import check_fields
 from mailproto.errors import GrammarError
 
 ClientT = TypeVar("ClientT")
@@ -33,6 +34,7 @@ class PoolOptions:
     messages_per_second: float | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.max_connections < 1:
             raise GrammarError("no mail goes anywhere without a connection")
         if self.messages_per_second is not None and not self.messages_per_second > 0:
@@ -73,7 +75,7 @@ class Shelf(Generic[ClientT]):
 
     def take_expired(self, now: float) -> Iterator[ClientT]:
         """Take, one by one, the connections that were idle for too long, which are to be closed."""
-        while self._idle and now - self._idle[0].idle_since > self._options.max_idle:
+        while self._idle and now - self._idle[0].idle_since >= self._options.max_idle:
             yield self._idle.popleft().client
 
     def take_all(self) -> Iterator[ClientT]:

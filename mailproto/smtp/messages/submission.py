@@ -12,6 +12,7 @@ from email.message import Message
 from io import TextIOBase
 from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
+from mailproto._core.checks import check_callable, check_kind
 from mailproto.address import POSTMASTER, Address, check_address
 from mailproto.errors import GrammarError
 from mailproto.smtp.parameters import NO_MAIL_PARAMETERS, NO_RCPT_PARAMETERS, MailParameters, RcptParameters
@@ -55,7 +56,7 @@ class Submission:
             costs the connection; behind the last piece it changes nothing any more.
 
     Raises:
-        TypeError: an address is text, or anything else that is none.
+        TypeError: an address is text, or anything else that is none, or ``parameters`` or ``progress`` are none.
     """
 
     reverse_path: Address | None
@@ -73,6 +74,9 @@ class Submission:
             if not isinstance(recipient, Recipient):
                 raise TypeError(f"a Recipient is wanted, not {type(recipient).__name__}: see make_submission")
             check_address(recipient.address)
+        check_kind("parameters", self.parameters, MailParameters)
+        if self.progress is not None:
+            check_callable("progress", self.progress)
 
     @property
     def forward_paths(self) -> list[Address]:

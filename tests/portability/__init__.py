@@ -1,0 +1,1 @@
+"""What runs on systems that are not POSIX, tried on this one by simulation: see `tests.portability.elsewhere`."""
