@@ -385,6 +385,26 @@ async def test_it_begins_nothing_that_was_being_read_from_the_disk_when_it_was_s
 
 
 @in_loop
+async def test_it_sleeps_between_two_looks_at_the_disk(world: World) -> None:
+    class Watched(Relay):
+        def _start_due(self) -> None:
+            rounds.append(len(self._dispatcher.active))
+            super()._start_due()
+
+    rounds: list[int] = []
+    relay = Watched(world.queue, world.relay(table())._config)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("_POLL", "_POLL_ORDERS"):
+            patch.setattr(f"mailproto.relay.relay.{name}", 0.1)
+        running = asyncio.create_task(relay.run())
+        await until(lambda: len(rounds) > 4)
+        await asyncio.sleep(0.3)
+        relay.stop()
+        await running
+    assert len(rounds) < 20
+
+
+@in_loop
 async def test_it_sleeps_while_it_has_as_much_to_do_as_it_can(world: World) -> None:
     """And does not look again and again for a place for what is due."""
 
