@@ -283,6 +283,7 @@ def test_a_resolver_that_falls_over_loses_nothing(world: World, caplog: pytest.L
     assert entry.waiting == (Pending(BOB),)
     assert entry.due == START + 1800
     assert caplog.messages == ["the way to example.net failed: a bug"]
+    assert caplog.records[0].exc_info is not None, "which says where it is"
 
 
 @in_loop
