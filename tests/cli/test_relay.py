@@ -24,7 +24,7 @@ from mailproto.cli.options import HostPort, next_place
 from mailproto.dns import read_name
 from mailproto.errors import Reject
 from mailproto.relay import Entry, Pending, Queue, RelayConfig
-from mailproto.sasl import make_scram_key
+from mailproto.sasl import PasswordCheck, make_scram_key
 from mailproto.smtp import Rcpt, Reply, SMTPServerConfig
 from mailproto.testing import Outbox
 from tests import data
@@ -248,6 +248,26 @@ def test_it_logs_in_at_the_smarthost_under_tls(
     assert "delivered to=<ada@example.org>" in said
     assert "C: MAIL FROM:<grace@example.net>" in said
     assert "correct horse" not in said
+
+
+@pytest.mark.parametrize("on_a_socket", [True, False])
+def test_it_logs_in_in_clear_on_a_socket_or_if_told_so(
+    queue: str, tmp_path: Path, message_file: str, monkeypatch: pytest.MonkeyPatch, on_a_socket: bool
+) -> None:
+    class Guarded(Outbox):
+        def on_auth(self, _: object, check: PasswordCheck) -> bool:
+            return check.matches("pencil")
+
+    monkeypatch.setenv("PW", "pencil")
+    smarthost = Guarded()
+    config = SMTPServerConfig(require_auth=True, allow_plaintext_auth=True)
+    place: dict[str, Any] = {"path": tmp_path / "smtp"} if on_a_socket else {"port": 0}
+    with sync.SMTPServer(smarthost, config=config, **place) as server:
+        way = (str(tmp_path / "smtp"),) if on_a_socket else (f"127.0.0.1:{server.port}", "--tls", "none")
+        with relaying("--queue", queue, "--smarthost", *way, "--login", "ada", "--password-env", "PW") as relay:
+            assert main(sending(relay.ports["submission"], BOB, file=message_file)) == 0
+            wait_for(lambda: smarthost.letters)
+            relay.stop()
 
 
 def test_a_second_relay_on_a_queue_ends_at_once(queue: str, capfd: pytest.CaptureFixture[str]) -> None:
