@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import smtplib
@@ -21,9 +22,10 @@ from mailproto import sync
 from mailproto.address import Address
 from mailproto.cli import main
 from mailproto.cli.options import HostPort, next_place
+from mailproto.cli.ways import add_ways, relay_config
 from mailproto.dns import read_name
 from mailproto.errors import Reject
-from mailproto.relay import Entry, Pending, Queue, RelayConfig
+from mailproto.relay import Entry, Pending, Queue, RelayConfig, Schedule
 from mailproto.sasl import PasswordCheck, make_scram_key
 from mailproto.smtp import Rcpt, Reply, SMTPServerConfig
 from mailproto.testing import Outbox
@@ -190,6 +192,19 @@ def test_mail_goes_into_a_store_over_lmtp(queue: str, tmp_path: Path, message_fi
 )
 def test_where_mail_is_handed_over(text: str, place: HostPort | Path, lmtp: bool) -> None:
     assert next_place(text) == (place, lmtp)
+
+
+def test_mail_is_tried_again_after_seconds_and_given_up_after_days() -> None:
+    def schedule(*options: str) -> Schedule:
+        parser = argparse.ArgumentParser()
+        add_ways(parser)
+        given = parser.parse_args(["--smarthost", "mx.example", *options])
+        given.hostname = "relay.example"
+        return relay_config(given).schedule
+
+    assert schedule() == Schedule()
+    assert schedule("--give-up-after", "0.5") == Schedule(give_up=12 * 3600)
+    assert schedule("--retry-after", "60") == Schedule(first_hour=60, later=60)
 
 
 def test_with_users_nobody_else_may_send(
