@@ -455,6 +455,31 @@ async def test_it_sleeps_while_it_has_as_much_to_do_as_it_can(world: World) -> N
 
 
 @in_loop
+async def test_who_waits_behind_one_that_is_gone_is_not_left_behind(world: World) -> None:
+    """Who is called when a way is free would call the next ones when he is through."""
+
+    class Slow(Host):
+        async def on_mail(self, *_: object) -> None:
+            await free.wait()
+
+    host, free = Slow(), asyncio.Event()
+    relay = world.relay(table(**MX_NET))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mailproto.relay.relay._POLL", 0.1)
+        patch.setattr("mailproto.relay.dispatch._MAX_ACTIVE", 2)
+        async with world.host("mx.example.net", host):
+            _, called, _ = (world.put(BOB) for _ in range(3))
+            running = asyncio.create_task(relay.run())
+            await until(lambda: host.connections and len(relay._dispatcher.active) == 1)
+            world.queue.remove(called)
+            free.set()
+            await until(lambda: len(host.envelopes) == 2)
+            relay.stop()
+            await running
+    assert world.queue.names() == []
+
+
+@in_loop
 async def test_a_run_that_is_cancelled_before_the_way_to_a_domain_has_begun(world: World) -> None:
     def work_off_hastily(lanes: Lanes, jobs: Mapping[Way, Job]) -> Awaitable[None]:
         running.cancel()
