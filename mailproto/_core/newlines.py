@@ -107,7 +107,7 @@ class StrictNewlines:
         Raises:
             GrammarError: a bare CR or LF.
         """
-        if self.kept and data:
+        if self.kept:
             data, self.kept = self.kept + data, b""
         if data[-1:] == b"\r":
             data, self.kept = data[:-1], b"\r"
@@ -136,7 +136,7 @@ class CanonicalNewlines:
 
     def feed(self, data: bytes) -> bytes:
         """Return the canonical form of ``data``, a trailing CR held back until it is known what follows."""
-        if self.kept and data:
+        if self.kept:
             data, self.kept = self.kept + data, b""
         if data[-1:] == b"\r":
             data, self.kept = data[:-1], b"\r"

@@ -23,7 +23,7 @@ from mailproto.sasl.base import (
     Request,
     ServerMechanisms,
 )
-from mailproto.sasl.identity import name_of
+from mailproto.sasl.identity import AUTH_HOOKS, name_of
 from mailproto.sasl.scram_key import ScramKey, ScramPassword
 
 EventT = TypeVar("EventT")
@@ -92,7 +92,10 @@ def _grant(request: Request, channel: Channel, handler: Any, session: Any) -> Fl
     if not isinstance(request, Question):
         return channel
     hook = getattr(handler, request.hook, None)
-    return None if hook is None else (yield from ask_hook(hook, session, *request.arguments()))
+    if hook is None:
+        return None
+    ask = ask_hook if request.hook in AUTH_HOOKS else call_hook  # one of one's own has any answer
+    return (yield from ask(hook, session, *request.arguments()))
 
 
 def ask_hook(hook: Any, session: Any, *arguments: Any) -> Flow[Any]:

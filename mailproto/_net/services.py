@@ -19,7 +19,7 @@ from mailproto.pop3.config import POP3ServerConfig
 from mailproto.pop3.flows import server as pop3
 from mailproto.pop3.server import POP3ServerConnection
 from mailproto.sasl.base import ServerMechanisms
-from mailproto.sasl.choice import default_mechanisms
+from mailproto.sasl.choice import SERVER_MECHANISMS, default_mechanisms
 from mailproto.smtp.config import SMTPServerConfig, with_extensions
 from mailproto.smtp.extensions import EXPN
 from mailproto.smtp.flows import server as smtp
@@ -38,7 +38,7 @@ _NAMELESS = "clients are told that this is localhost: the config wants a hostnam
 _LOGIN_NEEDS: Needs = {("on_auth", "on_scram_key"): "every login"}
 _SMTP_NEEDS: Needs = {("on_rcpt",): "every recipient", ("on_message", "on_delivery", "on_burl"): "every message"}
 _COMMAND_NEEDS: Needs = {("on_command",): "every command of your own"}
-_POP3_NEEDS: Needs = {**_LOGIN_NEEDS, ("on_login",): "every login"}
+_POP3_NEEDS: Needs = {("on_login",): "every login"}
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def smtp_service(
 
     needs = _SMTP_NEEDS
     if config.require_auth and not config.trusted_peers:
-        needs = {**needs, **_LOGIN_NEEDS}
+        needs = {**needs, **_login_needs(config, mechanisms)}
     if any(extension.commands for extension in config.extensions):
         needs = {**needs, **_COMMAND_NEEDS}
     connect = partial(SMTPServerConnection, config)
@@ -119,9 +119,17 @@ def pop3_service(
         session = pop3.POP3Session(conn, peer, local)
         return pop3.serve(session, handler, implicit_tls=implicit_tls, mechanisms=mechanisms, admit=admit)
 
-    needs = {**_POP3_NEEDS, **_COMMAND_NEEDS} if config.commands else _POP3_NEEDS
+    needs = {**_login_needs(config, mechanisms), **_POP3_NEEDS}
+    if config.commands:
+        needs = {**needs, **_COMMAND_NEEDS}
     connect = partial(POP3ServerConnection, config)
     return _service(connect, serve, handler, pop3.HOOKS, needs, config, mechanisms, implicit_tls)
+
+
+def _login_needs(config: SMTPServerConfig | POP3ServerConfig, mechanisms: ServerMechanisms) -> Needs:
+    """Return what logins need of the handler. A mechanism of the application's own may need anything, or nothing."""
+    own = any(name in mechanisms and name not in SERVER_MECHANISMS for name in config.auth_mechanisms)
+    return {} if own else _LOGIN_NEEDS
 
 
 def _service(

@@ -144,7 +144,8 @@ class Challenge:
 class Question(Request):
     """A server's mechanism wants to know something that only the application can tell.
 
-    ``hook`` names the method of the server's handler that is asked, with the session and what `arguments` returns.
+    ``hook`` names the method of the server's handler that is asked, with the session and what `arguments` returns. A
+    mechanism of your own that wants more than true or a name for an answer, a key say, asks by a hook of its own.
     """
 
     hook: ClassVar[str] = "on_auth"

@@ -306,6 +306,18 @@ def test_a_client_that_says_nothing_is_told_so(adapter: Adapter) -> None:
         assert wire.rest() == b"+ok\r\n-too slow\r\n"
 
 
+def test_who_is_still_talking_is_not_cut_off_before_it_has_read_why(adapter: Adapter) -> None:
+    """What comes at a socket that is closed is answered with a reset, which destroys what was not read."""
+    server = adapter.serve(Echo(), limits=Limits(command_timeout=0.1))
+    with Wire.to(server.port) as wire:
+        assert wire.line() == b"+ok"
+        time.sleep(0.2)
+        for _ in range(4):
+            wire.send(b"x")
+            time.sleep(0.05)
+        assert wire.rest() == b"-too slow\r\n"
+
+
 def test_octet_after_octet_does_not_win_time(adapter: Adapter) -> None:
     server = adapter.serve(Echo(), limits=Limits(data_timeout=0.2, min_data_rate=10_000))
     with Wire.to(server.port) as wire:

@@ -30,6 +30,7 @@ from mailproto.errors import (
 from mailproto.maildrop import MemoryMaildrop
 from mailproto.mailhost import MailHost
 from mailproto.pop3 import POP3ServerConfig
+from mailproto.sasl import Challenge, Identity, ServerExchange
 from mailproto.smtp import Outcome, SMTPServerConfig, make_submission
 from mailproto.smtp.extensions import BURL
 from mailproto.tunnels import Socks5
@@ -739,6 +740,26 @@ def test_so_is_a_mechanism_that_nobody_knows(front: Front, caplog: pytest.LogCap
     front.SMTPServer(host, port=0, config=SMTPServerConfig(auth_mechanisms=("PLAIN", "ROT13")))
     front.POP3Server(host, port=0, config=POP3ServerConfig(auth_mechanisms=("ROT13",)))
     assert caplog.messages == ["the mechanism ROT13 is offered, and nobody knows it"] * 2
+
+
+class Word:
+    """A mechanism of one's own, which asks the handler nothing."""
+
+    name = "X-WORD"
+    reveals_secret = True
+
+    def start(self, initial_response: bytes | None) -> ServerExchange:
+        word = initial_response if initial_response is not None else (yield Challenge(b""))
+        return Identity("ada", self.name) if word == b"plover" else None
+
+
+def test_what_a_mechanism_of_ones_own_asks_for_nobody_misses(front: Front, caplog: pytest.LogCaptureFixture) -> None:
+    offered: dict[str, Any] = {"auth_mechanisms": ("X-WORD",)}
+    known = {"X-WORD": Word()}
+    front.SMTPServer(Inbox(), port=0, config=SMTPServerConfig(require_auth=True, **offered), mechanisms=known)
+    opens = type("Opens", (), {"on_login": lambda *_: None})()
+    front.POP3Server(opens, port=0, config=POP3ServerConfig(**offered), mechanisms=known)
+    assert not caplog.records
 
 
 def test_and_who_asks_for_logins_has_to_answer_for_them(front: Front, caplog: pytest.LogCaptureFixture) -> None:

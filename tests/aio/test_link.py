@@ -646,6 +646,16 @@ def test_a_server_without_descriptors_does_not_fill_the_log(caplog: pytest.LogCa
     assert len(caplog.records) < 4
 
 
+def test_who_comes_while_the_loop_is_busy_is_not_kept_out() -> None:
+    async def main() -> None:
+        async with serving(Echo()) as server:
+            with ExitStack() as stack:
+                for _ in range(20):  # meanwhile the loop accepts nobody
+                    stack.enter_context(socket.create_connection(("127.0.0.1", server.listener.port), PATIENCE))
+
+    asyncio.run(main())
+
+
 def test_small_writes_leave_at_once() -> None:
     """Two of them in a row waited 40 ms for the peer's acknowledgement; asyncio sees to it for some sockets only."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import smtplib
@@ -21,10 +22,11 @@ from mailproto import sync
 from mailproto.address import Address
 from mailproto.cli import main
 from mailproto.cli.options import HostPort, next_place
+from mailproto.cli.ways import add_ways, relay_config
 from mailproto.dns import read_name
 from mailproto.errors import Reject
-from mailproto.relay import Entry, Pending, Queue, RelayConfig
-from mailproto.sasl import make_scram_key
+from mailproto.relay import Entry, Pending, Queue, RelayConfig, Schedule
+from mailproto.sasl import PasswordCheck, make_scram_key
 from mailproto.smtp import Rcpt, Reply, SMTPServerConfig
 from mailproto.testing import Outbox
 from tests import data
@@ -192,6 +194,19 @@ def test_where_mail_is_handed_over(text: str, place: HostPort | Path, lmtp: bool
     assert next_place(text) == (place, lmtp)
 
 
+def test_mail_is_tried_again_after_seconds_and_given_up_after_days() -> None:
+    def schedule(*options: str) -> Schedule:
+        parser = argparse.ArgumentParser()
+        add_ways(parser)
+        given = parser.parse_args(["--smarthost", "mx.example", *options])
+        given.hostname = "relay.example"
+        return relay_config(given).schedule
+
+    assert schedule() == Schedule()
+    assert schedule("--give-up-after", "0.5") == Schedule(give_up=12 * 3600)
+    assert schedule("--retry-after", "60") == Schedule(first_hour=60, later=60)
+
+
 def test_with_users_nobody_else_may_send(
     queue: str, message_file: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -248,6 +263,26 @@ def test_it_logs_in_at_the_smarthost_under_tls(
     assert "delivered to=<ada@example.org>" in said
     assert "C: MAIL FROM:<grace@example.net>" in said
     assert "correct horse" not in said
+
+
+@pytest.mark.parametrize("on_a_socket", [True, False])
+def test_it_logs_in_in_clear_on_a_socket_or_if_told_so(
+    queue: str, tmp_path: Path, message_file: str, monkeypatch: pytest.MonkeyPatch, on_a_socket: bool
+) -> None:
+    class Guarded(Outbox):
+        def on_auth(self, _: object, check: PasswordCheck) -> bool:
+            return check.matches("pencil")
+
+    monkeypatch.setenv("PW", "pencil")
+    smarthost = Guarded()
+    config = SMTPServerConfig(require_auth=True, allow_plaintext_auth=True)
+    place: dict[str, Any] = {"path": tmp_path / "smtp"} if on_a_socket else {"port": 0}
+    with sync.SMTPServer(smarthost, config=config, **place) as server:
+        way = (str(tmp_path / "smtp"),) if on_a_socket else (f"127.0.0.1:{server.port}", "--tls", "none")
+        with relaying("--queue", queue, "--smarthost", *way, "--login", "ada", "--password-env", "PW") as relay:
+            assert main(sending(relay.ports["submission"], BOB, file=message_file)) == 0
+            wait_for(lambda: smarthost.letters)
+            relay.stop()
 
 
 def test_a_second_relay_on_a_queue_ends_at_once(queue: str, capfd: pytest.CaptureFixture[str]) -> None:

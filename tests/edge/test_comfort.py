@@ -149,6 +149,8 @@ def test_so_it_does_where_only_what_is_new_is_fetched(tmp_path: Path, monkeypatc
         assert said.endswith(b"\rstored: %3d MiB\r\n" % mebibytes)
         assert said.count(b"\r\n") == 1
         assert on_a_terminal(*fetching, "--keep") == b"", "nothing is new"
+        on_a_terminal(*sending, str(long))
+        assert b"\rstored" not in on_a_terminal(*fetching, "--keep", "-v")
 
 
 # A look at a server.

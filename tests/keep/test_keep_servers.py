@@ -77,6 +77,22 @@ def test_without_unique_ids_what_is_gone_is_forgotten_once_all_was_seen(ledger: 
     assert shelf.stored == ["one", "two", "three"]
 
 
+def test_of_unique_ids_what_is_gone_is_forgotten_once_all_of_them_were_seen(ledger: SQLiteLedger) -> None:
+    """Where all messages have one it takes no more than a listing; where some do not, what is gone may be one of
+    those, and all have to be fetched."""
+    server, shelf = Server([mail("one", "1"), mail("two", "2")]), Shelf()
+    fetch(server, ledger, shelf)
+    server.mails = [mail("two", "2"), mail("three", "3"), mail("four", "4")]
+    fetch(server, ledger, shelf, KeepPolicy(limit=1))
+    assert set(ledger.read()) == {"2", "3"}
+    server.mails = [mail("two", "2"), mail("five", "same"), mail("six", "same")]
+    fetch(server, ledger, shelf, KeepPolicy(limit=1))
+    assert {"2", "3"} <= set(ledger.read())
+    fetch(server, ledger, shelf)
+    assert [key for key in ledger.read() if not key.startswith("sha256:")] == ["2"]
+    assert shelf.stored == ["one", "two", "three", "five", "six"]
+
+
 def test_a_unique_id_that_is_used_again_at_once_is_no_reason_to_delete_unseen(ledger: SQLiteLedger) -> None:
     """The server numbers from 1 whenever the maildrop is empty: the worst there is to be met."""
     server, shelf = Server([mail("first", "1"), mail("second", "2")]), Shelf()

@@ -199,6 +199,48 @@ def test_a_host_that_cannot_be_found_holds_up_no_mail_for_another(world: World, 
     run(test, world)
 
 
+class Lost(StaticResolver):
+    """A resolver that finds no host of example.net, for these reasons; or without one, and no address either."""
+
+    def __init__(self, *reasons: Reply | None) -> None:
+        hosts = {f"mx{number}.example.net": reply for number, reply in enumerate(reasons)}
+        super().__init__({"example.net": [MX(10, host) for host in hosts], "example.org": [MX(10, "mx.example.org")]})
+        self._reasons = hosts
+
+    async def addresses(self, host: str) -> list[str]:
+        if host not in self._reasons:
+            return ["127.0.0.1"]
+        reply = self._reasons[host]
+        if reply is not None:
+            raise RoutingError(reply)
+        return []
+
+
+@pytest.mark.parametrize(
+    ("reasons", "status"), [((NO_SUCH_DOMAIN, NO_SUCH_DOMAIN), "5.1.2"), ((None, None), "5.4.4")]
+)
+def test_where_none_of_the_hosts_is_there_mail_comes_back(
+    world: World, reasons: tuple[Reply | None, ...], status: str
+) -> None:
+    async def test(world: World) -> None:
+        home = Host()
+        async with world.host("mx.example.org", home):
+            world.put(BOB)
+            await world.relay(Lost(*reasons)).attempt_due()
+        _, (_, fields) = read_notice(home.received[0][1])
+        assert fields["Status"] == status
+
+    run(test, world)
+
+
+@in_loop
+async def test_where_one_of_them_may_be_there_later_mail_waits(world: World) -> None:
+    world.put(BOB)
+    await world.relay(Lost(NO_SUCH_DOMAIN, LOOKUP_FAILED)).attempt_due()
+    (entry,) = world.entries()
+    assert entry.waiting == (Pending(BOB, reply=LOOKUP_FAILED),)
+
+
 @in_loop
 async def test_a_host_that_cannot_be_found_may_take_what_the_others_never_do(world: World) -> None:
     host = Host()
@@ -283,6 +325,7 @@ def test_a_resolver_that_falls_over_loses_nothing(world: World, caplog: pytest.L
     assert entry.waiting == (Pending(BOB),)
     assert entry.due == START + 1800
     assert caplog.messages == ["the way to example.net failed: a bug"]
+    assert caplog.records[0].exc_info is not None, "which says where it is"
 
 
 @in_loop

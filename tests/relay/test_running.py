@@ -19,6 +19,7 @@ from mailproto.relay.lanes import Lanes
 from mailproto.relay.round import Round
 from mailproto.relay.route import Way
 from mailproto.smtp import Envelope, Rcpt, Reply
+from mailproto.smtp.extensions import PIPELINING
 from mailproto.smtp.notices import Action
 from mailproto.smtp.routing import MX, StaticResolver
 from tests.relay import (
@@ -82,6 +83,28 @@ async def test_what_another_process_adds_is_found(world: World) -> None:
             relay.stop()
             await running
     assert world.queue.names() == []
+
+
+@in_loop
+async def test_what_is_under_way_is_not_begun_once_more_by_who_looks_what_there_is(world: World) -> None:
+    class Slow(Host):
+        async def on_data(self, *_: object) -> None:
+            await asyncio.sleep(0.2)
+
+    host = Slow()
+    relay = world.relay(table(**MX_NET))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mailproto.relay.relay._POLL", 0.02)
+        async with world.host("mx.example.net", host, extensions=(PIPELINING,)):
+            name = world.put(BOB)
+            running = asyncio.create_task(relay.run())
+            await until(lambda: host.connections)
+            relay.wake(name)
+            await until(lambda: host.envelopes)
+            await asyncio.sleep(0.3)
+            relay.stop()
+            await running
+    assert host.received == [("bob@example.net", MESSAGE)]
 
 
 @in_loop
@@ -385,6 +408,26 @@ async def test_it_begins_nothing_that_was_being_read_from_the_disk_when_it_was_s
 
 
 @in_loop
+async def test_it_sleeps_between_two_looks_at_the_disk(world: World) -> None:
+    class Watched(Relay):
+        def _start_due(self) -> None:
+            rounds.append(len(self._dispatcher.active))
+            super()._start_due()
+
+    rounds: list[int] = []
+    relay = Watched(world.queue, world.relay(table())._config)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("_POLL", "_POLL_ORDERS"):
+            patch.setattr(f"mailproto.relay.relay.{name}", 0.1)
+        running = asyncio.create_task(relay.run())
+        await until(lambda: len(rounds) > 4)
+        await asyncio.sleep(0.3)
+        relay.stop()
+        await running
+    assert len(rounds) < 20
+
+
+@in_loop
 async def test_it_sleeps_while_it_has_as_much_to_do_as_it_can(world: World) -> None:
     """And does not look again and again for a place for what is due."""
 
@@ -394,8 +437,8 @@ async def test_it_sleeps_while_it_has_as_much_to_do_as_it_can(world: World) -> N
 
     class Watched(Relay):
         def _start_due(self) -> None:
-            rounds.append(len(self._dispatcher.active))
             super()._start_due()
+            rounds.append(len(self._dispatcher.active))
 
     rounds: list[int] = []
     host = Slow()
@@ -407,7 +450,33 @@ async def test_it_sleeps_while_it_has_as_much_to_do_as_it_can(world: World) -> N
             relay = world.relay(table(**MX_NET, com=[(0, "mx.example.com")]))
             await Watched(world.queue, relay._config).attempt_due()
     assert len(host.envelopes) == 3
+    assert max(rounds) == 2
     assert len(rounds) < 60
+
+
+@in_loop
+async def test_who_waits_behind_one_that_is_gone_is_not_left_behind(world: World) -> None:
+    """Who is called when a way is free would call the next ones when he is through."""
+
+    class Slow(Host):
+        async def on_mail(self, *_: object) -> None:
+            await free.wait()
+
+    host, free = Slow(), asyncio.Event()
+    relay = world.relay(table(**MX_NET))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mailproto.relay.relay._POLL", 0.1)
+        patch.setattr("mailproto.relay.dispatch._MAX_ACTIVE", 2)
+        async with world.host("mx.example.net", host):
+            _, called, _ = (world.put(BOB) for _ in range(3))
+            running = asyncio.create_task(relay.run())
+            await until(lambda: host.connections and len(relay._dispatcher.active) == 1)
+            world.queue.remove(called)
+            free.set()
+            await until(lambda: len(host.envelopes) == 2)
+            relay.stop()
+            await running
+    assert world.queue.names() == []
 
 
 @in_loop

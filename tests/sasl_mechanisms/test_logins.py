@@ -2,6 +2,7 @@
 
 import base64
 import itertools
+import logging
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +22,7 @@ from mailproto.sasl import (
     Credentials,
     Identity,
     OAuthBearerClient,
+    Question,
     ServerExchange,
     TokenCheck,
     TokenRefusal,
@@ -284,6 +286,43 @@ def test_a_mechanism_of_ones_own(protocol: Protocol) -> None:
     known = {**SERVER_MECHANISMS, "X-ECHO": EchoServer()}
     options = {"credentials": ADA, "known_mechanisms": {"X-ECHO": Echo(), **CLIENT_MECHANISMS}}
     assert taken(Duet(protocol, offered=("X-ECHO", "PLAIN"), known=known).talk(**options)) == "X-ECHO"
+
+
+class WordRequest(Question):
+    """What has to be said?"""
+
+    hook = "on_word"
+
+
+class WordServer:
+    """One that asks by a hook of its own what has to be said."""
+
+    name = "X-ECHO"
+    reveals_secret = True
+
+    def start(self, initial_response: bytes | None) -> ServerExchange:
+        word = yield WordRequest()
+        for _ in range(2):
+            if (yield Challenge(b"hello")) != word:
+                return None
+        return Identity("echo", self.name)
+
+
+@pytest.mark.parametrize("word", [b"hello", b"goodbye"])
+@protocols
+def test_a_mechanism_of_ones_own_may_be_answered_anything(
+    protocol: Protocol, word: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By a hook of its own, and nobody complains of what that says."""
+
+    class Knowing(Careless):
+        def on_word(self, *_: Any) -> bytes:
+            return word
+
+    options = {"credentials": ADA, "known_mechanisms": {"X-ECHO": Echo()}}
+    talked = Duet(protocol, Knowing(), offered=("X-ECHO",), known={"X-ECHO": WordServer()}).talk(**options)
+    assert talked.identity == (Identity("echo", "X-ECHO") if word == b"hello" else None)
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 @protocols

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailproto._core.newlines import checked_pieces
+from mailproto._core.newlines import Checked, checked_pieces
 from mailproto.errors import (
     ConnectionTimeoutError,
     GrammarError,
@@ -474,6 +475,51 @@ def test_a_piece_that_was_checked_is_looked_at_behind_a_kept_cr() -> None:
     conn.send_data(b"x\r")
     with pytest.raises(GrammarError):
         conn.send_data(piece)
+
+
+def carry(pieces: list[bytes | Checked], *, chunked: bool, canonicalise: bool) -> bytes | None:
+    """Send a message in these pieces; return all that leaves, None if it is refused."""
+    conn = client("PIPELINING", "CHUNKING")
+    conn.mail(ADA)
+    conn.rcpt(BOB)
+    try:
+        if chunked:
+            for piece in pieces:
+                conn.bdat(piece, canonicalise=canonicalise)
+            conn.bdat(b"", last=True)
+        else:
+            conn.data(canonicalise=canonicalise)
+            conn.data_to_send()
+            say(conn, "250 ok", "250 ok", "354 go")
+            for piece in pieces:
+                conn.send_data(piece)
+            conn.end_data()
+    except GrammarError:
+        return None
+    return conn.data_to_send()
+
+
+@PROPERTY
+@given(
+    st.lists(
+        st.one_of(
+            st.sampled_from([b"", b"a", b".", b"\r", b"\n", b"a\r", b"\n.", b"\r\n"]),
+            st.lists(st.sampled_from([b"\r\n", b".", b"a"]), min_size=1).map(
+                lambda parts: checked_pieces(b"".join(parts), 2)[0]
+            ),
+        )
+    ),
+    st.booleans(),
+    st.booleans(),
+)
+def test_what_was_checked_leaves_as_all_else_does(
+    message: list[bytes | Iterator[Checked]], chunked: bool, canonicalise: bool
+) -> None:
+    """Whatever stands before it and behind it."""
+    pieces = [piece for each in message for piece in ([each] if isinstance(each, bytes) else each)]
+    plain: list[bytes | Checked] = [bytes(piece) for piece in pieces]
+    expected = carry(plain, chunked=chunked, canonicalise=canonicalise)
+    assert carry(pieces, chunked=chunked, canonicalise=canonicalise) == expected
 
 
 # What may only be sent where it is offered (S12, S83).

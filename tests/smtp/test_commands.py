@@ -136,6 +136,14 @@ def test_no_line_end_of_unicode_reaches_the_application(verb: bytes, evil: str) 
     assert [type(event) for event in result.events] == [CommandRejected]
 
 
+@pytest.mark.parametrize("unseen", ["\u3000", "\xa0", "\u200d", "\ue000"])
+def test_what_is_not_seen_and_ends_no_line_may_stand_in_a_command(unseen: str) -> None:
+    """Names are written with it: the space of Japanese, the joiner of Persian."""
+    text = f"a{unseen}b"
+    result = talk(greeted(), [b"VRFY " + text.encode() + b"\r\n"], lambda conn, _: conn.answer_default())
+    assert result.events == [Vrfy(text)]
+
+
 @pytest.mark.parametrize(
     ("line", "code"),
     [
