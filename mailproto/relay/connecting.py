@@ -65,7 +65,9 @@ async def _connect_verified(target: Target, policy: Policy, config: RelayConfig)
     client = _mx_client(target, config, TLSPolicy.REQUIRED, context)
     try:
         await client.connect()
-    except ReplyError:
+    except ReplyError as error:
+        if error.reply.permanent and client.tls is None:  # or whoever sits on the line could have mail returned
+            raise _not_fulfilled(target, f"without TLS it says {error.reply}") from error
         raise
     except (MailProtoError, OSError) as error:
         if isinstance(error, TLSRequiredError) or _came_to_tls(client):

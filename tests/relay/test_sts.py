@@ -225,6 +225,24 @@ def test_a_host_that_is_just_not_there(world: World, policy: bytes, greeting: Re
     run(test, world)
 
 
+@pytest.mark.parametrize("policy", [POLICY, TESTING])
+def test_nobody_on_the_line_has_mail_returned(world: World, policy: bytes) -> None:
+    """A refusal for good that comes before TLS is no word of the host's where the policy is enforced."""
+
+    async def test(world: World) -> None:
+        host, sts = Host(), STS(world, policy)
+        host.greeting = Reply.build(554, "No mail here")
+        async with exchanger(host):
+            entry = await sts.attempt()
+        if policy is POLICY:
+            assert why(entry).endswith("(MTA-STS): without TLS it says 554 No mail here")
+        else:
+            assert entry is None, "it is the host's word for once, and the sender hears it"
+        assert host.envelopes == []
+
+    run(test, world)
+
+
 @in_loop
 async def test_a_host_that_the_policy_does_not_name_is_passed_over(world: World) -> None:
     """Section 8.4: as if it could not be reached, however good its certificate is."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -520,6 +520,26 @@ def test_what_was_checked_leaves_as_all_else_does(
     plain: list[bytes | Checked] = [bytes(piece) for piece in pieces]
     expected = carry(plain, chunked=chunked, canonicalise=canonicalise)
     assert carry(pieces, chunked=chunked, canonicalise=canonicalise) == expected
+
+
+def test_what_a_chunk_is_made_of_may_change_behind_it() -> None:
+    conn = client("PIPELINING", "CHUNKING")
+    conn.mail(ADA)
+    conn.rcpt(BOB)
+    text = bytearray(b"as it was\r\n")
+    conn.bdat(cast(Any, text), last=True)
+    text[:2] = b"\r\r"
+    assert conn.data_to_send().endswith(b"BDAT 11 LAST\r\nas it was\r\n")
+
+
+@pytest.mark.parametrize("body", [Body.EIGHT_BIT_MIME, Body.BINARY_MIME])
+def test_a_number_is_no_piece_of_a_message(body: Body) -> None:
+    """Of which Python would make so many NULs."""
+    conn = client("PIPELINING", "CHUNKING", "8BITMIME", "BINARYMIME")
+    conn.mail(ADA, MailParameters(body=body))
+    conn.rcpt(BOB)
+    with pytest.raises(TypeError, match="octets, not int"):
+        conn.bdat(cast(Any, 5), last=True)
 
 
 # What may only be sent where it is offered (S12, S83).

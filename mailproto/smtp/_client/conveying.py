@@ -14,6 +14,7 @@ from mailproto.smtp._client.pipelining import PipeliningConnection
 from mailproto.smtp._client.terms import Terms
 from mailproto.smtp.command import Command, Transaction
 from mailproto.smtp.config import SMTPClientConfig
+from mailproto.smtp.messages.content import checked_octets
 from mailproto.smtp.rules import ClientState
 
 END = "."  # the verb of the handle for the end of a message
@@ -135,7 +136,7 @@ class ConveyingConnection(PipeliningConnection):
         if not transaction.chunked:
             self._newlines = CanonicalNewlines() if canonicalise else StrictNewlines()
             self._open_line = False
-        octets = bytes(data) if transaction.binary else self._text_chunk(data, last)
+        octets = _octets(data) if transaction.binary else self._text_chunk(data, last)
         if self.config.lmtp and last:
             chunks = self._unsent or self._waiting
             if chunks:
@@ -158,9 +159,10 @@ class ConveyingConnection(PipeliningConnection):
 
     def _canonical(self, data: bytes | Checked) -> bytes | memoryview:
         """Return a piece of text with its line ends looked at, unless they were before."""
+        octets = _octets(data)
         if type(data) is Checked and not self._newlines.kept:
-            return data.octets
-        return self._newlines.feed(bytes(data))
+            return octets
+        return self._newlines.feed(bytes(octets))
 
     def burl(self, url: str) -> Command:
         """Queue BURL: the message is what ``url`` refers to, and the server is to fetch it (RFC 4468).
@@ -200,3 +202,7 @@ class ConveyingConnection(PipeliningConnection):
         if not transaction.waiting and not transaction.accepted:
             raise LocalProtocolError("a message without a recipient")
         return transaction
+
+
+def _octets(data: bytes | Checked) -> bytes | memoryview:
+    return data.octets if type(data) is Checked else checked_octets(data)
