@@ -321,6 +321,41 @@ async def test_it_stops_in_good_order(world: World) -> None:
     assert (len(host.envelopes), len(home.envelopes)) == (3, 1)
 
 
+@in_loop
+async def test_it_may_be_stopped_before_its_first_step(world: World) -> None:
+    """And then run again: who has stopped one run does not mean the next one, nor does who stops none."""
+    host = Host()
+    relay = world.relay(table(**MX_NET))
+    async with world.host("mx.example.net", host):
+        world.put(BOB)
+        for begin in (relay.run, relay.attempt_due):
+            running = asyncio.create_task(begin())
+            relay.stop()
+            async with asyncio.timeout(1):
+                await running
+        assert host.connections == 0
+        relay.stop()
+        await relay.attempt_due()
+    assert len(host.envelopes) == 1
+
+
+@in_loop
+async def test_who_calls_a_run_while_another_one_stops_does_not_keep_it(world: World) -> None:
+    class Last(Host):
+        def on_message(self, session: Any, envelope: Envelope) -> Reply:
+            relay.stop()
+            relay.run().close()
+            return super().on_message(session, envelope)
+
+    host = Last()
+    relay = world.relay(table(**MX_NET))
+    async with world.host("mx.example.net", host):
+        for _ in range(2):
+            world.put(BOB)
+        await relay.run()
+    assert len(host.envelopes) == 1
+
+
 @pytest.mark.parametrize("again", [False, True])
 def test_what_is_under_way_has_an_end_when_it_stops(
     world: World, again: bool, caplog: pytest.LogCaptureFixture
