@@ -91,7 +91,8 @@ class Lane:
             if self.jobs and not self._dropped:
                 refusals.append(await self._use(target))
         last = refusals[-1] if refusals else None
-        if last is not None and all(refusals):  # wherever one knocks nobody takes mail (RFC 7504 section 4)
+        if last is not None and len(refusals) == len(targets) and all(refusals):
+            # Wherever one knocks nobody takes mail (RFC 7504 section 4).
             if missing is not None:
                 await self._finish(missing, NOTHING)
             else:

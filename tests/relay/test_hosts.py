@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
 from mailproto import TLSPolicy, TLSRequiredError, aio
 from mailproto.address import Address
-from mailproto.relay import Pending, RelayHandler, Target
+from mailproto.relay import Attempt, Fate, Pending, RelayHandler, Target
 from mailproto.smtp import Reply
 from mailproto.smtp.alabels import idna_2003
 from mailproto.smtp.routing import LOOKUP_FAILED, MX, NO_SUCH_DOMAIN, RoutingError, StaticResolver
@@ -56,6 +56,35 @@ async def test_the_next_host_is_tried(world: World) -> None:
     assert picky.received == [("carol@example.net", MESSAGE)]
     assert last.received == [("bob@example.net", MESSAGE)]
     assert world.queue.names() == []
+
+
+@in_loop
+async def test_a_relay_that_stops_between_two_hosts_bounces_nothing(world: World) -> None:
+    """The first one has put off one message, and then takes no more mail for good; the other is for the next run."""
+
+    class Closing(Host):
+        def on_connect(self, session: Any) -> Any:
+            if self.connections:
+                relay.stop()
+                self.greeting = Reply.build(554, "No mail here")
+            return super().on_connect(session)
+
+        def on_mail(self, session: Any, _: object) -> None:
+            if session.state.setdefault("before", False):
+                session.conn.reply(Reply.build(421, "Enough for now", "4.7.0"))
+            session.state["before"] = True
+
+    closing, other, told = Closing(bob=LATER), Host(), list[Attempt]()
+    records = [(10, "mx1.example.net"), (20, "mx2.example.net")]
+    async with world.host("mx1.example.net", closing), world.host("mx2.example.net", other):
+        for recipient in (BOB, CAROL):
+            world.put(recipient)
+        relay = world.relay(table(net=records), on_attempt=told.append)
+        await relay.run()
+        assert closing.connections == 2
+        assert told == []
+        await world.relay(table(net=records)).attempt_due()
+    assert [to for to, _ in other.received] == ["bob@example.net", "carol@example.net"]
 
 
 @in_loop
