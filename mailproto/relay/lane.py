@@ -98,6 +98,11 @@ class Lane:
             else:
                 await self._finish(last, Heard(targets[-1].place), targets[-1].host)
 
+    @property
+    def latecomers(self) -> list[Job]:
+        """Those who are left since they came when the hosts that would have taken them were done with."""
+        return [] if self._dropped else [job for job in self.jobs if not job.heard]
+
     def drop(self) -> None:
         """End the jobs that were not begun, and begin none any more."""
         self._dropped = True

@@ -80,13 +80,18 @@ class Lanes:
         return self._lanes[way]
 
     async def _drive(self, way: Way, lane: Lane) -> None:
+        late: list[Job] = []
         try:
             await lane.run()
+            late = lane.latecomers
         except Exception as error:
             place = one_line(way) if isinstance(way, str) else way.place
             logger.error("the way to %s failed: %s", place, error, exc_info=not isinstance(error, OSError))
         finally:
             del self._lanes[way]
             for job in lane.jobs:
-                job.done.set()
+                if job not in late:
+                    job.done.set()
             self._ended(way)
+        for job in late:
+            self._lane(way).jobs.append(job)

@@ -27,6 +27,7 @@ from tests.relay import (
     START,
     Host,
     World,
+    gathered,
     in_loop,
     read_notice,
     run,
@@ -56,6 +57,33 @@ async def test_the_next_host_is_tried(world: World) -> None:
     assert picky.received == [("carol@example.net", MESSAGE)]
     assert last.received == [("bob@example.net", MESSAGE)]
     assert world.queue.names() == []
+
+
+@in_loop
+async def test_who_comes_when_the_first_host_is_done_with_is_tried_there_as_well(world: World) -> None:
+    """The last one refuses everybody for good, the first one does not: he was put off, and nobody had been asked."""
+
+    class First(Host):
+        def on_connect(self, session: Any) -> Any:
+            self.greeting = Reply.build(220, "Welcome") if self.connections else Reply.build(421, "Too busy")
+            return super().on_connect(session)
+
+    class Never(Host):
+        async def on_connect(self, session: Any) -> Any:
+            relay.wake(world.put(CAROL))
+            await gathered(relay, 2)
+            return super().on_connect(session)
+
+    first, never, told = First(), Never(), list[Attempt]()
+    never.greeting = Reply.build(554, "No mail here")
+    records = [(10, "mx1.example.net"), (20, "mx2.example.net")]
+    async with world.host("mx1.example.net", first), world.host("mx2.example.net", never):
+        world.put(BOB)
+        relay = world.relay(table(net=records), on_attempt=told.append)
+        await relay.attempt_due()
+    assert first.received == [("carol@example.net", MESSAGE)]
+    assert {each.recipient: each.fate for each in told} == {BOB: Fate.DEFERRED, CAROL: Fate.DELIVERED}
+    assert never.connections == 1
 
 
 @in_loop
