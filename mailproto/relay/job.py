@@ -40,6 +40,7 @@ class Job:
     Attributes:
         entry: the message.
         recipients: those to whom it is still to be sent in this attempt.
+        due: by this time it has its place among others.
         done: set when the attempt is over.
         under_way: whether it is just being sent.
         heard: whether anything was said of it, be it that nobody could be asked.
@@ -50,6 +51,7 @@ class Job:
     def __init__(self, entry: Entry, recipients: list[Pending], record: Record) -> None:
         self.entry = entry
         self.recipients = {recipient.address: recipient for recipient in recipients}
+        self.due = entry.due
         self.done = asyncio.Event()
         self.under_way = False
         self.heard = False

@@ -154,7 +154,7 @@ class Lane:
         except (MailProtoError, OSError) as error:
             return await self._not_reached(target, error, clock() - begun), False
         # What made the host hang up is put off behind those that it held up, and not to be before them once more.
-        self.jobs = deque(sorted(self.jobs, key=lambda job: job.entry.due))
+        self.jobs = deque(sorted(self.jobs, key=lambda job: job.due))
         progress = await self._talk(client, target, self._config.turn)
         if not progress:
             reply = Reply.build(451, f"{target.place} ended the connection before it took a message", "4.4.2")
@@ -179,7 +179,7 @@ class Lane:
                 except (MailProtoError, OSError):  # which says nothing of the messages: there is the first one
                     self._alone = True
                     return False
-                return await self._talk(client, target, turn=0)
+                return await self._talk(client, target, turn=0, beside=True)
         except Exception as error:  # which ends this way, and not all of the relay
             self._failure = error
             return False
@@ -193,11 +193,11 @@ class Lane:
             raise self._failure
         return progress
 
-    async def _talk(self, client: SMTPClient, target: Target, turn: float) -> bool:
+    async def _talk(self, client: SMTPClient, target: Target, turn: float, *, beside: bool = False) -> bool:
         """Send what one connection takes, and take leave; return whether to come again."""
         before = set(self.jobs)
         try:
-            progress = await self._send_all(client, target, turn)
+            progress = await self._send_all(client, target, turn, beside=beside)
             with suppress(MailProtoError, OSError):
                 async with asyncio.timeout(_GOODBYE):
                     await client.quit()
@@ -233,10 +233,11 @@ class Lane:
         for job in tuple(self.jobs):
             await job.note_all(reply, heard, remote_mta)
 
-    async def _send_all(self, client: SMTPClient, target: Target, turn: float) -> bool:
+    async def _send_all(self, client: SMTPClient, target: Target, turn: float, *, beside: bool) -> bool:
         """Send over one connection as long as it lasts, note what is to be sent again, and say whether to go on.
 
-        It lasts until its turn of so many seconds is over, too, if others wait for theirs.
+        It lasts until its turn of so many seconds is over, too, if others wait for theirs. If it ends at the first
+        message it says nothing of that where it is ``beside`` another one, which may be all that the host wants.
         """
         progress = False
         clock = asyncio.get_running_loop().time
@@ -248,18 +249,33 @@ class Lane:
             job.under_way = True
             done = await self._send(client, target, job)
             job.under_way = False
+            hung_up = client.conn.over and not done.cut_off
+            progress |= done.too_many
             if not job.recipients or job.withdrawn:
                 self._again.remove(job)
                 job.done.set()
-            elif not (self._dropped or done.cut_off) and ((progress and client.conn.over) or done.too_many):
-                self._again.remove(job)
-                self.jobs.appendleft(job)  # other messages, or recipients, have used up what this one now has
-            elif client.conn.over and not done.cut_off:
+            elif hung_up and not (progress or beside):
                 break  # at the first one: the host may want none of them now
+            elif not (self._dropped or done.cut_off) and (hung_up or done.too_many):
+                self._again.remove(job)
+                self._put_back(job, first=done.too_many)
+                if not progress:
+                    self._alone = True
+                    break
             progress = True  # for those behind it, even if it was put off
             if clock() >= end_of_turn and self._slots.wanted:
                 return True
         return progress
+
+    def _put_back(self, job: Job, *, first: bool) -> None:
+        """Have a message sent again to this host: at once to those of its recipients for whom others have used up the
+        room, or behind all other messages, if the host hung up at it. They have used up the connection, or it is its
+        fault, and would be theirs as well, if it came first on the next one."""
+        if first:
+            self.jobs.appendleft(job)
+        else:
+            job.due = self._config.clock()
+            self.jobs.append(job)
 
     async def _send(self, client: SMTPClient, target: Target, job: Job) -> Transfer:
         """Send one message, note what came of it, and return that."""

@@ -81,6 +81,29 @@ async def test_a_host_that_wants_one_connection_gets_the_mail_over_one(world: Wo
 
 
 @in_loop
+async def test_a_host_that_says_only_at_a_message_that_it_wants_one_connection(world: World) -> None:
+    """It gets that message over the first one, and no more connections are tried, each with a message of its own."""
+
+    class Late(Popular):
+        def on_connect(self, session: Any) -> Reply:
+            session.state["many"] = self.now > 0
+            return super().on_connect(session)
+
+        async def on_mail(self, *arguments: Any) -> None:
+            await super().on_mail()
+            session = arguments[0]
+            if session.state["many"]:
+                session.conn.reply(Reply.build(421, "Too many connections", "4.7.0"))
+
+    host = Late()
+    async with world.host("mx.example.net", host):
+        messages = put_many(world, 60)
+        await world.relay(table(**MX_NET)).attempt_due()
+    assert sorted(content for _, content in host.received) == messages
+    assert host.connections <= 3
+
+
+@in_loop
 async def test_whoever_else_wants_a_place_gets_it_at_once(world: World) -> None:
     """Not when a turn is over: that is for first connections."""
     host, other = Popular(), Host()
