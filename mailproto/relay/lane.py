@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -38,6 +39,7 @@ _IN_MEMORY = 1 << 20  # octets of a message that can leave in one flight with it
 _SLOWEST = 10_000  # octets a second that a host has to take of a long message
 _MANY = 25  # messages that wait for each connection, before one more is worth its while
 _GOODBYE = 30.0  # seconds that a host has to answer QUIT
+_OPEN = 600.0  # seconds in which more may come: those that were put off wait for the end
 
 Spawn = Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]
 
@@ -48,6 +50,7 @@ class Lane:
     Attributes:
         jobs: those that are left; more may be added at any time before `run` is over.
         begun: whether it has had its turn.
+        closes: when it is to take no more, by the clock of the loop.
 
     Args:
         way: where it leads.
@@ -60,6 +63,7 @@ class Lane:
     def __init__(self, way: Way, config: RelayConfig, queue: Queue, slots: Slots, spawn: Spawn) -> None:
         self.jobs: deque[Job] = deque()
         self.begun = False
+        self.closes = math.inf
         self._way = way
         self._config = config
         self._queue = queue
@@ -80,6 +84,7 @@ class Lane:
         try:
             async with self._slots:
                 self.begun = True
+                self.closes = asyncio.get_running_loop().time() + _OPEN
                 if not self.jobs:  # they were dropped meanwhile
                     return
                 targets, missing = await find_targets(self._way, self._config)
