@@ -82,8 +82,8 @@ class Relay:
         return self._started(forever=True)
 
     def stop(self) -> None:
-        """Begin nothing more; `run` returns when what is under way is through, or has taken too long, and at once if it
-        has been called, but not come to its first step. The rest is for the next run."""
+        """Begin nothing more; `run` returns when what is under way is through, or has taken too long, and at once if
+        it was called, but has not come to its first step. The rest is for the next run."""
         if self._limit is not None and not self._stopping:
             self._limit.reschedule(asyncio.get_running_loop().time() + self._config.grace)
         self._stopping = True
