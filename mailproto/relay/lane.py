@@ -73,6 +73,7 @@ class Lane:
         self._alone = False  # for the host has refused another connection
         self._failure: Exception | None = None  # of one of them
         self._again: list[Job] = []  # those that the host now asked has not ended
+        self._waits: set[asyncio.Timeout] = set()  # for connections to be there
         self._dropped = False
 
     def __len__(self) -> int:
@@ -109,8 +110,11 @@ class Lane:
         return [] if self._dropped else [job for job in self.jobs if not job.heard]
 
     def drop(self) -> None:
-        """End the jobs that were not begun, and begin none any more."""
+        """End the jobs that were not begun, and begin none any more: not to wait for a host either."""
         self._dropped = True
+        for deadline in self._waits:
+            if not deadline.expired():
+                deadline.reschedule(asyncio.get_running_loop().time())
         while self.jobs:
             self.jobs.popleft().done.set()
 
@@ -214,11 +218,14 @@ class Lane:
         limit = self._config.attempt_timeout
         try:
             async with asyncio.timeout(limit) as deadline:
+                self._waits.add(deadline)
                 return await connect(target, self._config)
         except TimeoutError as error:
             if not deadline.expired():
                 raise
             raise ConnectionTimeoutError(f"no session within {limit:g} seconds") from error
+        finally:
+            self._waits.discard(deadline)
 
     async def _not_reached(self, target: Target, error: Exception, duration: float) -> Reply | None:
         """Note for all jobs why there is no connection; return the reply if it is for good."""

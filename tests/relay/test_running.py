@@ -321,6 +321,42 @@ async def test_it_stops_in_good_order(world: World) -> None:
     assert (len(host.envelopes), len(home.envelopes)) == (3, 1)
 
 
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_host_that_is_only_waited_for_does_not_keep_it(
+    world: World, others: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing is under way there, on a first connection or on a further one."""
+
+    class Silent(Host):
+        async def on_connect(self, _: Any) -> Any:
+            self.connections += 1
+            if self.connections > others:
+                waits.set()
+                await over.wait()
+            return self.greeting
+
+        async def on_mail(self, *_: object) -> None:
+            await waits.wait()
+            relay.stop()
+
+    async def test(world: World) -> None:
+        async with world.host("mx.example.net", Silent()):
+            for _ in range(30):
+                world.put(BOB)
+            running = asyncio.create_task(relay.run())
+            await waits.wait()
+            relay.stop()
+            async with asyncio.timeout(5):
+                await running
+            over.set()
+
+    waits, over = asyncio.Event(), asyncio.Event()
+    relay = world.relay(table(**MX_NET))
+    run(test, world)
+    assert len(world.entries()) == 30 - others
+    assert caplog.messages == []
+
+
 @in_loop
 async def test_it_may_be_stopped_before_its_first_step(world: World) -> None:
     """And then run again: who has stopped one run does not mean the next one, nor does who stops none."""
