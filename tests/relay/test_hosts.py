@@ -11,7 +11,7 @@ import pytest
 from mailproto import TLSPolicy, TLSRequiredError, aio
 from mailproto.address import Address
 from mailproto.relay import Attempt, Fate, Pending, RelayHandler, Target
-from mailproto.smtp import Reply
+from mailproto.smtp import Reply, ReplyError
 from mailproto.smtp.alabels import idna_2003
 from mailproto.smtp.routing import LOOKUP_FAILED, MX, NO_SUCH_DOMAIN, RoutingError, StaticResolver
 from tests.relay import (
@@ -91,10 +91,11 @@ async def test_a_relay_that_stops_between_two_hosts_bounces_nothing(world: World
     """The first one has put off one message, and then takes no more mail for good; the other is for the next run."""
 
     class Closing(Host):
-        def on_connect(self, session: Any) -> Any:
+        async def on_connect(self, session: Any) -> Any:
             if self.connections:
-                relay.stop()
                 self.greeting = Reply.build(554, "No mail here")
+            else:
+                await gathered(relay, 2)
             return super().on_connect(session)
 
         def on_mail(self, session: Any, _: object) -> None:
@@ -102,12 +103,23 @@ async def test_a_relay_that_stops_between_two_hosts_bounces_nothing(world: World
                 session.conn.reply(Reply.build(421, "Enough for now", "4.7.0"))
             session.state["before"] = True
 
+    class Client(aio.SMTPClient):
+        async def connect(self) -> None:
+            try:
+                await super().connect()
+            except ReplyError:
+                relay.stop()
+                raise
+
+    def make_client(target: Target) -> aio.SMTPClient:
+        return Client(target.address, world.ports[target.host], tls=TLSPolicy.NONE)
+
     closing, other, told = Closing(bob=LATER), Host(), list[Attempt]()
     records = [(10, "mx1.example.net"), (20, "mx2.example.net")]
     async with world.host("mx1.example.net", closing), world.host("mx2.example.net", other):
         for recipient in (BOB, CAROL):
             world.put(recipient)
-        relay = world.relay(table(net=records), on_attempt=told.append)
+        relay = world.relay(table(net=records), make_client=make_client, on_attempt=told.append)
         await relay.run()
         assert closing.connections == 2
         assert told == []

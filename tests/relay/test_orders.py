@@ -30,6 +30,7 @@ from tests.relay import (
     Host,
     World,
     files,
+    gathered,
     in_loop,
     read_notice,
     run,
@@ -362,6 +363,7 @@ def test_what_is_to_be_tried_now_may_have_to_wait_for_its_turn(world: World, sto
                 for _ in range(2):
                     relay.wake(world.put(CAROL))
                 await slow.begun.wait()
+                await gathered(relay, 2)
                 world.queue.orders.give(name, Order.RETRY)
                 await until(lambda: name in relay._dispatcher._waiting)
                 if stopped:

@@ -36,6 +36,7 @@ from tests.relay import (
     START,
     Host,
     World,
+    gathered,
     in_loop,
     run,
     table,
@@ -330,6 +331,7 @@ def test_a_host_that_is_only_waited_for_does_not_keep_it(
     class Silent(Host):
         async def on_connect(self, _: Any) -> Any:
             self.connections += 1
+            await gathered(relay, 30)
             if self.connections > others:
                 waits.set()
                 await over.wait()
@@ -367,7 +369,7 @@ async def test_it_may_be_stopped_before_its_first_step(world: World) -> None:
         for begin in (relay.run, relay.attempt_due):
             running = asyncio.create_task(begin())
             relay.stop()
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(5):
                 await running
         assert host.connections == 0
         relay.stop()
