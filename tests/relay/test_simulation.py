@@ -28,7 +28,7 @@ from mailproto.smtp.rules import ServerState
 from tests.relay import START, World, read_notice
 from tests.relay.virtual import SlowThread, VirtualLoop
 
-SEEDS = 30
+SEEDS = 50
 STORM = 120.0  # seconds
 HOSTS = ("mx1.example.net", "mx2.example.net", "mx.example.com", "home")
 PEOPLE = [Address(name, domain) for domain in ("example.net", "example.com") for name in ("ada", "bob", "eve")]
