@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from mailproto.relay.attempt import Fate
@@ -171,6 +172,9 @@ class Dispatcher:
             if order is None and not self._config.schedule.is_misdated(entry, now):
                 return entry.due
             entry = replace(entry, due=now)  # so that what is begun now is ended at once, by the next run, too
+            if order is Order.RETRY:  # which is forgotten now, while this may have to wait for room
+                with suppress(OSError):
+                    await self._disk.save(entry)
         current = self._take_up(entry, now)
         if order is Order.RETURN:
             await current.give_up(_ORDERED)

@@ -40,8 +40,10 @@ class Job:
     Attributes:
         entry: the message.
         recipients: those to whom it is still to be sent in this attempt.
+        due: by this time it has its place among others.
         done: set when the attempt is over.
         under_way: whether it is just being sent.
+        heard: whether anything was said of it, be it that nobody could be asked.
         withdrawn: whether it is to be sent to nobody any more.
         unreadable: why the message cannot be read, if it cannot.
     """
@@ -49,14 +51,17 @@ class Job:
     def __init__(self, entry: Entry, recipients: list[Pending], record: Record) -> None:
         self.entry = entry
         self.recipients = {recipient.address: recipient for recipient in recipients}
+        self.due = entry.due
         self.done = asyncio.Event()
         self.under_way = False
+        self.heard = False
         self.withdrawn = False
         self.unreadable: UnreadableError | None = None
         self._record = record
 
     async def note(self, changes: Changes, heard: Heard) -> None:
         """Keep what has become of some recipients. Those who wait on stay in this attempt."""
+        self.heard = True
         for address, change in changes.items():
             if change is not None and change.action is None:
                 self.recipients[address] = change

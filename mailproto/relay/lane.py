@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -38,6 +39,7 @@ _IN_MEMORY = 1 << 20  # octets of a message that can leave in one flight with it
 _SLOWEST = 10_000  # octets a second that a host has to take of a long message
 _MANY = 25  # messages that wait for each connection, before one more is worth its while
 _GOODBYE = 30.0  # seconds that a host has to answer QUIT
+_OPEN = 600.0  # seconds in which more may come: those that were put off wait for the end
 
 Spawn = Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]
 
@@ -48,6 +50,7 @@ class Lane:
     Attributes:
         jobs: those that are left; more may be added at any time before `run` is over.
         begun: whether it has had its turn.
+        closes: when it is to take no more, by the clock of the loop.
 
     Args:
         way: where it leads.
@@ -60,6 +63,7 @@ class Lane:
     def __init__(self, way: Way, config: RelayConfig, queue: Queue, slots: Slots, spawn: Spawn) -> None:
         self.jobs: deque[Job] = deque()
         self.begun = False
+        self.closes = math.inf
         self._way = way
         self._config = config
         self._queue = queue
@@ -69,6 +73,7 @@ class Lane:
         self._alone = False  # for the host has refused another connection
         self._failure: Exception | None = None  # of one of them
         self._again: list[Job] = []  # those that the host now asked has not ended
+        self._waits: set[asyncio.Timeout] = set()  # for connections to be there
         self._dropped = False
 
     def __len__(self) -> int:
@@ -80,6 +85,7 @@ class Lane:
         try:
             async with self._slots:
                 self.begun = True
+                self.closes = asyncio.get_running_loop().time() + _OPEN
                 if not self.jobs:  # they were dropped meanwhile
                     return
                 targets, missing = await find_targets(self._way, self._config)
@@ -91,15 +97,24 @@ class Lane:
             if self.jobs and not self._dropped:
                 refusals.append(await self._use(target))
         last = refusals[-1] if refusals else None
-        if last is not None and all(refusals):  # wherever one knocks nobody takes mail (RFC 7504 section 4)
+        if last is not None and len(refusals) == len(targets) and all(refusals):
+            # Wherever one knocks nobody takes mail (RFC 7504 section 4).
             if missing is not None:
                 await self._finish(missing, NOTHING)
             else:
                 await self._finish(last, Heard(targets[-1].place), targets[-1].host)
 
+    @property
+    def latecomers(self) -> list[Job]:
+        """Those who are left since they came when the hosts that would have taken them were done with."""
+        return [] if self._dropped else [job for job in self.jobs if not job.heard]
+
     def drop(self) -> None:
-        """End the jobs that were not begun, and begin none any more."""
+        """End the jobs that were not begun, and begin none any more: not to wait for a host either."""
         self._dropped = True
+        for deadline in self._waits:
+            if not deadline.expired():
+                deadline.reschedule(asyncio.get_running_loop().time())
         while self.jobs:
             self.jobs.popleft().done.set()
 
@@ -148,7 +163,7 @@ class Lane:
         except (MailProtoError, OSError) as error:
             return await self._not_reached(target, error, clock() - begun), False
         # What made the host hang up is put off behind those that it held up, and not to be before them once more.
-        self.jobs = deque(sorted(self.jobs, key=lambda job: job.entry.due))
+        self.jobs = deque(sorted(self.jobs, key=lambda job: job.due))
         progress = await self._talk(client, target, self._config.turn)
         if not progress:
             reply = Reply.build(451, f"{target.place} ended the connection before it took a message", "4.4.2")
@@ -173,7 +188,7 @@ class Lane:
                 except (MailProtoError, OSError):  # which says nothing of the messages: there is the first one
                     self._alone = True
                     return False
-                return await self._talk(client, target, turn=0)
+                return await self._talk(client, target, turn=0, beside=True)
         except Exception as error:  # which ends this way, and not all of the relay
             self._failure = error
             return False
@@ -187,11 +202,11 @@ class Lane:
             raise self._failure
         return progress
 
-    async def _talk(self, client: SMTPClient, target: Target, turn: float) -> bool:
+    async def _talk(self, client: SMTPClient, target: Target, turn: float, *, beside: bool = False) -> bool:
         """Send what one connection takes, and take leave; return whether to come again."""
         before = set(self.jobs)
         try:
-            progress = await self._send_all(client, target, turn)
+            progress = await self._send_all(client, target, turn, beside=beside)
             with suppress(MailProtoError, OSError):
                 async with asyncio.timeout(_GOODBYE):
                     await client.quit()
@@ -203,11 +218,14 @@ class Lane:
         limit = self._config.attempt_timeout
         try:
             async with asyncio.timeout(limit) as deadline:
+                self._waits.add(deadline)
                 return await connect(target, self._config)
         except TimeoutError as error:
             if not deadline.expired():
                 raise
             raise ConnectionTimeoutError(f"no session within {limit:g} seconds") from error
+        finally:
+            self._waits.discard(deadline)
 
     async def _not_reached(self, target: Target, error: Exception, duration: float) -> Reply | None:
         """Note for all jobs why there is no connection; return the reply if it is for good."""
@@ -227,10 +245,11 @@ class Lane:
         for job in tuple(self.jobs):
             await job.note_all(reply, heard, remote_mta)
 
-    async def _send_all(self, client: SMTPClient, target: Target, turn: float) -> bool:
+    async def _send_all(self, client: SMTPClient, target: Target, turn: float, *, beside: bool) -> bool:
         """Send over one connection as long as it lasts, note what is to be sent again, and say whether to go on.
 
-        It lasts until its turn of so many seconds is over, too, if others wait for theirs.
+        It lasts until its turn of so many seconds is over, too, if others wait for theirs. If it ends at the first
+        message it says nothing of that where it is ``beside`` another one, which may be all that the host wants.
         """
         progress = False
         clock = asyncio.get_running_loop().time
@@ -242,18 +261,33 @@ class Lane:
             job.under_way = True
             done = await self._send(client, target, job)
             job.under_way = False
+            hung_up = client.conn.over and not done.cut_off
+            progress |= done.too_many
             if not job.recipients or job.withdrawn:
                 self._again.remove(job)
                 job.done.set()
-            elif not (self._dropped or done.cut_off) and ((progress and client.conn.over) or done.too_many):
-                self._again.remove(job)
-                self.jobs.appendleft(job)  # other messages, or recipients, have used up what this one now has
-            elif client.conn.over and not done.cut_off:
+            elif hung_up and not (progress or beside):
                 break  # at the first one: the host may want none of them now
+            elif not (self._dropped or done.cut_off) and (hung_up or done.too_many):
+                self._again.remove(job)
+                self._put_back(job, first=done.too_many)
+                if not progress:
+                    self._alone = True
+                    break
             progress = True  # for those behind it, even if it was put off
             if clock() >= end_of_turn and self._slots.wanted:
                 return True
         return progress
+
+    def _put_back(self, job: Job, *, first: bool) -> None:
+        """Have a message sent again to this host: at once to those of its recipients for whom others have used up the
+        room, or behind all other messages, if the host hung up at it. They have used up the connection, or it is its
+        fault, and would be theirs as well, if it came first on the next one."""
+        if first:
+            self.jobs.appendleft(job)
+        else:
+            job.due = self._config.clock()
+            self.jobs.append(job)
 
     async def _send(self, client: SMTPClient, target: Target, job: Job) -> Transfer:
         """Send one message, note what came of it, and return that."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping, Set
 
@@ -48,13 +49,15 @@ class Lanes:
         """Say whether there is room in the lane for a way, if there is so much ``room`` for entries altogether.
 
         So that no number of messages for one that is slow holds up those for another, it takes no more than there is
-        room left for all others; nor, once it has begun, while others wait to begin.
+        room left for all others; nor, once it has begun, while others wait to begin. Lest what it has put off never
+        comes to be tried again, it ends now and then, however much there is for it.
         """
         lane = self._lanes.get(way)
         if lane is None:
             return True
         others_wait = len(self._lanes) > self._config.max_connections
-        return len(lane) < room and not (lane.begun and others_wait)
+        closed = asyncio.get_running_loop().time() >= lane.closes
+        return len(lane) < room and not (closed or (lane.begun and others_wait))
 
     async def work_off(self, jobs: Mapping[Way, Job]) -> None:
         """Have jobs done, all at a time."""
@@ -80,13 +83,18 @@ class Lanes:
         return self._lanes[way]
 
     async def _drive(self, way: Way, lane: Lane) -> None:
+        late: list[Job] = []
         try:
             await lane.run()
+            late = lane.latecomers
         except Exception as error:
             place = one_line(way) if isinstance(way, str) else way.place
             logger.error("the way to %s failed: %s", place, error, exc_info=not isinstance(error, OSError))
         finally:
             del self._lanes[way]
             for job in lane.jobs:
-                job.done.set()
+                if job not in late:
+                    job.done.set()
             self._ended(way)
+        for job in late:
+            self._lane(way).jobs.append(job)

@@ -72,27 +72,33 @@ class Relay:
             with suppress(RuntimeError):  # the loop has ended meanwhile
                 loop.call_soon_threadsafe(self._enter, name)
 
-    async def run(self) -> None:
+    def run(self) -> Coroutine[Any, Any, None]:
         """Work the queue off until `stop`. If it is cancelled, messages under way are sent again by the next run.
 
         Raises:
             MaildropBusyError: another relay works this queue off, or this one does already, which goes on.
             OSError: the queue cannot be read to begin with. Later on that is logged, and passes.
         """
-        await self._work(forever=True)
+        return self._started(forever=True)
 
     def stop(self) -> None:
-        """Begin nothing more; `run` returns when what is under way is through, or has taken too long. The rest is for
-        the next run."""
+        """Begin nothing more; `run` returns when what is under way is through, or has taken too long, and at once if
+        it was called, but has not come to its first step. The rest is for the next run."""
         if self._limit is not None and not self._stopping:
             self._limit.reschedule(asyncio.get_running_loop().time() + self._config.grace)
         self._stopping = True
         self._dispatcher.stop()
         self._changed.set()
 
-    async def attempt_due(self) -> None:
+    def attempt_due(self) -> Coroutine[Any, Any, None]:
         """Try what is due now, and the notices that come of it, and return when that is done; raise as `run`."""
-        await self._work(forever=False)
+        return self._started(forever=False)
+
+    def _started(self, *, forever: bool) -> Coroutine[Any, Any, None]:
+        """Return a run that may be stopped from now on. Who has stopped one before did not mean this one."""
+        if self._limit is None:  # else there is one already, which goes on as it does
+            self._stopping = False
+        return self._work(forever=forever)
 
     async def _work(self, *, forever: bool) -> None:
         """Work until there is nothing more to do, or it takes too long to stop."""
@@ -113,7 +119,8 @@ class Relay:
         for state in (self._agenda, self._orders, self._dispatcher):
             state.clear()  # what a cancelled run has left
         self._changed = asyncio.Event()  # of this loop
-        self._stopping = False
+        if self._stopping:  # by now
+            return
         with self._disk.thread():
             await self._look()
             await self._take_orders()  # before anything is sent: it may be what is to be removed

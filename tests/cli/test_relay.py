@@ -294,6 +294,13 @@ def test_a_second_relay_on_a_queue_ends_at_once(queue: str, capfd: pytest.Captur
         relay.stop()
 
 
+def hang_at_mail(connection: socket.socket) -> None:
+    """Be a host that says nothing more when a message has begun."""
+    for words, answer in (b"220 ", b"EHLO"), (b"250 ", b"MAIL"):
+        connection.sendall(words + b"well\r\n")
+        assert connection.recv(1000).startswith(answer)
+
+
 def test_a_host_that_hangs_holds_no_end_up_for_long(queue: str, message_file: str) -> None:
     """What was under way is in the queue."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -301,6 +308,7 @@ def test_a_host_that_hangs_holds_no_end_up_for_long(queue: str, message_file: st
         with relaying("--queue", queue, *way) as relay:
             assert main(sending(relay.ports["submission"], ADA, file=message_file)) == 0
             connection, _ = silent.accept()
+            hang_at_mail(connection)
             relay.process.send_signal(signal.SIGTERM)
             with pytest.raises(subprocess.TimeoutExpired):
                 relay.process.wait(1)
@@ -316,15 +324,12 @@ def test_the_end_is_not_put_off_for_long(queue: str, monkeypatch: pytest.MonkeyP
 
         def end() -> None:
             with silent.accept()[0] as connection:
+                hang_at_mail(connection)
+                os.kill(os.getpid(), signal.SIGTERM)
                 connection.recv(1)  # which ends with the connection
-
-        def ask() -> None:
-            os.kill(os.getpid(), signal.SIGTERM)
 
         connected = threading.Thread(target=end)
         connected.start()
-        timer = threading.Timer(1, ask)
-        timer.start()
         way = ("--smarthost", f"127.0.0.1:{silent.getsockname()[1]}", "--tls", "none")
         assert main(["relay", "--queue", queue, *way, "--submission", "127.0.0.1:0"]) == 0
         connected.join(10)

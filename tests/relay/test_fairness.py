@@ -12,7 +12,7 @@ import pytest
 
 from mailproto.address import Address
 from mailproto.errors import Reject
-from mailproto.relay import Attempt, Fate, Pending
+from mailproto.relay import Attempt, Fate, Pending, Schedule
 from mailproto.smtp import Envelope, Rcpt, Reply
 from mailproto.smtp.extensions import PIPELINING
 from tests.relay import BOB, CAROL, ERIN, HOUR, LATER, MESSAGE, MX_NET, Host, World, in_loop, run, table, until
@@ -100,6 +100,37 @@ async def test_a_domain_for_which_mail_never_ends_lets_the_others_have_their_tur
         await until(lambda: com.envelopes)
         relay.stop()
         await running
+
+
+@in_loop
+async def test_mail_that_never_ends_does_not_keep_what_was_put_off_from_being_tried_again(world: World) -> None:
+    """It waits for the end of its way, which would never come; nor are those who wait for a place overtaken for ever.
+    """
+
+    class Popular(Host):
+        def on_rcpt(self, session: Any, rcpt: Rcpt) -> None:
+            world.now += 1.0
+            super().on_rcpt(session, rcpt)
+
+        async def on_mail(self, *_: object) -> None:
+            if len(self.envelopes) < 100 and name in world.queue.names():
+                relay.wake(another := world.put(CAROL))
+                await until(lambda: another in relay._dispatcher)
+                await asyncio.sleep(0.02)  # in which it comes to its way
+
+    host = Popular(bob=LATER)
+    relay = world.relay(table(**MX_NET), schedule=Schedule(first_hour=5.0))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mailproto.relay.lane._OPEN", 0.2)
+        async with world.host("mx.example.net", host):
+            name = world.put(BOB)
+            world.put(CAROL)
+            running = asyncio.create_task(relay.attempt_due())
+            await until(lambda: host.envelopes)
+            host.replies.clear()
+            await running
+    assert len(host.envelopes) < 100
+    assert world.queue.names() == []
 
 
 @in_loop

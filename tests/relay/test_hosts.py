@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
 from mailproto import TLSPolicy, TLSRequiredError, aio
 from mailproto.address import Address
-from mailproto.relay import Pending, RelayHandler, Target
-from mailproto.smtp import Reply
+from mailproto.relay import Attempt, Fate, Pending, RelayHandler, Target
+from mailproto.smtp import Reply, ReplyError
 from mailproto.smtp.alabels import idna_2003
 from mailproto.smtp.routing import LOOKUP_FAILED, MX, NO_SUCH_DOMAIN, RoutingError, StaticResolver
 from tests.relay import (
@@ -27,6 +27,7 @@ from tests.relay import (
     START,
     Host,
     World,
+    gathered,
     in_loop,
     read_notice,
     run,
@@ -56,6 +57,74 @@ async def test_the_next_host_is_tried(world: World) -> None:
     assert picky.received == [("carol@example.net", MESSAGE)]
     assert last.received == [("bob@example.net", MESSAGE)]
     assert world.queue.names() == []
+
+
+@in_loop
+async def test_who_comes_when_the_first_host_is_done_with_is_tried_there_as_well(world: World) -> None:
+    """The last one refuses everybody for good, the first one does not: he was put off, and nobody had been asked."""
+
+    class First(Host):
+        def on_connect(self, session: Any) -> Any:
+            self.greeting = Reply.build(220, "Welcome") if self.connections else Reply.build(421, "Too busy")
+            return super().on_connect(session)
+
+    class Never(Host):
+        async def on_connect(self, session: Any) -> Any:
+            relay.wake(world.put(CAROL))
+            await gathered(relay, 2)
+            return super().on_connect(session)
+
+    first, never, told = First(), Never(), list[Attempt]()
+    never.greeting = Reply.build(554, "No mail here")
+    records = [(10, "mx1.example.net"), (20, "mx2.example.net")]
+    async with world.host("mx1.example.net", first), world.host("mx2.example.net", never):
+        world.put(BOB)
+        relay = world.relay(table(net=records), on_attempt=told.append)
+        await relay.attempt_due()
+    assert first.received == [("carol@example.net", MESSAGE)]
+    assert {each.recipient: each.fate for each in told} == {BOB: Fate.DEFERRED, CAROL: Fate.DELIVERED}
+    assert never.connections == 1
+
+
+@in_loop
+async def test_a_relay_that_stops_between_two_hosts_bounces_nothing(world: World) -> None:
+    """The first one has put off one message, and then takes no more mail for good; the other is for the next run."""
+
+    class Closing(Host):
+        async def on_connect(self, session: Any) -> Any:
+            if self.connections:
+                self.greeting = Reply.build(554, "No mail here")
+            else:
+                await gathered(relay, 2)
+            return super().on_connect(session)
+
+        def on_mail(self, session: Any, _: object) -> None:
+            if session.state.setdefault("before", False):
+                session.conn.reply(Reply.build(421, "Enough for now", "4.7.0"))
+            session.state["before"] = True
+
+    class Client(aio.SMTPClient):
+        async def connect(self) -> None:
+            try:
+                await super().connect()
+            except ReplyError:
+                relay.stop()
+                raise
+
+    def make_client(target: Target) -> aio.SMTPClient:
+        return Client(target.address, world.ports[target.host], tls=TLSPolicy.NONE)
+
+    closing, other, told = Closing(bob=LATER), Host(), list[Attempt]()
+    records = [(10, "mx1.example.net"), (20, "mx2.example.net")]
+    async with world.host("mx1.example.net", closing), world.host("mx2.example.net", other):
+        for recipient in (BOB, CAROL):
+            world.put(recipient)
+        relay = world.relay(table(net=records), make_client=make_client, on_attempt=told.append)
+        await relay.run()
+        assert closing.connections == 2
+        assert told == []
+        await world.relay(table(net=records)).attempt_due()
+    assert [to for to, _ in other.received] == ["bob@example.net", "carol@example.net"]
 
 
 @in_loop

@@ -30,6 +30,7 @@ from tests.relay import (
     Host,
     World,
     files,
+    gathered,
     in_loop,
     read_notice,
     run,
@@ -341,6 +342,41 @@ async def test_what_is_under_way_is_not_tried_a_second_time(world: World) -> Non
             await until(lambda: any(entry.attempts for entry in world.entries()))
     assert slow.connections == 1
     assert [entry.attempts for entry in world.entries()] == [1]
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_what_is_to_be_tried_now_may_have_to_wait_for_its_turn(world: World, stopped: bool) -> None:
+    """It is not forgotten over that, nor if the relay stops meanwhile."""
+
+    async def test(world: World) -> None:
+        slow = Slow(bob=LATER)
+        slow.over.set()
+        async with world.host("mx.example.net", slow):
+            name = world.put(BOB)
+            relay = world.relay(table(**MX_NET))
+            await relay.attempt_due()
+            slow.replies.clear()
+            slow.begun.clear()
+            slow.over.clear()
+            world.now += 60
+            async with running(relay):
+                for _ in range(2):
+                    relay.wake(world.put(CAROL))
+                await slow.begun.wait()
+                await gathered(relay, 2)
+                world.queue.orders.give(name, Order.RETRY)
+                await until(lambda: name in relay._dispatcher._waiting)
+                if stopped:
+                    relay.stop()
+                slow.over.set()
+                await until(lambda: stopped or not relay._dispatcher.someone_waits)
+                await until(lambda: stopped or not relay._dispatcher.active)
+            await relay.attempt_due()
+        assert sorted(to for to, _ in slow.received) == [str(BOB), str(CAROL), str(CAROL)]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mailproto.relay.dispatch._MAX_ACTIVE", 4)
+        run(test, world)
 
 
 @in_loop

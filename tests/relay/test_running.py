@@ -36,6 +36,7 @@ from tests.relay import (
     START,
     Host,
     World,
+    gathered,
     in_loop,
     run,
     table,
@@ -319,6 +320,78 @@ async def test_it_stops_in_good_order(world: World) -> None:
         while world.queue.names():
             await world.relay(table(**MX_NET, **HOME)).attempt_due()
     assert (len(host.envelopes), len(home.envelopes)) == (3, 1)
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_host_that_is_only_waited_for_does_not_keep_it(
+    world: World, others: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing is under way there, on a first connection or on a further one."""
+
+    class Silent(Host):
+        async def on_connect(self, _: Any) -> Any:
+            self.connections += 1
+            await gathered(relay, 30)
+            if self.connections > others:
+                waits.set()
+                await over.wait()
+            return self.greeting
+
+        async def on_mail(self, *_: object) -> None:
+            await waits.wait()
+            relay.stop()
+
+    async def test(world: World) -> None:
+        async with world.host("mx.example.net", Silent()):
+            for _ in range(30):
+                world.put(BOB)
+            running = asyncio.create_task(relay.run())
+            await waits.wait()
+            relay.stop()
+            async with asyncio.timeout(5):
+                await running
+            over.set()
+
+    waits, over = asyncio.Event(), asyncio.Event()
+    relay = world.relay(table(**MX_NET))
+    run(test, world)
+    assert len(world.entries()) == 30 - others
+    assert caplog.messages == []
+
+
+@in_loop
+async def test_it_may_be_stopped_before_its_first_step(world: World) -> None:
+    """And then run again: who has stopped one run does not mean the next one, nor does who stops none."""
+    host = Host()
+    relay = world.relay(table(**MX_NET))
+    async with world.host("mx.example.net", host):
+        world.put(BOB)
+        for begin in (relay.run, relay.attempt_due):
+            running = asyncio.create_task(begin())
+            relay.stop()
+            async with asyncio.timeout(5):
+                await running
+        assert host.connections == 0
+        relay.stop()
+        await relay.attempt_due()
+    assert len(host.envelopes) == 1
+
+
+@in_loop
+async def test_who_calls_a_run_while_another_one_stops_does_not_keep_it(world: World) -> None:
+    class Last(Host):
+        def on_message(self, session: Any, envelope: Envelope) -> Reply:
+            relay.stop()
+            relay.run().close()
+            return super().on_message(session, envelope)
+
+    host = Last()
+    relay = world.relay(table(**MX_NET))
+    async with world.host("mx.example.net", host):
+        for _ in range(2):
+            world.put(BOB)
+        await relay.run()
+    assert len(host.envelopes) == 1
 
 
 @pytest.mark.parametrize("again", [False, True])

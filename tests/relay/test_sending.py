@@ -200,6 +200,31 @@ async def test_a_message_at_which_a_host_hangs_up_is_not_always_in_front_of_othe
 
 
 @in_loop
+async def test_a_message_at_which_a_host_hangs_up_is_behind_the_others_from_then_on(world: World) -> None:
+    """On the next connection it would be the first one, and all others put off, though the host takes them."""
+
+    class Gathering(Touchy):
+        async def on_connect(self, session: Any) -> Any:
+            if not self.connections:
+                await gathered(relay, 4)
+            return super().on_connect(session)
+
+    def clock() -> float:
+        world.now += 0.001
+        return world.now
+
+    host, told = Gathering(), list[Attempt]()
+    async with world.host("mx.example.net", host):
+        for sender in (ADA, None, ADA, ADA):
+            world.put(BOB, sender=sender)
+        relay = world.relay(table(**MX_NET), clock=clock, on_attempt=told.append)
+        await relay.attempt_due()
+    assert host.received == [("bob@example.net", MESSAGE)] * 3
+    assert [(each.queue_id, each.fate) for each in told][-1] == ("m0002", Fate.DEFERRED)
+    assert host.connections == 3
+
+
+@in_loop
 async def test_who_comes_while_a_host_hangs_up_at_another_message_is_tried(world: World) -> None:
     """The disk was slow: the first message was alone when the connection began, and the others, which nobody had
     offered, were put off with it when it ended."""

@@ -11,7 +11,7 @@ import pytest
 
 from mailproto.relay import Attempt, Entry, Fate, Order, Queue
 from mailproto.smtp import Envelope, Reply
-from tests.relay import BOB, ERIN, HOUR, LATER, MX_NET, Host, World, in_loop, run, table, until
+from tests.relay import BOB, ERIN, HOUR, LATER, MX_NET, Host, World, gathered, in_loop, run, table, until
 
 COM = {"com": [(0, "mx.example.com")]}
 
@@ -29,7 +29,7 @@ class Popular(Host):
         self.now = self.most = 0
         self.limit = limit
 
-    def on_connect(self, session: Any) -> Reply:
+    def on_connect(self, session: Any) -> Any:
         """Greet, or send away."""
         self.now += 1
         self.most = max(self.most, self.now)
@@ -78,6 +78,32 @@ async def test_a_host_that_wants_one_connection_gets_the_mail_over_one(world: Wo
     assert len(host.envelopes) == 60
     assert host.connections == 2
     assert {each.fate for each in told} == {Fate.DELIVERED}
+
+
+@in_loop
+async def test_a_host_that_says_only_at_a_message_that_it_wants_one_connection(world: World) -> None:
+    """It gets that message over the first one, and no more connections are tried, each with a message of its own."""
+
+    class Late(Popular):
+        async def on_connect(self, session: Any) -> Any:
+            session.state["many"] = self.now > 0
+            if not self.now:
+                await gathered(relay, 60)
+            return super().on_connect(session)
+
+        async def on_mail(self, *arguments: Any) -> None:
+            await super().on_mail()
+            session = arguments[0]
+            if session.state["many"]:
+                session.conn.reply(Reply.build(421, "Too many connections", "4.7.0"))
+
+    host = Late()
+    relay = world.relay(table(**MX_NET))
+    async with world.host("mx.example.net", host):
+        messages = put_many(world, 60)
+        await relay.attempt_due()
+    assert sorted(content for _, content in host.received) == messages
+    assert host.connections <= 3
 
 
 @in_loop
@@ -159,7 +185,7 @@ async def test_a_first_connection_on_which_nothing_goes(world: World) -> None:
     """The others get on, and so it is worth its while to come again."""
 
     class Odd(Popular):
-        def on_connect(self, session: Any) -> Reply:
+        def on_connect(self, session: Any) -> Any:
             greeting = super().on_connect(session)
             session.state["left"] = 10 if self.connections > 1 else 0
             return greeting
