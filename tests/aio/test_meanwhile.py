@@ -1,0 +1,84 @@
+"""What may happen while something is awaited: the caller's time is up, somebody else closes, or begins as well."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+
+from mailproto._core.flow import Call, Flow
+from mailproto.aio.threads import InThreads
+from mailproto.errors import ConnectionClosedError
+from tests.adapters import toy
+from tests.adapters.harness import PATIENCE
+from tests.adapters.toy import Echo
+from tests.aio.test_link import serving
+
+
+def test_the_timeout_of_who_waits_for_a_thread_is_one() -> None:
+    """As that of who waits for anything else, on each version of Python."""
+
+    async def main() -> None:
+        may_return = threading.Event()
+
+        class Blocking:
+            def on_line(self) -> None:
+                assert may_return.wait(PATIENCE)
+
+        try:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await InThreads(Blocking(), "on_line").on_line()
+        finally:
+            may_return.set()
+
+    asyncio.run(main())
+
+
+def test_who_is_cancelled_as_a_piece_comes_does_not_go_on_behind_it() -> None:
+    """The piece would be missing, and nobody would know."""
+
+    async def main() -> None:
+        async with serving(Echo()) as server:
+            conn, link = await server.connect()
+            await link.run(toy.greet(conn))
+            task = asyncio.ensure_future(link.run(toy.ask(conn, "hello"), part=True))
+            await asyncio.sleep(0)
+            link.data_received(b"+early\r\n")
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            with pytest.raises(ConnectionClosedError):
+                await link.run(toy.ask(conn, "and now"), part=True)
+            await link.close()
+
+    asyncio.run(main())
+
+
+def test_who_is_cancelled_as_a_task_of_his_is_to_be_awaited_has_that_cancelled() -> None:
+    def flow(conn: toy.ToyClient, source: Any) -> Flow[None]:
+        yield from toy.ask(conn, "hello")
+        yield Call(source)
+
+    async def main() -> None:
+        begun: list[asyncio.Future[None]] = []
+
+        def source() -> asyncio.Future[None]:
+            begun.append(asyncio.ensure_future(asyncio.sleep(PATIENCE)))
+            return begun[0]
+
+        async with serving(Echo()) as server:
+            conn, link = await server.connect()
+            await link.run(toy.greet(conn))
+            task = asyncio.ensure_future(link.run(flow(conn, source)))
+            await asyncio.sleep(0)
+            link.data_received(b"+early\r\n")
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            await link.close()
+            assert begun[0].cancelled()
+
+    asyncio.run(main())
