@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
+from mailproto import aio
 from mailproto._core.flow import Call, Flow
 from mailproto.aio.threads import InThreads
 from mailproto.errors import ConnectionClosedError
@@ -80,5 +82,60 @@ def test_who_is_cancelled_as_a_task_of_his_is_to_be_awaited_has_that_cancelled()
                 await task
             await link.close()
             assert begun[0].cancelled()
+
+    asyncio.run(main())
+
+
+class Inbox:
+    """Takes every message, and its time."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.may_end = asyncio.Event()
+
+    async def on_rcpt(self, session: Any, rcpt: Any) -> None:
+        pass
+
+    async def on_message(self, session: Any, envelope: Any) -> None:
+        self.begun.set()
+        await self.may_end.wait()
+
+
+def test_a_server_that_is_cancelled_as_it_starts_does_not_listen() -> None:
+    """Cancel after each step of the loop in turn; nobody has what could be closed."""
+
+    async def main() -> None:
+        for steps in range(4):
+            server = aio.SMTPServer(Inbox(), port=0)
+            task = asyncio.ensure_future(server.start())
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+                await server.close()
+            for address in server.addresses:
+                with pytest.raises(ConnectionRefusedError):
+                    await asyncio.open_connection(*address)
+
+    asyncio.run(main())
+
+
+def test_the_time_that_a_server_is_given_to_close_holds_for_who_serves_for_ever_too() -> None:
+    async def main() -> None:
+        inbox = Inbox()
+        server = aio.SMTPServer(inbox, port=0, options=aio.ServerOptions(grace=0.05))
+        serving = asyncio.ensure_future(server.serve_forever())
+        while not server.port:
+            await asyncio.sleep(0.001)
+        async with aio.SMTPClient("127.0.0.1", server.port, tls=aio.TLSPolicy.NONE) as client:
+            sending = asyncio.ensure_future(client.send_message(b"Subject: x\r\n\r\n", "a@a.example", "b@b.example"))
+            await inbox.begun.wait()
+            closing = asyncio.ensure_future(server.close(PATIENCE))
+            await asyncio.sleep(0.2)
+            inbox.may_end.set()
+            assert (await sending).accepted
+        await closing
+        await serving
 
     asyncio.run(main())
