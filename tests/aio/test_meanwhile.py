@@ -12,7 +12,7 @@ import pytest
 from mailproto import aio
 from mailproto._core.flow import Call, Flow
 from mailproto.aio.threads import InThreads
-from mailproto.errors import ConnectionClosedError
+from mailproto.errors import ConnectionClosedError, LocalProtocolError
 from tests.adapters import toy
 from tests.adapters.harness import PATIENCE
 from tests.adapters.toy import Echo
@@ -137,5 +137,42 @@ def test_the_time_that_a_server_is_given_to_close_holds_for_who_serves_for_ever_
             assert (await sending).accepted
         await closing
         await serving
+
+    asyncio.run(main())
+
+
+def test_two_tasks_cannot_connect_one_client_at_once() -> None:
+    async def main() -> None:
+        async with asyncio.timeout(PATIENCE), aio.SMTPServer(Inbox(), port=0) as server:
+            client = aio.SMTPClient("127.0.0.1", server.port, tls=aio.TLSPolicy.NONE)
+            results = await asyncio.gather(client.connect(), client.connect(), return_exceptions=True)
+            await client.quit()
+            assert [type(each) for each in results] == [type(None), LocalProtocolError]
+
+    asyncio.run(main())
+
+
+def test_who_is_closed_as_he_connects_is_not_connected() -> None:
+    """Close after each step of the loop in turn."""
+
+    async def closes_after(port: int, steps: int) -> bool:
+        client = aio.SMTPClient("127.0.0.1", port, tls=aio.TLSPolicy.NONE)
+        task = asyncio.ensure_future(client.connect())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        finished = task.done()
+        await client.close()
+        with suppress(ConnectionClosedError):
+            await task
+        with pytest.raises(ConnectionClosedError):
+            await client.noop()
+        return finished
+
+    async def main() -> None:
+        async with asyncio.timeout(PATIENCE), aio.SMTPServer(Inbox(), port=0) as server:
+            steps = 1
+            while not await closes_after(server.port, steps):
+                steps += 1
+            assert steps > 3
 
     asyncio.run(main())
