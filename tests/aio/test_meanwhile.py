@@ -13,6 +13,7 @@ from mailproto import aio
 from mailproto._core.flow import Call, Flow
 from mailproto.aio.threads import InThreads
 from mailproto.errors import ConnectionClosedError, LocalProtocolError
+from mailproto.pop3.config import POP3ServerConfig
 from tests.adapters import toy
 from tests.adapters.harness import PATIENCE
 from tests.adapters.toy import Echo
@@ -139,6 +140,39 @@ def test_the_time_that_a_server_is_given_to_close_holds_for_who_serves_for_ever_
         await serving
 
     asyncio.run(main())
+
+
+def _pop3_server(handler: object) -> aio.POP3Server:
+    return aio.POP3Server(handler, port=0, config=POP3ServerConfig(allow_plaintext_auth=True))
+
+
+def test_a_server_that_closes_makes_nobody_wait_who_was_cut_off_as_he_logged_in(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The check of his password is cancelled, and so fails, which costs guessers a pause."""
+
+    async def main() -> None:
+        begun = asyncio.Event()
+
+        class Office:
+            async def on_auth(self, session: Any, check: Any) -> bool:
+                begun.set()
+                await asyncio.Event().wait()
+                return True
+
+        async with asyncio.timeout(PATIENCE), _pop3_server(Office()) as server:
+            client = aio.POP3Client(
+                port=server.port, tls=aio.TLSPolicy.NONE, user="ada", password="x", allow_plaintext_auth=True
+            )
+            connecting = asyncio.ensure_future(client.connect())
+            await begun.wait()
+            await server.close(0)
+            assert not server.connections
+            with pytest.raises(ConnectionClosedError):
+                await connecting
+
+    asyncio.run(main())
+    assert "are left" not in caplog.text
 
 
 def test_two_tasks_cannot_connect_one_client_at_once() -> None:
