@@ -225,6 +225,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         stalling: how likely nothing arrives any more on a connection that would break.
         window: the octets beyond which a peer that does not read takes no more.
         pieces: into how many pieces what is sent at once may be cut.
+        tick: the seconds from one moment to the next at which anything happens, so that much does at once, in any
+            order; 0 for no such thing.
 
     Args:
         dice: all chance.
@@ -242,6 +244,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self.stalling = 0.0
         self.window = math.inf
         self.pieces = 1
+        self.tick = 0.0
         self._dice = dice
         self._disk = disk
         self._latency = latency
@@ -251,6 +254,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._clock.now
+
+    def call_at(
+        self, when: float, callback: Callable[[Unpack[_Ts]], object], *args: *_Ts, context: Any = None
+    ) -> asyncio.TimerHandle:
+        if self.tick and math.isfinite(when):
+            # What is due within the resolution of the clock, a nanosecond, is done at once.
+            when = math.ceil(when / self.tick - 1e-6) * self.tick + self._dice.random() * 5e-10
+        return super().call_at(when, callback, *args, context=context)
 
     @property
     def timers(self) -> list[asyncio.TimerHandle]:
