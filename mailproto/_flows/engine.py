@@ -191,6 +191,8 @@ class Engine:
                         yield wish
                 elif wish is START_TLS:
                     yield from self._shake_hands()
+                elif isinstance(wish, Sleep) and self._lost:
+                    pass  # nobody is there to be made to wait
                 else:
                     if conn.queued > HIGH_WATER and type(wish) is Call:
                         with suppress(ConnectionTimeoutError):  # no fault of the application's

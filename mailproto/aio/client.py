@@ -9,7 +9,7 @@ from mailproto._core.flow import Flow, T
 from mailproto._net.client import ClientBase
 from mailproto.aio.connect import open_link
 from mailproto.aio.link import Link
-from mailproto.errors import LocalProtocolError
+from mailproto.errors import ConnectionClosedError, LocalProtocolError
 from mailproto.tunnels import open_tunnel
 
 
@@ -17,6 +17,8 @@ class Client(ClientBase):
     """A connection to a server, opened once and closed once. One operation runs at a time."""
 
     _link: Link | None = None
+    _connecting = False
+    _given_up = False  # somebody has closed it meanwhile
 
     async def run(self, flow: Flow[T], *, part: bool = False) -> T:
         """Drive a flow of your own, or one of the library's that has no method here.
@@ -33,16 +35,23 @@ class Client(ClientBase):
         """Connect, and open the session as the arguments say.
 
         Raises:
-            LocalProtocolError: it has been connected before.
+            LocalProtocolError: it has been connected before, or is about to be.
+            ConnectionClosedError: it was closed meanwhile.
             OSError: nobody listens there, or, as an ``ssl.SSLError``, TLS failed.
             MailProtoError: the session could not be opened; see the flow ``open_session``. A proxy that does not open
                 the way is a `mailproto.tunnels.TunnelError`.
         """
-        if self._link is not None:
+        if self._link is not None or self._connecting:
             raise LocalProtocolError("a client connects once")
         tunnel = self._tunnel()
-        self._link = await open_link(tunnel or self.conn, **self._destination())
+        self._connecting = True
         try:
+            self._link = await open_link(tunnel or self.conn, **self._destination())
+        finally:
+            self._connecting = False
+        try:
+            if self._given_up:
+                raise ConnectionClosedError("the client was closed before it was connected")
             self._local = self._link.local
             if tunnel is not None:
                 await self._link.run(open_tunnel(tunnel))
@@ -64,7 +73,8 @@ class Client(ClientBase):
             await self.close()
 
     async def close(self) -> None:
-        """Close the connection without another word."""
+        """Close the connection without another word; one that is about to be opened is closed then."""
+        self._given_up = self._connecting
         if self._link is not None:
             await self._link.close()
 

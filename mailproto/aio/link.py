@@ -94,8 +94,7 @@ class Link(asyncio.Protocol):
                 self._transport.abort()
             elif self.conn.closing:
                 self._hang_up()
-        result: T = self._engine.result
-        return result
+        return cast(T, self._engine.result)
 
     def switch(self, conn: Connection[Any]) -> None:
         """Go on with ``conn`` in the place of the connection so far, see `Engine.switch`."""
@@ -180,8 +179,9 @@ class Link(asyncio.Protocol):
         try:
             awaitable, failure = await parked
         except BaseException:
-            if not parked.cancelled() and asyncio.iscoroutine(awaiting := parked.result()[0]):
-                awaiting.close()
+            if not parked.cancelled() and (awaitable := parked.result()[0]) is not None:
+                asyncio.ensure_future(awaitable).cancel()
+            self._engine.break_off()  # even if it is over: what it has returned, such as a piece, nobody gets
             raise
         finally:
             self._parked = None
@@ -411,11 +411,8 @@ class Link(asyncio.Protocol):
 
     def _read_last_words(self) -> None:
         """Take what came before a write failed: it may say why, and asyncio does not look any more."""
-        try:
-            with self._transport.get_extra_info("socket").dup() as sock:
-                self._engine.receive(sock.recv(HIGH_WATER))
-        except OSError:
-            pass
+        with suppress(OSError), self._transport.get_extra_info("socket").dup() as sock:
+            self._engine.receive(sock.recv(HIGH_WATER))
 
     def _write(self) -> None:
         if self._choked or self._hung_up:

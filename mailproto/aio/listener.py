@@ -26,6 +26,7 @@ class Listener(ListenerBase):
     def _prepare(self) -> None:
         self._servers: list[asyncio.Server] = []
         self._closing = False
+        self._grace = self.options.grace
         self._empty = asyncio.Event()
         self._stopped = asyncio.Event()
 
@@ -39,11 +40,15 @@ class Listener(ListenerBase):
             return
         loop = asyncio.get_running_loop()
         self._sockets = self._open_sockets()
-        for sock in self._sockets.sockets:
-            # The loop takes its backlog for the connections to accept at a time, too; where there are no descriptors
-            # left, it fails, logs that and tries again for each of them, and so fills the disk.
-            self._servers.append(await loop.create_server(self._accept, sock=sock, backlog=1))
-            sock.listen(self.options.backlog)
+        try:
+            for sock in self._sockets.sockets:
+                # The loop takes its backlog for the connections to accept at a time, too; where there are no
+                # descriptors left, it fails, logs that and tries again for each of them, and so fills the disk.
+                self._servers.append(await loop.create_server(self._accept, sock=sock, backlog=1))
+                sock.listen(self.options.backlog)
+        except BaseException:
+            await self.close(0)  # for who was to have it has it not
+            raise
 
     async def serve_forever(self) -> None:
         """Listen until `close` is called elsewhere, or until this is cancelled."""
@@ -54,15 +59,17 @@ class Listener(ListenerBase):
         """Stop listening, let the transactions under way finish, and close all connections.
 
         Args:
-            grace: seconds until what has not finished is cut off; None takes that of the options.
+            grace: seconds until what has not finished is cut off; None takes that of the options, or, where it closes
+                already, what was said then.
         """
+        self._grace = self._grace if grace is None else grace
         self._closing = True
         self._stopped.set()
         try:
             await self._stop_listening()
             for link in tuple(self._links):
                 link.shut_down()
-            await self._wait_until_empty(self.options.grace if grace is None else grace)
+            await self._wait_until_empty(self._grace)
         finally:
             for link in tuple(self._links):
                 link.abort()

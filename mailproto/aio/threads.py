@@ -8,7 +8,7 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import Executor, Future
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 from mailproto.errors import LocalProtocolError
@@ -78,26 +78,20 @@ def beside(function: Callable[..., Any], executor: Executor | None = None) -> Ca
 
         try:
             result = await asyncio.get_running_loop().run_in_executor(executor, work)
-        except asyncio.CancelledError:
-            if returned.cancel():  # before its turn came, and so it never will
-                raise
-            returned.add_done_callback(_close_late)  # at once if it is there, but was not taken yet
-            raise _GoesOn(returned) from None
+        except asyncio.CancelledError as cancelled:
+            if not returned.cancel():  # its turn has come before, and so it goes on
+                returned.add_done_callback(_close_late)  # at once if it is there, but was not taken yet
+                # No class of our own: before Python 3.13 ``asyncio.timeout`` takes that for somebody else's.
+                vars(cancelled)["when_over"] = partial(_when_over, returned)
+            raise
         return await result if inspect.isawaitable(result) else result
 
     return run
 
 
-class _GoesOn(asyncio.CancelledError):
-    """Nobody waits any more for a function that goes on in its thread."""
-
-    def __init__(self, returned: Future[Any]) -> None:
-        super().__init__()
-        self._returned = returned
-
-    def when_over(self, function: Callable[[], None]) -> None:
-        """Call ``function`` when it has come to its end: at once, or in its thread."""
-        self._returned.add_done_callback(lambda _: function())
+def _when_over(returned: Future[Any], function: Callable[[], None]) -> None:
+    """Call ``function`` when what nobody waits for any more has come to its end: at once, or in its thread."""
+    returned.add_done_callback(lambda _: function())
 
 
 def _close_late(returned: Future[Any]) -> None:

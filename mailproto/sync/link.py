@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import selectors
 import socket
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -63,6 +64,7 @@ class Link:
         self._unsent = memoryview(b"")
         self._unread = 0  # octets that came since the flow last asked for input
         self._closed = False
+        self._cut = threading.Event()
         self.peer: Any = _address(sock.getpeername)
         self.local: Any = _address(sock.getsockname)
 
@@ -116,7 +118,7 @@ class Link:
                 error = self._read()
             elif isinstance(wish, Sleep):
                 self._send()
-                time.sleep(wish.seconds)
+                self._cut.wait(min(wish.seconds, threading.TIMEOUT_MAX))
             else:
                 error = self._flush()
         self._send()
@@ -236,6 +238,7 @@ class Link:
 
     def cut(self) -> None:
         """Cut the line. Of all methods this one alone may be called from another thread."""
+        self._cut.set()  # whoever is made to wait need not any more
         with suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
 

@@ -26,7 +26,7 @@ from mailproto.smtp import Envelope, Rcpt, Reply
 from mailproto.smtp.routing import MX, StaticResolver
 from mailproto.smtp.rules import ServerState
 from tests.relay import START, World, read_notice
-from tests.relay.virtual import SlowThread, VirtualLoop
+from tests.virtual import SlowThread, VirtualLoop
 
 SEEDS = 50
 STORM = 120.0  # seconds

@@ -17,6 +17,8 @@ import pytest
 from mailproto._flows.engine import HIGH_WATER
 from mailproto._flows.reading import read_event
 from mailproto.errors import ConnectionClosedError, ConnectionTimeoutError, LocalProtocolError
+from mailproto.pop3.config import POP3ServerConfig
+from mailproto.sync import POP3Server
 from mailproto.sync.connect import open_link
 from mailproto.sync.link import Link
 from mailproto.sync.listener import Listener
@@ -169,6 +171,27 @@ def test_a_connection_for_which_there_is_no_thread_is_sent_away(monkeypatch: pyt
         wait_until(lambda: listener.connections == 0)
         _, link = connected(listener.port)
         link.close()
+
+
+def test_a_server_that_closes_cuts_the_pause_short_that_a_refused_login_costs(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    asked = threading.Event()
+
+    class Office:
+        def on_auth(self, session: Any, check: Any) -> bool:
+            asked.set()
+            return False
+
+    with (
+        POP3Server(Office(), port=0, config=POP3ServerConfig(allow_plaintext_auth=True)) as server,
+        socket.create_connection(("127.0.0.1", server.port), PATIENCE) as sock,
+    ):
+        sock.sendall(b"USER ada\r\nPASS x\r\n")
+        assert asked.wait(PATIENCE)
+        server.close(0)
+        assert not server.connections
+    assert "are left" not in caplog.text
 
 
 def test_serving_for_ever_ends_when_it_is_closed_elsewhere() -> None:
