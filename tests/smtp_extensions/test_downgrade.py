@@ -220,6 +220,28 @@ def test_whatever_is_in_a_part_comes_out_of_it(content: bytes) -> None:
     assert after == before
 
 
+@pytest.mark.parametrize(
+    "field",
+    [
+        b"To: \xc3\xa4" + b"." * 10_000,
+        b"To: " + b'"\xc3\xa4"<a@b>,' * 2_000,
+        b"Subject: \xe4" + b" a" * 5_000,
+        b"Content-Type: text/plain" + b';a="b"' * 2_000,
+    ],
+)
+def test_fields_that_would_be_read_for_long_are_not(field: bytes) -> None:
+    """The time to read one grows with the square of its length, and a stranger may have written it."""
+    part = field + b"\r\n\r\n\xe4\r\n"
+    for message in (part, b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n%b--b--\r\n" % part):
+        with pytest.raises(NotSupportedError, match="too long to be rewritten"):
+            downgrade(message)
+
+
+def test_many_short_fields_are_rewritten() -> None:
+    written = downgrade("".join(f"X-{number}: Grüße\r\n" for number in range(1_000)).encode() + b"\r\nx\r\n")
+    assert written.count(b"=?utf-8?q?Gr=C3=BC=C3=9Fe?=") == 1_000
+
+
 def letter(message: MessageSource, **more: Any) -> Submission:
     return make_submission(message, "ada@example.org", "bob@example.org", **more)
 
