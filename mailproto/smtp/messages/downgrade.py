@@ -9,16 +9,15 @@ import binascii
 import copy
 import email
 import email.policy
-from email.headerregistry import HeaderRegistry
 from email.message import EmailMessage, Message
 from typing import Any
 
 from mailproto.errors import MailProtoError, NotSupportedError
+from mailproto.smtp.messages.bounded import bounded
 from mailproto.smtp.messages.writing import unfolded, write
 
 # Fields that are in 7 bits stay as they are, however long.
 _POLICY = email.policy.SMTP.clone(cte_type="7bit", refold_source="none")
-_MAX_COST = 10_000**2  # enough to read a field of so many characters once, or many shorter ones
 _LINE = 57  # octets that make a line of 76 in base64
 
 
@@ -41,28 +40,12 @@ def downgrade(data: bytes) -> bytes:
 
 
 def _rewritten(data: bytes) -> bytes:
-    policy = _POLICY.clone(header_factory=_BoundedHeaders())
+    policy = bounded(_POLICY)
     message = email.message_from_bytes(data, policy=policy)
     for part in message.walk():
         _encode_fields(part)
         _encode_part(part)
     return write(message, policy)
-
-
-class _BoundedHeaders(HeaderRegistry):
-    """Reads the fields of one message, as far as that does not take too long.
-
-    The time that the standard library takes for a field grows with the square of its length, and a stranger may have
-    written it: a field of some hundred kilobytes would be read for hours.
-    """
-
-    _left = _MAX_COST
-
-    def __call__(self, name: str, value: str) -> Any:
-        self._left -= len(value) ** 2
-        if self._left < 0:
-            raise NotSupportedError("the header fields are too long to be rewritten")
-        return super().__call__(name, value)
 
 
 def _encode_fields(part: EmailMessage) -> None:
