@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from email import message_from_bytes, policy
@@ -235,6 +236,13 @@ def test_fields_that_would_be_read_for_long_are_not(field: bytes) -> None:
     for message in (part, b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n%b--b--\r\n" % part):
         with pytest.raises(NotSupportedError, match="too long to be rewritten"):
             downgrade(message)
+
+
+def test_what_python_takes_for_many_empty_lines_is_looked_at_once() -> None:
+    began = time.process_time()
+    with pytest.raises(GrammarError, match="line end"):
+        downgrade(b"X: a" + b"\x0b" * 40_000 + b"\r\n\r\n\xe4\r\n")
+    assert time.process_time() - began < 5
 
 
 def test_many_short_fields_are_rewritten() -> None:

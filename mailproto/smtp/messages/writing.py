@@ -19,7 +19,7 @@ from typing import Any
 from mailproto.errors import GrammarError, MailProtoError
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
-_EMPTY_LINES = re.compile(rb"(?:\r\n){2,}(?=[ \t])")
+_EMPTY_LINES = re.compile(rb"(?<!\r\n)(?:\r\n){2,}+(?=[ \t])")  # with no way back, or the time grows with the square
 _ANOTHER_FIELD = re.compile(rb"\r\n(?![ \t])|\r(?![ \t\n])|\n(?![ \t])")
 
 
