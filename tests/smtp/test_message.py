@@ -411,6 +411,16 @@ def test_a_field_that_would_be_read_for_long_stays_as_it_came(to: str) -> None:
     assert reader.longest < 100
 
 
+def test_a_field_that_would_be_folded_for_ever_stays_as_it_came() -> None:
+    octets = b"Content-Type: text/plain; " + b"x" * 80 + b"=y\r\n\r\nx\r\n"
+    made = email.message_from_bytes(octets, policy=email.policy.default)
+    assert written(make_submission(made, "ada@here", "bob@here")) == octets
+    other = EmailMessage()
+    other["Content-Type"] = made["Content-Type"]
+    with pytest.raises(NotSupportedError, match="a name that is too long"):
+        written(make_submission(other, "ada@here", "bob@here"))
+
+
 class Reader(HeaderRegistry):
     """Says how long the fields were that it has read."""
 

@@ -238,6 +238,18 @@ def test_fields_that_would_be_read_for_long_are_not(field: bytes) -> None:
             downgrade(message)
 
 
+@pytest.mark.parametrize("length", [41, 60, 75, 100])
+def test_a_parameter_of_too_long_a_name_is_not_folded_for_ever(length: int) -> None:
+    with pytest.raises(NotSupportedError, match="a name that is too long"):
+        downgrade(b"Content-Type: text/plain; %b=\xe4\r\n\r\n\xe4\r\n" % (b"x" * length))
+
+
+@pytest.mark.parametrize("value", ["ä" * 200, "\U0001f600" * 200, "\udce4" * 200, "a" * 200])
+def test_a_parameter_of_a_long_name_is_folded(value: str) -> None:
+    octets = f"Content-Type: text/plain; {'x' * 40}={value}\r\n\r\n\udce4\r\n".encode("utf-8", "surrogateescape")
+    assert all(len(line) < 998 for line in downgrade(octets).split(b"\r\n"))
+
+
 def test_what_python_takes_for_many_empty_lines_is_looked_at_once() -> None:
     began = time.process_time()
     with pytest.raises(GrammarError, match="line end"):

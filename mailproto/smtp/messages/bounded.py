@@ -1,7 +1,7 @@
 """Header fields read as the standard library does, as far as that does not take too long.
 
 The time that it takes for a field grows with the square of its length, and a stranger may have written it: one of a
-few hundred kilobytes would be read for hours.
+few hundred kilobytes would be read for hours. One with a parameter of too long a name would be folded for ever.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from email.policy import EmailPolicy
 from typing import Any
 
 from mailproto.errors import NotSupportedError
+from mailproto.smtp.messages.writing import check_parameters
 
 _MAX_COST = 10_000**2  # enough to read a field of so many characters once, or many shorter ones
 
@@ -18,7 +19,8 @@ _MAX_COST = 10_000**2  # enough to read a field of so many characters once, or m
 def bounded(policy: Any) -> Any:
     """Return the policy for one message, with a bound to what is read of its header fields.
 
-    It is not for a second one: the bound is that of all fields together. Beyond it there is a `NotSupportedError`.
+    It is not for a second one: the bound is that of all fields together. Beyond it there is a `NotSupportedError`, as
+    there is for what could not be folded.
     Other policies than those of `EmailMessage` read no fields, and stay as they are.
     """
     return policy.clone(header_factory=_BoundedHeaders(policy)) if isinstance(policy, EmailPolicy) else policy
@@ -36,4 +38,6 @@ class _BoundedHeaders(HeaderRegistry):
         self._left -= len(value) ** 2
         if self._left < 0:
             raise NotSupportedError("the header fields are too long to be rewritten")
-        return self._factory(name, value)
+        made = self._factory(name, value)
+        check_parameters(made)
+        return made
