@@ -147,11 +147,9 @@ def parse_proxy_header(data: bytes) -> tuple[ProxyHeader, int] | None:
     if _SIGNATURE.startswith(data):
         return None
     end = data.find(b"\r\n", 0, MAX_V1)
-    if end >= 0:
-        return _parse_v1(data[:end]), end + 2
-    if len(data) >= MAX_V1 or not data.startswith(b"PROXY "[: len(data)]):
+    if not data.startswith(b"PROXY "[: len(data)]) or (end < 0 and len(data) >= MAX_V1):
         raise GrammarError("no PROXY header")
-    return None
+    return (_parse_v1(data[:end]), end + 2) if end >= 0 else None
 
 
 def _parse_v1(line: bytes) -> ProxyHeader:

@@ -33,7 +33,7 @@ def user(text: str) -> tuple[str, Secret]:
 def read_users(path: str) -> list[tuple[str, Secret]]:
     """Return the users in a file, one a line. Without any, the host would be open to everybody on the machine."""
     try:
-        lines = Path(path).read_text("utf-8").splitlines()
+        lines = Path(path).read_text("utf-8").split("\n")  # a password may have what else Python takes for a line end
     except (OSError, UnicodeDecodeError) as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     users = [user(line) for line in lines if line]

@@ -25,6 +25,8 @@ _RESPONSE, _AUTHORITATIVE, _TRUNCATED = 0x8000, 0x0400, 0x0200
 _RECURSION_DESIRED, _RECURSION_AVAILABLE = 0x0100, 0x0080
 _OPCODE, _CODE = 0x7800, 0x000F
 
+_MAX_RECORDS = 500  # more than anybody has; each may take two names of 127 labels to read, in few octets
+
 
 class RecordType(enum.IntEnum):
     """The types of records that can be asked for (RFC 1035 section 3.2.2, RFC 3596 section 2.1, RFC 2782)."""
@@ -175,7 +177,9 @@ def _read_question(message: bytes, count: int) -> tuple[Question | None, int]:
 
 
 def _read_records(message: bytes, at: int, count: int) -> Iterator[Record]:
-    """Yield the records; each takes eleven octets at least, so that the message bounds their number."""
+    """Yield the records, one after the other."""
+    if count > _MAX_RECORDS:
+        raise GrammarError(f"more than {_MAX_RECORDS} records in an answer")
     for _ in range(count):
         owner, at = read_name(message, at)
         kind, cls, _, size = _unpack(_RECORD, message, at)

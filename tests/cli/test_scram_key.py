@@ -16,6 +16,7 @@ import pytest
 
 from mailproto import AuthenticationError, sync
 from mailproto.cli import main
+from mailproto.cli.users import read_users
 from mailproto.maildrop import MemoryMaildrop
 from mailproto.mailhost import MailHost, Secret
 from mailproto.sasl import CramMD5Check, ScramKey, make_scram_key
@@ -88,6 +89,12 @@ def test_a_user_without_a_key_is_offered_as_many_iterations_as_those_with_one(tm
                 said.readline()
                 challenge = base64.b64decode(said.readline()[2:])
             assert challenge.endswith(b",i=7000"), name
+
+
+def test_a_password_may_have_what_ends_a_line_elsewhere(tmp_path: Path) -> None:
+    users = tmp_path / "users"
+    users.write_bytes("ada:a\x0cb\u2028eve:c\n\nbob:\x85\r\n".encode())
+    assert read_users(str(users)) == [("ada", "a\x0cb\u2028eve:c"), ("bob", "\x85")]
 
 
 @pytest.mark.parametrize("name", ["SHA-1", "SHA-256", "SHA-512"])

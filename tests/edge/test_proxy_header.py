@@ -136,14 +136,17 @@ def test_what_is_none(data: bytes) -> None:
 
 @pytest.mark.parametrize("data", BAD)
 def test_what_is_none_is_none_at_every_cut(data: bytes) -> None:
-    """The first octet that makes it none ends it, and nothing that comes later mends it."""
+    """The first octet that makes it none ends it, and nothing that comes later mends it, nor gives another reason."""
     verdicts = []
+    reasons = set()
     for end in range(len(data) + 1):
         try:
             verdicts.append(parse_proxy_header(data[:end]) is None)
-        except GrammarError:
+        except GrammarError as error:
             verdicts.append(False)
+            reasons.add(str(error))
     assert verdicts == sorted(verdicts, reverse=True)
+    assert len(reasons) == 1
 
 
 def test_a_path_ends_at_the_first_nul() -> None:

@@ -7,7 +7,7 @@ import email
 import email.policy
 import io
 from email.headerregistry import Address as Mailbox
-from email.headerregistry import Group
+from email.headerregistry import Group, HeaderRegistry
 from email.message import EmailMessage, Message
 from email.mime.text import MIMEText
 from typing import Any
@@ -397,6 +397,38 @@ def test_a_field_that_is_folded_at_an_empty_line() -> None:
     read = email.message_from_bytes(written(make_submission(made)), policy=email.policy.default)
     assert read["Subject"] == "behind it"
     assert [mailbox.display_name for mailbox in read["From"].addresses] == ["a@b", "É", long]
+
+
+@pytest.mark.parametrize("to", ["a@b, " * 4_000 + "c@d", "ä <a@b>, " * 2_000 + "c@d", "ä@b, " * 4_000 + "c@d"])
+def test_a_field_that_would_be_read_for_long_stays_as_it_came(to: str) -> None:
+    """The time to read one grows with the square of its length, and a stranger may have written the message."""
+    reader = Reader()
+    octets = f"To: {to}\r\nSubject: x\r\n\r\nx\r\n".encode()
+    made = email.message_from_bytes(octets, policy=email.policy.default.clone(header_factory=reader))
+    submission = make_submission(made, "ada@here", "bob@here")
+    assert not submission.needs_utf8
+    assert written(submission) == octets
+    assert reader.longest < 100
+
+
+def test_a_field_that_would_be_folded_for_ever_stays_as_it_came() -> None:
+    octets = b"Content-Type: text/plain; " + b"x" * 80 + b"=y\r\n\r\nx\r\n"
+    made = email.message_from_bytes(octets, policy=email.policy.default)
+    assert written(make_submission(made, "ada@here", "bob@here")) == octets
+    other = EmailMessage()
+    other["Content-Type"] = made["Content-Type"]
+    with pytest.raises(NotSupportedError, match="a name that is too long"):
+        written(make_submission(other, "ada@here", "bob@here"))
+
+
+class Reader(HeaderRegistry):
+    """Says how long the fields were that it has read."""
+
+    longest = 0
+
+    def __call__(self, name: str, value: str) -> Any:
+        self.longest = max(self.longest, len(value))
+        return super().__call__(name, value)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from email import message_from_bytes, policy
@@ -218,6 +219,47 @@ def test_whatever_is_in_a_part_comes_out_of_it(content: bytes) -> None:
     ((_, _, before),) = parts(head + lines)
     ((_, _, after),) = parts(downgrade(head + lines))
     assert after == before
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        b"To: \xc3\xa4" + b"." * 10_000,
+        b"To: " + b'"\xc3\xa4"<a@b>,' * 2_000,
+        b"Subject: \xe4" + b" a" * 5_000,
+        b"Content-Type: text/plain" + b';a="b"' * 2_000,
+    ],
+)
+def test_fields_that_would_be_read_for_long_are_not(field: bytes) -> None:
+    """The time to read one grows with the square of its length, and a stranger may have written it."""
+    part = field + b"\r\n\r\n\xe4\r\n"
+    for message in (part, b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n%b--b--\r\n" % part):
+        with pytest.raises(NotSupportedError, match="too long to be rewritten"):
+            downgrade(message)
+
+
+@pytest.mark.parametrize("length", [41, 60, 75, 100])
+def test_a_parameter_of_too_long_a_name_is_not_folded_for_ever(length: int) -> None:
+    with pytest.raises(NotSupportedError, match="a name that is too long"):
+        downgrade(b"Content-Type: text/plain; %b=\xe4\r\n\r\n\xe4\r\n" % (b"x" * length))
+
+
+@pytest.mark.parametrize("value", ["ä" * 200, "\U0001f600" * 200, "\udce4" * 200, "a" * 200])
+def test_a_parameter_of_a_long_name_is_folded(value: str) -> None:
+    octets = f"Content-Type: text/plain; {'x' * 40}={value}\r\n\r\n\udce4\r\n".encode("utf-8", "surrogateescape")
+    assert all(len(line) < 998 for line in downgrade(octets).split(b"\r\n"))
+
+
+def test_what_python_takes_for_many_empty_lines_is_looked_at_once() -> None:
+    began = time.process_time()
+    with pytest.raises(GrammarError, match="line end"):
+        downgrade(b"X: a" + b"\x0b" * 40_000 + b"\r\n\r\n\xe4\r\n")
+    assert time.process_time() - began < 5
+
+
+def test_many_short_fields_are_rewritten() -> None:
+    written = downgrade("".join(f"X-{number}: Grüße\r\n" for number in range(1_000)).encode() + b"\r\nx\r\n")
+    assert written.count(b"=?utf-8?q?Gr=C3=BC=C3=9Fe?=") == 1_000
 
 
 def letter(message: MessageSource, **more: Any) -> Submission:

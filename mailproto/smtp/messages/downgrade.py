@@ -13,6 +13,7 @@ from email.message import EmailMessage, Message
 from typing import Any
 
 from mailproto.errors import MailProtoError, NotSupportedError
+from mailproto.smtp.messages.bounded import bounded
 from mailproto.smtp.messages.writing import unfolded, write
 
 # Fields that are in 7 bits stay as they are, however long.
@@ -25,7 +26,7 @@ def downgrade(data: bytes) -> bytes:
 
     Raises:
         GrammarError: it cannot be written, for a header field would not be one.
-        NotSupportedError: there is something in it that no encoding can be given to.
+        NotSupportedError: there is something in it that no encoding can be given to, or that takes too long to read.
     """
     try:
         written = _rewritten(data)
@@ -39,11 +40,12 @@ def downgrade(data: bytes) -> bytes:
 
 
 def _rewritten(data: bytes) -> bytes:
-    message = email.message_from_bytes(data, policy=_POLICY)
+    policy = bounded(_POLICY)
+    message = email.message_from_bytes(data, policy=policy)
     for part in message.walk():
         _encode_fields(part)
         _encode_part(part)
-    return write(message, _POLICY)
+    return write(message, policy)
 
 
 def _encode_fields(part: EmailMessage) -> None:

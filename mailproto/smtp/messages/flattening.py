@@ -17,6 +17,7 @@ from typing import Any
 
 from mailproto.errors import NotSupportedError
 from mailproto.smtp.alabels import encode_domain
+from mailproto.smtp.messages.bounded import bounded
 from mailproto.smtp.messages.downgrade import downgrade, without_binary
 from mailproto.smtp.messages.header_addresses import has_utf8_addresses, parsed_field
 from mailproto.smtp.messages.writing import readable_errors, write
@@ -49,8 +50,8 @@ def _write(message: Message[Any, Any], utf8: bool) -> bytes:
         if "utf8" in settings:
             settings["utf8"] = True  # else they would be made encoded words, of no charset
     else:
-        with suppress(Exception):  # it cannot fold every field that it has read
-            return write(message, message.policy.clone(**settings))
+        with suppress(Exception):  # it cannot fold every field that it has read, nor a long one in reasonable time
+            return write(message, bounded(message.policy.clone(**settings)))
     return write(message, message.policy.clone(**settings, **as_it_is))
 
 
@@ -73,10 +74,11 @@ def _use_a_labels(message: Message[Any, Any], idna_encode: Callable[[str], str])
         return Mailbox(mailbox.display_name, mailbox.username, encode_domain(mailbox.domain, idna_encode))
 
     fields = list(message.raw_items())
+    policy = bounded(message.policy)
     for name in {name.lower() for name, _ in fields}:
         del message[name]
     for name, raw in fields:
-        groups = getattr(parsed_field(message, name, raw), "groups", None)
+        groups = getattr(parsed_field(policy, name, raw), "groups", None)
         if groups is None:
             message.set_raw(name, raw)
         else:

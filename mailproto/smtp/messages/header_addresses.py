@@ -12,6 +12,7 @@ from typing import Any
 
 from mailproto.address import Address
 from mailproto.errors import GrammarError
+from mailproto.smtp.messages.bounded import bounded
 from mailproto.smtp.messages.writing import unfolded
 
 _HEADERS = HeaderRegistry()
@@ -42,19 +43,20 @@ def recipients_of(message: Message[Any, Any]) -> list[Address]:
 
 def has_utf8_addresses(message: Message[Any, Any]) -> bool:
     """Say whether a header field has an address that is not ASCII; of `EmailMessage`, for others do not tell."""
-    values = (parsed_field(message, name, raw) for name, raw in message.raw_items())
+    policy = bounded(message.policy)
+    values = (parsed_field(policy, name, raw) for name, raw in message.raw_items())
     return any(not mailbox.addr_spec.isascii() for value in values for mailbox in getattr(value, "addresses", ()))
 
 
-def parsed_field(message: Message[Any, Any], name: str, raw: Any) -> Any:
-    """Return a field as the policy of ``message`` has it, if it is not ASCII; else as it is.
+def parsed_field(policy: Any, name: str, raw: Any) -> Any:
+    """Return a field as the policy of its message has it, if it is not ASCII; else as it is.
 
-    So is one that the standard library cannot parse, which names nobody.
+    So is one that the standard library cannot parse, or not in reasonable time, which names nobody.
     """
     if str(raw).isascii():
         return raw
     try:
-        return message.policy.header_fetch_parse(name, raw)
+        return policy.header_fetch_parse(name, raw)
     except Exception:  # the parser of the standard library falls over in many ways
         return raw
 

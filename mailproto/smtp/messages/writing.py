@@ -16,10 +16,11 @@ from email.message import Message
 from email.policy import Policy
 from typing import Any
 
-from mailproto.errors import GrammarError, MailProtoError
+from mailproto.errors import GrammarError, MailProtoError, NotSupportedError
 
+_MAX_PARAMETER_NAME = 40  # characters of the 78 of a line, which has its charset and the value beside it
 _LINE_END = re.compile(r"\r\n|\r|\n")
-_EMPTY_LINES = re.compile(rb"(?:\r\n){2,}(?=[ \t])")
+_EMPTY_LINES = re.compile(rb"(?<!\r\n)(?:\r\n){2,}+(?=[ \t])")  # with no way back, or the time grows with the square
 _ANOTHER_FIELD = re.compile(rb"\r\n(?![ \t])|\r(?![ \t\n])|\n(?![ \t])")
 
 
@@ -28,6 +29,7 @@ def write(message: Message[Any, Any], policy: Policy[Any]) -> bytes:
 
     Raises:
         GrammarError: a header field would not be one.
+        NotSupportedError: a header field cannot be folded.
     """
     out = io.BytesIO()
     _Generator(out, mangle_from_=False, policy=policy.clone(linesep="\r\n")).flatten(message)
@@ -37,6 +39,15 @@ def write(message: Message[Any, Any], policy: Policy[Any]) -> bytes:
 def unfolded(value: str) -> str:
     """Return the value of a field on one line (RFC 5322 section 2.2.3); not every policy of ``email`` gives it so."""
     return _LINE_END.sub("", value)
+
+
+def check_parameters(value: object) -> None:
+    """Raise `NotSupportedError` if this is a field with a parameter whose name is too long to be folded.
+
+    The standard library looks for room behind that name for ever (RFC 2231 section 3, as its ``email`` writes it).
+    """
+    if any(len(name) > _MAX_PARAMETER_NAME for name in getattr(value, "params", ())):
+        raise NotSupportedError("a header field has a parameter with a name that is too long")
 
 
 @contextmanager
@@ -56,6 +67,7 @@ class _Generator(BytesGenerator):
     def _write_headers(self, msg: Message[Any, Any]) -> None:
         policy = self.policy or msg.policy
         for name, value in msg.raw_items():
+            check_parameters(value)
             field = policy.fold_binary(name, value)
             if not _is_one(field):  # folding sometimes leaves an empty line, where it only wanted to begin a new one
                 field = _EMPTY_LINES.sub(b"\r\n", field)
