@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from datetime import UTC, datetime
 from itertools import chain
 
+from mailproto._core.checks import check_collection
 from mailproto._core.peers import is_loopback
 from mailproto.accounts import Accounts
 from mailproto.accounts import Secret as Secret
@@ -77,8 +78,7 @@ class MailHost:
         login_delay: float = 0,
         trace: bool = False,
     ) -> None:
-        if isinstance(domains, str):
-            raise GrammarError(f"domains is no collection, but one: {domains!a:.60}")
+        check_collection("domains", domains)
         users = users if users is not None else {}
         self._accounts = Accounts(users)
         self._in_any_case = _in_any_case(self._accounts)

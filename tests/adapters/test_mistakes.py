@@ -55,6 +55,7 @@ def host(**settings: Any) -> MailHost:
         ({"host": ()}, GrammarError),
         ({"host": b"127.0.0.1"}, TypeError),
         ({"host": ["127.0.0.1", 3]}, TypeError),
+        ({"host": iter(["127.0.0.1"])}, TypeError),
         ({"host": "smtp://localhost"}, GrammarError),
         ({"path": ""}, GrammarError),
         ({"sock": 3}, TypeError),
@@ -109,7 +110,9 @@ def test_a_certificate_is_renewed_by_one_of_a_server(front: Any) -> None:
         ({"timeout": True}, TypeError),
         ({"connect_timeout": -1.0}, GrammarError),
         ({"connect_timeout": None}, TypeError),
-        ({"proxy": "socks5://localhost"}, TypeError),
+        ({"proxy": "socks5://ada:secret@localhost"}, TypeError),
+        ({"context": ("cert.pem", "secret")}, TypeError),
+        ({"config": {"password": "secret"}}, TypeError),
         ({"proxy_header": ProxyHeader()}, TypeError),
         ({"config": {}}, TypeError),
         ({"config": SMTPServerConfig()}, TypeError),
@@ -178,6 +181,20 @@ def test_tls_has_two_sides() -> None:
         server_context(data.SERVER.certificate, data.SERVER.key, by_name={"mail.example.org": CLIENT})
 
 
+def test_a_context_may_be_of_a_class_that_takes_the_place_of_the_usual_one(
+    front: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As truststore has one, whether those that are used were made before or behind that."""
+
+    class Replaced(ssl.SSLContext):
+        pass
+
+    monkeypatch.setattr(ssl, "SSLContext", Replaced)
+    for context in (CLIENT, Replaced(ssl.PROTOCOL_TLS_CLIENT)):
+        assert front.SMTPClient("localhost", context=context)
+    assert front.SMTPServer(host(), tls=SERVER).tls is SERVER
+
+
 def test_hooks_in_threads_are_those_of_an_object() -> None:
     with pytest.raises(LocalProtocolError, match="not a class"):
         aio.InThreads(Outbox, "on_message")
@@ -207,6 +224,7 @@ def test_no_path_is_no_place_for_policies_and_routes(tmp_path: Path) -> None:
     [
         ({"domains": "example.org"}, GrammarError),
         ({"domains": "localhost"}, GrammarError),
+        ({"domains": iter(["localhost"])}, TypeError),
         ({"users": [("ada", "secret")]}, TypeError),
         ({"users": {"ada": b"secret"}}, TypeError),
         ({"users": {"ada": None}}, TypeError),
@@ -217,7 +235,8 @@ def test_no_path_is_no_place_for_policies_and_routes(tmp_path: Path) -> None:
 def test_a_mail_host_is_not_made_of_it(wrong: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error) as caught:
         host(**wrong)
-    assert "domains" not in wrong or "is no collection, but one" in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert error is TypeError or "domains" not in wrong or "is no collection, but one" in str(caught.value)
 
 
 def test_parts_are_not_made_of_it(tmp_path: Path) -> None:
@@ -231,6 +250,8 @@ def test_parts_are_not_made_of_it(tmp_path: Path) -> None:
     handler: Any = RelayHandler
     with pytest.raises(TypeError, match=r"Address\.parse"):
         handler(Queue(tmp_path), postmaster="postmaster@example.org")
+    with pytest.raises(TypeError, match="trusted"):
+        handler(Queue(tmp_path), postmaster=Address.parse("postmaster@example.org"), trusted=iter(["127.0.0.1"]))
     assert handler(Queue(tmp_path), postmaster=Address.parse("postmaster@example.org"))
     relay: Any = Relay
     config = RelayConfig(hostname="relay.example.org", smarthost=Route("localhost"))
