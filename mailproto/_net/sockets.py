@@ -60,7 +60,8 @@ def check_host(host: str) -> None:
             return
     except UnicodeError:
         pass
-    raise GrammarError(f"not a host: {host!a:.100}")
+    login, at, rest = host.rpartition("@")  # as in a URL, with a password
+    raise GrammarError(f"not a host: {(login and '***') + at + rest!a:.100}")
 
 
 def check_port(port: int) -> None:
