@@ -103,6 +103,7 @@ WRONG_TYPES: list[tuple[Any, dict[str, Any]]] = [
     (relay, {"clock": 0.0}),
     (relay, {"smarthost": "mail.example.org"}),
     (relay, {"routes": {"example.org": "mail.example.org"}}),
+    (relay, {"routes": [("example.org", SMARTHOST)]}),
     (relay, {"max_connections": "20"}),
     (relay, {"schedule": 300}),
     (relay, {"turn": "300"}),
@@ -136,7 +137,7 @@ WRONG_VALUES: list[tuple[Any, dict[str, Any]]] = [
 @pytest.mark.parametrize(("make", "wrong"), WRONG_TYPES)
 def test_what_is_of_another_type_is_refused(make: Any, wrong: dict[str, Any]) -> None:
     name = next(iter(wrong))
-    said = {"routes": "example.org has to be a Route", "tls": "a TLSPolicy"}
+    said = {"routes": "(routes|example.org) has to be a ", "tls": "a TLSPolicy"}
     with pytest.raises(TypeError, match=said.get(name, name)):
         make(**wrong)
 
