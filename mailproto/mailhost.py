@@ -50,6 +50,8 @@ Delivered = Callable[[str, Envelope], None]
 class MailHost:
     """The handler of a host with local users.
 
+    SCRAM does not ask ``on_auth``, but ``on_scram_key``: a subclass that is to decide who gets in overrides both.
+
     Args:
         open_drop: returns the maildrop of a user; called once for each.
         users: user name to password, or to a key made of it for SCRAM-SHA-256; with keys among them ``on_auth``
