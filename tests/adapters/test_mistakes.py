@@ -6,6 +6,7 @@ import asyncio
 import math
 import socket
 import ssl
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -358,6 +359,16 @@ def test_a_wait_may_be_as_long_as_one_likes(front: Any, long: float, lookup: str
     else:
         with server, sync.SMTPClient(port=server.port, **where) as client:
             assert client.noop().code == 250
+
+
+def test_who_is_still_there_when_a_server_closes_may_have_as_long_as_one_likes() -> None:
+    with sync.SMTPServer(Outbox(), port=0) as server, socket.create_connection(("127.0.0.1", server.port)) as sock:
+        assert sock.recv(4) == b"220 "
+        leaving = threading.Timer(0.1, sock.close)
+        leaving.start()
+        server.close(math.inf)
+        assert server.connections == 0
+        leaving.join()
 
 
 @pytest.mark.parametrize("long", [math.inf, 1e12])
