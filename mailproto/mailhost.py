@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from datetime import UTC, datetime
 from itertools import chain
 
+from mailproto._core.checks import check_collection
 from mailproto._core.peers import is_loopback
 from mailproto.accounts import Accounts
 from mailproto.accounts import Secret as Secret
@@ -49,6 +50,8 @@ Delivered = Callable[[str, Envelope], None]
 class MailHost:
     """The handler of a host with local users.
 
+    SCRAM does not ask ``on_auth``, but ``on_scram_key``: a subclass that is to decide who gets in overrides both.
+
     Args:
         open_drop: returns the maildrop of a user; called once for each.
         users: user name to password, or to a key made of it for SCRAM-SHA-256; with keys among them ``on_auth``
@@ -77,8 +80,7 @@ class MailHost:
         login_delay: float = 0,
         trace: bool = False,
     ) -> None:
-        if isinstance(domains, str):
-            raise GrammarError(f"domains is no collection, but one: {domains!a:.60}")
+        check_collection("domains", domains)
         users = users if users is not None else {}
         self._accounts = Accounts(users)
         self._in_any_case = _in_any_case(self._accounts)

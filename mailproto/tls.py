@@ -224,14 +224,18 @@ def _naming(*paths: PathLike | None) -> Iterator[None]:
 
 
 def check_context(context: object, *, server_side: bool) -> None:
-    """Raise `TypeError` for what is no TLS context, and for one of the other side: no handshake would succeed."""
+    """Raise `TypeError` for what is no TLS context, and for one of the other side: no handshake would succeed.
+
+    Its class may be any, for there are packages that put one of their own in the place of that of ``ssl``.
+    """
     side, maker, other = (
         ("server", "server_context", ssl.PROTOCOL_TLS_CLIENT)
         if server_side
         else ("client", "client_context", ssl.PROTOCOL_TLS_SERVER)
     )
-    if not isinstance(context, ssl.SSLContext) or context.protocol is other:
-        raise TypeError(f"a {side} needs a TLS context of its side, such as {maker}() makes, and not {context!r:.60}")
+    if not hasattr(context, "wrap_bio") or getattr(context, "protocol", None) is other:
+        given = type(context).__name__
+        raise TypeError(f"a {side} needs a TLS context of its side, such as {maker}() makes, and not this {given}")
 
 
 def client_tls(context: ssl.SSLContext, server_hostname: str) -> Callable[[], MemoryTLS]:

@@ -61,3 +61,6 @@ def test_the_port_for_the_other_kind_of_tls_is_told(kind: str) -> None:
         client("127.0.0.1", server.port, tls=TLSPolicy.REQUIRED, timeout=0.2).connect()
     with make(host, port=0, tls=tls) as server, pytest.raises(ssl.SSLError, match="what the peer says is no TLS"):
         client("127.0.0.1", server.port, tls=TLSPolicy.IMPLICIT).connect()
+    with make(host, port=0, tls=tls, implicit_tls=True) as server, pytest.raises(ssl.SSLError) as untrusted:
+        client("127.0.0.1", server.port, tls=TLSPolicy.IMPLICIT).connect()
+    assert "no TLS" not in str(untrusted.value)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import operator
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import cache
 from types import UnionType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeAlias
 
 from mailproto.errors import GrammarError
 
@@ -19,32 +20,43 @@ _Check: TypeAlias = Callable[[str, Any], None]
 
 
 def check_count(name: str, value: object, least: int = 0) -> None:
-    """Raise for what is no whole number, or less than ``least``."""
-    if not isinstance(value, int) or isinstance(value, bool):
+    """Raise for what is no whole number, of whatever library, or less than ``least``."""
+    if not isinstance(value, SupportsIndex) or isinstance(value, bool):
         raise TypeError(f"{name} has to be a whole number, not {value!r:.40}")
-    if value < least:
+    if operator.index(value) < least:
         raise GrammarError(f"{name} has to be {least} at least, not {value}")
 
 
 def check_amount(name: str, value: object) -> None:
     """Raise for what is no number of seconds, say: for text, for less than 0, and for what is not a number at all."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
+    if not isinstance(value, float | SupportsIndex) or isinstance(value, bool):
         raise TypeError(f"{name} has to be a number, not {value!r:.40}")
-    if not value >= 0:
+    if not (value if isinstance(value, float) else operator.index(value)) >= 0:
         raise GrammarError(f"{name} has to be 0 at least, not {value}")
 
 
 def check_kind(name: str, value: object, kind: type | UnionType) -> None:
-    """Raise `TypeError` for what is not of a kind. Its value is shown, so that it must be no secret."""
+    """Raise `TypeError` for what is not of a kind. It is not shown: there may be a password in it, as in a URL."""
     if not isinstance(value, kind):
         wanted = kind.__name__ if isinstance(kind, type) else str(kind)
-        raise TypeError(f"{name} has to be a {wanted}, not {value!r:.40}")
+        raise TypeError(f"{name} has to be a {wanted}, not {type(value).__name__}")
 
 
 def check_callable(name: str, value: object) -> None:
     """Raise `TypeError` for what cannot be called."""
     if not callable(value):
-        raise TypeError(f"{name} has to be something to be called, not {value!r:.40}")
+        raise TypeError(f"{name} has to be something to be called, not {type(value).__name__}")
+
+
+def check_collection(name: str, value: object) -> None:
+    """Raise `GrammarError` for a text, which is a collection of its letters, and `TypeError` for what is none at all.
+
+    Nor is a generator one: it would be empty behind the first look at it.
+    """
+    if isinstance(value, str):
+        raise GrammarError(f"{name} is no collection, but one: {value!a:.60}")
+    if not isinstance(value, Collection):
+        raise TypeError(f"{name} has to be a collection, not {type(value).__name__}")
 
 
 def check_each(name: str, values: Iterable[object], kind: type) -> None:
@@ -85,7 +97,7 @@ def _check_of(field: dataclasses.Field[Any]) -> _Check | None:
     annotation = str(field.type)
     check = _BY_ANNOTATION.get(annotation.removesuffix(" | None"))
     if check is None and annotation.startswith(("tuple[", "frozenset[")):
-        check = _check_collection
+        check = check_collection
     if check is None and annotation.startswith("Callable["):
         check = check_callable
     if check is None and isinstance(field.default, enum.Enum):
@@ -114,13 +126,6 @@ def _check_flag(name: str, value: object) -> None:
 
 def _check_text(name: str, value: object) -> None:
     check_kind(name, value, str)
-
-
-def _check_collection(name: str, value: object) -> None:
-    if isinstance(value, str):
-        raise GrammarError(f"{name} is no collection, but one: {value!a:.60}")
-    if not isinstance(value, Iterable):
-        raise TypeError(f"{name} has to be a collection, not {value!r:.40}")
 
 
 _BY_ANNOTATION: dict[str, _Check] = {

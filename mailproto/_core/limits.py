@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import SupportsIndex
 
 from mailproto._core.checks import check_fields
 from mailproto.errors import GrammarError
@@ -113,7 +114,7 @@ class Limits:
             GrammarError: that is no time at all: it does not mean without end, as elsewhere it may.
             TypeError: it is no number.
         """
-        if not isinstance(seconds, int | float):
+        if not isinstance(seconds, float | SupportsIndex):
             raise TypeError(f"a timeout is a number of seconds, not {seconds!r:.40}")
         if not seconds > 0:
             raise GrammarError(f"no time to wait for anything: {seconds} seconds")

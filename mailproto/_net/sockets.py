@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from mailproto._core.checks import check_kind, check_path
+from mailproto._core.checks import check_collection, check_kind, check_path
 from mailproto.errors import GrammarError, NotSupportedError
 from mailproto.smtp.alabels import idna_2003
 
@@ -60,7 +60,8 @@ def check_host(host: str) -> None:
             return
     except UnicodeError:
         pass
-    raise GrammarError(f"not a host: {host!a:.100}")
+    login, at, rest = host.rpartition("@")  # as in a URL, with a password
+    raise GrammarError(f"not a host: {(login and '***') + at + rest!a:.100}")
 
 
 def check_port(port: int) -> None:
@@ -85,7 +86,10 @@ def check_listening(host: str | Sequence[str] | None, port: int) -> None:
 
 
 def _hosts(host: str | Sequence[str] | None) -> Sequence[str | None]:
-    return [host] if host is None or isinstance(host, str) else host
+    if host is None or isinstance(host, str):
+        return [host]
+    check_collection("host", host)
+    return host
 
 
 def _addresses(host: str | Sequence[str] | None, port: int) -> list[tuple[int, Any]]:

@@ -78,11 +78,11 @@ class POP3ServerConfig:
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_networks(self.proxies, self.trusted_peers)
         check_each("languages", self.languages, Language)
         check_languages(self.languages)
         check_expire(self.expire)
-        check_login_delay(self.login_delay)
         if self.implementation:
             check_capability(f"IMPLEMENTATION {self.implementation}")
         if "<" in self.greeting:
@@ -92,7 +92,6 @@ class POP3ServerConfig:
             check_capability(line)
         for verb in self.commands:
             check_own_verb(verb)
-        check_fields(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,9 +118,3 @@ def check_expire(days: float | None) -> None:
     """Raise `GrammarError` unless ``days`` is a whole number of days, `math.inf`, or None."""
     if not (days is None or days == math.inf or (type(days) is int and days >= 0)):
         raise GrammarError(f"not a number of days: {days!r:.40}")
-
-
-def check_login_delay(seconds: int | None) -> None:
-    """Raise `GrammarError` unless ``seconds`` is a whole number of seconds, or None."""
-    if not (seconds is None or (type(seconds) is int and seconds >= 0)):
-        raise GrammarError(f"not a number of seconds: {seconds!r:.40}")

@@ -81,6 +81,7 @@ class RelayConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        check_kind("routes", self.routes, Mapping)
         for domain, route in self.routes.items():
             check_kind(f"the way to {domain}", route, Route)
         if self.smarthost is not None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from mailproto._core.checks import check_collection
 from mailproto._core.peers import check_networks, is_among
 from mailproto.address import Address, check_address
 from mailproto.errors import Reject
@@ -61,6 +62,7 @@ class RelayHandler:
         trusted: Collection[str] = (),
         queued: Callable[[str], object] | None = None,
     ) -> None:
+        check_collection("trusted", trusted)
         check_networks(trusted)
         check_address(postmaster)
         self._queue = queue

@@ -107,7 +107,7 @@ class Lane:
     @property
     def latecomers(self) -> list[Job]:
         """Those who are left since they came when the hosts that would have taken them were done with."""
-        return [] if self._dropped else [job for job in self.jobs if not job.heard]
+        return [job for job in self.jobs if not job.heard]
 
     def drop(self) -> None:
         """End the jobs that were not begun, and begin none any more: not to wait for a host either."""

@@ -119,8 +119,6 @@ class Relay:
         for state in (self._agenda, self._orders, self._dispatcher):
             state.clear()  # what a cancelled run has left
         self._changed = asyncio.Event()  # of this loop
-        if self._stopping:  # by now
-            return
         with self._disk.thread():
             await self._look()
             await self._take_orders()  # before anything is sent: it may be what is to be removed

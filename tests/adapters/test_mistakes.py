@@ -6,6 +6,7 @@ import asyncio
 import math
 import socket
 import ssl
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ def host(**settings: Any) -> MailHost:
         ({"host": ()}, GrammarError),
         ({"host": b"127.0.0.1"}, TypeError),
         ({"host": ["127.0.0.1", 3]}, TypeError),
+        ({"host": iter(["127.0.0.1"])}, TypeError),
         ({"host": "smtp://localhost"}, GrammarError),
         ({"path": ""}, GrammarError),
         ({"sock": 3}, TypeError),
@@ -97,6 +99,7 @@ def test_a_certificate_is_renewed_by_one_of_a_server(front: Any) -> None:
         ({"port": "25"}, TypeError),
         ({"port": 25.0}, TypeError),
         ({"host": b"localhost"}, TypeError),
+        ({"host": "smtp://ada:secret@mail.example.org"}, GrammarError),
         ({"host": None}, TypeError),
         ({"server_hostname": 3}, TypeError),
         ({"path": ""}, GrammarError),
@@ -109,7 +112,9 @@ def test_a_certificate_is_renewed_by_one_of_a_server(front: Any) -> None:
         ({"timeout": True}, TypeError),
         ({"connect_timeout": -1.0}, GrammarError),
         ({"connect_timeout": None}, TypeError),
-        ({"proxy": "socks5://localhost"}, TypeError),
+        ({"proxy": "socks5://ada:secret@localhost"}, TypeError),
+        ({"context": ("cert.pem", "secret")}, TypeError),
+        ({"config": {"password": "secret"}}, TypeError),
         ({"proxy_header": ProxyHeader()}, TypeError),
         ({"config": {}}, TypeError),
         ({"config": SMTPServerConfig()}, TypeError),
@@ -117,6 +122,7 @@ def test_a_certificate_is_renewed_by_one_of_a_server(front: Any) -> None:
         ({"user": "ada", "password": b"secret"}, TypeError),
         ({"user": 3, "password": "secret"}, TypeError),
         ({"proxy": Socks5("a b")}, GrammarError),
+        ({"proxy": HTTPProxy("http://ada:secret@proxy.example.org")}, GrammarError),
         ({"proxy": HTTPProxy("proxy.example.org", 70_000)}, GrammarError),
         ({"known_mechanisms": ("PLAIN",)}, TypeError),
         ({"allow_plaintext_auth": "no"}, TypeError),
@@ -178,6 +184,20 @@ def test_tls_has_two_sides() -> None:
         server_context(data.SERVER.certificate, data.SERVER.key, by_name={"mail.example.org": CLIENT})
 
 
+def test_a_context_may_be_of_a_class_that_takes_the_place_of_the_usual_one(
+    front: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As truststore has one, whether those that are used were made before or behind that."""
+
+    class Replaced(ssl.SSLContext):
+        pass
+
+    monkeypatch.setattr(ssl, "SSLContext", Replaced)
+    for context in (CLIENT, Replaced(ssl.PROTOCOL_TLS_CLIENT)):
+        assert front.SMTPClient("localhost", context=context)
+    assert front.SMTPServer(host(), tls=SERVER).tls is SERVER
+
+
 def test_hooks_in_threads_are_those_of_an_object() -> None:
     with pytest.raises(LocalProtocolError, match="not a class"):
         aio.InThreads(Outbox, "on_message")
@@ -207,6 +227,7 @@ def test_no_path_is_no_place_for_policies_and_routes(tmp_path: Path) -> None:
     [
         ({"domains": "example.org"}, GrammarError),
         ({"domains": "localhost"}, GrammarError),
+        ({"domains": iter(["localhost"])}, TypeError),
         ({"users": [("ada", "secret")]}, TypeError),
         ({"users": {"ada": b"secret"}}, TypeError),
         ({"users": {"ada": None}}, TypeError),
@@ -217,7 +238,8 @@ def test_no_path_is_no_place_for_policies_and_routes(tmp_path: Path) -> None:
 def test_a_mail_host_is_not_made_of_it(wrong: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error) as caught:
         host(**wrong)
-    assert "domains" not in wrong or "is no collection, but one" in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert error is TypeError or "domains" not in wrong or "is no collection, but one" in str(caught.value)
 
 
 def test_parts_are_not_made_of_it(tmp_path: Path) -> None:
@@ -231,6 +253,8 @@ def test_parts_are_not_made_of_it(tmp_path: Path) -> None:
     handler: Any = RelayHandler
     with pytest.raises(TypeError, match=r"Address\.parse"):
         handler(Queue(tmp_path), postmaster="postmaster@example.org")
+    with pytest.raises(TypeError, match="trusted"):
+        handler(Queue(tmp_path), postmaster=Address.parse("postmaster@example.org"), trusted=iter(["127.0.0.1"]))
     assert handler(Queue(tmp_path), postmaster=Address.parse("postmaster@example.org"))
     relay: Any = Relay
     config = RelayConfig(hostname="relay.example.org", smarthost=Route("localhost"))
@@ -335,6 +359,16 @@ def test_a_wait_may_be_as_long_as_one_likes(front: Any, long: float, lookup: str
     else:
         with server, sync.SMTPClient(port=server.port, **where) as client:
             assert client.noop().code == 250
+
+
+def test_who_is_still_there_when_a_server_closes_may_have_as_long_as_one_likes() -> None:
+    with sync.SMTPServer(Outbox(), port=0) as server, socket.create_connection(("127.0.0.1", server.port)) as sock:
+        assert sock.recv(4) == b"220 "
+        leaving = threading.Timer(0.1, sock.close)
+        leaving.start()
+        server.close(math.inf)
+        assert server.connections == 0
+        leaving.join()
 
 
 @pytest.mark.parametrize("long", [math.inf, 1e12])

@@ -22,6 +22,17 @@ from mailproto.sync import ServerOptions
 SMARTHOST = Route("localhost")
 
 
+class Count:
+    """A whole number of another library, as numpy has them."""
+
+    def __index__(self) -> int:
+        return 300
+
+
+LIST: Any = [DSN]
+COUNT: Any = Count()
+
+
 def relay(**settings: Any) -> RelayConfig:
     return RelayConfig(**{"hostname": "relay.example.org", "smarthost": SMARTHOST, **settings})
 
@@ -57,6 +68,15 @@ WRONG_TYPES: list[tuple[Any, dict[str, Any]]] = [
     (SMTPClientConfig, {"idna_encode": "idna"}),
     (SMTPClientConfig, {"tolerances": ("AUTH= in EHLO",)}),
     (POP3ServerConfig, {"languages": ("de",)}),
+    (POP3ServerConfig, {"languages": None}),
+    (POP3ServerConfig, {"greeting": None}),
+    (POP3ServerConfig, {"expire": True}),
+    (POP3ServerConfig, {"login_delay": 1.5}),
+    (POP3ServerConfig, {"login_delay": math.inf}),
+    (POP3ServerConfig, {"login_delay": True}),
+    (POP3ServerConfig, {"commands": (verb for verb in ("XFOO",))}),
+    (SMTPServerConfig, {"auth_mechanisms": (name for name in ("PLAIN",))}),
+    (SMTPClientConfig, {"extensions": iter((DSN,))}),
     (POP3ClientConfig, {"tolerances": ("all",)}),
     (SMTPServerConfig, {"limits": {"max_errors": 3}}),
     (SMTPServerConfig, {"greeting_delay": "3"}),
@@ -83,6 +103,7 @@ WRONG_TYPES: list[tuple[Any, dict[str, Any]]] = [
     (relay, {"clock": 0.0}),
     (relay, {"smarthost": "mail.example.org"}),
     (relay, {"routes": {"example.org": "mail.example.org"}}),
+    (relay, {"routes": [("example.org", SMARTHOST)]}),
     (relay, {"max_connections": "20"}),
     (relay, {"schedule": 300}),
     (relay, {"turn": "300"}),
@@ -99,6 +120,7 @@ WRONG_VALUES: list[tuple[Any, dict[str, Any]]] = [
     (SMTPServerConfig, {"greeting_delay": -1}),
     (SMTPServerConfig, {"max_message_size": -1}),
     (POP3ServerConfig, {"extra_capabilities": "X-FOO"}),
+    (POP3ServerConfig, {"proxies": "192.0.2.1"}),
     (POP3ServerConfig, {"commands": "XFOO"}),
     (KeepPolicy, {"delete_after": -1.0}),
     (KeepPolicy, {"delete_after": math.nan}),
@@ -115,7 +137,7 @@ WRONG_VALUES: list[tuple[Any, dict[str, Any]]] = [
 @pytest.mark.parametrize(("make", "wrong"), WRONG_TYPES)
 def test_what_is_of_another_type_is_refused(make: Any, wrong: dict[str, Any]) -> None:
     name = next(iter(wrong))
-    said = {"routes": "example.org has to be a Route", "tls": "a TLSPolicy"}
+    said = {"routes": "(routes|example.org) has to be a ", "tls": "a TLSPolicy"}
     with pytest.raises(TypeError, match=said.get(name, name)):
         make(**wrong)
 
@@ -135,6 +157,7 @@ def test_what_cannot_be_is_refused(make: Any, wrong: dict[str, Any]) -> None:
         KeepPolicy(delete_after=0, limit=0),
         POP3ServerConfig(expire=math.inf),
         SMTPServerConfig(extensions=(DSN,), tolerances=frozenset()),
+        SMTPServerConfig(extensions=LIST, max_message_size=COUNT, greeting_delay=COUNT),
     ],
 )
 def test_what_can_be_is_taken(config: Any) -> None:

@@ -64,8 +64,11 @@ async def test_who_comes_when_the_first_host_is_done_with_is_tried_there_as_well
     """The last one refuses everybody for good, the first one does not: he was put off, and nobody had been asked."""
 
     class First(Host):
-        def on_connect(self, session: Any) -> Any:
+        async def on_connect(self, session: Any) -> Any:
             self.greeting = Reply.build(220, "Welcome") if self.connections else Reply.build(421, "Too busy")
+            if self.connections:
+                await asyncio.sleep(0.05)  # in which who is taken for done with would be put away
+                under_way.append(len(relay._dispatcher.active))
             return super().on_connect(session)
 
     class Never(Host):
@@ -74,7 +77,7 @@ async def test_who_comes_when_the_first_host_is_done_with_is_tried_there_as_well
             await gathered(relay, 2)
             return super().on_connect(session)
 
-    first, never, told = First(), Never(), list[Attempt]()
+    first, never, told, under_way = First(), Never(), list[Attempt](), list[int]()
     never.greeting = Reply.build(554, "No mail here")
     records = [(10, "mx1.example.net"), (20, "mx2.example.net")]
     async with world.host("mx1.example.net", first), world.host("mx2.example.net", never):
@@ -83,6 +86,7 @@ async def test_who_comes_when_the_first_host_is_done_with_is_tried_there_as_well
         await relay.attempt_due()
     assert first.received == [("carol@example.net", MESSAGE)]
     assert {each.recipient: each.fate for each in told} == {BOB: Fate.DEFERRED, CAROL: Fate.DELIVERED}
+    assert under_way == [1]
     assert never.connections == 1
 
 

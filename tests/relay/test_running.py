@@ -348,6 +348,8 @@ def test_a_host_that_is_only_waited_for_does_not_keep_it(
             running = asyncio.create_task(relay.run())
             await waits.wait()
             relay.stop()
+            await asyncio.sleep(0)
+            relay.stop()  # once more, while it lets go of the host
             async with asyncio.timeout(5):
                 await running
             over.set()

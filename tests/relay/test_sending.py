@@ -217,6 +217,7 @@ async def test_a_message_at_which_a_host_hangs_up_is_behind_the_others_from_then
     async with world.host("mx.example.net", host):
         for sender in (ADA, None, ADA, ADA):
             world.put(BOB, sender=sender)
+            clock()  # so that it had come before the last ones
         relay = world.relay(table(**MX_NET), clock=clock, on_attempt=told.append)
         await relay.attempt_due()
     assert host.received == [("bob@example.net", MESSAGE)] * 3

@@ -13,7 +13,7 @@ import pytest
 from mailproto import aio
 from mailproto.address import Address
 from mailproto.aio import TLSPolicy
-from mailproto.errors import LocalProtocolError
+from mailproto.errors import LocalProtocolError, Reject
 from mailproto.relay import Entry, PolicyStore, Relay, RelayConfig, Route, Schedule
 from mailproto.smtp import Reply
 from mailproto.smtp.routing import StaticResolver
@@ -223,6 +223,19 @@ def test_a_host_that_is_just_not_there(world: World, policy: bytes, greeting: Re
             assert host.connections == 1
 
     run(test, world)
+
+
+@in_loop
+async def test_what_a_host_says_for_good_under_tls_counts(world: World) -> None:
+    class Never(Host):
+        def on_hello(self, session: Any, _: object) -> None:
+            if session.conn.tls is not None:
+                raise Reject(550, "No mail here")
+
+    host, sts = Never(), STS(world, POLICY)
+    async with exchanger(host):
+        assert await sts.attempt() is None, "it has come back"
+    assert host.envelopes == []
 
 
 @pytest.mark.parametrize("policy", [POLICY, TESTING])

@@ -522,18 +522,20 @@ def test_what_was_checked_leaves_as_all_else_does(
     assert carry(pieces, chunked=chunked, canonicalise=canonicalise) == expected
 
 
-def test_what_a_chunk_is_made_of_may_change_behind_it() -> None:
+@pytest.mark.parametrize("kind", [bytearray, memoryview])
+def test_what_a_chunk_is_made_of_may_change_behind_it(kind: Any) -> None:
     conn = client("PIPELINING", "CHUNKING")
     conn.mail(ADA)
     conn.rcpt(BOB)
     text = bytearray(b"as it was\r\n")
-    conn.bdat(cast(Any, text), last=True)
+    piece: Any = text if kind is bytearray else kind(text)
+    conn.bdat(piece, last=True)
     text[:2] = b"\r\r"
     assert conn.data_to_send().endswith(b"BDAT 11 LAST\r\nas it was\r\n")
 
 
-@pytest.mark.parametrize("body", [Body.EIGHT_BIT_MIME, Body.BINARY_MIME])
-def test_a_number_is_no_piece_of_a_message(body: Body) -> None:
+@pytest.mark.parametrize("body", [None, Body.EIGHT_BIT_MIME, Body.BINARY_MIME])
+def test_a_number_is_no_piece_of_a_message(body: Body | None) -> None:
     """Of which Python would make so many NULs."""
     conn = client("PIPELINING", "CHUNKING", "8BITMIME", "BINARYMIME")
     conn.mail(ADA, MailParameters(body=body))

@@ -73,10 +73,11 @@ class ConveyingConnection(PipeliningConnection):
                 closes, for half a message can neither be taken back nor ended.
         """
         transaction = self._need_message()
+        piece = _piece(data)
         try:
-            if transaction is not None and not transaction.eight_bit and not data.isascii():
+            if transaction is not None and not transaction.eight_bit and not piece.isascii():
                 raise GrammarError("8-bit octets in a message that was not declared 8-bit")
-            self._send(self._stuffer.feed(bytes(self._canonical(data))))
+            self._send(self._stuffer.feed(bytes(self._canonical(piece))))
         except GrammarError:
             self._close("the message could not be sent")
             raise
@@ -131,12 +132,13 @@ class ConveyingConnection(PipeliningConnection):
             raise NotSupportedError("the server does not offer CHUNKING")
         if self.config.lmtp and (transaction.waiting or not transaction.accepted):
             raise LocalProtocolError("the recipients are not settled yet")
-        if not transaction.eight_bit and not data.isascii():
+        piece = _piece(data)
+        if not transaction.eight_bit and not piece.isascii():
             raise GrammarError("8-bit octets in a message that was not declared 8-bit")
         if not transaction.chunked:
             self._newlines = CanonicalNewlines() if canonicalise else StrictNewlines()
             self._open_line = False
-        octets = _octets(data) if transaction.binary else self._text_chunk(data, last)
+        octets = bytes(piece) if transaction.binary else self._text_chunk(piece, last)
         if self.config.lmtp and last:
             chunks = self._unsent or self._waiting
             if chunks:
@@ -148,21 +150,20 @@ class ConveyingConnection(PipeliningConnection):
             self._transaction = None
         return command
 
-    def _text_chunk(self, data: bytes | Checked, last: bool) -> bytes | memoryview:
+    def _text_chunk(self, piece: bytes | Checked, last: bool) -> bytes | memoryview:
         """Return a chunk of text with its line ends looked at; the last one ends the last line."""
-        octets = self._canonical(data)
+        octets = self._canonical(piece)
         if last:
             octets = bytes(octets) + self._newlines.finish()
         if octets:
             self._open_line = octets[-2:] != b"\r\n"
         return bytes(octets) + b"\r\n" if last and self._open_line else octets
 
-    def _canonical(self, data: bytes | Checked) -> bytes | memoryview:
+    def _canonical(self, piece: bytes | Checked) -> bytes | memoryview:
         """Return a piece of text with its line ends looked at, unless they were before."""
-        octets = _octets(data)
-        if type(data) is Checked and not self._newlines.kept:
-            return octets
-        return self._newlines.feed(bytes(octets))
+        if type(piece) is Checked and not self._newlines.kept:
+            return piece.octets
+        return self._newlines.feed(bytes(piece))
 
     def burl(self, url: str) -> Command:
         """Queue BURL: the message is what ``url`` refers to, and the server is to fetch it (RFC 4468).
@@ -204,5 +205,5 @@ class ConveyingConnection(PipeliningConnection):
         return transaction
 
 
-def _octets(data: bytes | Checked) -> bytes | memoryview:
-    return data.octets if type(data) is Checked else checked_octets(data)
+def _piece(data: bytes | Checked) -> bytes | Checked:
+    return data if type(data) is Checked else checked_octets(data)
