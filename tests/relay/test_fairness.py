@@ -104,8 +104,7 @@ async def test_a_domain_for_which_mail_never_ends_lets_the_others_have_their_tur
 
 @in_loop
 async def test_mail_that_never_ends_does_not_keep_what_was_put_off_from_being_tried_again(world: World) -> None:
-    """It waits for the end of its way, which would never come; nor are those who wait for a place overtaken for ever.
-    """
+    """It waits for the end of its way, which would never come; nor is who waits for a place overtaken for ever."""
 
     class Popular(Host):
         def on_rcpt(self, session: Any, rcpt: Rcpt) -> None:

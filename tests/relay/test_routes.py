@@ -141,9 +141,7 @@ async def test_a_host_of_the_dns_that_wants_a_login_is_no_place_to_wait_for(worl
     assert [to for to, _ in home.received] == [str(ADA)]
 
 
-@pytest.mark.parametrize(
-    ("certificate", "secure"), [(data.SERVER, True), (data.SELF_SIGNED, True), (None, False)]
-)
+@pytest.mark.parametrize(("certificate", "secure"), [(data.SERVER, True), (data.SELF_SIGNED, True), (None, False)])
 def test_tls_to_a_host_that_needs_none_is_taken_as_it_comes(
     world: World, certificate: data.KeyPair | None, secure: bool
 ) -> None:

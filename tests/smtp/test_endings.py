@@ -291,7 +291,14 @@ def test_who_was_refused_a_message_has_the_whole_time_for_the_next_command() -> 
     [
         *(verb.encode() for verb in sorted(VERBS)),
         *(EHLO[:-2], MAIL[:-2], RCPT[:-2], b"XYZ", b"\xff", b"NOOP \xff", b"x" * 9999, b"BREW", b".", b"*"),
-        *(b"BDAT 0", b"BDAT 0 LAST", b"BDAT 3\r\nabc", b"BDAT 3 LAST\r\na", b"BURL imap://h/x LAST", b"BURL imap://h/x"),
+        *(
+            b"BDAT 0",
+            b"BDAT 0 LAST",
+            b"BDAT 3\r\nabc",
+            b"BDAT 3 LAST\r\na",
+            b"BURL imap://h/x LAST",
+            b"BURL imap://h/x",
+        ),
     ],
 )
 @pytest.mark.parametrize("refused", [False, True])

@@ -40,7 +40,7 @@ def complete(message: bytes, **more: Any) -> bytes:
         WHOLE.lower(),
         b"Message-ID:\r\n <1@x.example>\r\nDate :26 nov 26 04:34 GMT\r\nFrom: g@x.example, ada@EXAMPLE.org\r\n",
         b"Message-ID: <a@b@[192.0.2.1]>\r\nDate: 26\r\n\tNov 2026 04:34:09 -0500 (EST)\r\nFrom: ada@example.org\r\n",
-        b"From: \"A, B\" <ada@example.org>\r\nSubject: \xff\r\n" + WHOLE,
+        b'From: "A, B" <ada@example.org>\r\nSubject: \xff\r\n' + WHOLE,
     ],
 )
 @pytest.mark.parametrize("body", [BODY, b"\r\n", b""])
@@ -57,7 +57,7 @@ def test_what_is_there_is_left_alone(header: bytes, body: bytes) -> None:
         (b"Resent-Message-ID: <1@x.example>\r\nX-Date: x\r\nFrom: ada@example.org\r\n", ID + DATE),
         (WHOLE.replace(b"Message-ID", b"Message-IDs"), ID),
         (WHOLE.replace(b"Date", b"Dates"), DATE),
-        (WHOLE.replace(b"From: Ada <ada", b"From: \"ada@example.org\" <eve"), SENDER),
+        (WHOLE.replace(b"From: Ada <ada", b'From: "ada@example.org" <eve'), SENDER),
         (WHOLE.replace(b"ada@", b"Ada@"), SENDER),
         (WHOLE.replace(b"ada@example.org", b"ada@example.org.evil.example"), SENDER),
     ],
@@ -78,9 +78,7 @@ def test_what_lacks_is_added_on_top(header: bytes, added: bytes) -> None:
     ],
 )
 def test_what_is_none_is_replaced(field: bytes, added: bytes) -> None:
-    rest = b"".join(
-        line for line in WHOLE.splitlines(keepends=True) if line[:4].lower() != field[:4].lower()
-    )
+    rest = b"".join(line for line in WHOLE.splitlines(keepends=True) if line[:4].lower() != field[:4].lower())
     if field.startswith(b"Sender"):
         rest = WHOLE.replace(b"From: Ada <ada", b"From: <eve")
     assert complete(rest + field + BODY) == added + rest + BODY

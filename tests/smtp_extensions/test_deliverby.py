@@ -76,9 +76,7 @@ def test_a_time_that_cannot_be(seconds: int, mode: ByMode) -> None:
 
 def test_the_example_of_the_rfc_on_the_server() -> None:
     """RFC 2852 section 6."""
-    result = converse(
-        offering(DELIVERBY), "MAIL FROM:<eljefe@bigbiz.com> BY=120;R", "RCPT TO:<topbanana@other.com>"
-    )
+    result = converse(offering(DELIVERBY), "MAIL FROM:<eljefe@bigbiz.com> BY=120;R", "RCPT TO:<topbanana@other.com>")
     assert result.lines == ["Mail eljefe@bigbiz.com deliver_by=120;R", "Rcpt topbanana@other.com"]
     assert result.replies == [b"250", b"250"]
 

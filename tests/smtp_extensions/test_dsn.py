@@ -470,9 +470,7 @@ def test_what_is_written_in_mail_is_what_was_meant(ret: Ret, envid: str) -> None
     ),
     st.booleans(),
 )
-def test_what_is_written_in_rcpt_is_what_was_meant(
-    notify: set[Notify], orcpt: OriginalRecipient, utf8: bool
-) -> None:
+def test_what_is_written_in_rcpt_is_what_was_meant(notify: set[Notify], orcpt: OriginalRecipient, utf8: bool) -> None:
     values = RcptParameters(notify=frozenset(notify), orcpt=orcpt)
     written = write_rcpt(DSN, values, utf8=utf8)
     assert utf8 or written.isascii()
