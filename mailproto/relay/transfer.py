@@ -10,13 +10,14 @@ from typing import BinaryIO, NamedTuple
 
 from mailproto.address import Address
 from mailproto.aio.smtp import SMTPClient
-from mailproto.errors import ConnectionExhaustedError, GrammarError, NotSupportedError
+from mailproto.errors import ConnectionExhaustedError, GrammarError, NotSupportedError, SourceError
 from mailproto.relay.entry import Entry, Pending
 from mailproto.relay.route import Target
 from mailproto.smtp.extensions import Notify
-from mailproto.smtp.messages.submission import RecipientLike
+from mailproto.smtp.messages.content import in_seven_bits
+from mailproto.smtp.messages.submission import Octets, RecipientLike
 from mailproto.smtp.notices import Action
-from mailproto.smtp.parameters import NO_RCPT_PARAMETERS, MailParameters
+from mailproto.smtp.parameters import NO_RCPT_PARAMETERS, Body, MailParameters
 from mailproto.smtp.reply import EnhancedStatus, Reply
 from mailproto.smtp.result import Outcome, RecipientResult, SendResult
 
@@ -92,13 +93,11 @@ async def transfer(
     end = loop.time() + limit
     cut = loop.create_task(_close_after(client, limit))
     try:
-        result = await client.send_message(
-            message.content,
-            entry.reverse_path or "",
-            to,
-            parameters=_wanted(entry.parameters, message.size, offered),
-            downgrade=True,
-        )
+        content: Octets = message.content
+        if "8BITMIME" not in offered or entry.parameters.body is Body.SEVEN_BIT:
+            content = await asyncio.to_thread(_in_seven_bits, content)
+        wanted = _wanted(entry.parameters, message.size, offered)
+        result = await client.send_message(content, entry.reverse_path or "", to, parameters=wanted)
     except (NotSupportedError, GrammarError) as error:
         return Transfer(with_reply(recipients, Reply.build(554, str(error), "5.6.0")))
     finally:
@@ -115,6 +114,14 @@ async def transfer(
         cut_off,
         _were_too_many(result, changes),
     )
+
+
+def _in_seven_bits(content: Octets) -> Octets:
+    """Return the message in 7 bits. It takes a thread, for a stranger may have written what takes long to read."""
+    try:
+        return in_seven_bits(content)
+    except SourceError as error:
+        raise error.__cause__ or error from None
 
 
 def _wanted(parameters: MailParameters, size: int, offered: Container[str]) -> MailParameters:

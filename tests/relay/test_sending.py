@@ -11,8 +11,9 @@ import pytest
 from mailproto.address import Address
 from mailproto.errors import Reject
 from mailproto.relay import Attempt, Entry, Fate, Queue
-from mailproto.smtp import Body, Limits, Mail, MailParameters, Rcpt, Reply
-from mailproto.smtp.extensions import PIPELINING, SIZE
+from mailproto.smtp import DEFAULT_EXTENSIONS, Body, Limits, Mail, MailParameters, Rcpt, Reply
+from mailproto.smtp.extensions import PIPELINING, SIZE, Extension
+from mailproto.smtp.messages.downgrade import downgrade
 from tests.relay import (
     ADA,
     BOB,
@@ -319,16 +320,31 @@ async def test_the_largest_message_that_the_next_host_takes(world: World) -> Non
     assert len(host.envelopes) == 1
 
 
-@in_loop
-async def test_eight_bits_for_a_host_that_takes_seven(world: World) -> None:
-    """RFC 6152 section 3: rather other octets than none."""
-    host = Host()
-    message = b"MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n" + "\u00f1\r\n".encode()
-    async with world.host("mx.example.net", host, extensions=OLD):
-        world.put(BOB, message=message, parameters=MailParameters(body=Body.EIGHT_BIT_MIME))
-        await world.relay(table(**MX_NET)).attempt_due()
-    ((_, content),) = host.received
-    assert content.endswith(b"\r\n\r\n=C3=B1\r\n")
+@pytest.mark.parametrize(("said", "offered"), [(Body.EIGHT_BIT_MIME, OLD), (Body.SEVEN_BIT, DEFAULT_EXTENSIONS)])
+@pytest.mark.parametrize("size", [0, 2 << 20])
+def test_eight_bits_for_a_host_that_takes_seven(
+    world: World, said: Body, offered: tuple[Extension, ...], size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RFC 6152 section 3: rather other octets than none; and nobody waits meanwhile, for that may take long."""
+    threads = []
+
+    def slowly(data: bytes) -> bytes:
+        threads.append(threading.current_thread())
+        return downgrade(data)
+
+    async def test(world: World) -> None:
+        host = Host()
+        message = b"MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n" + b"x\r\n" * (size // 3)
+        async with world.host("mx.example.net", host, extensions=offered):
+            world.put(BOB, message=message + "\u00f1\r\n".encode(), parameters=MailParameters(body=said))
+            await world.relay(table(**MX_NET)).attempt_due()
+        ((_, content),) = host.received
+        assert content.endswith(b"\r\n=C3=B1\r\n")
+
+    monkeypatch.setattr("mailproto.smtp.messages.downgrade.downgrade", slowly)
+    run(test, world)
+    assert len(threads) == 1
+    assert threads[0] is not threading.main_thread()
 
 
 @in_loop

@@ -59,7 +59,7 @@ def open_content(
 
         message = flatten(message, utf8=utf8, eight_bit=eight_bit, idna_encode=idna_encode)
     elif submission.downgrade and not eight_bit:
-        message = _downgraded(message)
+        message = in_seven_bits(message)
     if isinstance(message, OctetsInMemory):
         binary = submission.parameters.body is Body.BINARY_MIME
         return _octets(bytes(message), submission.canonicalise, binary)
@@ -201,8 +201,15 @@ def _pieces(data: bytes) -> Iterator[bytes]:
     return (data[start : start + _PIECE] for start in range(0, len(data), _PIECE))
 
 
-def _downgraded(message: Octets) -> Octets:
-    """Return the message in 7 bits. One that comes asynchronously cannot be looked at here, and stays as it is."""
+def in_seven_bits(message: Octets) -> Octets:
+    """Return the message in 7 bits. One that comes asynchronously cannot be looked at here, and stays as it is.
+
+    A long one takes its time: 30 MB many seconds.
+
+    Raises:
+        GrammarError, NotSupportedError: it cannot be rewritten so.
+        SourceError: it is to be read from something that cannot be.
+    """
     pieces = pieces_of(message)
     if isinstance(pieces, AsyncIterable):
         return message
