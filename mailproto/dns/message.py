@@ -25,7 +25,7 @@ _RESPONSE, _AUTHORITATIVE, _TRUNCATED = 0x8000, 0x0400, 0x0200
 _RECURSION_DESIRED, _RECURSION_AVAILABLE = 0x0100, 0x0080
 _OPCODE, _CODE = 0x7800, 0x000F
 
-_MAX_RECORDS = 500  # more than anybody has; each may take two names of 127 labels to read, in few octets
+_MAX_RECORDS = 1000  # more than anybody has; each may take two names of 127 labels to read, in few octets
 
 
 class RecordType(enum.IntEnum):
