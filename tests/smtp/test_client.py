@@ -43,6 +43,15 @@ def queue_message(conn: SMTPClientConnection, recipients: int = 2) -> list[Any]:
     return [conn.mail(ADA), *(conn.rcpt(BOB) for _ in range(recipients)), conn.data()]
 
 
+def in_message() -> SMTPClientConnection:
+    """Return a client whose server waits for the message."""
+    conn = client("PIPELINING")
+    queue_message(conn, 1)
+    conn.data_to_send()
+    say(conn, "250 ok", "250 ok", "354 go")
+    return conn
+
+
 def test_without_the_extension_one_command_leaves_at_a_time() -> None:
     conn = client()
     queue_message(conn)
@@ -79,10 +88,7 @@ def test_nothing_leaves_behind_a_command_that_ends_a_group(verb: str) -> None:
 
 
 def test_the_next_message_begins_right_behind_the_last() -> None:
-    conn = client("PIPELINING")
-    queue_message(conn, 1)
-    conn.data_to_send()
-    say(conn, "250 ok", "250 ok", "354 go")
+    conn = in_message()
     conn.send_data(b"x\r\n")
     conn.end_data()
     queue_message(conn, 1)
@@ -203,10 +209,7 @@ def test_a_refused_data_leaves_the_transaction_to_rset() -> None:
 )
 def test_a_message_is_not_taken_before_it_is_whole(early: str, late: str) -> None:
     """What was said before we asked is no answer."""
-    conn = client("PIPELINING")
-    queue_message(conn, 1)
-    conn.data_to_send()
-    say(conn, "250 ok", "250 ok", "354 go")
+    conn = in_message()
     conn.send_data(b"x\r\n")
     conn.receive_data(early.encode())
     conn.end_data()
@@ -218,10 +221,7 @@ def test_a_message_is_not_taken_before_it_is_whole(early: str, late: str) -> Non
 
 def test_but_a_refusal_may_come_early() -> None:
     """Servers say that a message is too big as soon as it is."""
-    conn = client("PIPELINING")
-    queue_message(conn, 1)
-    conn.data_to_send()
-    say(conn, "250 ok", "250 ok", "354 go")
+    conn = in_message()
     conn.send_data(b"x\r\n")
     conn.receive_data(b"552 too big\r\n")
     end = conn.end_data()
@@ -323,10 +323,7 @@ def test_an_address_is_no_text_in_which_anything_could_stand(text: Any, utf8: bo
 
 
 def test_a_message_is_no_time_for_rset() -> None:
-    conn = client("PIPELINING")
-    queue_message(conn, 1)
-    conn.data_to_send()
-    say(conn, "250 ok", "250 ok", "354 go")
+    conn = in_message()
     for mistake in (conn.rset, lambda: conn.rcpt(BOB), conn.data, lambda: conn.mail(ADA)):
         with pytest.raises(LocalProtocolError):
             mistake()
@@ -420,10 +417,7 @@ def test_nor_in_a_transaction(ending: Any, method: Any) -> None:
 @pytest.mark.parametrize("ending", ENDINGS[:4])
 def test_nothing_is_said_behind_the_end_in_a_message(ending: Any) -> None:
     """SECURITY 9.5: no output after the connection is over, least of all the end of half a message."""
-    conn = client("PIPELINING")
-    queue_message(conn, 1)
-    conn.data_to_send()
-    say(conn, "250 ok", "250 ok", "354 go")
+    conn = in_message()
     conn.send_data(b"half\r\n")
     conn.data_to_send()
     ending(conn)
@@ -438,10 +432,7 @@ def test_nothing_is_said_behind_the_end_in_a_message(ending: Any) -> None:
 def test_half_a_message_is_never_ended() -> None:
     """S2: behind a refused piece the message can only be cut off; what was sent of it is not the message."""
     for piece in (b"bare\nLF", b"bare\rCR", "8bït".encode()):
-        conn = client("PIPELINING")
-        queue_message(conn, 1)
-        conn.data_to_send()
-        say(conn, "250 ok", "250 ok", "354 go")
+        conn = in_message()
         conn.send_data(b"fine\r\n")
         with pytest.raises(GrammarError):
             conn.send_data(piece)
@@ -454,10 +445,7 @@ def test_half_a_message_is_never_ended() -> None:
 
 
 def test_a_bare_cr_at_the_end_of_a_message() -> None:
-    conn = client("PIPELINING")
-    queue_message(conn, 1)
-    conn.data_to_send()
-    say(conn, "250 ok", "250 ok", "354 go")
+    conn = in_message()
     conn.send_data(b"x\r")
     with pytest.raises(GrammarError):
         conn.end_data()
@@ -468,10 +456,7 @@ def test_a_bare_cr_at_the_end_of_a_message() -> None:
 def test_a_piece_that_was_checked_is_looked_at_behind_a_kept_cr() -> None:
     """By itself it was fine; with the CR before it, it is not."""
     (piece,) = checked_pieces(b"y\r\n", 9)[0]
-    conn = client("PIPELINING")
-    queue_message(conn, 1)
-    conn.data_to_send()
-    say(conn, "250 ok", "250 ok", "354 go")
+    conn = in_message()
     conn.send_data(b"x\r")
     with pytest.raises(GrammarError):
         conn.send_data(piece)
