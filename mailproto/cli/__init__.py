@@ -33,4 +33,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status: int = options.run(options)
     except KeyboardInterrupt:
         return 1  # where there was nothing yet to report
+    finally:
+        streams.finish()
     return status

@@ -32,6 +32,16 @@ def complain(text: object) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
+def finish() -> None:
+    """Leave nothing to standard error that it does not take: Python would try that again at the very end, and have an
+    exit status of its own."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        with suppress(OSError):
+            sys.stderr.close()
+
+
 def say(text: str) -> bool:
     """Say something on standard output; return whether it was written."""
     if sys.stdout is None:

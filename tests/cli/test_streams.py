@@ -29,9 +29,12 @@ def message_file(tmp_path: Path) -> str:
 
 
 def run_in_shell(line: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[bytes]:
-    """Run ``line``, in which ``"$@"`` is our program with the arguments, where there is no terminal."""
+    """Run ``line``, in which ``"$@"`` is our program with the arguments, where there is no terminal.
+
+    It has its buffers, whatever is usual where the tests run: what is in them at the end may make a difference.
+    """
     command = ["sh", "-c", line, "sh", sys.executable, "-m", "mailproto", *arguments]
-    environment = {**os.environ, **variables}
+    environment = {**os.environ, "PYTHONUNBUFFERED": "", **variables}
     done = subprocess.run(
         command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=30, start_new_session=True
     )
