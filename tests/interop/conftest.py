@@ -1,6 +1,6 @@
 """The real servers, each started once for all tests that want it, and a mailbox that they share with ours."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 
@@ -10,8 +10,20 @@ from tests.interop.courier import Courier, running_courier
 from tests.interop.dovecot import PASSWORD, Dovecot, Mailbox, running_dovecot
 from tests.interop.exim import Exim, running_exim
 from tests.interop.postfix import Postfix, running_postfix
-from tests.interop.programs import acting_as
+from tests.interop.programs import Daemon, acting_as
 from tests.interop.servers import pop3_server
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """Show with a failure what each server has logged during the test."""
+    before = [(daemon, len(daemon.log())) for daemon in Daemon.running]
+    try:
+        yield
+    except BaseException:
+        for daemon, length in before:
+            item.add_report_section("call", f"log of {daemon.name}", daemon.log()[length:])
+        raise
 
 
 @pytest.fixture(scope="session")

@@ -150,6 +150,7 @@ class Exim:
         self._daemon = Daemon(
             [program, "-C", folder / "exim.conf", "-bdf", "-q1s"],
             log=folder / "startup",
+            own_log=folder / "mainlog",
             user=dovecot.owner,
             environment={
                 "LD_PRELOAD": "libnss_wrapper.so",
@@ -164,8 +165,7 @@ class Exim:
 
     def log(self) -> str:
         """Return what Exim has logged so far."""
-        main = self._folder / "mainlog"
-        return self._daemon.log() + (main.read_text(errors="replace") if main.exists() else "")
+        return self._daemon.log()
 
     def stop(self) -> None:
         """End Exim and its processes."""

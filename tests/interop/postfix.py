@@ -21,7 +21,8 @@ UNKNOWN = f"nobody@{DOMAIN}"
 RELAY_USER = "relay"
 """The user, with PASSWORD, as whom Postfix logs in to our submission server."""
 
-# No chroot, no DNS, no waiting: what is undeliverable is tried again after a second.
+# No chroot, no DNS, no waiting: what is undeliverable is tried again after a second, and so is what failed inside of
+# Postfix, which would rest for a minute.
 _MAIN = """\
 compatibility_level = 3.6
 queue_directory = {folder}/queue
@@ -41,6 +42,8 @@ smtpd_peername_lookup = no
 smtpd_error_sleep_time = 0
 in_flow_delay = 0
 queue_run_delay = 1s
+transport_retry_time = 1s
+service_throttle_time = 1s
 minimal_backoff_time = 1s
 maximal_backoff_time = 2s
 message_size_limit = 60000000
@@ -147,21 +150,19 @@ class Postfix:
         self.bare_port, self.proxied_port, self.hasty_port = (free_port() for _ in range(3))
         self.relay_ports = {kind: free_port() for kind in ("plain", "starttls", "smtps", "submission", "lmtp")}
         self.relay_socket = folder / "relay"
-        self._log = folder / "log"
         self._make_folders(folder)
         self._write_files(folder, daemons, dovecot)
-        self._daemon = Daemon([daemons / "master", "-d", "-c", folder], log=folder / "startup")
+        self._daemon = Daemon(
+            [daemons / "master", "-d", "-c", folder], log=folder / "startup", own_log=folder / "log"
+        )
 
     def wait_until_ready(self) -> None:
         """Wait for the banner. RuntimeError with the log if it does not come."""
-        try:
-            self._daemon.wait_for_banner(self.port)
-        except RuntimeError as error:
-            raise RuntimeError(f"{error}\n{self.log()}") from None
+        self._daemon.wait_for_banner(self.port)
 
     def log(self) -> str:
         """Return what Postfix has logged so far."""
-        return self._log.read_text(errors="replace") if self._log.exists() else ""
+        return self._daemon.log()
 
     def stop(self) -> None:
         """End Postfix and its processes."""

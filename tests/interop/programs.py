@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import ClassVar, NoReturn, TextIO
 
 import pytest
 
@@ -107,19 +107,27 @@ def acting_as(user: pwd.struct_passwd) -> Iterator[None]:
 
 
 class Daemon:
-    """A server process in the foreground; its standard output and error go to a log file."""
+    """A server process in the foreground; its standard output and error go to a log file.
+
+    A server that keeps another log besides names it in ``own_log``.
+    """
+
+    running: ClassVar[list["Daemon"]] = []
 
     def __init__(
         self,
         arguments: Sequence[str | Path],
         *,
         log: Path,
+        own_log: Path | None = None,
         user: pwd.struct_passwd | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        self._log = log
+        self.name = Path(arguments[0]).name
         if user is not None and user.pw_uid == os.geteuid():
             user = None
+        # Open from here on, because a test may be somebody who must not open them.
+        self._logs = [_new_file(path, user) for path in (log, own_log) if path is not None]
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 arguments,
@@ -132,6 +140,7 @@ class Daemon:
                 group=user and user.pw_gid,
                 extra_groups=user and [],
             )
+        self.running.append(self)
 
     def wait_for_banner(self, port: int) -> None:
         """Wait until a connection to the port is greeted. RuntimeError with the log if that does not come."""
@@ -145,13 +154,25 @@ class Daemon:
 
     def log(self) -> str:
         """Return what the server has logged so far."""
-        return self._log.read_text(errors="replace")
+        for file in self._logs:
+            file.seek(0)
+        return "".join(file.read() for file in self._logs)
 
     def stop(self) -> None:
         """Ask the server to end; after SHUTDOWN_SECONDS kill it with all of its children."""
+        self.running.remove(self)
         self._process.terminate()
         try:
             self._process.wait(SHUTDOWN_SECONDS)
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+        for file in self._logs:
+            file.close()
+
+
+def _new_file(path: Path, owner: pwd.struct_passwd | None) -> TextIO:
+    path.touch()
+    if owner is not None:
+        os.chown(path, owner.pw_uid, owner.pw_gid)
+    return path.open(errors="replace")

@@ -33,7 +33,7 @@ FULL = "full"
 
 UTF8_USER = "ünal"
 
-ARRIVAL_SECONDS = 20.0
+ARRIVAL_SECONDS = 60.0
 
 # Guessing passwords need not be slow here.
 LIMITS = Limits(auth_failure_delay=0.01)
