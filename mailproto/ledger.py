@@ -99,8 +99,9 @@ class SQLiteLedger:
             self._database.executemany(statement, [(self._account, key) for key in keys])
 
     def close(self) -> None:
-        """Close the file, and let the next run begin."""
-        self._database.close()
+        """Close the file, and let the next run begin. What another thread is about to note is waited for."""
+        with self._lock:  # SQLite closed under a thread that is in it takes the process along
+            self._database.close()
         self._unlock_account()
 
     def _unlock_account(self) -> None:

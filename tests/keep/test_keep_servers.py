@@ -451,6 +451,33 @@ def test_two_runs_on_one_account_are_kept_apart(tmp_path: Path) -> None:
     SQLiteLedger(tmp_path / "ledger", "ada@here").close()
 
 
+CLOSING = """
+import sys, threading
+from contextlib import suppress
+from sqlite3 import ProgrammingError
+from mailproto.ledger import SQLiteLedger
+
+def note(ledger, begun):
+    with suppress(ProgrammingError):  # that it is closed
+        for number in range(10_000):
+            ledger.begin(str(number), 0.0, "")
+            begun.set()
+
+for _ in range(100):
+    ledger, begun = SQLiteLedger(sys.argv[1], "ada@here"), threading.Event()
+    thread = threading.Thread(target=note, args=(ledger, begun))
+    thread.start()
+    begun.wait()
+    ledger.close()
+    thread.join()
+"""
+
+
+def test_a_ledger_is_closed_while_a_thread_notes_something(tmp_path: Path) -> None:
+    """As when a run over asyncio is cancelled: what SQLite does under it must not take the process along."""
+    subprocess.run([sys.executable, "-c", CLOSING, str(tmp_path / "ledger")], check=True)
+
+
 def test_a_ledger_that_cannot_be_locked_is_no_ledger_in_use(tmp_path: Path) -> None:
     with pytest.raises(sqlite3.OperationalError):
         SQLiteLedger(tmp_path / "nowhere" / "ledger", "ada@here")
