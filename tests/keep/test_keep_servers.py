@@ -8,6 +8,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -241,6 +242,21 @@ def test_equal_messages_that_get_other_unique_ids_are_nothing_new(ledger: SQLite
     server.mails = [mail("one", "a"), mail("one", "b"), mail("one", "c")]
     assert [entry.uid for entry in fetch(server, ledger, shelf).fetched] == ["c"]
     assert shelf.stored == ["one"] * 3
+
+
+def test_a_note_is_forgotten_once() -> None:
+    """A ledger of somebody's own may know no note that it has dropped before."""
+    forgotten: list[str] = []
+
+    class Counting(SQLiteLedger):
+        def forget(self, keys: Sequence[str]) -> None:
+            forgotten.extend(keys)
+            super().forget(keys)
+
+    with Counting(":memory:", "ada@here") as ledger:
+        for uids in ("ab", "cd"):
+            fetch(Server([mail(name, uid) for name, uid in zip("xy", uids, strict=True)]), ledger, Shelf())
+    assert forgotten == ["a", "b"]
 
 
 @pytest.mark.parametrize("cut", [True, False])
