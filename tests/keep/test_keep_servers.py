@@ -438,6 +438,12 @@ def test_a_ledger_is_for_its_owner_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+def test_a_ledger_behind_a_link_to_nothing_is_for_its_owner_alone(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "ledger")
+    with SQLiteLedger(tmp_path / "link", "ada@here"):
+        assert stat.S_IMODE((tmp_path / "ledger").stat().st_mode) == 0o600
+
+
 def test_a_ledger_that_is_opened_breaks_no_lock_of_another(tmp_path: Path) -> None:
     """A process that closes a file loses the POSIX locks that it has on it, whichever descriptor they are of."""
     path = tmp_path / "ledger"
