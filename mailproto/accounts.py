@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
-import secrets
 from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
@@ -44,9 +44,10 @@ class Accounts:
             raise GrammarError("two users with names that SASLprep makes the same")
         keys = [secret for secret in self._secrets.values() if isinstance(secret, ScramKey)]
         iterations = max((key.iterations for key in keys), default=0)
-        self._decoy = decoy_scram_key(secrets.token_bytes(32), "", iterations=iterations) if keys else None
-        self._share_of_keys = len(keys) / max(len(self._secrets), 1)
-        self._mask = secrets.token_bytes(32)
+        # What nobody has is made from the keys, so that it stays the same when the process begins anew, as they do.
+        self._mask = hashlib.sha256(b"".join(key.stored_key + key.server_key for key in keys)).digest()
+        self._decoy = decoy_scram_key(self._mask, "", iterations=iterations) if keys else None
+        self._kept = tuple(self._secrets.values())
 
     def __len__(self) -> int:
         return len(self._secrets)
@@ -63,21 +64,28 @@ class Accounts:
         """Say whether a password is right; an unknown user costs what a known one costs."""
         if not isinstance(check, PasswordCheck | CramMD5Check | ApopCheck):
             return False
-        secret = self._secrets.get(comparable(check.username))
+        name = comparable(check.username)
+        secret = self._secrets.get(name)
         right = check.matches(secret if isinstance(secret, str) else None)
         if self._decoy is not None and isinstance(check, PasswordCheck):
-            key = secret if isinstance(secret, ScramKey) else self._decoy
-            right = key.matches(check.password) or right
+            kept = secret if secret is not None else self._kept_of_nobody(name)
+            right = (kept if isinstance(kept, ScramKey) else self._decoy).matches(check.password) or right
         return right
 
     def scram_secret(self, request: ScramKeyRequest) -> ScramKey | ScramPassword | None:
         """Return the key of a user, or the password that SCRAM makes one of, which takes longer."""
         secret = self._secrets.get(request.username)
-        if isinstance(secret, ScramKey) or (secret is None and self._passes_for_one_with_a_key(request.username)):
-            return secret
-        return ScramPassword(secret)
+        kept = secret if secret is not None else self._kept_of_nobody(request.username)
+        return kept if isinstance(kept, ScramKey) else ScramPassword(kept)
 
-    def _passes_for_one_with_a_key(self, name: str) -> bool:
-        """Say whether a name that nobody has costs what that of a user with a key costs: as many do as have keys."""
+    def _kept_of_nobody(self, name: str) -> ScramKey | None:
+        """Return what could be kept for a name that nobody has, None for a password.
+
+        It is of the kind of one of the users', always the same one's: so as many names have keys, and keys that take
+        so long, as among the users.
+        """
         digest = hmac.digest(self._mask, name.encode("utf-8"), "sha256")
-        return int.from_bytes(digest[:4], "big") < self._share_of_keys * 2**32
+        model = self._kept[int.from_bytes(digest[:8], "big") % len(self._kept)] if self._kept else ""
+        if not isinstance(model, ScramKey):
+            return None
+        return decoy_scram_key(self._mask, name, model.hash_name, iterations=model.iterations)

@@ -99,8 +99,9 @@ class SQLiteLedger:
             self._database.executemany(statement, [(self._account, key) for key in keys])
 
     def close(self) -> None:
-        """Close the file, and let the next run begin."""
-        self._database.close()
+        """Close the file, and let the next run begin. What another thread is about to note is waited for."""
+        with self._lock:  # SQLite closed under a thread that is in it takes the process along
+            self._database.close()
         self._unlock_account()
 
     def _unlock_account(self) -> None:
@@ -124,7 +125,7 @@ def _note(row: tuple[str, float, str, int, int]) -> Note:
 def _open(path: str | os.PathLike[str]) -> sqlite3.Connection:
     if os.fspath(path) != ":memory:":  # SQLite would make a file that everybody may read
         with suppress(FileExistsError):  # to open and close one that is there would break the locks of this process
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            os.close(os.open(os.path.realpath(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     database = sqlite3.connect(path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
     try:
         database.execute("PRAGMA synchronous = FULL")

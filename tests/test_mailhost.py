@@ -162,6 +162,34 @@ def test_who_is_not_known_to_scram_costs_what_users_cost(keyed: int) -> None:
     assert sum(is_cheap(f"nobody{i}") for i in range(1000)) == pytest.approx(10 * keyed, abs=100 * (0 < keyed < 100))
 
 
+def test_who_is_not_known_to_scram_is_challenged_like_users() -> None:
+    """How many iterations there are is told to everybody, and a key that comes from elsewhere has its own number."""
+    keys = [make_scram_key("pencil", iterations=iterations) for iterations in (4096, 40_000)]
+    users: dict[str, Secret] = {f"user{i}": keys[i % 2] for i in range(100)}
+
+    def challenges() -> list[ScramKey]:
+        host = MailHost(lambda _: MemoryMaildrop(), users)
+        requests = (ScramKeyRequest(f"nobody{i}", "SHA-256", "SCRAM-SHA-256") for i in range(100))
+        return [cast(ScramKey, host.on_scram_key(SESSION, request)) for request in requests]
+
+    challenged = challenges()
+    assert {key.iterations for key in challenged} == {4096, 40_000}
+    assert len({key.salt for key in challenged}) == 100
+    assert challenged == challenges(), "of a user the salt is the same when the server has begun anew"
+
+
+def test_a_password_of_nobody_is_checked_as_long_as_one_of_a_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which is as long as his key takes, where not all keys take as long."""
+    keys = [make_scram_key("pencil", iterations=iterations) for iterations in (4096, 40_000)]
+    host = MailHost(lambda _: MemoryMaildrop(), {f"user{i}": keys[i % 2] for i in range(100)})
+    computed: list[int] = []
+    monkeypatch.setattr(ScramKey, "matches", lambda key, _: computed.append(key.iterations))
+    for i in range(100):
+        assert not host.on_auth(SESSION, parse_plain(f"\0nobody{i}\0pencil".encode()))
+    assert sorted(set(computed)) == [4096, 40_000]
+    assert len(computed) == 100
+
+
 @pytest.mark.parametrize("user", ["j\u00f6rg", "jo\u0308rg"])
 @pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "SCRAM-SHA-256"])
 def test_names_and_passwords_beyond_ascii(mechanism: str, user: str) -> None:

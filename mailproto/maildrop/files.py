@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from io import FileIO
 from pathlib import Path
@@ -15,6 +16,7 @@ from mailproto.maildrop.durable import fsync_directory
 from mailproto.maildrop.names import base_of, new_base
 
 _ATTEMPTS = 4
+_RACY = 2_000_000_000  # nanoseconds in which a directory can change again without its time telling it
 _T = TypeVar("_T")
 
 
@@ -22,7 +24,8 @@ class MessageFiles:
     """The files of ``new`` and ``cur`` by their bases, as the last look found them.
 
     No lock keeps other programs from moving a file to ``cur`` or changing its flags at any moment. So where a
-    file is not where it was, the directories are listed again before it is called gone.
+    file is not where it was, the directories are listed again before it is called gone, unless they are as they were
+    at the last look: whoever asks for all that another program has removed has no listing made for each.
     """
 
     def __init__(self, root: Path) -> None:
@@ -35,6 +38,7 @@ class MessageFiles:
         return iter(self._names)
 
     def _scan(self) -> None:
+        self._listed = self._changed()
         # new before cur: a file on its way is seen twice, which the dict mends, and never missed.
         seen = [(base_of(name), f"{folder}/{name}") for folder in ("new", "cur") for name in self._list(folder)]
         self._names = dict(seen)
@@ -70,11 +74,23 @@ class MessageFiles:
             if path.stat().st_mtime_ns == before:
                 break
 
+    def _changed(self) -> tuple[int, ...]:
+        """Return when the folders have changed; or nothing, if that was so lately that a change might not show."""
+        changes = tuple((self._root / folder).stat().st_mtime_ns for folder in ("new", "cur"))
+        return changes if time.time_ns() - max(changes) >= _RACY else ()
+
+    def _scan_anew(self) -> bool:
+        """List the folders again, and return True; or False where that is certain to find nothing new."""
+        if self._listed and self._listed == self._changed():
+            return False
+        self._scan()
+        return True
+
     def _reach(self, base: str, action: Callable[[Path], _T]) -> _T:
         """Return what ``action`` makes of the file's path, looking for the file anew while it is not there."""
         for attempt in range(_ATTEMPTS):
-            if attempt:
-                self._scan()
+            if attempt and not self._scan_anew():
+                break
             if base in self._names:
                 with contextlib.suppress(FileNotFoundError):
                     return action(self._root / self._names[base])

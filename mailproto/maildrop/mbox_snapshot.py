@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 
 from mailproto._core.spool import Spool
@@ -43,14 +43,20 @@ class MboxSnapshot(LockedSnapshot):
         """
         index = self._index(number)
         copy = Spool()
-        with self._lock() as box:
-            stored = self._find(box, index)
-            if stored is None or stored.size != self._messages[index].size:
-                raise MessageGoneError
-            for block in box.blocks(*stored.text):
-                copy.write(block)
-        copy.write(stored.added)
-        return _content(copy)
+        pieces = _content(copy)
+        next(pieces)  # which closes the copy from now on, whatever comes
+        try:
+            with self._lock() as box:
+                stored = self._find(box, index)
+                if stored is None or stored.size != self._messages[index].size:
+                    raise MessageGoneError
+                for block in box.blocks(*stored.text):
+                    copy.write(block)
+            copy.write(stored.added)
+        except BaseException:
+            pieces.close()
+            raise
+        return pieces
 
     def commit(self, deleted: Sequence[int]) -> None:
         """Remove the messages with these numbers, for good, all or none. One that is gone already counts as removed.
@@ -59,7 +65,7 @@ class MboxSnapshot(LockedSnapshot):
 
         Raises:
             TimeoutError: other programs held the lock too long.
-            OSError: none was removed.
+            OSError: none was removed, or the next one to lock the mbox removes them.
         """
         indexes = {self._index(number) for number in deleted}
         if not indexes:
@@ -120,8 +126,10 @@ class MboxSnapshot(LockedSnapshot):
         return True
 
 
-def _content(stored: Spool) -> Iterator[bytes]:
+def _content(stored: Spool) -> Generator[bytes, None, None]:
+    """Yield nothing, and then the content; close it at the end, or when that is given up."""
     try:
+        yield b""
         yield from canonical(unquoted(stored))
     finally:
         stored.close()

@@ -8,6 +8,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -243,6 +244,21 @@ def test_equal_messages_that_get_other_unique_ids_are_nothing_new(ledger: SQLite
     assert shelf.stored == ["one"] * 3
 
 
+def test_a_note_is_forgotten_once() -> None:
+    """A ledger of somebody's own may know no note that it has dropped before."""
+    forgotten: list[str] = []
+
+    class Counting(SQLiteLedger):
+        def forget(self, keys: Sequence[str]) -> None:
+            forgotten.extend(keys)
+            super().forget(keys)
+
+    with Counting(":memory:", "ada@here") as ledger:
+        for uids in ("ab", "cd"):
+            fetch(Server([mail(name, uid) for name, uid in zip("xy", uids, strict=True)]), ledger, Shelf())
+    assert forgotten == ["a", "b"]
+
+
 @pytest.mark.parametrize("cut", [True, False])
 def test_equal_messages_that_get_unique_ids_are_nothing_new(ledger: SQLiteLedger, cut: bool) -> None:
     server, shelf = Server([mail("one", "a"), mail("one", "b")]), Shelf()
@@ -422,6 +438,12 @@ def test_a_ledger_is_for_its_owner_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+def test_a_ledger_behind_a_link_to_nothing_is_for_its_owner_alone(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "ledger")
+    with SQLiteLedger(tmp_path / "link", "ada@here"):
+        assert stat.S_IMODE((tmp_path / "ledger").stat().st_mode) == 0o600
+
+
 def test_a_ledger_that_is_opened_breaks_no_lock_of_another(tmp_path: Path) -> None:
     """A process that closes a file loses the POSIX locks that it has on it, whichever descriptor they are of."""
     path = tmp_path / "ledger"
@@ -449,6 +471,33 @@ def test_two_runs_on_one_account_are_kept_apart(tmp_path: Path) -> None:
         assert other.returncode == 1 and b"LedgerInUseError" in other.stderr
         subprocess.run([*command, "ada@there"], check=True)
     SQLiteLedger(tmp_path / "ledger", "ada@here").close()
+
+
+CLOSING = """
+import sys, threading
+from contextlib import suppress
+from sqlite3 import ProgrammingError
+from mailproto.ledger import SQLiteLedger
+
+def note(ledger, begun):
+    with suppress(ProgrammingError):  # that it is closed
+        for number in range(10_000):
+            ledger.begin(str(number), 0.0, "")
+            begun.set()
+
+for _ in range(100):
+    ledger, begun = SQLiteLedger(sys.argv[1], "ada@here"), threading.Event()
+    thread = threading.Thread(target=note, args=(ledger, begun))
+    thread.start()
+    begun.wait()
+    ledger.close()
+    thread.join()
+"""
+
+
+def test_a_ledger_is_closed_while_a_thread_notes_something(tmp_path: Path) -> None:
+    """As when a run over asyncio is cancelled: what SQLite does under it must not take the process along."""
+    subprocess.run([sys.executable, "-c", CLOSING, str(tmp_path / "ledger")], check=True)
 
 
 def test_a_ledger_that_cannot_be_locked_is_no_ledger_in_use(tmp_path: Path) -> None:

@@ -127,6 +127,32 @@ def test_a_message_gone_is_told_before_its_first_octet(path: Path, maildir: Mail
     assert len(snapshot.messages) == 3
 
 
+def test_messages_that_are_gone_are_not_looked_for_one_by_one(
+    path: Path, maildir: Maildir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 100,000 that another program removes, each asked for, each look at all that is left would take for ever."""
+    listings: list[str] = []
+    list_folder = MessageFiles._list
+
+    def noting(files: MessageFiles, folder: str) -> Iterator[str]:
+        listings.append(folder)
+        return list_folder(files, folder)
+
+    delivered = [maildir.deliver([b"%d" % number]) for number in range(50)]
+    snapshot = maildir.open()
+    monkeypatch.setattr(MessageFiles, "_list", noting)
+    for uid in delivered[1:49]:
+        (path / "new" / uid).unlink()
+    for folder in ("new", "cur"):
+        os.utime(path / folder, (1e9, 1e9))  # a while has passed
+    for number in range(2, 50):
+        with pytest.raises(MessageGoneError):
+            snapshot.retrieve(number)
+    assert listings == ["new", "cur"]
+    flag_all(path, "S")
+    assert (read(snapshot, 1), read(snapshot, 50)) == (b"0", b"49"), "what is moved now is found nevertheless"
+
+
 def test_a_link_put_in_place_of_a_message_is_not_followed(path: Path, maildir: Maildir) -> None:
     uid = maildir.deliver([b"x"])
     snapshot = maildir.open()

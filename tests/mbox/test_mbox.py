@@ -2,11 +2,12 @@
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
 
+from mailproto._core.spool import Spool
 from mailproto.maildrop import LockedSnapshot, Mbox, MboxFormatError, MessageGoneError, mbox_index, mbox_rewrite
 from mailproto.maildrop.mbox_lock import LockedMbox
 from tests.maildrop import read, uids
@@ -311,6 +312,26 @@ def test_messages_are_found_wherever_other_programs_have_moved_them(mbox: Mbox, 
     left = now_in(mbox)
     assert [content for content in left if content in contents] == [contents[0], contents[2], contents[4]]
     assert sum(b"From me to you" in content for content in left) == (1 if which in (1, 2) else 2)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_retrieval_given_up_at_once_closes_its_copy(
+    mbox: Mbox, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    """Which is a file, if the message is large; as a server does whose client has left meanwhile."""
+    closed: list[Spool] = []
+    mbox.deliver([b"x\r\n"])
+    snapshot = mbox.open()
+    monkeypatch.setattr(Spool, "close", lambda spool: closed.append(spool))
+    if fails:
+        monkeypatch.delattr(LockedMbox, "blocks")
+        with pytest.raises(AttributeError):
+            snapshot.retrieve(1)
+    else:
+        pieces = snapshot.retrieve(1)
+        assert isinstance(pieces, Generator)
+        pieces.close()
+    assert len(closed) == 1
 
 
 def test_a_message_that_was_marked_cannot_be_fetched_before_the_next_session_but_deleted(tmp_path: Path) -> None:

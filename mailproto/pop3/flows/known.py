@@ -77,7 +77,7 @@ class KnownMessages:
         if note is not None and note.stored and note.sha256 == sha256:
             return note
         unnamed = self._unnamed.get(sha256)
-        return unnamed.pop() if unnamed else None
+        return self._notes.pop(unnamed.pop().key) if unnamed else None
 
     def vanished(self, safe: Collection[str], *, all_seen: bool, ids_seen: bool) -> list[str]:
         """Return the keys of what is gone from the server; none if all is, which is more often its mishap than true.
