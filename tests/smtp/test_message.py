@@ -195,7 +195,8 @@ def test_many_recipients_are_read_one_after_the_other(policy: Any, monkeypatch: 
     monkeypatch.setattr(HeaderRegistry, "__call__", count)
     names = ['"B, \\", C" ', "=?utf-8?q?B,=2C_C?= ", "Bob ", ""]
     to = ",\r\n ".join(f"{name}<{number}@x>" for number in range(500) for name in names)
-    made = email.message_from_string(f"From: ada@example.org\nTo: {to}, (all of them) f: e@x, d@x;\n\n", policy=policy)
+    to += ", (and) f: e@x, d@x;"
+    made = email.message_from_string(f"From: ada@example.org\nTo: {to}\n\n", policy=policy)
     assert envelope(made) == ("ada@example.org", [*(f"{number}@x" for number in range(500)), "e@x", "d@x"])
     assert max(lengths) < 50
 
