@@ -68,6 +68,9 @@ class Entry:
         notices: how many notices there were about it.
         attempts: how often it was tried in vain, for some of its recipients at least.
         size: the octets of its message, which the queue counts; None if it has not.
+
+    Raises:
+        GrammarError: it came before there was such a clock, or a count is negative.
     """
 
     name: str
@@ -80,6 +83,10 @@ class Entry:
     notices: int = 0
     size: int | None = None
     attempts: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.arrival >= 0 or min(self.notices, self.attempts) < 0:  # nor NaN, which no notice has a date for
+            raise GrammarError(f"an entry without a time of arrival, or with less than no attempts: {self.name!a:.100}")
 
     @property
     def waiting(self) -> tuple[Pending, ...]:
@@ -133,6 +140,8 @@ def decode_entry(name: str, data: bytes) -> Entry:
     try:
         read = json.loads(data)
         path = parse_path(read["mail"], null=True)
+        if not read["recipients"]:
+            raise GrammarError(f"an entry for nobody, which would never end: {name}")
         return Entry(
             name,
             path.address,

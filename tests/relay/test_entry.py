@@ -73,6 +73,12 @@ def test_whatever_a_host_says(text: str, late: bool, due: float, remote: str | N
         {"recipients": 7},
         {"due": "tomorrow"},
         {"arrival": None},
+        {"arrival": float("nan")},
+        {"arrival": float("-inf")},
+        {"arrival": -1},
+        {"notices": -1},
+        {"attempts": -1},
+        {"recipients": []},
     ],
 )
 def test_what_somebody_else_wrote(damage: dict[str, Any]) -> None:
