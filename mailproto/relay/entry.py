@@ -86,7 +86,7 @@ class Entry:
 
     def __post_init__(self) -> None:
         if not self.arrival >= 0 or min(self.notices, self.attempts) < 0:  # nor NaN, which no notice has a date for
-            raise GrammarError(f"an entry without a time of arrival, or with less than no attempts: {self.name!a:.100}")
+            raise GrammarError(f"an entry without a time of arrival, or a negative count: {self.name!a:.100}")
 
     @property
     def waiting(self) -> tuple[Pending, ...]:
