@@ -438,6 +438,19 @@ def test_a_field_that_would_be_read_for_long_stays_as_it_came(to: str) -> None:
     assert reader.longest < 100
 
 
+def test_a_field_of_many_lines_to_python_is_not_folded() -> None:
+    """To an older policy it is one of many lines, and a time that grows with the square of them."""
+    for count in (100, 101):
+        field = "x" + "\x0b x" * count
+        made = email.message_from_string(f"Subject: {field}\n\nHello\n", policy=email.policy.compat32)
+        submission = make_submission(made, "ada@example.org", "bob@example.org")
+        if count == 100:
+            assert written(submission).startswith(b"Subject: x\r\n x\r\n")
+        else:
+            with pytest.raises(GrammarError, match="too many line ends"):
+                written(submission)
+
+
 def test_a_field_that_would_be_folded_for_ever_stays_as_it_came() -> None:
     octets = b"Content-Type: text/plain; " + b"x" * 80 + b"=y\r\n\r\nx\r\n"
     made = email.message_from_bytes(octets, policy=email.policy.default)
