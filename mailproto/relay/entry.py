@@ -14,7 +14,7 @@ from typing import Any
 from mailproto.address import Address, format_path, parse_path
 from mailproto.errors import GrammarError
 from mailproto.smtp.extensions import DSN, EIGHT_BIT_MIME, SMTPUTF8, mail_parameters, rcpt_parameters
-from mailproto.smtp.notices import Action
+from mailproto.smtp.notices import Action, Report
 from mailproto.smtp.parameters import (
     NO_MAIL_PARAMETERS,
     NO_RCPT_PARAMETERS,
@@ -29,6 +29,8 @@ from mailproto.smtp.reply import EnhancedStatus, Reply
 
 MAX_NAME = 40  # characters; notices have the names of their entries for an id
 _NAME = re.compile(rf"(?=.{{1,{MAX_NAME}}}\Z)[A-Za-z0-9]+(?:\.[A-Za-z0-9]+)*")
+
+_NO_WORD = Reply.build(451, "Nothing was said", "4.0.0")
 
 _MAIL = mail_parameters((EIGHT_BIT_MIME, SMTPUTF8, DSN))
 _RCPT = rcpt_parameters((DSN,))
@@ -171,13 +173,12 @@ def _decode_pending(read: Mapping[str, Any]) -> Pending:
     path = parse_path(read["rcpt"])
     if path.address is None:
         raise GrammarError("a recipient without an address")
-    return Pending(
-        path.address,
-        RcptParameters(**_decode_parameters(_RCPT, path.rest)),
-        Action(read["action"]) if read["action"] is not None else None,
-        _decode_reply(*read["reply"]) if read["reply"] is not None else None,
-        read["remote"],
-    )
+    parameters = RcptParameters(**_decode_parameters(_RCPT, path.rest))
+    action = Action(read["action"]) if read["action"] is not None else None
+    reply = _decode_reply(*read["reply"]) if read["reply"] is not None else None
+    if action is not None:
+        Report(path.address, action, reply or _NO_WORD)  # which is what the sender is to get, and can be written
+    return Pending(path.address, parameters, action, reply, read["remote"])
 
 
 def _decode_parameters(known: Mapping[str, Parameter], text: str) -> dict[str, Any]:
