@@ -39,9 +39,10 @@ class RelayConfig:
             mail host should have, and without TLS anybody could listen.
         sts: knows which domains promise more, and holds them to it (MTA-STS, RFC 8461): mail for a domain that
             enforces its policy goes to the hosts that the policy names, under TLS and with a verified certificate, or
-            waits. Where a policy is only tested mail goes in any case, with a line in the log. Without it no domain
-            is asked, for that takes HTTPS to hosts all over the world. Routes have their own ``tls``, and address
-            literals no policy. It does not go with ``make_client``, which sees to TLS itself.
+            waits, also where the DNS knows no hosts any more. Where a policy is only tested mail goes in any case,
+            with a line in the log. Without it no domain is asked, for that takes HTTPS to hosts all over the world.
+            Routes have their own ``tls``, and address literals no policy. It does not go with ``make_client``, which
+            sees to TLS itself.
         schedule: when a message is tried again, and for how long.
         max_connections: connections at a time.
         max_connections_each: those to the hosts of one domain, or over one route: more than one while many messages

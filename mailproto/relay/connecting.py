@@ -44,6 +44,11 @@ async def connect(target: Target, config: RelayConfig) -> SMTPClient:
     client = await _client(target, config, TLSPolicy.OPPORTUNISTIC)
     try:
         await client.connect()
+    except ReplyError as error:
+        if target.route is not None and target.route.secure and _may_be_forged(error, client):
+            text = f"{target.place} says without TLS, which it is to have: {error.reply}"
+            raise RoutingError(Reply.build(451, text, "4.7.5")) from error
+        raise
     except (ConnectionClosedError, RemoteProtocolError, OSError) as error:
         if not _may_go_in_clear(target, config) or not _came_to_tls(client):
             raise
@@ -66,7 +71,7 @@ async def _connect_verified(target: Target, policy: Policy, config: RelayConfig)
     try:
         await client.connect()
     except ReplyError as error:
-        if error.reply.permanent and client.tls is None:  # or whoever sits on the line could have mail returned
+        if _may_be_forged(error, client):
             raise _not_fulfilled(target, f"without TLS it says {error.reply}") from error
         raise
     except (MailProtoError, OSError) as error:
@@ -74,6 +79,11 @@ async def _connect_verified(target: Target, policy: Policy, config: RelayConfig)
             raise _not_fulfilled(target, str(error)) from error
         raise
     return client
+
+
+def _may_be_forged(error: ReplyError, client: SMTPClient) -> bool:
+    """Say whether this would return mail, and comes from who knows whom: from anybody who sits on the line."""
+    return error.reply.permanent and client.tls is None
 
 
 def _came_to_tls(client: SMTPClient) -> bool:

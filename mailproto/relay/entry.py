@@ -14,7 +14,7 @@ from typing import Any
 from mailproto.address import Address, format_path, parse_path
 from mailproto.errors import GrammarError
 from mailproto.smtp.extensions import DSN, EIGHT_BIT_MIME, SMTPUTF8, mail_parameters, rcpt_parameters
-from mailproto.smtp.notices import Action
+from mailproto.smtp.notices import Action, Report
 from mailproto.smtp.parameters import (
     NO_MAIL_PARAMETERS,
     NO_RCPT_PARAMETERS,
@@ -29,6 +29,8 @@ from mailproto.smtp.reply import EnhancedStatus, Reply
 
 MAX_NAME = 40  # characters; notices have the names of their entries for an id
 _NAME = re.compile(rf"(?=.{{1,{MAX_NAME}}}\Z)[A-Za-z0-9]+(?:\.[A-Za-z0-9]+)*")
+
+_NO_WORD = Reply.build(451, "Nothing was said", "4.0.0")
 
 _MAIL = mail_parameters((EIGHT_BIT_MIME, SMTPUTF8, DSN))
 _RCPT = rcpt_parameters((DSN,))
@@ -68,6 +70,9 @@ class Entry:
         notices: how many notices there were about it.
         attempts: how often it was tried in vain, for some of its recipients at least.
         size: the octets of its message, which the queue counts; None if it has not.
+
+    Raises:
+        GrammarError: it came before there was such a clock, or a count is negative.
     """
 
     name: str
@@ -80,6 +85,10 @@ class Entry:
     notices: int = 0
     size: int | None = None
     attempts: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.arrival >= 0 or min(self.notices, self.attempts) < 0:  # nor NaN, which no notice has a date for
+            raise GrammarError(f"an entry without a time of arrival, or a negative count: {self.name!a:.100}")
 
     @property
     def waiting(self) -> tuple[Pending, ...]:
@@ -133,6 +142,8 @@ def decode_entry(name: str, data: bytes) -> Entry:
     try:
         read = json.loads(data)
         path = parse_path(read["mail"], null=True)
+        if not read["recipients"]:
+            raise GrammarError(f"an entry for nobody, which would never end: {name}")
         return Entry(
             name,
             path.address,
@@ -162,13 +173,12 @@ def _decode_pending(read: Mapping[str, Any]) -> Pending:
     path = parse_path(read["rcpt"])
     if path.address is None:
         raise GrammarError("a recipient without an address")
-    return Pending(
-        path.address,
-        RcptParameters(**_decode_parameters(_RCPT, path.rest)),
-        Action(read["action"]) if read["action"] is not None else None,
-        _decode_reply(*read["reply"]) if read["reply"] is not None else None,
-        read["remote"],
-    )
+    parameters = RcptParameters(**_decode_parameters(_RCPT, path.rest))
+    action = Action(read["action"]) if read["action"] is not None else None
+    reply = _decode_reply(*read["reply"]) if read["reply"] is not None else None
+    if action is not None:
+        Report(path.address, action, reply or _NO_WORD)  # which is what the sender is to get, and can be written
+    return Pending(path.address, parameters, action, reply, read["remote"])
 
 
 def _decode_parameters(known: Mapping[str, Parameter], text: str) -> dict[str, Any]:

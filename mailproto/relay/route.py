@@ -28,7 +28,8 @@ class Route:
     Over LMTP (RFC 2033) each recipient of a message has an outcome of his own, and the host is the last one: a sender
     who wants to hear of success, and does not by the host, is told that his mail was delivered, and not relayed.
 
-    Mail waits, and does not come back, while the host asks for a login or TLS that the route does not have (530).
+    Mail waits, and does not come back, while the host asks for a login or TLS that the route does not have (530), or
+    refuses in clear, so that it may be somebody else, what is to go under TLS.
 
     Args:
         host: its name or its address.
@@ -83,10 +84,18 @@ class Route:
     @property
     def opportunistic(self) -> bool:
         """Whether mail goes there in clear rather than not at all."""
+        return self._policy is TLSPolicy.OPPORTUNISTIC and self.credentials is None
+
+    @property
+    def secure(self) -> bool:
+        """Whether mail goes there under TLS or not at all."""
+        return self._policy in (TLSPolicy.REQUIRED, TLSPolicy.IMPLICIT)
+
+    @property
+    def _policy(self) -> TLSPolicy:
         if self.path is not None and self.tls is None:
-            return False
-        _, tls = default_endpoint(self.port, self.tls, credentials=self.credentials is not None)
-        return tls is TLSPolicy.OPPORTUNISTIC and self.credentials is None
+            return TLSPolicy.NONE
+        return default_endpoint(self.port, self.tls, credentials=self.credentials is not None)[1]
 
 
 Way: TypeAlias = str | Route

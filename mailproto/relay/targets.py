@@ -17,6 +17,7 @@ from mailproto.smtp.routing import (
     literal_host,
     lookup_name,
 )
+from mailproto.smtp.sts import Mode
 
 
 class Found(NamedTuple):
@@ -46,7 +47,21 @@ async def find_targets(way: Way, config: RelayConfig) -> Found:
         return Found([Target(way, literal, way)])
     if config.resolver is None:
         raise RoutingError(UNROUTABLE)
-    return await _look_up(lookup_name(way, config.idna_encode), config.resolver, config)
+    domain = lookup_name(way, config.idna_encode)
+    try:
+        return await _look_up(domain, config.resolver, config)
+    except RoutingError as error:
+        if error.reply.permanent and await _has_promised_hosts(domain, config):
+            text = f"{domain} has mail hosts by its policy (MTA-STS), but the DNS has none: {error.reply.text}"
+            raise RoutingError(Reply.build(451, text, "4.7.5")) from error
+        raise
+
+
+async def _has_promised_hosts(domain: str, config: RelayConfig) -> bool:
+    """Say whether a domain enforces a policy that is known from before. That it has no hosts now may be forged, by
+    somebody who is not to have mail returned: it is as if none of them was in the policy (RFC 8461 section 5)."""
+    policy = await config.sts.kept_policy(domain) if config.sts is not None else None
+    return policy is not None and policy.mode is Mode.ENFORCE
 
 
 async def _look_up(domain: str, resolver: Resolver, config: RelayConfig) -> Found:

@@ -19,7 +19,7 @@ from mailproto.smtp.messages.header import MAX_HEADER, read_header
 __all__ = ["complete_header", "without_bcc"]
 
 _MAX_VALUE = 998  # octets of a field that is one line, which bounds what the patterns below may cost
-_MAX_FROM = 10_000  # octets
+_MAX_FROM = 10_000  # octets of what is read, for the time to read it grows with the square of them
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:((?:[^\r\n]|\r\n[ \t])*)\r\n")
 _BCC = (b"bcc", b"resent-bcc")
 _FOLD = re.compile(rb"\r\n(?=[ \t])")
@@ -109,9 +109,11 @@ class _Header:
 
     def is_from(self, address: Address) -> bool:
         """Say whether a message is from this address."""
-        values = [each.decode("utf-8", "replace") for each in self._values(b"from", _MAX_FROM)]
+        values = list(self._values(b"from", _MAX_FROM))
+        if sum(map(len, values)) > _MAX_FROM:  # which is for long, though there should be only one
+            return False
         try:
-            found = getaddresses(values)
+            found = getaddresses([each.decode("utf-8", "replace") for each in values])
         except RecursionError:  # comments in comments in comments
             return False
         return str(address.canonical) in (_canonical(written) for _, written in found)

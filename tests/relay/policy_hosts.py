@@ -100,23 +100,26 @@ class Names:
     """A resolver for example.test.
 
     Attributes:
-        exchanges: its mail hosts, the best first, and their addresses.
+        exchanges: its mail hosts, the best first, and their addresses; ``""`` is none. Or what is raised.
         record: the TXT record that says that it has a policy; None: there is none; or what is raised.
         asked: whose texts it was asked for.
     """
 
     def __init__(self, record: bytes | MailProtoError | None = RECORD) -> None:
-        self.exchanges: dict[str, str] = {"mail.example.test": "127.0.0.1"}
+        self.exchanges: dict[str, str] | MailProtoError = {"mail.example.test": "127.0.0.1"}
         self.record = record
         self.asked: list[str] = []
 
     async def mx(self, _: str) -> Sequence[MX]:
         """Return the mail hosts."""
+        if isinstance(self.exchanges, MailProtoError):
+            raise self.exchanges
         return [MX(number, host) for number, host in enumerate(self.exchanges)]
 
     async def addresses(self, host: str) -> Sequence[str]:
         """Return the address of any host."""
-        return [self.exchanges.get(host, "127.0.0.1")]
+        address = "127.0.0.1" if isinstance(self.exchanges, MailProtoError) else self.exchanges.get(host, "127.0.0.1")
+        return [address] if address else []
 
     async def txt(self, name: str) -> Sequence[bytes]:
         """Return the record."""

@@ -70,9 +70,17 @@ def test_whatever_a_host_says(text: str, late: bool, due: float, remote: str | N
         {"recipients": [{"rcpt": "<>", "action": None, "reply": None, "remote": None}]},
         {"recipients": [{"rcpt": "<a@b>", "action": "eaten", "reply": None, "remote": None}]},
         {"recipients": [{"rcpt": "<a@b>", "action": None, "reply": [99, "", None], "remote": None}]},
+        {"recipients": [{"rcpt": "<a@b>", "action": "relayed", "reply": [550, "No", None], "remote": None}]},
+        {"recipients": [{"rcpt": "<a@b>", "action": "delivered", "reply": None, "remote": None}]},
         {"recipients": 7},
         {"due": "tomorrow"},
         {"arrival": None},
+        {"arrival": float("nan")},
+        {"arrival": float("-inf")},
+        {"arrival": -1},
+        {"notices": -1},
+        {"attempts": -1},
+        {"recipients": []},
     ],
 )
 def test_what_somebody_else_wrote(damage: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from mailproto.aio import TLSPolicy
 from mailproto.errors import GrammarError, LocalProtocolError
 from mailproto.relay import Relay, RelayConfig, Route
 from mailproto.sasl import Credentials, PasswordCheck
-from mailproto.smtp import SMTPServerConfig
+from mailproto.smtp import Reply, SMTPServerConfig
 from tests import data
 from tests.relay import (
     ADA,
@@ -271,3 +271,21 @@ def test_a_relay_that_knows_no_way_at_all_is_a_mistake(tmp_path: Path) -> None:
     """All mail would come back."""
     with pytest.raises(LocalProtocolError):
         RelayConfig(hostname=RELAY)
+
+
+@pytest.mark.parametrize("tls", [TLSPolicy.REQUIRED, TLSPolicy.OPPORTUNISTIC, TLSPolicy.NONE])
+def test_nobody_on_the_line_to_a_smarthost_has_mail_returned(world: World, tls: TLSPolicy) -> None:
+    """What comes in clear is the word of a host only where mail may go in clear as well."""
+
+    async def test(world: World) -> None:
+        host = Host()
+        host.greeting = Reply.build(554, "No mail here")
+        async with aio.SMTPServer(host, port=0, tls=aio.server_context(*data.SERVER)) as server:
+            world.put(BOB)
+            smarthost = route(server, tls=tls)
+            await relay(world, smarthost=smarthost).attempt_due()
+        left = [(str(each.reply), each.remote_mta) for entry in world.entries() for each in entry.waiting]
+        said = f"451 4.7.5 {smarthost.place} says without TLS, which it is to have: 554 No mail here"
+        assert left == ([(said, None)] if tls is TLSPolicy.REQUIRED else [])
+
+    run(test, world)

@@ -16,7 +16,7 @@ from mailproto.aio import TLSPolicy
 from mailproto.errors import LocalProtocolError, Reject
 from mailproto.relay import Entry, PolicyStore, Relay, RelayConfig, Route, Schedule
 from mailproto.smtp import Reply
-from mailproto.smtp.routing import StaticResolver
+from mailproto.smtp.routing import NO_SUCH_DOMAIN, RoutingError, StaticResolver
 from tests import data
 from tests.relay import HOUR, MESSAGE, Host, World, in_loop, read_notice, run
 from tests.relay.policy_hosts import POLICY, Names, serving
@@ -252,6 +252,35 @@ def test_nobody_on_the_line_has_mail_returned(world: World, policy: bytes) -> No
         else:
             assert entry is None, "it is the host's word for once, and the sender hears it"
         assert host.envelopes == []
+
+    run(test, world)
+
+
+@pytest.mark.parametrize("policy", [POLICY, TESTING, NONE])
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ({".": ""}, "This domain takes no mail"),
+        (RoutingError(NO_SUCH_DOMAIN), "There is no such domain"),
+        ({"mail.example.test": ""}, "No mail host is known for this domain"),
+    ],
+)
+def test_nobody_who_forges_the_dns_has_mail_returned(
+    world: World, policy: bytes, answer: dict[str, str] | RoutingError, words: str
+) -> None:
+    """That a domain has mail hosts its policy says, which stays known when the DNS says nothing of it any more."""
+
+    async def test(world: World) -> None:
+        host, sts = Host(), STS(world, policy)
+        async with exchanger(host):
+            assert await sts.attempt() is None
+        sts.names.exchanges, sts.names.record = answer, RoutingError(NO_SUCH_DOMAIN)
+        entry = await sts.attempt()
+        if policy is POLICY:
+            assert why(entry).startswith("451 4.7.5 example.test has mail hosts by its policy (MTA-STS), ")
+            assert why(entry).endswith(words)
+        else:
+            assert entry is None, "it has come back"
 
     run(test, world)
 

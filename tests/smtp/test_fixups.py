@@ -84,6 +84,13 @@ def test_what_is_none_is_replaced(field: bytes, added: bytes) -> None:
     assert complete(rest + field + BODY) == added + rest + BODY
 
 
+def test_not_every_from_is_read() -> None:
+    """There should be one. The time to read it grows with the square of its length, and many take many times that."""
+    longest = b"From: " + b"eve@example.com, " * 290 + b"ada@example.org\r\n"
+    assert complete(ID + DATE + longest + BODY) == ID + DATE + longest + BODY
+    assert complete(ID + DATE + longest * 3 + BODY) == SENDER + ID + DATE + longest * 3 + BODY
+
+
 def test_only_what_is_wanted_is_added() -> None:
     """The identifier should be, the others may."""
     assert complete(BODY, date=None, sender=None) == ID + BODY

@@ -183,6 +183,33 @@ def test_a_field_on_several_lines_is_one(policy: Any, end: bytes) -> None:
 
 
 @pytest.mark.parametrize("policy", [email.policy.default, email.policy.compat32])
+def test_many_recipients_are_read_one_after_the_other(policy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time that the standard library takes for a list grows with the square of its length."""
+    lengths: list[int] = []
+    read = HeaderRegistry.__call__
+
+    def count(self: HeaderRegistry, name: str, value: str) -> Any:
+        lengths.append(len(value))
+        return read(self, name, value)
+
+    monkeypatch.setattr(HeaderRegistry, "__call__", count)
+    names = ['"B, \\", C" ', "=?utf-8?q?B,=2C_C?= ", "Bob ", ""]
+    to = ",\r\n ".join(f"{name}<{number}@x>" for number in range(500) for name in names)
+    to += ", (and) f: e@x, d@x;"
+    made = email.message_from_string(f"From: ada@example.org\nTo: {to}\n\n", policy=policy)
+    assert envelope(made) == ("ada@example.org", [*(f"{number}@x" for number in range(500)), "e@x", "d@x"])
+    assert max(lengths) < 50
+
+
+@pytest.mark.parametrize("policy", [email.policy.default, email.policy.compat32])
+@pytest.mark.parametrize("to", [b'"' * 10_000, b"(" * 10_000, b"a:" * 5_000, b"a@b," * 25_000])
+def test_recipients_that_would_be_read_for_long_are_not(to: bytes, policy: Any) -> None:
+    made = email.message_from_bytes(b"From: ada@example.org\r\nTo: " + to + b"\r\n\r\nx", policy=policy)
+    with pytest.raises(GrammarError, match="the field To cannot be read"):
+        make_submission(made)
+
+
+@pytest.mark.parametrize("policy", [email.policy.default, email.policy.compat32])
 def test_an_address_in_octets_is_not_guessed(policy: Any) -> None:
     """S12: what the standard library could not decode is no address, and mail for it would go to another one."""
     made = email.message_from_bytes("From: ada@example.org\nTo: é@ü.example\n\n".encode(), policy=policy)
@@ -409,6 +436,19 @@ def test_a_field_that_would_be_read_for_long_stays_as_it_came(to: str) -> None:
     assert not submission.needs_utf8
     assert written(submission) == octets
     assert reader.longest < 100
+
+
+def test_a_field_of_many_lines_to_python_is_not_folded() -> None:
+    """To an older policy it is one of many lines, and a time that grows with the square of them."""
+    for count in (100, 101):
+        field = "x" + "\x0b x" * count
+        made = email.message_from_string(f"Subject: {field}\n\nHello\n", policy=email.policy.compat32)
+        submission = make_submission(made, "ada@example.org", "bob@example.org")
+        if count == 100:
+            assert written(submission).startswith(b"Subject: x\r\n x\r\n")
+        else:
+            with pytest.raises(GrammarError, match="too many line ends"):
+                written(submission)
 
 
 def test_a_field_that_would_be_folded_for_ever_stays_as_it_came() -> None:

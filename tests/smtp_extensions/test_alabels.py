@@ -223,6 +223,17 @@ class TestTheHeader:
             wire.send(make_submission(letter(Cc="jörg@example.org"), recipients=["bob@example.org"]))
         assert wire.heard == []
 
+    def test_there_is_an_end_to_the_fields_around_it(self) -> None:
+        """To put one in the place of another is to look at all of them."""
+        message = message_from_bytes(b"X: y\r\n" * 999 + b"\r\nx\r\n", policy=policy.SMTP)
+        message["From"] = "ada@bücher.example"
+        assert Wire(NO_UTF8).send(make_submission(message, "ada@example.org", ["bob@example.org"])).ok
+        message["Y"] = "z"
+        wire = Wire(NO_UTF8)
+        with pytest.raises(NotSupportedError, match="too many fields"):
+            wire.send(make_submission(message, "ada@example.org", ["bob@example.org"]))
+        assert wire.heard == []
+
     def test_all_other_fields_stay_octet_for_octet(self) -> None:
         signed = b"DKIM-Signature: a=b;\r\n\tc=d  ;e\r\nTo: bob@example.org (Bob)\r\n"
         message = message_from_bytes(signed + b"\r\nx\r\n", policy=policy.SMTP)

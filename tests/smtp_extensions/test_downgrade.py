@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from email import message_from_bytes, policy
-from email.message import EmailMessage
+from email.message import EmailMessage, Message
 from typing import Any
 
 import pytest
@@ -228,6 +228,7 @@ def test_whatever_is_in_a_part_comes_out_of_it(content: bytes) -> None:
         b"To: " + b'"\xc3\xa4"<a@b>,' * 2_000,
         b"Subject: \xe4" + b" a" * 5_000,
         b"Content-Type: text/plain" + b';a="b"' * 2_000,
+        b"\r\n".join([b"X: \xc3\xa4"] * 25_000),
     ],
 )
 def test_fields_that_would_be_read_for_long_are_not(field: bytes) -> None:
@@ -267,6 +268,40 @@ def test_what_python_takes_for_many_empty_lines_is_looked_at_once() -> None:
 def test_many_short_fields_are_rewritten() -> None:
     written = downgrade("".join(f"X-{number}: Grüße\r\n" for number in range(1_000)).encode() + b"\r\nx\r\n")
     assert written.count(b"=?utf-8?q?Gr=C3=BC=C3=9Fe?=") == 1_000
+
+
+def test_fields_are_rewritten_where_they_stand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To take one out, and put another in, is to look at all of them."""
+    taken_out: list[str] = []
+    monkeypatch.setattr(Message, "__delitem__", lambda _, name: taken_out.append(name))
+    fields = "".join(f"X-{number}: x\r\n" for number in range(100))
+    written = downgrade(f"{fields}Subject: Grüße\r\nX: y\r\n\r\nx\r\n".encode())
+    assert written == f"{fields}Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\nX: y\r\n\r\nx\r\n".encode()
+    assert taken_out == []
+
+
+BOX = b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n"
+
+
+@pytest.mark.parametrize("around", [BOX, b"Content-Type: message/rfc822\r\n\r\n"])
+def test_parts_in_parts_are_rewritten_as_far_as_mail_has_them(around: bytes) -> None:
+    """Each line is looked at once for each multipart that it is in, and that is what a stranger may make many."""
+
+    def nested(levels: int) -> bytes:
+        return b"".join(around.replace(b"%d", b"%d" % level) for level in range(levels)) + b"\r\n\xe4\r\n"
+
+    assert b"\r\n\r\n=E4\r\n" in downgrade(nested(30))
+    with pytest.raises(NotSupportedError, match="too many levels of parts"):
+        downgrade(nested(31))
+
+
+def test_there_is_an_end_to_the_parts_that_are_rewritten() -> None:
+    def parts_of(count: int) -> bytes:
+        return BOX.replace(b"%d", b"") + b"\r\n--b\r\n" * (count - 1) + b"\r\n\xe4\r\n"
+
+    assert downgrade(parts_of(9_999)).count(b"--b\r\n") == 9_999
+    with pytest.raises(NotSupportedError, match="too many parts"):
+        downgrade(parts_of(10_000))
 
 
 def letter(message: MessageSource, **more: Any) -> Submission:

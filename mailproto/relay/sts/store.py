@@ -100,7 +100,12 @@ class PolicyStore:
         current = await self._current_id(domain, record, kept)
         if current is not None and self._is_to_be_fetched(domain, current, kept):
             kept = await self._renew(domain, current, kept) or kept
-        return kept.policy if kept is not None and kept.policy.mode is not Mode.NONE else None
+        return _policy(kept)
+
+    async def kept_policy(self, domain: str) -> Policy | None:
+        """Return what `policy` does, as far as it is on disk: nobody is asked. It raises the same."""
+        record_name(domain)
+        return _policy(await self._load(domain))
 
     async def _load(self, domain: str) -> Kept | None:
         """Return what is kept of a domain, if it still holds."""
@@ -150,6 +155,10 @@ class PolicyStore:
         except OSError as error:
             logger.error("%s: its policy cannot be kept: %s", domain, error)
         return new
+
+
+def _policy(kept: Kept | None) -> Policy | None:
+    return kept.policy if kept is not None and kept.policy.mode is not Mode.NONE else None
 
 
 def _complain(domain: str, kept: Kept | None, what: str) -> None:

@@ -8,16 +8,14 @@ from __future__ import annotations
 import binascii
 import copy
 import email
-import email.policy
 from email.message import EmailMessage, Message
+from email.policy import EmailPolicy
 from typing import Any
 
 from mailproto.errors import MailProtoError, NotSupportedError
-from mailproto.smtp.messages.bounded import bounded
+from mailproto.smtp.messages.bounded import BoundedParts, bounded
 from mailproto.smtp.messages.writing import unfolded, write
 
-# Fields that are in 7 bits stay as they are, however long.
-_POLICY = email.policy.SMTP.clone(cte_type="7bit", refold_source="none")
 _LINE = 57  # octets that make a line of 76 in base64
 
 
@@ -26,7 +24,8 @@ def downgrade(data: bytes) -> bytes:
 
     Raises:
         GrammarError: it cannot be written, for a header field would not be one.
-        NotSupportedError: there is something in it that no encoding can be given to, or that takes too long to read.
+        NotSupportedError: there is something in it that no encoding can be given to, or that takes too long to read,
+            be it for its many parts in parts.
     """
     try:
         written = _rewritten(data)
@@ -39,33 +38,35 @@ def downgrade(data: bytes) -> bytes:
     return written
 
 
+class _SevenBits(EmailPolicy):
+    """Writes header fields that are UTF-8 (RFC 6532) as encoded words of that charset. Those in 7 bits stay as they
+    are, however long."""
+
+    def fold_binary(self, name: str, value: Any) -> bytes:
+        """Return the field as octets."""
+        if not (hasattr(value, "name") or value.isascii()):  # one that was read has a name
+            value = _decoded(self, name, value)
+        return super().fold_binary(name, value)
+
+
+_POLICY = _SevenBits(linesep="\r\n", cte_type="7bit", refold_source="none")
+
+
 def _rewritten(data: bytes) -> bytes:
-    policy = bounded(_POLICY)
+    policy = bounded(_POLICY).clone(message_factory=BoundedParts())
     message = email.message_from_bytes(data, policy=policy)
     for part in message.walk():
-        _encode_fields(part)
         _encode_part(part)
     return write(message, policy)
 
 
-def _encode_fields(part: EmailMessage) -> None:
-    """Have the header fields that are UTF-8 (RFC 6532) written as encoded words of that charset."""
-    fields = list(part.raw_items())
-    if all(raw.isascii() for _, raw in fields):
-        return
-    for name, _ in fields:
-        del part[name]
-    for name, raw in fields:
-        part.set_raw(name, raw if raw.isascii() else _decoded(part, name, raw))
-
-
-def _decoded(part: EmailMessage, name: str, raw: str) -> Any:
+def _decoded(policy: EmailPolicy, name: str, raw: str) -> Any:
     """Return an 8-bit field as what it says; as it is if it is in another charset, of which nothing is known."""
     try:
         text = raw.encode("ascii", "surrogateescape").decode("utf-8")
     except UnicodeDecodeError:
         return raw
-    _, value = part.policy.header_store_parse(name, unfolded(text))
+    _, value = policy.header_store_parse(name, unfolded(text))
     if any(not mailbox.addr_spec.isascii() for mailbox in getattr(value, "addresses", ())):
         raise NotSupportedError(f"an address in the field {name} needs SMTPUTF8")
     return value

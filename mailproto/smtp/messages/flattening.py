@@ -23,6 +23,7 @@ from mailproto.smtp.messages.header_addresses import has_utf8_addresses, parsed_
 from mailproto.smtp.messages.writing import readable_errors, write
 
 _OCTET = re.compile(r"[\udc80-\udcff]")  # how the standard library keeps one that is not ASCII
+_MAX_FIELDS = 1000  # to put others in their places takes a time that grows with the square of it
 _HEADERS = HeaderRegistry()
 
 
@@ -65,7 +66,8 @@ def _use_a_labels(message: Message[Any, Any], idna_encode: Callable[[str], str])
     """Write the addresses in the header fields of ``message``, whose fields are its own, in ASCII.
 
     Raises:
-        NotSupportedError: the local part of one is not ASCII, and nobody but its own server may change that.
+        NotSupportedError: the local part of one is not ASCII, and nobody but its own server may change that, or there
+            are too many fields.
     """
 
     def in_ascii(mailbox: Mailbox) -> Mailbox:
@@ -74,6 +76,8 @@ def _use_a_labels(message: Message[Any, Any], idna_encode: Callable[[str], str])
         return Mailbox(mailbox.display_name, mailbox.username, encode_domain(mailbox.domain, idna_encode))
 
     fields = list(message.raw_items())
+    if len(fields) > _MAX_FIELDS:
+        raise NotSupportedError("the header has too many fields to be rewritten")
     policy = bounded(message.policy)
     for name in {name.lower() for name, _ in fields}:
         del message[name]

@@ -6,7 +6,9 @@ load.
 
 from __future__ import annotations
 
-from email.headerregistry import HeaderRegistry
+import email.policy
+import re
+from collections.abc import Iterator
 from email.message import Message
 from typing import Any
 
@@ -15,7 +17,10 @@ from mailproto.errors import GrammarError
 from mailproto.smtp.messages.bounded import bounded
 from mailproto.smtp.messages.writing import unfolded
 
-_HEADERS = HeaderRegistry()
+_QUOTED = r'"(?:[^"\\=]|\\.|=(?!\?))*+"'
+_ENCODED_WORD = r'=\?[^?,"\s]+\?[BbQq]\?[^?"\s]*+\?='
+_PLAIN = r'[^,"=()\[\]:;\\]|=(?!\?)'
+_ELEMENT = re.compile(f"(?:{_PLAIN}|{_QUOTED}|{_ENCODED_WORD})*+,", re.DOTALL)
 _LOST = "\ufffd"  # what the standard library puts where it could not decode
 _UNREADABLE = ("invalid address", "invalid mailbox")  # how the defects begin behind which an address may be lost
 
@@ -74,11 +79,14 @@ def _header_addresses(message: Message[Any, Any], name: str) -> list[Address]:
     Raises:
         GrammarError: one of them is none, or there may be more than could be read: nobody is left out in silence.
     """
+    policy = bounded(email.policy.default)
+    headers: list[Any] = []
     try:
-        values = message.get_all(name, ())
-        headers: list[Any] = [
-            value if hasattr(value, "addresses") else _HEADERS(name, unfolded(str(value))) for value in values
-        ]
+        for value in _values(message, name):
+            if hasattr(value, "addresses"):
+                headers.append(value)
+            else:
+                headers += [policy.header_factory(name, each) for each in _elements(unfolded(str(value)))]
     except Exception as error:  # the parser of the standard library falls over in many ways
         raise GrammarError(f"the field {name} cannot be read") from error
     if any(str(defect).startswith(_UNREADABLE) for header in headers for defect in header.defects):
@@ -87,3 +95,23 @@ def _header_addresses(message: Message[Any, Any], name: str) -> list[Address]:
     if any(_LOST in address for address in found):
         raise GrammarError(f"the field {name} has octets in an address that the message cannot tell as text")
     return list(map(Address.parse, found))
+
+
+def _values(message: Message[Any, Any], name: str) -> Iterator[Any]:
+    """Yield the values of the fields of this name, as text unless they were read already."""
+    for each, raw in message.raw_items():
+        if each.lower() == name.lower():
+            yield raw if hasattr(raw, "addresses") else email.policy.compat32.header_fetch_parse(each, raw)
+
+
+def _elements(value: str) -> Iterator[str]:
+    """Yield a list of addresses in pieces, because the time to read one grows with the square of its length.
+
+    From the first address on that is anything rare, such as a comment or a group, all of it is one piece.
+    """
+    at = 0
+    while match := _ELEMENT.match(value, at):
+        if element := match[0][:-1].strip(" \t"):  # there were lists with empty ones (RFC 5322 section 4.4)
+            yield element
+        at = match.end()
+    yield value[at:]

@@ -13,12 +13,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from email.generator import BytesGenerator
 from email.message import Message
-from email.policy import Policy
+from email.policy import EmailPolicy, Policy
 from typing import Any
 
 from mailproto.errors import GrammarError, MailProtoError, NotSupportedError
 
 _MAX_PARAMETER_NAME = 40  # characters of the 78 of a line, which has its charset and the value beside it
+_MAX_ODD_LINE_ENDS = 100
+_ODD_LINE_END = re.compile("[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _EMPTY_LINES = re.compile(rb"(?<!\r\n)(?:\r\n){2,}+(?=[ \t])")  # with no way back, or the time grows with the square
 _ANOTHER_FIELD = re.compile(rb"\r\n(?![ \t])|\r(?![ \t\n])|\n(?![ \t])")
@@ -50,6 +52,13 @@ def check_parameters(value: object) -> None:
         raise NotSupportedError("a header field has a parameter with a name that is too long")
 
 
+def _check_odd_line_ends(value: object) -> None:
+    """Raise `GrammarError` if this is a field with many line ends that are some to Python alone: the older policies
+    of ``email`` make lines of them, and look from each through all others for a field that might be hidden there."""
+    if isinstance(value, str) and sum(1 for _ in _ODD_LINE_END.finditer(value)) > _MAX_ODD_LINE_ENDS:
+        raise GrammarError("a header field has too many line ends in it")
+
+
 @contextmanager
 def readable_errors() -> Iterator[None]:
     """Make a `GrammarError` of whatever the standard library falls over when a message is odd enough."""
@@ -68,6 +77,8 @@ class _Generator(BytesGenerator):
         policy = self.policy or msg.policy
         for name, value in msg.raw_items():
             check_parameters(value)
+            if not isinstance(policy, EmailPolicy):
+                _check_odd_line_ends(value)
             field = policy.fold_binary(name, value)
             if not _is_one(field):  # folding sometimes leaves an empty line, where it only wanted to begin a new one
                 field = _EMPTY_LINES.sub(b"\r\n", field)
