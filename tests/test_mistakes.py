@@ -41,6 +41,11 @@ def asked() -> SMTPServerConnection:
     return conn
 
 
+def send_messages(*messages: Any) -> object:
+    with MemoryClient(Outbox()) as client:
+        return client.send_messages([make_submission(b"", "", ADA), *messages])
+
+
 @pytest.mark.parametrize(
     ("mistake", "told"),
     [
@@ -52,6 +57,7 @@ def asked() -> SMTPServerConnection:
         (lambda: asked().reject(TEXT), "a refusal begins with its code, such as 550, and not with '250 OK'"),
         (lambda: asked().reply(TEXT), "reply has to be a Reply, not str"),
         (lambda: SMTPClientConnection().ehlo(NOBODY), "a domain has to be a str, not NoneType"),
+        (lambda: send_messages(LETTER), "each of submissions has to be a Submission, not EmailMessage"),
         (lambda: Address.parse(ADA), "text of an address is wanted, not Address"),
         (lambda: SMTPClientConnection().vrfy(ADA), "VRFY asks about a text, not Address"),
         (lambda: sync.SMTPClient("127.0.0.1", PORT), "a port is a number, not '25'"),
@@ -130,6 +136,11 @@ def test_a_handler_over_events_that_is_no_coroutine_function_is_told(caplog: pyt
 
     asyncio.run(knock())
     assert "a handler over events is a coroutine function here, and returned None" in caplog.text
+
+
+def test_hooks_that_block_are_named() -> None:
+    with pytest.raises(LocalProtocolError, match="name the hooks that block"):
+        aio.InThreads(Outbox())
 
 
 @pytest.mark.parametrize("begun", [True, False])
