@@ -228,13 +228,16 @@ def _what_is_missing(certfile: PathLike, keyfile: PathLike) -> str:
 @contextmanager
 def _naming(*paths: PathLike | None) -> Iterator[None]:
     """Have an error say which file cannot be read, or is not what it should be, for that of ``ssl`` does not."""
-    names = " or ".join(os.fspath(path) for path in paths if path is not None)
+    given = [os.fspath(path) for path in paths if path is not None]
+    names = " or ".join(given)
     try:
         yield
     except ssl.SSLError as error:
         error.strerror = f"{error.strerror}: {names}"
         raise
     except OSError as error:
+        for name in given:
+            Path(name).open("rb").close()  # which of them cannot be opened says so by itself
         raise OSError(error.errno, error.strerror, names) from None
 
 

@@ -191,6 +191,12 @@ def test_a_file_that_has_not_what_it_should_have_is_named(certificate: Path, key
         server_context(certificate, key)
 
 
+@pytest.mark.parametrize("files", [(SERVER.certificate, "no-such-file"), ("no-such-file", SERVER.key)])
+def test_a_file_that_is_not_there_is_named(files: tuple[Path, Path]) -> None:
+    with pytest.raises(FileNotFoundError, match=r"No such file or directory: 'no-such-file'$"):
+        server_context(*files)
+
+
 @pytest.mark.parametrize("adapter", [sync, aio])
 @pytest.mark.parametrize("seconds", [0, -1, float("nan")])
 def test_no_time_is_not_without_end(adapter: Any, seconds: float) -> None:
