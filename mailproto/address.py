@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Any, NamedTuple, Self
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, NamedTuple, ParamSpec, Self, TypeVar
 
 from mailproto._core.codec import UNSAFE
 from mailproto.errors import GrammarError
@@ -46,6 +48,22 @@ _GENERAL_LITERAL_RE = re.compile(r"[A-Za-z0-9-]*[A-Za-z0-9]:[!-Z^-~]+")
 MAX_LOCAL_PART, MAX_DOMAIN, MAX_PATH = 64, 255, 256  # octets, RFC 5321 section 4.5.3.1
 
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _of_two(make: Callable[P, R]) -> Callable[P, R]:
+    """Have who gives an address as one text told what makes one of it, for what Python says tells nothing of that."""
+
+    @wraps(make)
+    def made(*parts: P.args, **named: P.kwargs) -> R:
+        if len(parts) + len(named) < 3:  # the class and one text
+            raise TypeError("an address is made of a local part and a domain: Address.parse makes one of text")
+        return make(*parts, **named)
+
+    return made
+
+
 class _Parts(NamedTuple):
     local_part: str
     domain: str
@@ -64,6 +82,7 @@ class Address(_Parts):
 
     __slots__ = ()
 
+    @_of_two
     def __new__(cls, local_part: str, domain: str) -> Self:
         if domain or local_part != "postmaster":
             _check_local_part(local_part)

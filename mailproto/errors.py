@@ -126,6 +126,12 @@ class AuthenticationError(MailProtoError):
         self.temporary = temporary
 
 
+def check_code(code: object) -> None:
+    """Raise `TypeError` unless a refusal can begin with this: a text in its place would be told to nobody."""
+    if not isinstance(code, int) or isinstance(code, bool):
+        raise TypeError(f"a refusal begins with its code, such as 550, and not with {code!r:.40}")
+
+
 class Reject(MailProtoError):
     """Raised in a server's hook: refuse what was asked, with this answer.
 
@@ -134,12 +140,11 @@ class Reject(MailProtoError):
     ``enhanced`` as the response code of RFC 2449 section 8, such as ``"IN-USE"``.
 
     Raises:
-        TypeError: the code is no number; such a text would be told to nobody.
+        TypeError: the code is no number.
     """
 
     def __init__(self, code: int = 550, text: str = "refused", enhanced: str | None = None) -> None:
-        if not isinstance(code, int) or isinstance(code, bool):
-            raise TypeError(f"a refusal begins with its code, such as 550, and not with {code!r:.40}")
+        check_code(code)
         super().__init__(f"{code} {text}")
         self.code = code
         self.text = text

@@ -63,6 +63,8 @@ class MemoryTLS:
         except ssl.SSLError as error:
             if self._first not in _RECORDS:
                 error.strerror = f"{error.strerror}: what the peer says is no TLS"
+                if not self._ssl.server_side:
+                    error.strerror += "; if it wants to be asked for that first, it is TLSPolicy.REQUIRED"
             raise
         return True
 
@@ -172,7 +174,8 @@ def server_context(
 
     Args:
         certfile: a PEM file with the certificate, and those between it and its authority.
-        keyfile: a PEM file with the key, None if it is in ``certfile``.
+        keyfile: a PEM file with the key, None if it is in ``certfile``. OpenSSL asks at the terminal for the password
+            of one that is encrypted.
         client_ca: a PEM file with authorities. Clients may then show a certificate of theirs, for SASL's EXTERNAL.
         by_name: contexts with the certificates for other names of the host, by the name that a client asks for (SNI,
             RFC 6066 section 3). All else is as this context says, whose ``client_ca`` they get if they have none.
@@ -184,8 +187,12 @@ def server_context(
     """
     context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    with _naming(certfile, keyfile):
-        context.load_cert_chain(certfile, keyfile)
+    try:
+        with _naming(certfile, keyfile):
+            context.load_cert_chain(certfile, keyfile)
+    except ssl.SSLError as error:
+        error.strerror = _what_is_missing(certfile, keyfile or certfile) or error.strerror
+        raise
     if client_ca is not None:
         context.verify_mode = ssl.CERT_OPTIONAL
         with _naming(client_ca):
@@ -210,16 +217,27 @@ def _ask_for_certificates_too(context: ssl.SSLContext, client_ca: PathLike | Non
         context.load_verify_locations(client_ca)
 
 
+def _what_is_missing(certfile: PathLike, keyfile: PathLike) -> str:
+    """Return what a PEM file has not that it should have, of which ``ssl`` says only "PEM lib"; "" if it has all."""
+    for what, path in (("CERTIFICATE", certfile), ("PRIVATE KEY", keyfile)):
+        if f"{what}-----".encode("ascii") not in Path(path).read_bytes():
+            return f"there is no {what.lower()} in {os.fspath(path)}"
+    return ""
+
+
 @contextmanager
 def _naming(*paths: PathLike | None) -> Iterator[None]:
     """Have an error say which file cannot be read, or is not what it should be, for that of ``ssl`` does not."""
-    names = " or ".join(os.fspath(path) for path in paths if path is not None)
+    given = [os.fspath(path) for path in paths if path is not None]
+    names = " or ".join(given)
     try:
         yield
     except ssl.SSLError as error:
         error.strerror = f"{error.strerror}: {names}"
         raise
     except OSError as error:
+        for name in given:
+            Path(name).open("rb").close()  # which of them cannot be opened says so by itself
         raise OSError(error.errno, error.strerror, names) from None
 
 

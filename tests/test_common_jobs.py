@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import re
 import shutil
 import sqlite3
@@ -84,7 +85,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_there_is_a_test_for_each_job() -> None:
-    assert len(JOBS) == 15
+    assert len(JOBS) == 16
 
 
 def test_an_attachment_and_a_token(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -149,6 +150,34 @@ def test_try_again_and_never_twice() -> None:
             with pytest.raises(TimeoutError, match="given up"):
                 send(pool, message)
     assert len(handler.taken) == 2
+
+
+def test_a_web_application(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    handler = Moody()
+    server = sync.SMTPServer(handler, port=0, config=SMTPServerConfig(require_auth=True), tls=SERVER_TLS)
+    message = EmailMessage()
+    message["From"], message["To"] = "web@example.org", "Björn <bob@example.net>, eve@example.net"
+    app = SimpleNamespace(state=SimpleNamespace())
+
+    async def serve(lifespan: Any) -> SendResult:
+        async with lifespan(app):
+            result: SendResult = await app.state.mail.send_message(message)
+        return result
+
+    with running(server):
+        for front in (sync, aio):
+            make = functools.partial(front.SMTPClient, "localhost", server.port, **TRUST)
+            monkeypatch.setattr(front, "SMTPClient", lambda host, make=make, **account: make(**account))
+        names = do_job("lifespan", secret="secret", log=logging.getLogger("web"))
+        assert not names["send"](message)
+        assert caplog.messages == ["eve@example.net: deferred (452 4.2.2 Mailbox full)"]
+        assert names["send"](message)
+        assert asyncio.run(serve(names["lifespan"])).ok
+        names["account"]["password"] = "wrong"
+        names["pool"].close()
+        assert not names["send"](message)
+        assert "535 5.7.8" in caplog.messages[-1]
+    assert [len(taken) for taken in handler.taken] == [1, 2, 2]
 
 
 class Mailboxes:

@@ -14,8 +14,11 @@ class ClientConnection(Connection[EventT]):
 
     def _no_answer(self) -> ConnectionTimeoutError:
         """Return what is raised when the server takes too long: one that never greets may wait for a handshake."""
-        greeted = self._progress or self.tls is not None
-        return ConnectionTimeoutError(f"the server did not {'answer' if greeted else 'greet'} in time")
+        if self._progress or self.tls is not None:
+            return ConnectionTimeoutError("the server did not answer in time")
+        return ConnectionTimeoutError(
+            "the server did not greet in time: it may wait for a handshake, which is TLSPolicy.IMPLICIT"
+        )
 
     def send_proxy_header(self, header: bytes) -> None:
         """Begin with a PROXY header, before anything else, even TLS: tell the server for whom we connect.

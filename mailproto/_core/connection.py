@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Final, Generic, Literal, NoReturn, TypeAlias, TypeVar
 
 from mailproto._core.buffer import ReceiveBuffer
+from mailproto._core.checks import check_kind
 from mailproto._core.events import ConnectionClosed, MessageChunk, TLSInfo
 from mailproto._core.limits import Limits
 from mailproto.errors import LocalProtocolError
@@ -150,13 +151,19 @@ class Connection(ABC, Generic[EventT]):
         """Take bytes from the peer, cut anywhere; ``b""`` means the end of input, as ``recv`` returns it.
 
         Only keeps them. Never raises for what the peer sent.
+
+        Raises:
+            TypeError: it is something else, such as text, or the None of a socket that has nothing at the moment.
         """
+        if type(data) is not bytes:
+            check_kind("data", data, bytes | bytearray | memoryview)
+            data = bytes(data)
         if not data:
             self.receive_eof()
         elif self._gate:
             self._fail("the peer sent data between STARTTLS and the handshake")
         elif not self._closing and not self._eof:
-            self._buffer.append(data if type(data) is bytes else bytes(data))
+            self._buffer.append(data)
 
     def receive_eof(self) -> None:
         """Learn that the peer has closed its side. May be called more than once."""

@@ -52,6 +52,13 @@ def check_maker(make_client: object) -> None:
         raise TypeError("a pool is given what makes its clients, such as lambda: SMTPClient(...), and not a client")
 
 
+def check_made(client: object, kind: type) -> None:
+    """Raise `TypeError` for what a pool cannot send over, above all a client of the other adapter."""
+    if not isinstance(client, kind):
+        wanted, made = (f"{each.__module__}.{each.__qualname__}" for each in (kind, type(client)))
+        raise TypeError(f"what makes the clients of this pool has to return a {wanted}, not a {made}")
+
+
 class ClientBase(ABC):
     """Whom to connect to, and how."""
 

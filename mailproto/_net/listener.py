@@ -10,7 +10,7 @@ import socket
 import ssl
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, fields
 from typing import Any, TypedDict, Unpack
 
@@ -19,7 +19,7 @@ from mailproto._core.connection import Connection
 from mailproto._core.peers import is_among, is_loopback
 from mailproto._flows.endpoints import host_of
 from mailproto._net.sockets import Sockets, check_listening, unix_address
-from mailproto.errors import NotSupportedError
+from mailproto.errors import LocalProtocolError, NotSupportedError
 from mailproto.tls import MemoryTLS, check_context, server_tls
 
 logger = logging.getLogger("mailproto")
@@ -66,6 +66,19 @@ class Where(TypedDict, total=False):
     options: ServerOptions | None
 
 
+def _place_of(names: Set[str], kinds: Mapping[str, Any]) -> str:
+    """Return where what is no argument belongs, if it is a field of what one of these arguments takes."""
+    for argument, kind in kinds.items():
+        if kind is not None and names <= {field.name for field in fields(kind)}:
+            return f", which goes into {argument}={kind.__name__}(...)"
+    return ""
+
+
+def closed_for_good() -> LocalProtocolError:
+    """Return what is raised when a server that was closed is to start."""
+    return LocalProtocolError("a server that was closed does not start again: make another one")
+
+
 class ListenerBase(ABC):
     """Listening sockets, and the connections that came through them.
 
@@ -78,6 +91,7 @@ class ListenerBase(ABC):
         implicit_tls: every connection begins with the handshake, so that one too many cannot be told in clear.
         proxies: addresses and networks of load balancers, whose own connections are no single client's.
         in_public: what to log if not only this machine can connect.
+        config_kind: the class of the config, whose fields are sometimes taken for arguments.
 
     Attributes:
         tls: may be replaced while the server runs; new connections take the new one.
@@ -100,12 +114,12 @@ class ListenerBase(ABC):
         implicit_tls: bool = False,
         proxies: Sequence[str] = (),
         in_public: str = "",
+        config_kind: type | None = None,
         **where: Unpack[Where],
     ) -> None:
         unknown = where.keys() - Where.__optional_keys__
         if unknown:  # Python does not look, and who misspells what is to protect a server must not get one without it
-            known = {field.name for field in fields(ServerOptions)}
-            hint = ", which goes into options=ServerOptions(...)" if unknown <= known else ""
+            hint = _place_of(unknown, {"options": ServerOptions, "config": config_kind})
             raise TypeError(f"{type(self).__name__} has no argument {', '.join(sorted(unknown))}{hint}")
         self.tls = tls
         options, sock = where.get("options"), where.get("sock")

@@ -55,6 +55,7 @@ class Service:
         implicit_tls: whether the connection begins with the handshake.
         proxies: addresses and networks of the load balancers that all connections come through.
         in_public: what is to be logged if not only this machine can connect.
+        config_kind: the class of the config.
     """
 
     connect: Callable[[], ServerConnection[Any]]
@@ -64,6 +65,7 @@ class Service:
     has_coroutines: bool
     implicit_tls: bool
     proxies: tuple[str, ...]
+    config_kind: type
     in_public: str = ""
 
 
@@ -148,7 +150,8 @@ def _service(
         _warn_of_missing(handler, needs)
         _warn_of_unknown(config, mechanisms)
     has_coroutines = _has_coroutines(handler, hooks)
-    return Service(connect, serve, handler, takes_events, has_coroutines, implicit_tls, config.proxies)
+    kind = type(config)
+    return Service(connect, serve, handler, takes_events, has_coroutines, implicit_tls, config.proxies, kind)
 
 
 def _takes_events(handler: Any, hooks: tuple[str, ...]) -> bool:

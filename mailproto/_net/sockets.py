@@ -6,12 +6,12 @@ import errno
 import os
 import re
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from mailproto._core.checks import check_collection, check_kind, check_path
+from mailproto._core.checks import check_kind, check_path
 from mailproto.errors import GrammarError, NotSupportedError
 from mailproto.smtp.alabels import idna_2003
 
@@ -88,7 +88,8 @@ def check_listening(host: str | Sequence[str] | None, port: int) -> None:
 def _hosts(host: str | Sequence[str] | None) -> Sequence[str | None]:
     if host is None or isinstance(host, str):
         return [host]
-    check_collection("host", host)
+    if not isinstance(host, Collection):  # such as a port that was to be port=25
+        raise TypeError(f"a host to listen on is text, several texts or None, not {host!r:.40}")
     return host
 
 
@@ -97,7 +98,11 @@ def _addresses(host: str | Sequence[str] | None, port: int) -> list[tuple[int, A
     found: dict[tuple[int, Any], None] = {}
     for name in _hosts(host):
         kind, flags = socket.SOCK_STREAM, socket.AI_PASSIVE
-        for family, _, _, _, address in socket.getaddrinfo(name or None, port, type=kind, flags=flags):
+        try:
+            infos = socket.getaddrinfo(name or None, port, type=kind, flags=flags)
+        except socket.gaierror as error:
+            raise type(error)(error.errno, f"cannot listen on {name} port {port}: {error.strerror}") from None
+        for family, _, _, _, address in infos:
             found[family, address] = None
     return list(found)
 

@@ -21,7 +21,7 @@ from mailproto.aio.pop3 import Message, Messages, POP3Client, POP3EventSession, 
 from mailproto.aio.smtp import SMTPClient, SMTPEventSession, SMTPServer, verify_smtp
 from mailproto.aio.threads import InThreads
 from mailproto.smtp.flows.shelf import PoolOptions
-from mailproto.tls import server_context
+from mailproto.tls import client_context, server_context
 
 __all__ = [
     "DNSResolver",
@@ -43,6 +43,7 @@ __all__ = [
     "ServerOptions",
     "TLSPolicy",
     "Where",
+    "client_context",
     "open_link",
     "server_context",
     "verify_pop3",

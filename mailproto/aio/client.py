@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import TracebackType
 from typing import Self
 
@@ -24,11 +25,13 @@ class Client(ClientBase):
         """Drive a flow of your own, or one of the library's that has no method here.
 
         Raises:
-            LocalProtocolError: the client is not connected, or another operation is under way.
+            LocalProtocolError: the client is not connected, or in another event loop, or another operation is under
+                way.
         """
         if self._link is None:
             flow.close()
             raise LocalProtocolError("the client is not connected")
+        self._check_loop()
         return await self._link.run(flow, part=part)
 
     async def connect(self) -> None:
@@ -42,8 +45,9 @@ class Client(ClientBase):
                 the way is a `mailproto.tunnels.TunnelError`.
         """
         if self._link is not None or self._connecting:
-            raise LocalProtocolError("a client connects once")
+            raise LocalProtocolError("a client connects once: make another one")
         tunnel = self._tunnel()
+        self._loop = asyncio.get_running_loop()
         self._connecting = True
         try:
             self._link = await open_link(tunnel or self.conn, **self._destination())
@@ -73,10 +77,21 @@ class Client(ClientBase):
             await self.close()
 
     async def close(self) -> None:
-        """Close the connection without another word; one that is about to be opened is closed then."""
+        """Close the connection without another word; one that is about to be opened is closed then.
+
+        Raises:
+            LocalProtocolError: this is another event loop than that of `connect`.
+        """
         self._given_up = self._connecting
         if self._link is not None:
+            self._check_loop()
             await self._link.close()
+
+    def _check_loop(self) -> None:
+        if asyncio.get_running_loop() is not self._loop:
+            raise LocalProtocolError(
+                "a client works in the event loop in which it has connected, and each asyncio.run has one of its own"
+            )
 
     async def __aenter__(self) -> Self:
         await self.connect()

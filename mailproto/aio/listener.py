@@ -8,7 +8,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from mailproto._net.listener import ListenerBase, Verdict
+from mailproto._net.listener import ListenerBase, Verdict, closed_for_good
 from mailproto.aio.link import Link
 
 logger = logging.getLogger("mailproto")
@@ -34,8 +34,11 @@ class Listener(ListenerBase):
         """Begin to listen, if that was not done yet.
 
         Raises:
+            LocalProtocolError: the server was closed.
             OSError: an address is not known, not ours, or in use.
         """
+        if self._closing:
+            raise closed_for_good()
         if self._sockets is not None:
             return
         loop = asyncio.get_running_loop()
@@ -51,12 +54,17 @@ class Listener(ListenerBase):
             raise
 
     async def serve_forever(self) -> None:
-        """Listen until `close` is called elsewhere, or until this is cancelled."""
+        """Listen until `close` is called elsewhere, or until this is cancelled.
+
+        If it was called already, there is nothing to wait for.
+        """
+        if self._closing:
+            return
         async with self:
             await self._stopped.wait()
 
     async def close(self, grace: float | None = None) -> None:
-        """Stop listening, let the transactions under way finish, and close all connections.
+        """Stop listening for good, let the transactions under way finish, and close all connections.
 
         Args:
             grace: seconds until what has not finished is cut off; None takes that of the options, or, where it closes

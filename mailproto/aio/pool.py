@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from mailproto._core.checks import check_kind
-from mailproto._net.client import check_maker, takes_as
+from mailproto._net.client import check_made, check_maker, takes_as
 from mailproto.aio.smtp import SMTPClient
 from mailproto.errors import MailProtoError
 from mailproto.smtp.flows.errand import Errand
@@ -66,6 +66,7 @@ class SMTPPool:
 
     async def _open(self) -> Lent[SMTPClient]:
         client = self._make_client()
+        check_made(client, SMTPClient)
         await client.connect()
         return Lent(client)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Sequence
 from functools import partial
+from inspect import isawaitable
 from typing import Any, Generic, Self, Unpack
 
 from mailproto._core.connection import EventT
@@ -59,6 +60,7 @@ class Server(Listener):
             implicit_tls=service.implicit_tls,
             proxies=service.proxies,
             in_public=service.in_public,
+            config_kind=service.config_kind,
             **where,
         )
         self._service = service
@@ -81,7 +83,10 @@ class Server(Listener):
             return
         failure: Exception | None = None
         try:
-            await self._service.handler(session)
+            served = self._service.handler(session)
+            if not isawaitable(served):
+                raise TypeError(f"a handler over events is a coroutine function here, and returned {served!r:.40}")
+            await served
         except Exception as raised:
             failure = raised
         log_failure(session.conn, failure)

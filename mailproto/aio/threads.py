@@ -35,13 +35,15 @@ class InThreads:
         executor: where they run; None means the loop's own.
 
     Raises:
-        LocalProtocolError: the handler is a class, or has no hook of one of the names, so that another one would hold
-            up the loop.
+        LocalProtocolError: the handler is a class, or has no hook of one of the names, or none is named, so that
+            another one would hold up the loop.
     """
 
     def __init__(self, handler: object, *hooks: str, executor: Executor | None = None) -> None:
         if isinstance(handler, type):
             raise LocalProtocolError("the handler has to be an object, not a class")
+        if not hooks:
+            raise LocalProtocolError('name the hooks that block, such as "on_message"')
         for name in hooks:
             if not hasattr(handler, name):
                 raise LocalProtocolError(f"the handler has no {name} to run in a thread")

@@ -72,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
         print_json({"ok": error is None, "messages": fetched, "error": failure})
     if isinstance(error, UsageError):
         raise error
-    if error is not None and not options.json:
+    if error is not None:
         option = "--ledger: " if isinstance(error, sqlite3.Error) else ""  # which SQLite does not say
         complain(f"{option}{type(error).__name__}: {error}")
     return 0 if error is None else 1

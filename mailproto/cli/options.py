@@ -68,7 +68,7 @@ def listening_place(text: str) -> HostPort | Path | Descriptor:
         return Descriptor(count(text.removeprefix("fd:")))
     place = host_port(text)
     if place.port is None:
-        raise argparse.ArgumentTypeError(f"the port is missing: {text}")
+        raise argparse.ArgumentTypeError(f"the port is missing, as in 127.0.0.1:25: {text}")
     return place
 
 

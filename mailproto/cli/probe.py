@@ -38,16 +38,11 @@ def run(options: argparse.Namespace) -> int:
         print_json({"ok": error is None, **found, "error": type(error).__name__ if error is not None else None})
     if isinstance(error, UsageError):
         raise error
-    if not options.json:
-        _tell(found, error)
-    return 0 if error is None else 1
-
-
-def _tell(found: dict[str, Any], error: BaseException | None) -> None:
     if error is not None:
         complain(f"{type(error).__name__}: {error}")
-    else:
+    elif not options.json:
         say("\n".join(_lines(found)))
+    return 0 if error is None else 1
 
 
 def _is_pop3(options: argparse.Namespace) -> bool:

@@ -39,8 +39,7 @@ def run(options: argparse.Namespace) -> int:
     except (MailProtoError, OSError) as error:
         if options.json:
             print_json({**_as_json([], [], {}), "ok": False, "error": type(error).__name__})
-        else:
-            complain(f"{type(error).__name__}: {error}")
+        complain(f"{type(error).__name__}: {error}")
         return 1
     if options.json:
         print_json({**result, "error": None})

@@ -53,8 +53,13 @@ def run(options: argparse.Namespace) -> int:
         print_json(_as_json(result, error))
     if isinstance(error, UsageError):
         raise error
-    if not options.json:
-        _tell(result, error)
+    if error is not None:
+        complain(f"not sent: {type(error).__name__}: {error}")
+    elif result is not None:
+        if not options.json:
+            _tell(result)
+        if result.error is not None:
+            complain(f"{type(result.error).__name__}: {result.error}")
     return 0 if result is not None and result.ok else 1
 
 
@@ -123,15 +128,9 @@ def _detail(recipient: RecipientResult) -> dict[str, Any]:
     }
 
 
-def _tell(result: SendResult | None, error: BaseException | None) -> None:
-    if error is not None:
-        complain(f"not sent: {type(error).__name__}: {error}")
-    if result is None:
-        return
+def _tell(result: SendResult) -> None:
     said = []
     for recipient in result.recipients:
         why = recipient.reply or recipient.error or recipient.phase
         said.append(f"{recipient.address}: {recipient.outcome.value} ({why})")
     say("\n".join(said))
-    if result.error is not None:
-        complain(f"{type(result.error).__name__}: {result.error}")

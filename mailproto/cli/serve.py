@@ -29,7 +29,7 @@ from mailproto.cli.listeners import (
     run_to_end,
     show,
 )
-from mailproto.cli.options import HostPort, count
+from mailproto.cli.options import HostPort, count, named
 from mailproto.cli.streams import complain, say, write
 from mailproto.cli.users import by_name
 from mailproto.maildrop import MaildirRoot, Maildrop, MemoryMaildrop
@@ -123,7 +123,8 @@ def _config(role: Role, options: argparse.Namespace) -> SMTPServerConfig | POP3S
 def _open_drop(options: argparse.Namespace) -> Callable[[str], Maildrop]:
     if options.maildir is None:
         return lambda _: MemoryMaildrop()
-    root = MaildirRoot(options.maildir)
+    with named("--maildir"):
+        root = MaildirRoot(options.maildir)
     return lambda user: root.maildir(user or SINGLE_DROP)
 
 

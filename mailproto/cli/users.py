@@ -34,12 +34,21 @@ def read_users(path: str) -> list[tuple[str, Secret]]:
     """Return the users in a file, one a line. Without any, the host would be open to everybody on the machine."""
     try:
         lines = Path(path).read_text("utf-8").split("\n")  # a password may have what else Python takes for a line end
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
-    users = [user(line) for line in lines if line]
+    except UnicodeDecodeError as error:
+        raise argparse.ArgumentTypeError(f"{path}: {error}") from None
+    users = [_user_at(f"{path}, line {number}", line) for number, line in enumerate(lines, 1) if line]
     if not users:
         raise argparse.ArgumentTypeError(f"no user in {path}")
     return users
+
+
+def _user_at(where: str, line: str) -> tuple[str, Secret]:
+    try:
+        return user(line)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{where}: {error}") from None
 
 
 def by_name(users: Sequence[tuple[str, Secret]]) -> dict[str, Secret]:

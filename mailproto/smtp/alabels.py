@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from mailproto._core.checks import check_kind
 from mailproto.address import Address, check_domain
 from mailproto.errors import GrammarError, NotSupportedError
 
@@ -32,7 +33,9 @@ def encode_domain(domain: str, encode: Callable[[str], str] = idna_2003) -> str:
 
     Raises:
         GrammarError: there is no such form.
+        TypeError: it is no text.
     """
+    check_kind("a domain", domain, str)
     if domain.isascii():
         return domain
     check_domain(domain)  # above all its length, for not every codec is linear

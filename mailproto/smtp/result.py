@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections import Counter
 from dataclasses import dataclass
 
 from mailproto.address import Address
@@ -44,6 +45,13 @@ class RecipientResult:
     recipient_reply: Reply | None = None
     error: MailProtoError | None = None
 
+    def __repr__(self) -> str:
+        return f"<{self.address}: {self.outcome.value} ({self._reason})>"
+
+    @property
+    def _reason(self) -> Reply | MailProtoError | str:
+        return self.reply or self.error or self.phase
+
 
 @dataclass(frozen=True, slots=True)
 class SendResult:
@@ -57,6 +65,13 @@ class SendResult:
     recipients: tuple[RecipientResult, ...]
     reply: Reply | None = None
     error: MailProtoError | None = None
+
+    def __repr__(self) -> str:
+        counts = Counter(recipient.outcome.value for recipient in self.recipients)
+        said = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
+        failed = next((recipient for recipient in self.recipients if recipient.outcome is not Outcome.ACCEPTED), None)
+        why = self.error or (self.reply if failed is None else f"{failed.address}: {failed._reason}")
+        return f"<SendResult: {said or 'nobody'} ({why})>"
 
     def _with(self, outcome: Outcome) -> tuple[RecipientResult, ...]:
         return tuple(recipient for recipient in self.recipients if recipient.outcome is outcome)

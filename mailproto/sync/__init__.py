@@ -21,7 +21,7 @@ from mailproto.sync.listener import Listener
 from mailproto.sync.pool import SMTPPool
 from mailproto.sync.pop3 import Message, Messages, POP3Client, POP3EventSession, POP3Server, verify_pop3
 from mailproto.sync.smtp import SMTPClient, SMTPEventSession, SMTPServer, verify_smtp
-from mailproto.tls import server_context
+from mailproto.tls import client_context, server_context
 
 __all__ = [
     "DNSResolver",
@@ -42,6 +42,7 @@ __all__ = [
     "ServerOptions",
     "TLSPolicy",
     "Where",
+    "client_context",
     "open_link",
     "server_context",
     "verify_pop3",

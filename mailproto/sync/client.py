@@ -39,7 +39,7 @@ class Client(ClientBase):
                 the way is a `mailproto.tunnels.TunnelError`.
         """
         if self._link is not None:
-            raise LocalProtocolError("a client connects once")
+            raise LocalProtocolError("a client connects once: make another one")
         tunnel = self._tunnel()
         self._link = open_link(tunnel or self.conn, **self._destination())
         try:

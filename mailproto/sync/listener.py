@@ -14,7 +14,7 @@ import threading
 from types import TracebackType
 from typing import Self
 
-from mailproto._net.listener import ListenerBase, Verdict
+from mailproto._net.listener import ListenerBase, Verdict, closed_for_good
 from mailproto._net.sockets import Sockets
 from mailproto.errors import ConnectionClosedError
 from mailproto.sync.link import Link
@@ -38,31 +38,47 @@ class Listener(ListenerBase):
         """Begin to listen, if that was not done yet.
 
         Raises:
+            LocalProtocolError: the server was closed.
             OSError: an address is not known, not ours, or in use.
         """
-        if self._sockets is not None:
-            return
-        sockets = self._open_sockets()
-        self._bell, self._rope = socket.socketpair()
-        self._acceptor = threading.Thread(target=self._accept_all, args=(sockets,), daemon=True)
-        self._acceptor.start()
-        self._sockets = sockets
+        if not self._begin():
+            raise closed_for_good()
+
+    def _begin(self) -> bool:
+        """Begin to listen, if that was not done yet; return False if the server was closed."""
+        with self._changed:  # before a `close` of another thread, or behind it
+            if self._sockets is None and not self._stopped.is_set():
+                sockets = self._open_sockets()
+                self._bell, self._rope = socket.socketpair()
+                self._acceptor = threading.Thread(target=self._accept_all, args=(sockets,), daemon=True)
+                self._acceptor.start()
+                self._sockets = sockets
+            return not self._stopped.is_set()
 
     def serve_forever(self) -> None:
-        """Listen until `close` is called elsewhere, or until an exception such as KeyboardInterrupt."""
-        with self:
+        """Listen until `close` is called elsewhere, or until an exception such as KeyboardInterrupt.
+
+        If it was called already, there is nothing to wait for.
+        """
+        if not self._begin():
+            return
+        try:
             while not self._stopped.wait(_MOMENT):
                 pass  # on Windows a wait without an end hears no Ctrl-C
+        finally:
+            self.close()
 
     def close(self, grace: float | None = None) -> None:
-        """Stop listening, let the transactions under way finish, and close all connections.
+        """Stop listening for good, let the transactions under way finish, and close all connections.
 
         Args:
             grace: seconds until what has not finished is cut off; None takes that of the options.
         """
-        if self._sockets is None or self._acceptor is None or self._stopped.is_set():
+        with self._changed:
+            was_closed = self._stopped.is_set()
+            self._stopped.set()
+        if was_closed or self._sockets is None or self._acceptor is None:
             return
-        self._stopped.set()
         self._rope.send(b"!")
         self._acceptor.join()
         self._sockets.close()

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from mailproto._core.checks import check_kind
-from mailproto._net.client import check_maker, takes_as
+from mailproto._net.client import check_made, check_maker, takes_as
 from mailproto.errors import MailProtoError
 from mailproto.smtp.flows.errand import Errand
 from mailproto.smtp.flows.sending import raise_own, send_messages
@@ -84,6 +84,7 @@ class SMTPPool:
 
     def _open(self) -> Lent[SMTPClient]:
         client = self._make_client()
+        check_made(client, SMTPClient)
         client.connect()
         return Lent(client)
 

@@ -62,6 +62,7 @@ class Server(Listener):
             implicit_tls=service.implicit_tls,
             proxies=service.proxies,
             in_public=service.in_public,
+            config_kind=service.config_kind,
             **where,
         )
         self._service = service

@@ -80,7 +80,7 @@ class SMTPClient(SMTPClientBase, Client):
     def send_messages(self, submissions: Iterable[Submission]) -> list[SendResult]:
         """Send several messages, each begun before the reply to the last one is there.
 
-        Nothing is sent before ``submissions`` was read to its end.
+        Nothing is sent before ``submissions`` was read to its end; `mailproto.smtp.make_submission` makes them.
 
         Returns:
             A result for each, in their order. What `send_message` would raise is the ``error`` of its result here, or

@@ -42,7 +42,7 @@ class _InMemory(ClientBase):
 
     def _dial(self) -> None:
         if self._line is not None:
-            raise LocalProtocolError("a client connects once")
+            raise LocalProtocolError("a client connects once: make another one")
         server = self._service.connect()
         self._line = Line(self.conn, server, self._service.serve(server, _HOST, _HOST, admit_all))
 

@@ -63,5 +63,9 @@ def _running(command: str, arguments: tuple[str, ...], listeners: tuple[str, ...
 def run_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, Any]]:
     """Run a command in this process; return its exit status and the one line of JSON that it printed."""
     status = main([*arguments, "--json"])
-    (line,) = capsys.readouterr().out.splitlines()
-    return status, json.loads(line)
+    said = capsys.readouterr()
+    (line,) = said.out.splitlines()
+    result = json.loads(line)
+    if result["error"] is not None:
+        assert f"{result['error']}: " in said.err  # where people read what programs have no use for
+    return status, result

@@ -529,7 +529,8 @@ def test_what_would_delete_at_once_or_never_by_a_slip_of_the_pen(
         (["--max-size", "-1"], "argument --max-size: not a whole number: -1"),
         (["--hostname", "a..b"], "argument --hostname: not a domain: 'a..b'"),
         (["--user", "ada:one", "--user", "bob:x", "--user", "ada:two"], "the user ada is given twice"),
-        (["--maildir", ""], "GrammarError: the path is empty"),
+        (["--maildir", ""], "--maildir: the path is empty"),
+        (["--pop3", "8110"], "the port is missing, as in 127.0.0.1:25: 8110"),
         (["--domain", "example..org"], "not a domain: 'example..org'"),
         (["--tls-cert", "no-such-file"], "--tls-cert: [Errno 2] No such file or directory: 'no-such-file'"),
         (["--tls-cert", __file__], __file__),
@@ -642,7 +643,8 @@ def test_an_interrupted_command_says_so_and_no_more(message_file: Path, command:
         waiting, _ = silent.accept()
         with waiting:
             out, complaints = interrupt(process)
-    assert (process.returncode, complaints) == (1, b"")
+    assert process.returncode == 1
+    assert complaints in (b"not sent: KeyboardInterrupt: \n", b"KeyboardInterrupt: \n")
     assert json.loads(out)["error"] == "KeyboardInterrupt"
 
 

@@ -97,6 +97,27 @@ def test_a_password_may_have_what_ends_a_line_elsewhere(tmp_path: Path) -> None:
     assert read_users(str(users)) == [("ada", "a\x0cb\u2028eve:c"), ("bob", "\x85")]
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"ada:pw\n\nbob\n", "line 3: a user is NAME:PASSWORD"),
+        (b"../ada:pw\n", "line 1: the name of a user"),
+        (b"ada:SCRAM-SHA-256$4096:short\n", "line 1: "),
+        (b"ada:\xff\n", "users: 'utf-8' codec can't decode"),
+    ],
+)
+def test_what_is_wrong_in_a_file_of_users_is_found(
+    content: bytes, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    users = tmp_path / "users"
+    users.write_bytes(content)
+    with pytest.raises(SystemExit):
+        main(["serve", "--users", str(users)])
+    said = capsys.readouterr().err
+    assert str(users) in said
+    assert told in said
+
+
 @pytest.mark.parametrize("name", ["SHA-1", "SHA-256", "SHA-512"])
 def test_a_scram_key_is_made_for_each_mechanism(
     name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

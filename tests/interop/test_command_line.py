@@ -83,8 +83,12 @@ def run(*arguments: object, stdin: bytes = b"", status: int = 0) -> subprocess.C
 def run_for_json(*arguments: object, stdin: bytes = b"", status: int = 0) -> Any:
     done = run(*arguments, "--json", stdin=stdin, status=status)
     assert done.stdout.count(b"\n") == 1 and done.stdout.endswith(b"\n"), "one line"
-    assert done.stderr == b""
-    return json.loads(done.stdout)
+    result = json.loads(done.stdout)
+    if result["error"] is None:
+        assert done.stderr == b""
+    else:
+        assert f"{result['error']}: ".encode() in done.stderr  # in words, for people
+    return result
 
 
 # serve.

@@ -11,6 +11,7 @@ import pytest
 from mailproto._core.flow import Call, Flow, Sleep, Want
 from mailproto._core.policy import TLSPolicy
 from mailproto.errors import AuthenticationError, ConnectionClosedError, Reject
+from mailproto.maildrop import MemoryMaildrop
 from mailproto.pop3 import (
     Limits,
     MaildropBusyError,
@@ -245,6 +246,18 @@ def test_a_no_that_is_returned_is_no_yes(said: object) -> None:
 
     _, lines = talk(Closed(), b"NOOP\r\n")
     assert lines == [], "there is nothing behind the refusal"
+
+
+@pytest.mark.parametrize("said", [None, False, [MessageInfo(3, "a")], MemoryMaildrop()])
+def test_what_is_no_snapshot_is_told_at_the_login(said: object, caplog: pytest.LogCaptureFixture) -> None:
+    class Unopened(App):
+        def on_login(self, session: POP3Session) -> Any:
+            return said
+
+    _, lines = talk(Unopened(), LOGIN)
+    assert lines[-1].startswith("-ERR [SYS/TEMP]")
+    kind = type(said).__name__
+    assert caplog.messages == [f"on_login has to return a Snapshot, such as maildrop.open() makes, and not a {kind}"]
 
 
 def test_a_locked_maildrop_is_in_use() -> None:

@@ -69,6 +69,19 @@ def outcomes(result: SendResult) -> list[tuple[Outcome, str, int | None]]:
     return [(r.outcome, r.phase, r.reply.code if r.reply else None) for r in result.recipients]
 
 
+def test_a_result_is_shown_in_short() -> None:
+    """However many recipients there are: by how many of each there are, and one that says what is wrong."""
+    accepted, _ = send("250 ok|250 ok|250 ok|354 go", "250 2.0.0 queued")
+    assert repr(accepted) == "<SendResult: 2 accepted (250 2.0.0 queued)>"
+    mixed, _ = send("250 ok|250 ok|550 5.1.1 who?|354 go", "250 2.0.0 queued")
+    assert repr(mixed) == "<SendResult: 1 accepted, 1 refused (eve@example.org: 550 5.1.1 who?)>"
+    assert repr(mixed.refused) == "(<eve@example.org: refused (550 5.1.1 who?)>,)"
+    broken, _ = send("250 ok", None)
+    assert repr(broken) == "<SendResult: 2 deferred (the peer closed the connection)>"
+    crowd = SendResult(accepted.recipients * 1000, accepted.reply)
+    assert repr(crowd) == "<SendResult: 2000 accepted (250 2.0.0 queued)>"
+
+
 # Flights.
 
 

@@ -11,6 +11,7 @@ from collections import deque
 from typing import Any, TypeVar, overload
 
 from mailproto._core.attributes import Attributes
+from mailproto._core.checks import check_kind
 from mailproto._core.client import ClientConnection
 from mailproto._core.codec import encode_base64
 from mailproto.errors import LocalProtocolError, NotSupportedError
@@ -51,6 +52,7 @@ class RequestingConnection(ClientConnection[ClientEvent]):
 
     def __init__(self, config: POP3ClientConfig | None = None) -> None:
         self.config = config if config is not None else POP3ClientConfig()
+        check_kind("config", self.config, POP3ClientConfig)
         super().__init__(self.config.limits)
         self.state = ClientState.GREETING
         self.capabilities: Capabilities | None = None

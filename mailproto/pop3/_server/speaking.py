@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from mailproto._core.checks import check_kind
 from mailproto._core.connection import AGAIN, Step
 from mailproto._core.server import ServerConnection
 from mailproto.pop3.config import POP3ServerConfig
@@ -27,6 +28,7 @@ class SpeakingConnection(ServerConnection[ServerEvent]):
 
     def __init__(self, config: POP3ServerConfig | None = None) -> None:
         self.config = config if config is not None else POP3ServerConfig()
+        check_kind("config", self.config, POP3ServerConfig)
         super().__init__(self.config.limits)
         self.utf8 = False
         self.preferred_language: str | None = None

@@ -241,7 +241,7 @@ class _Service:
         try:
             if self._hooks["on_login"] is None:
                 raise NO_MAILDROP
-            session.snapshot = yield from call_hook(self._hooks["on_login"], session)
+            session.snapshot = _opened((yield from call_hook(self._hooks["on_login"], session)))
             messages = yield from call_hook(getattr, session.snapshot, "messages")
             read_only = bool(getattr(session.snapshot, "read_only", False))
             yield from call_hook(lambda: self._accept(maildrop=messages, read_only=read_only))
@@ -378,6 +378,20 @@ class _Service:
             raise
         except Exception:
             logger.exception("a maildrop could not be closed")
+
+
+def _opened(said: Any) -> Snapshot:
+    """Return the snapshot that ``on_login`` has returned.
+
+    Raises:
+        Reject: it is none, such as a maildrop that has still to be opened; the log says so.
+    """
+    if not hasattr(said, "close"):
+        kind = type(said).__name__
+        logger.error("on_login has to return a Snapshot, such as maildrop.open() makes, and not a %s", kind)
+        raise INTERNAL_ERROR
+    snapshot: Snapshot = said
+    return snapshot
 
 
 def _close_at_once(snapshot: Snapshot) -> None:

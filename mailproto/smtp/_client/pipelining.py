@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 
+from mailproto._core.checks import check_kind
 from mailproto._core.client import ClientConnection
 from mailproto.errors import LocalProtocolError, NotSupportedError
 from mailproto.smtp.command import Command
@@ -26,6 +27,7 @@ class PipeliningConnection(ClientConnection[ClientEvent]):
 
     def __init__(self, config: SMTPClientConfig | None = None) -> None:
         self.config = config if config is not None else SMTPClientConfig()
+        check_kind("config", self.config, SMTPClientConfig)
         super().__init__(self.config.limits)
         limits = self.limits
         self.extensions: dict[str, str] = {}

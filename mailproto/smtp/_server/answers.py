@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+from mailproto._core.checks import check_kind
 from mailproto._core.connection import AGAIN, STARVED
 from mailproto._core.events import ExtensionCommand, StartTLS
-from mailproto.errors import GrammarError, LocalProtocolError
+from mailproto.errors import GrammarError, LocalProtocolError, check_code
 from mailproto.sasl.base import Auth, AuthResponse
 from mailproto.sasl.choice import offerable
 from mailproto.smtp._server import replies
@@ -104,6 +105,7 @@ class AnsweringConnection(SettlingConnection):
         Raises:
             LocalProtocolError: nothing is pending and no message comes in.
             GrammarError: not such a code; nothing was answered.
+            TypeError: the code is no number.
         """
         if self.pending is None and self._body is not None:
             self._abort_message(_refusal(replies.REJECTED[MessageEnd], code, text, enhanced))
@@ -115,7 +117,9 @@ class AnsweringConnection(SettlingConnection):
 
         Raises:
             LocalProtocolError: nothing is pending, or the code says what cannot be said there.
+            TypeError: it is text.
         """
+        check_kind("reply", reply, Reply)
         self._answer(reply)
 
     def answer_default(self) -> None:
@@ -267,6 +271,7 @@ def _refusal(usual: Reply, code: int | None, text: str | None, enhanced: str | N
     """Return the reply that refuses, the usual one where the caller leaves something out."""
     if code is None:
         code = usual.code
+    check_code(code)
     if not 400 <= code <= 599:
         raise GrammarError(f"{code} does not refuse")
     if enhanced is None:

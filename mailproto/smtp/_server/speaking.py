@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 
+from mailproto._core.checks import check_kind
 from mailproto._core.server import ServerConnection
 from mailproto.smtp._server import replies
 from mailproto.smtp._server.unsaid import ReplyLost, Unsaid
@@ -21,6 +22,7 @@ class SpeakingConnection(ServerConnection[ServerEvent]):
 
     def __init__(self, config: SMTPServerConfig | None = None) -> None:
         self.config = config if config is not None else SMTPServerConfig()
+        check_kind("config", self.config, SMTPServerConfig)
         super().__init__(self.config.limits)
         self._enhanced = ENHANCED_STATUS_CODES in self.config.extensions
         self._unsaid = Unsaid()

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
+from mailproto._core.checks import check_each
 from mailproto._core.flow import Flow
 from mailproto.errors import (
     ConnectionClosedError,
@@ -70,12 +71,15 @@ def send_messages(conn: SMTPClientConnection, submissions: Iterable[Submission])
         that the server takes only on another connection, see `ConnectionExhaustedError`.
 
     Raises:
+        TypeError: one is no `Submission`, such as a message, of which `make_submission` makes one. Nothing was sent.
         Exception: what ``submissions`` raises. It is read to its end before anything is sent.
     """
+    submissions = tuple(submissions)
+    check_each("submissions", submissions, Submission)
     plans: list[Plan] = []
     window: deque[Transfer] = deque()  # those whose outcome is not known yet
     previous: Transfer | None = None  # the last one that anything was said of
-    for submission in tuple(submissions):
+    for submission in submissions:
         plan = Plan(conn, submission)
         plans.append(plan)
         for part in plan.parts:

@@ -125,11 +125,11 @@ def make_submission(
 
         path = sender_of(message) if sender is None else _reverse_path(sender)
         found = list(map(Recipient, recipients_of(message))) if recipients is None else _recipients(recipients)
-    elif sender is None or recipients is None:
-        raise GrammarError("without an email message the sender and the recipients have to be given")
     else:
         if not isinstance(message, OctetsInMemory):
             _check_source(message)
+        if sender is None or recipients is None:
+            raise GrammarError("without an email message the sender and the recipients have to be given")
         path, found = _reverse_path(sender), _recipients(recipients)
     if not found:
         raise GrammarError("the message has no recipient")
