@@ -16,6 +16,7 @@ from mailproto.relay.sts.fetch import fetch_policy
 from mailproto.smtp.sts import MAX_POLICY
 from mailproto.tls import client_context
 from tests import data
+from tests.adapters.harness import PATIENCE
 from tests.relay.policy_hosts import POLICY, Names, response, serving, serving_once
 
 TRUST = client_context(data.CA)
@@ -23,7 +24,7 @@ TRUST = client_context(data.CA)
 
 def run(test: Coroutine[Any, Any, object]) -> None:
     """Run a test, not for ever."""
-    asyncio.run(asyncio.wait_for(test, 20))
+    asyncio.run(asyncio.wait_for(test, PATIENCE))
 
 
 async def fetch() -> bytes:
