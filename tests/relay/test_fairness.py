@@ -235,7 +235,7 @@ async def cling(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 @in_loop
 async def test_a_host_that_never_comes_to_an_end_with_its_greeting_holds_no_place(world: World) -> None:
-    relay = world.relay(table(**MX_NET, com=[(0, "mx.example.com")]), max_connections=1, attempt_timeout=1)
+    relay = world.relay(table(**MX_NET, com=[(0, "mx.example.com")]), max_connections=1, attempt_timeout=2)
     quick = Host()
     async with bare_host(world, "mx.example.net", drip), world.host("mx.example.com", quick):
         world.put(BOB)
@@ -243,7 +243,7 @@ async def test_a_host_that_never_comes_to_an_end_with_its_greeting_holds_no_plac
         await relay.attempt_due()
     assert len(quick.envelopes) == 1
     ((recipient,),) = (entry.recipients for entry in world.entries())
-    assert str(recipient.reply) == "451 4.4.1 mx.example.net cannot be reached: no session within 1 seconds"
+    assert str(recipient.reply) == "451 4.4.1 mx.example.net cannot be reached: no session within 2 seconds"
 
 
 class Tarpit(Host):
@@ -271,7 +271,7 @@ def test_a_host_that_takes_too_long_for_a_message_is_left(world: World, hook: st
     async def test(world: World) -> None:
         tarpit, other = Tarpit(hook), Host()
         records = [(10, "mx1.example.net"), (20, "mx2.example.net")]
-        relay = world.relay(table(net=records), attempt_timeout=1)
+        relay = world.relay(table(net=records), attempt_timeout=2)
         async with (
             world.host("mx1.example.net", tarpit, extensions=(PIPELINING,)),
             world.host("mx2.example.net", other),
@@ -295,7 +295,7 @@ def test_a_host_that_takes_too_long_for_a_message_is_left(world: World, hook: st
 async def test_a_long_message_may_take_longer(world: World) -> None:
     class Thorough(Host):
         async def on_data(self, *_: object) -> None:
-            await asyncio.sleep(2)
+            await asyncio.sleep(3)
 
     host = Thorough()
     with pytest.MonkeyPatch.context() as patch:
@@ -303,7 +303,7 @@ async def test_a_long_message_may_take_longer(world: World) -> None:
         async with world.host("mx.example.net", host, extensions=(PIPELINING,)):
             world.put(BOB, message=MESSAGE)
             world.put(CAROL, message=MESSAGE + b"x" * 998 + b"\r\n")
-            await world.relay(table(**MX_NET), attempt_timeout=1).attempt_due()
+            await world.relay(table(**MX_NET), attempt_timeout=2).attempt_due()
     assert [to for to, _ in host.received] == ["carol@example.net"]
 
 
