@@ -394,4 +394,4 @@ def test_a_server_leaves_nothing_open(adapter: Adapter) -> None:
             wire.rest()
     wait_until(lambda: server.listener.connections == 0)
     server.close()
-    wait_until(lambda: descriptors() == before)  # some loops close with their next step
+    wait_until(lambda: descriptors() <= before)  # some loops close with their next step, and others' things may go

@@ -121,6 +121,7 @@ async def test_whoever_else_wants_a_place_gets_it_at_once(world: World) -> None:
     async with world.host("mx.example.net", host), world.host("mx.example.com", other):
         put_many(world, 200)
         relay = world.relay(table(**MX_NET, **COM), max_connections=2)
+        host.ready = partial(gathered, relay, 200)
         running = asyncio.create_task(relay.attempt_due())
         await until(lambda: host.now >= 2)
         relay.wake(world.put(ERIN))
