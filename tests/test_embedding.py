@@ -13,11 +13,11 @@ import pytest
 from mailproto import aio
 from mailproto.smtp import MessageEnd, Rcpt
 from tests import data
+from tests.adapters.harness import PATIENCE
 from tests.test_common_jobs import SECTIONS
 
 (CODE,) = re.findall(r"^```python\n(.*?)^```$", SECTIONS["Embedding the state machines"], re.DOTALL | re.MULTILINE)
 CONTEXT = aio.server_context(data.SERVER.certificate, data.SERVER.key)
-PATIENCE = 10.0
 
 
 def answer(conn: Any, event: Any) -> None:

@@ -18,6 +18,7 @@ from mailproto.smtp import Reply, SMTPServerConfig
 from mailproto.smtp.extensions import SIZE
 from mailproto.testing import Outbox
 from tests import data
+from tests.adapters.harness import PATIENCE
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -29,7 +30,7 @@ def run_example(name: str, *arguments: str) -> str:
     strictly = ["-I", "-bb", "-X", "dev", "-W", "error"]
     run = f"import sys; sys.path.insert(0, {str(ROOT)!r}); {_RUN}"
     command = [sys.executable, *strictly, "-c", run, name, *arguments]
-    done = subprocess.run(command, capture_output=True, timeout=60, cwd=ROOT)
+    done = subprocess.run(command, capture_output=True, timeout=2 * PATIENCE, cwd=ROOT)
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout.decode()
 
@@ -47,7 +48,7 @@ def test_example_runs_where_output_is_ascii(name: str) -> None:
     """Or anything else but Unicode, as it is in many a pipe on Windows."""
     narrow = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONWARNDEFAULTENCODING": "1", "PYTHONWARNINGS": "error"}
     command = [sys.executable, "-m", f"examples.{name}"]
-    done = subprocess.run(command, capture_output=True, timeout=60, cwd=ROOT, env=narrow)
+    done = subprocess.run(command, capture_output=True, timeout=2 * PATIENCE, cwd=ROOT, env=narrow)
     assert done.returncode == 0, done.stderr.decode()
 
 

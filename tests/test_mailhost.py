@@ -33,10 +33,10 @@ from mailproto.sasl.plain import parse_plain
 from mailproto.smtp import Outcome, Rcpt, RcptParameters, SMTPClientConfig, SMTPServerConfig
 from mailproto.smtp.flows.server import SMTPSession
 from mailproto.smtp.server import SMTPServerConnection
+from tests.adapters.harness import PATIENCE
 
 SESSION = SMTPSession(SMTPServerConnection())
 IN_CLEAR: dict[str, Any] = {"tls": TLSPolicy.NONE}
-PATIENCE = 10.0
 
 
 def takes(host: MailHost, address: str) -> bool:

@@ -84,11 +84,13 @@ def running(begin: Callable[[str], Engine]) -> Iterator[Running]:
         here.end()
 
 
-def limited(handler: Any, limits: Limits) -> Callable[[str], Engine]:
-    """Return what begins to serve as the example does, but within these limits."""
+def limited(handler: Any, *limits: Limits) -> Callable[[str], Engine]:
+    """Return what begins to serve as the example does, but within these limits, each for one client, or the last one
+    for all others."""
+    given = iter(limits)
 
     def begin(peer: str) -> Engine:
-        conn = SMTPServerConnection(SMTPServerConfig(starttls=True, limits=limits))
+        conn = SMTPServerConnection(SMTPServerConfig(starttls=True, limits=next(given, limits[-1])))
         engine = Engine(conn, server_tls(CONTEXT))
         engine.begin(flows.serve(flows.SMTPSession(conn, peer), handler), part=True)
         return engine
@@ -183,7 +185,7 @@ def test_poplib_fetches_through_the_same_driver() -> None:
 @pytest.mark.parametrize("said", [b"", b"EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<a@b>\r\nDATA\r\nSubject: x\r\n"])
 def test_who_stalls_is_told_that_his_time_is_up_and_keeps_nobody_waiting(said: bytes) -> None:
     inbox, began = Inbox(), time.monotonic()
-    with running(limited(inbox, SHORT)) as server, connect(server.port) as sock:
+    with running(limited(inbox, SHORT, Limits())) as server, connect(server.port) as sock:
         sock.sendall(said)
         deliver(server.port)
         assert b"\r\n421 4.4.2" in b"\r\n" + read_to_the_end(sock)
@@ -193,7 +195,8 @@ def test_who_stalls_is_told_that_his_time_is_up_and_keeps_nobody_waiting(said: b
 
 
 def test_who_stalls_in_the_handshake_is_hung_up_on() -> None:
-    with running(limited(Inbox(), SHORT)) as server, connect(server.port) as sock:
+    limits = Limits(handshake_timeout=SHORT.handshake_timeout)
+    with running(limited(Inbox(), limits)) as server, connect(server.port) as sock:
         sock.sendall(b"EHLO x\r\n")
         assert b"STARTTLS" in sock.recv(1000)
         sock.sendall(b"STARTTLS\r\n")

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from mailproto._core.connection import Connection
 from mailproto._core.flow import Flow
@@ -24,8 +24,10 @@ from mailproto.sync.listener import Listener as SyncListener
 from tests.adapters import toy
 from tests.data import SERVER
 
-PATIENCE = 10.0
-"""Seconds after which a test has failed, whatever it waits for."""
+T = TypeVar("T")
+
+PATIENCE = 60.0
+"""Seconds after which a test has failed, whatever it waits for: a busy machine stands still for many at times."""
 
 
 def wait_until(true: Callable[[], bool]) -> None:
@@ -34,6 +36,18 @@ def wait_until(true: Callable[[], bool]) -> None:
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.005)
+
+
+def at_best(measure: Callable[[], T], good: Callable[[T], bool]) -> T:
+    """Return what comes of something several times, if need be: the first that is good, or the last.
+
+    It is for what depends on how long something takes, since a machine that stands still just then makes it take
+    longer. What ought not to take so long does each time.
+    """
+    for _ in range(8):
+        if good(result := measure()):
+            return result
+    return measure()
 
 
 def server_context() -> ssl.SSLContext:

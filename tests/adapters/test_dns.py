@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from mailproto._net import dns as shared
 from mailproto.dns import LookupFailedError, MailServer, read_name
 from mailproto.smtp.routing import LOOKUP_FAILED, MX, NO_SUCH_DOMAIN, RoutingError
 from tests.adapters.facades import AioFront, SyncFront
+from tests.adapters.harness import PATIENCE, at_best
 from tests.dns import wire
 from tests.dns.server import serving
 
@@ -118,7 +120,7 @@ def test_long_answers_come_over_tcp(front: Front) -> None:
         return [b"", wire.answer(query, message_id=0xFFFF & ~int.from_bytes(query[:2])), wire.answer(query, *many)]
 
     with serving(respond) as server:
-        found = front.DNSResolver(["127.0.0.1"], port=server.port).mx("example.org")
+        found = front.DNSResolver(["127.0.0.1"], port=server.port, timeout=PATIENCE).mx("example.org")
         assert found == [MX(number, f"mx{number}.example.org") for number in range(1000)]
         assert server.asked == [("MX", "datagram"), ("MX", "stream")]
 
@@ -131,15 +133,18 @@ def test_the_time_for_an_answer_is_not_that_for_each_piece(front: Front, stream:
         if stream and how == "datagram":
             yield wire.answer(query, flags=wire.USUAL | wire.TRUNCATED)
         else:
-            for _ in range(12):
-                time.sleep(0.15)
+            for _ in range(int(PATIENCE / 0.15)):
+                if given_up.wait(0.15):
+                    return
                 yield b"junk"
+            said_all.set()
 
+    given_up, said_all = threading.Event(), threading.Event()
     with serving(respond) as server:
-        began = time.monotonic()
         with pytest.raises(RoutingError):
             front.DNSResolver(["127.0.0.1"], port=server.port, timeout=0.3, attempts=1).mx("example.org")
-        assert time.monotonic() - began < 1.5
+        given_up.set()
+        assert not said_all.is_set()
 
 
 def test_what_is_no_answer_is_passed_over(front: Front) -> None:
@@ -179,20 +184,26 @@ def test_a_server_that_is_gone_or_silent_is_passed_over(front: Front) -> None:
         assert time.monotonic() - began < 30, "the system says at once that nobody is there"
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
             silent.bind(("127.0.0.3", server.port))
-            resolver = front.DNSResolver(["127.0.0.3", "127.0.0.1"], port=server.port, timeout=0.2)
+            # Each of them is asked as often as a busy machine may need, to answer in so short a time.
+            resolver = front.DNSResolver(["127.0.0.3", "127.0.0.1"], port=server.port, timeout=0.2, attempts=100)
             assert resolver.mx("example.org") == FOUND
 
 
 def test_nobody_tells(front: Front) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind(("127.0.0.1", 0))
-        resolver = front.DNSResolver(["127.0.0.1"], port=silent.getsockname()[1], timeout=0.05, attempts=3)
-        for ask in (resolver.mx, resolver.addresses):
-            with pytest.raises(RoutingError) as caught:
-                ask("example.org")
-            assert caught.value.reply is LOOKUP_FAILED
         silent.setblocking(False)
-        assert sum(1 for _ in iter(lambda: _received(silent), None)) == 9, "three times for MX, AAAA and A"
+        resolver = front.DNSResolver(["127.0.0.1"], port=silent.getsockname()[1], timeout=0.05, attempts=3)
+
+        def queries() -> int:
+            for ask in (resolver.mx, resolver.addresses):
+                with pytest.raises(RoutingError) as caught:
+                    ask("example.org")
+                assert caught.value.reply is LOOKUP_FAILED
+            return sum(1 for _ in iter(lambda: _received(silent), None))
+
+        # Who has no time any more before it has even asked does not ask.
+        assert at_best(queries, (9).__eq__) == 9, "three times for MX, AAAA and A"
 
 
 def _received(sock: socket.socket) -> bytes | None:
@@ -206,7 +217,8 @@ def _received(sock: socket.socket) -> bytes | None:
 def test_what_is_no_address_is_passed_over(front: Front, address: str) -> None:
     """A resolv.conf may have interfaces in it that there are not, and cannot be."""
     with serving(records(*RECORDS)) as server:
-        assert front.DNSResolver([address, "127.0.0.1"], port=server.port, timeout=10).mx("example.org") == FOUND
+        resolver = front.DNSResolver([address, "127.0.0.1"], port=server.port, timeout=PATIENCE)
+        assert resolver.mx("example.org") == FOUND
 
 
 def test_a_connection_that_ends_too_soon_is_no_answer(front: Front) -> None:
@@ -215,7 +227,7 @@ def test_a_connection_that_ends_too_soon_is_no_answer(front: Front) -> None:
 
     with serving(respond) as server:
         with pytest.raises(RoutingError) as caught:
-            front.DNSResolver(["127.0.0.1"], port=server.port, timeout=10, attempts=1).mx("example.org")
+            front.DNSResolver(["127.0.0.1"], port=server.port, timeout=PATIENCE, attempts=1).mx("example.org")
         assert caught.value.reply is LOOKUP_FAILED
 
 
@@ -244,7 +256,7 @@ def test_some_addresses_are_better_than_none(front: Front) -> None:
 def test_the_system_says_whom_to_ask(front: Front, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared, "RESOLV_CONF", tmp_path / "resolv.conf")
     with serving(records(*RECORDS), "127.0.0.4") as server:
-        resolver = front.DNSResolver(port=server.port, timeout=0.2, attempts=1)
+        resolver = front.DNSResolver(port=server.port, timeout=PATIENCE, attempts=1)
         with pytest.raises(RoutingError):
             resolver.mx("example.org")
         (tmp_path / "resolv.conf").write_bytes(b"# \xff\nnameserver 127.0.0.4\n")
@@ -256,7 +268,7 @@ def test_where_nobody_knows_whom_to_ask_nobody_is_asked(
 ) -> None:
     """Without the file it is a server on this host. But if it cannot be read, that one may know nothing of names."""
     with serving(records(code=3)) as server:
-        resolver = front.DNSResolver(port=server.port, timeout=10)
+        resolver = front.DNSResolver(port=server.port, timeout=PATIENCE)
         for file, reply in ("gone", NO_SUCH_DOMAIN), (".", NO_SUCH_DOMAIN), ("x" * 300, LOOKUP_FAILED):
             monkeypatch.setattr(shared, "RESOLV_CONF", tmp_path / file)
             with pytest.raises(RoutingError) as caught:

@@ -333,7 +333,9 @@ def test_a_hook_that_works_is_waited_for_and_answered(adapter: Adapter) -> None:
         assert handler.ended.is_set()
 
 
-def test_what_does_not_finish_in_time_is_cut_off(adapter: Adapter) -> None:
+def test_what_does_not_finish_in_time_is_cut_off(adapter: Adapter, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("aio", "sync"):
+        monkeypatch.setattr(f"mailproto.{module}.listener._MOMENT", PATIENCE)
     handler = Waiting(Gate(adapter))
     server = adapter.serve(handler)
     with Wire.to(server.port) as wire:
@@ -392,4 +394,4 @@ def test_a_server_leaves_nothing_open(adapter: Adapter) -> None:
             wire.rest()
     wait_until(lambda: server.listener.connections == 0)
     server.close()
-    wait_until(lambda: descriptors() == before)  # some loops close with their next step
+    wait_until(lambda: descriptors() <= before)  # some loops close with their next step, and others' things may go

@@ -359,7 +359,7 @@ def test_a_drip_does_not_prolong_a_handshake(adapter: Adapter) -> None:
         wire.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
         wire.sock.settimeout(0.02)
         with suppress(ConnectionError):
-            for _ in range(400):
+            for _ in range(int(PATIENCE / 0.02)):
                 wire.send(b"\x00")
                 with suppress(TimeoutError):
                     assert wire.sock.recv(100) == b""

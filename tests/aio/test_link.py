@@ -697,10 +697,10 @@ def test_connecting_has_a_deadline() -> None:
 
 def test_nobody_listens() -> None:
     async def main() -> None:
-        with socket.create_server(("127.0.0.1", 0)) as sock:
-            port = sock.getsockname()[1]
-        with pytest.raises(ConnectionRefusedError):
-            await open_link(toy.ToyClient(), "127.0.0.1", port)
+        with socket.socket() as bound:
+            bound.bind(("127.0.0.1", 0))  # where nobody listens
+            with pytest.raises(ConnectionRefusedError):
+                await open_link(toy.ToyClient(), *bound.getsockname())
 
     asyncio.run(main())
 
@@ -743,16 +743,17 @@ def resolving(monkeypatch: pytest.MonkeyPatch, *addresses: tuple[str, int]) -> N
 
 def test_one_address_after_the_other_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
-        with socket.create_server(("127.0.0.1", 0)) as sock:
-            closed = sock.getsockname()
-        async with serving(Echo()) as server:
-            resolving(monkeypatch, closed, ("127.0.0.1", server.listener.port))
-            link = await open_link(toy.ToyClient(), "mail.example.org", 25)
-            assert link.peer == ("127.0.0.1", server.listener.port)
-            await link.close()
-        resolving(monkeypatch, closed, closed)
-        with pytest.raises(ConnectionRefusedError):
-            await open_link(toy.ToyClient(), "mail.example.org", 25)
+        with socket.socket() as bound:
+            bound.bind(("127.0.0.1", 0))  # where nobody listens
+            closed = bound.getsockname()
+            async with serving(Echo()) as server:
+                resolving(monkeypatch, closed, ("127.0.0.1", server.listener.port))
+                link = await open_link(toy.ToyClient(), "mail.example.org", 25)
+                assert link.peer == ("127.0.0.1", server.listener.port)
+                await link.close()
+            resolving(monkeypatch, closed, closed)
+            with pytest.raises(ConnectionRefusedError):
+                await open_link(toy.ToyClient(), "mail.example.org", 25)
         resolving(monkeypatch)
         with pytest.raises(OSError, match=r"mail\.example\.org has no address"):
             await open_link(toy.ToyClient(), "mail.example.org", 25)

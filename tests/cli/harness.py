@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from mailproto.cli import main
+from tests.adapters.harness import PATIENCE
 
 
 class Running:
@@ -26,13 +27,15 @@ class Running:
     def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
         """Send the signal; return the exit status and what else was printed."""
         self.process.send_signal(number)
-        out, _ = self.process.communicate(timeout=20)
+        out, _ = self.process.communicate(timeout=PATIENCE)
         return self.process.returncode, out
 
 
-def serving(*arguments: str, listeners: tuple[str, ...] = ("smtp", "pop3")) -> AbstractContextManager[Running]:
-    """Run ``serve`` with these listeners on free ports."""
-    return _running("serve", arguments, listeners)
+def serving(
+    *arguments: str, listeners: tuple[str, ...] = ("smtp", "pop3"), pass_fds: tuple[int, ...] = ()
+) -> AbstractContextManager[Running]:
+    """Run ``serve`` with these listeners on free ports, and hand these descriptors down to it."""
+    return _running("serve", arguments, listeners, pass_fds)
 
 
 def relaying(*arguments: str, listeners: tuple[str, ...] = ("submission",)) -> AbstractContextManager[Running]:
@@ -41,10 +44,12 @@ def relaying(*arguments: str, listeners: tuple[str, ...] = ("submission",)) -> A
 
 
 @contextmanager
-def _running(command: str, arguments: tuple[str, ...], listeners: tuple[str, ...]) -> Iterator[Running]:
+def _running(
+    command: str, arguments: tuple[str, ...], listeners: tuple[str, ...], pass_fds: tuple[int, ...] = ()
+) -> Iterator[Running]:
     places = [part for name in listeners for part in (f"--{name}", "127.0.0.1:0")]
     line = [sys.executable, "-m", "mailproto", command, *places, *arguments]
-    process = subprocess.Popen(line, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, text=True, pass_fds=pass_fds)
     assert process.stdout is not None
     try:
         ports = {}

@@ -31,6 +31,7 @@ from mailproto.pop3 import POP3ServerConfig
 from mailproto.sasl import make_scram_key
 from mailproto.testing import Outbox
 from tests import data
+from tests.adapters.harness import PATIENCE
 from tests.cli.harness import run_json, serving
 
 MESSAGE = b"Subject: hello\n\n.a line that begins with a dot\nand one more\n"
@@ -309,7 +310,7 @@ def test_a_renewal_that_fails_is_told(tmp_path: Path) -> None:
         process.send_signal(signal.SIGHUP)
         assert process.stderr.readline().startswith("the certificate is not renewed: ")
         process.terminate()
-        assert process.wait(20) == 0
+        assert process.wait(PATIENCE) == 0
 
 
 def test_a_socket_may_be_handed_down(message_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -326,20 +327,20 @@ def test_a_socket_may_be_handed_down(message_file: Path, capsys: pytest.CaptureF
         envelope = ("--tls", "none", "--from", "", "--to", "ada@example.org", str(message_file))
         assert run_json(capsys, "send", "--server", f"127.0.0.1:{port}", *envelope)[0] == 0
         process.terminate()
-        assert process.wait(20) == 0
+        assert process.wait(PATIENCE) == 0
 
 
 @pytest.mark.parametrize("number", ["0", "77", "9" * 30])
 def test_what_is_handed_down_has_to_listen(number: str) -> None:
     command = [sys.executable, "-m", "mailproto", "serve", "--pop3", f"fd:{number}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20, stdin=subprocess.DEVNULL)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, stdin=subprocess.DEVNULL)
     assert (done.returncode, done.stderr) == (1, f"--pop3: the descriptor {number} is no socket that listens\n")
 
 
 def test_what_is_handed_down_is_for_one_service() -> None:
     """Whose client would meet the other one every second time."""
     command = [sys.executable, "-m", "mailproto", "serve", "--smtp", "fd:3", "--pop3", "fd:3"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert (done.returncode, done.stderr) == (1, "a descriptor is for one service only\n")
 
 
@@ -539,7 +540,7 @@ def test_what_would_delete_at_once_or_never_by_a_slip_of_the_pen(
 )
 def test_a_value_that_makes_no_sense_is_named(options: list[str], complaint: str) -> None:
     command = [sys.executable, "-m", "mailproto", "serve", "--smtp", "127.0.0.1:0", *options]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode in (1, 2)
     assert complaint in done.stderr
 
@@ -656,7 +657,7 @@ def interrupt(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
     for _ in range(5):
         process.send_signal(signal.SIGINT)
         with suppress(subprocess.TimeoutExpired):
-            return process.communicate(timeout=5)
+            return process.communicate(timeout=20)
     process.kill()
     return process.communicate()
 
@@ -679,10 +680,10 @@ def test_all_listeners_end_at_once_and_who_asks_twice_does_not_wait() -> None:
 
 def wait_until_refused(port: int) -> None:
     """Return when nobody listens any more."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         try:
-            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+            socket.create_connection(("127.0.0.1", port), timeout=PATIENCE).close()
         except ConnectionRefusedError:
             return
         time.sleep(0.05)

@@ -30,6 +30,7 @@ from mailproto.sasl import PasswordCheck, make_scram_key
 from mailproto.smtp import Rcpt, Reply, SMTPServerConfig
 from mailproto.testing import Outbox
 from tests import data
+from tests.adapters.harness import PATIENCE
 from tests.cli.harness import relaying, run_json, serving
 from tests.dns import wire
 from tests.dns.server import TYPES
@@ -38,6 +39,7 @@ from tests.relay.policy_hosts import RECORD, serving_once
 
 GRACE, ADA, BOB = "grace@example.net", "ada@example.org", "bob@example.org"
 MESSAGE = b"From: grace@example.net\nSubject: hello\n\n.How are you?\n"
+DOWN = ("--smarthost", "127.0.0.1:1")  # where nobody listens
 
 
 @pytest.fixture
@@ -53,13 +55,6 @@ def queue(tmp_path: Path) -> str:
     return str(tmp_path / "queue")
 
 
-def free_port() -> int:
-    """Return a port on which nobody listens yet."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port: int = listening.getsockname()[1]
-        return port
-
-
 def sending(port: int, *recipients: str, file: str, tls: str = "none") -> tuple[str, ...]:
     to = (part for recipient in recipients for part in ("--to", recipient))
     return ("send", "--server", f"localhost:{port}", "--tls", tls, "--from", GRACE, *to, file)
@@ -73,7 +68,7 @@ def put(queue: str, *recipients: str) -> None:
 
 def wait_for(condition: Callable[[], object]) -> None:
     """Return when it is true, not for ever."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -88,10 +83,12 @@ def test_the_whole_journey(
 ) -> None:
     """From a submission over the queue to a mailbox whose server is down at first; and what fails comes back."""
     monkeypatch.setenv("PASSWORD", "pw")
-    port = free_port()
+    mailbox = socket.socket()
+    mailbox.bind(("127.0.0.1", 0))  # where nobody listens yet, and nobody else can meanwhile
+    port = mailbox.getsockname()[1]
     ways = ("--smarthost", f"127.0.0.1:{port}", "--tls", "opportunistic", "--retry-after", "1")
     hosting = ["--user", "ada:pw", "--user", "grace:pw", "--domain", "example.org", "--domain", "example.net"]
-    hosting += ["--smtp", f"127.0.0.1:{port}", "--allow-plaintext-auth", "--maildir", str(tmp_path / "mail")]
+    hosting += ["--smtp", f"fd:{mailbox.fileno()}", "--allow-plaintext-auth", "--maildir", str(tmp_path / "mail")]
     with relaying("--queue", queue, "--hostname", "relay.example.net", "--add-date", *ways) as relay:
         status, result = run_json(capsys, *sending(relay.ports["submission"], ADA, BOB, file=message_file))
         assert (status, result["accepted"]) == (0, [ADA, BOB])
@@ -100,7 +97,8 @@ def test_the_whole_journey(
         (waiting,) = run_json(capsys, "queue", queue)[1]["messages"]
         assert (waiting["name"], waiting["sender"], list(waiting["recipients"])) == (name, GRACE, [ADA, BOB])
         assert waiting["recipients"][ADA]["reply"].startswith(f"451 4.4.1 [127.0.0.1]:{port} cannot be reached")
-        with serving(*hosting) as server:
+        mailbox.listen()
+        with mailbox, serving(*hosting, pass_fds=(mailbox.fileno(),)) as server:
             wait_for(lambda: not run_json(capsys, "queue", queue)[1]["messages"])
             assert relay.stop() == (0, "")
             for user in ("ada", "grace"):
@@ -122,7 +120,7 @@ def test_what_is_in_the_queue_survives_a_restart(queue: str, message_file: str) 
     """Killed, and not ended."""
     outbox = Outbox()
     with sync.SMTPServer(outbox, port=0) as server:
-        down = ("--queue", queue, "--smarthost", f"127.0.0.1:{free_port()}", "--tls", "none")
+        down = ("--queue", queue, *DOWN, "--tls", "none")
         with relaying(*down, "--retry-after", "1") as relay:
             assert main(sending(relay.ports["submission"], ADA, file=message_file)) == 0
             relay.stop(signal.SIGKILL)
@@ -213,8 +211,7 @@ def test_with_users_nobody_else_may_send(
     monkeypatch.setenv("PW", "pencil")
     known = ("--user", "ada:pencil", "--user", f"grace:{make_scram_key('pencil').format()}")
     tls = ("--tls-cert", str(data.SERVER.certificate), "--tls-key", str(data.SERVER.key))
-    down = ("--smarthost", f"127.0.0.1:{free_port()}")
-    with relaying("--queue", queue, *known, *tls, *down, listeners=("smtp", "submission", "smtps")) as relay:
+    with relaying("--queue", queue, *known, *tls, *DOWN, listeners=("smtp", "submission", "smtps")) as relay:
         ports = relay.ports
         status, result = run_json(capsys, *sending(ports["smtp"], BOB, file=message_file))
         assert (status, result["refused"][BOB]["code"]) == (1, 550)
@@ -240,7 +237,7 @@ def test_with_users_nobody_else_may_send(
 @pytest.mark.parametrize(("trusted", "taken"), [("127.0.0.0/8", True), ("192.0.2.1", False)])
 def test_who_is_trusted(queue: str, message_file: str, trusted: str, taken: bool) -> None:
     options = ("--queue", queue, "--trust", trusted, "--user", "ada:pw", "--allow-plaintext-auth")
-    with relaying(*options, "--smarthost", f"127.0.0.1:{free_port()}", listeners=("smtp",)) as relay:
+    with relaying(*options, *DOWN, listeners=("smtp",)) as relay:
         assert (main(sending(relay.ports["smtp"], BOB, file=message_file)) == 0) is taken
         relay.stop()
     assert len(Queue(queue).names()) == taken
@@ -289,7 +286,7 @@ def test_a_second_relay_on_a_queue_ends_at_once(queue: str, capfd: pytest.Captur
     way = ("--smarthost", "127.0.0.1:1")
     with relaying("--queue", queue, *way) as relay:
         command = [sys.executable, "-m", "mailproto", "relay", "--queue", queue, *way, "--submission", "127.0.0.1:0"]
-        second = subprocess.run(command, capture_output=True, text=True, timeout=20)
+        second = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
         assert (second.returncode, "another relay works this queue off" in second.stderr) == (1, True)
         relay.stop()
 
@@ -332,7 +329,7 @@ def test_the_end_is_not_put_off_for_long(queue: str, monkeypatch: pytest.MonkeyP
         connected.start()
         way = ("--smarthost", f"127.0.0.1:{silent.getsockname()[1]}", "--tls", "none")
         assert main(["relay", "--queue", queue, *way, "--submission", "127.0.0.1:0"]) == 0
-        connected.join(10)
+        connected.join(PATIENCE)
     assert Queue(queue).names() == ["m1"]
 
 
@@ -359,7 +356,7 @@ def test_mail_goes_to_where_the_dns_says(queue: str, monkeypatch: pytest.MonkeyP
         asking = ("--mx", "--hostname", "relay.example.net", "--name-server", f"127.0.0.1:{names.port}")
         way = (*asking, "--route", f"example.com=127.0.0.1:{elsewhere.port}")
         assert main(["relay", "--queue", queue, *way, "--submission", "127.0.0.1:0"]) == 0
-        waiting.join(10)
+        waiting.join(PATIENCE)
     assert [letter.recipients for letter in (*outbox.letters, *other.letters)] == [[ADA], ["bob@example.com"]]
 
 
@@ -397,7 +394,7 @@ def test_mail_goes_to_where_the_policy_of_a_domain_says(
         waiting.start()
         way = ("--mx", "--mta-sts", "--hostname", "relay.example.net", "--name-server", f"127.0.0.1:{names.port}")
         assert main(["relay", "--queue", queue, *way, "--submission", "127.0.0.1:0"]) == 0
-        waiting.join(10)
+        waiting.join(PATIENCE)
     assert len(outbox.letters) == (certificate is data.SERVER)
     assert (Path(queue) / "sts" / "example.test").exists()
 
@@ -459,7 +456,8 @@ def test_wrong_usage_ends_at_once(arguments: tuple[str, ...], queue: str, capsys
 )
 def test_a_value_that_makes_no_sense_is_named(queue: str, options: tuple[str, ...], complaint: str) -> None:
     command = [sys.executable, "-m", "mailproto", "relay", "--queue", queue, "--smarthost", "mx.example"]
-    done = subprocess.run([*command, "--smtp", "127.0.0.1:0", *options], capture_output=True, text=True, timeout=20)
+    command += ["--smtp", "127.0.0.1:0", *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode in (1, 2)
     assert complaint in done.stderr
     assert "Traceback" not in done.stderr

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from mailproto.cli import main
+from tests.adapters.harness import PATIENCE
 from tests.cli.harness import serving
 
 needs_full_disk = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is full")
@@ -36,7 +37,12 @@ def run_in_shell(line: str, *arguments: str, **variables: str) -> subprocess.Com
     command = ["sh", "-c", line, "sh", sys.executable, "-m", "mailproto", *arguments]
     environment = {**os.environ, "PYTHONUNBUFFERED": "", **variables}
     done = subprocess.run(
-        command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=30, start_new_session=True
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=PATIENCE,
+        start_new_session=True,
     )
     assert b"Traceback" not in done.stderr
     assert b"Exception ignored" not in done.stderr
@@ -180,7 +186,7 @@ def test_messages_are_printed_one_by_one(tmp_path: Path) -> None:
             output = pool.submit(server.process.communicate)
             assert set(pool.map(lambda file: main([*sending, str(file)]), files)) == {0}
             server.process.terminate()
-            printed, _ = output.result(timeout=20)
+            printed, _ = output.result(timeout=PATIENCE)
     messages = re.findall(r"-+ MESSAGE FOLLOWS -+ \(for everybody\)\n([^-]*)-+ END MESSAGE -+\n", printed)
     assert sorted(messages) == [file.read_text() for file in files]
 

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-PATIENCE = 10.0
+from tests.adapters.harness import PATIENCE
 
 
 class Tunneler:

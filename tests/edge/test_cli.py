@@ -13,6 +13,7 @@ from mailproto import TLSPolicy, sync
 from mailproto.cli import main
 from mailproto.cli.options import HostPort, listening_place
 from mailproto.smtp import SMTPClientConfig
+from tests.adapters.harness import PATIENCE
 from tests.cli.harness import serving
 
 
@@ -52,16 +53,16 @@ def test_a_mail_host_on_a_unix_socket(tmp_path: Path) -> None:
     with serve_on(path) as killed:
         assert send_to(path) == delivered
         killed.kill()
-        killed.wait(20)
+        killed.wait(PATIENCE)
     assert Path(path).is_socket()
     with serve_on(path) as living:
-        second = subprocess.run(living.args, capture_output=True, text=True, timeout=20, check=False)
+        second = subprocess.run(living.args, capture_output=True, text=True, timeout=PATIENCE, check=False)
         assert second.returncode == 1
         assert second.stdout == ""
         assert f"cannot listen on {path}: Address already in use" in second.stderr
         assert send_to(path) == delivered
         living.terminate()
-        assert living.wait(20) == 0
+        assert living.wait(PATIENCE) == 0
     assert not Path(path).exists()
 
 

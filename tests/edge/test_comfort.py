@@ -19,7 +19,7 @@ from mailproto.pop3 import POP3ServerConfig
 from mailproto.smtp import Limits, SMTPClientConfig, SMTPServerConfig
 from mailproto.smtp.flows.sending import send_message, send_messages
 from mailproto.smtp.messages.submission import make_submission
-from tests.adapters.harness import server_context
+from tests.adapters.harness import PATIENCE, server_context
 from tests.cli.harness import serving as serving_host
 from tests.data import CA
 from tests.edge.test_chunks import Inbox, ours
@@ -110,7 +110,7 @@ def on_a_terminal(*arguments: str) -> bytes:
     terminal, side = pty.openpty()
     command = [sys.executable, "-m", "mailproto", *arguments]
     try:
-        subprocess.run(command, stdout=subprocess.DEVNULL, stderr=side, timeout=30, check=True)
+        subprocess.run(command, stdout=subprocess.DEVNULL, stderr=side, timeout=PATIENCE, check=True)
         os.set_blocking(terminal, False)
         return os.read(terminal, 1 << 20)
     except BlockingIOError:

@@ -61,6 +61,13 @@ def _no_log(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logging.getLogger("mailproto"), "disabled", True)
 
 
+@pytest.fixture(autouse=True)
+def _nothing_before() -> None:
+    """Have forgotten what other tests were refused without anybody to deal with it."""
+    for refusal in OURS:
+        hooks.forget(refusal)
+
+
 def remembered() -> list[Reject]:
     return [
         refusal

@@ -436,7 +436,7 @@ HEADERS = {
 }
 STRANGER = "unknown"
 PEERS = {"v1": CLIENT, "v2": "2001:db8::7", "local": "127.0.0.1", "wrapped": CLIENT}
-BEHIND: dict[str, Any] = {"proxies": ("127.0.0.0/8",), "limits": Limits(proxy_timeout=5.0)}
+BEHIND: dict[str, Any] = {"proxies": ("127.0.0.0/8",), "limits": Limits(proxy_timeout=PATIENCE)}
 
 
 class Guest:

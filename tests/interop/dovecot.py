@@ -17,7 +17,7 @@ from tests.interop.programs import Daemon, find_program, free_port, temporary_fo
 DOMAIN = "example.test"
 PASSWORD = "open-sesame"
 MAILBOXES = 400
-DELIVERY_SECONDS = 20.0
+DELIVERY_SECONDS = 60.0
 BEHIND = ("ada", "grace", "full", "stranger")
 """The users whose mailboxes are not Dovecot's."""
 POP3_BEHIND = "relay"

@@ -94,7 +94,7 @@ _MASTER = """\
 {host}:{ports[proxied]} inet n - n - - smtpd
   -o smtpd_upstream_proxy_protocol=haproxy
 {host}:{ports[hasty]} inet n - n - - smtpd
-  -o smtpd_timeout=1s
+  -o smtpd_timeout=3s
 relay-plain unix - - n - - smtp
   -o smtp_tls_security_level=none -o smtp_send_xforward_command=yes
 relay-starttls unix - - n - - smtp
@@ -135,7 +135,7 @@ class Postfix:
     ``port`` takes mail for example.test from anybody, ``submission_port`` (STARTTLS) and ``submissions_port``
     (implicit TLS) take mail for anywhere from who logs in with a name and password of Dovecot's, and ``bare_port``
     offers no extension at all. On ``proxied_port`` every connection has to begin with a PROXY header; ``hasty_port``
-    hangs up on who says nothing for a second.
+    hangs up on who says nothing for three seconds.
 
     Mail for KIND.test is relayed to ``relay_ports[KIND]``, on which a test lets our own server listen: plain,
     starttls, smtps, submission (STARTTLS, and logs in as RELAY_USER) and lmtp; mail for lmtp-unix.test to a server on

@@ -19,7 +19,7 @@ from typing import ClassVar, NoReturn, TextIO
 import pytest
 
 HOST = "127.0.0.1"
-STARTUP_SECONDS = 30.0
+STARTUP_SECONDS = 60.0
 SHUTDOWN_SECONDS = 10.0
 
 # Daemons live in sbin, which is not on everybody's path.

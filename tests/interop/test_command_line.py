@@ -28,7 +28,7 @@ from tests.interop.senders import SENDERS
 
 MAIL = {name: path.read_bytes() for name, path in data.MAIL.items()}
 SENDER = "someone@example.test"
-SECONDS = 30.0
+SECONDS = 60.0
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(mailproto.__file__).parents[1]), "SECRET": PASSWORD}
 MAILPROTO = [sys.executable, "-W", "error", "-m", "mailproto"]

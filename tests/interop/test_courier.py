@@ -24,7 +24,7 @@ from tests.interop.ours import ADAPTERS, Adapter, client
 MAIL = [path.read_bytes() for path in data.MAIL.values()]
 FETCHED = [on_the_wire(message) for message in MAIL]
 UTF8 = data.MAIL["utf8"].read_bytes()
-SECONDS = 20.0
+SECONDS = 60.0
 NONE, REQUIRED = TLSPolicy.NONE, TLSPolicy.REQUIRED
 
 

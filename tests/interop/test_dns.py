@@ -17,7 +17,15 @@ from mailproto.smtp.routing import MX, NO_SUCH_DOMAIN, RoutingError
 from tests import data
 from tests.interop.dovecot import Dovecot
 from tests.interop.postfix import Postfix
-from tests.interop.programs import HOST, Daemon, find_program, free_port, temporary_folder, unprivileged_user
+from tests.interop.programs import (
+    HOST,
+    STARTUP_SECONDS,
+    Daemon,
+    find_program,
+    free_port,
+    temporary_folder,
+    unprivileged_user,
+)
 from tests.relay.policy_hosts import serving_once
 
 MANY = [MX(number, f"mail-exchanger-number-{number}.example.test") for number in range(60)]
@@ -72,7 +80,7 @@ def running_dnsmasq(*zone: str) -> Iterator[int]:
 def wait_for(port: int) -> None:
     """Wait until it answers."""
     resolver = sync.DNSResolver([HOST], port=port, timeout=0.5, attempts=1)
-    give_up = time.monotonic() + 20
+    give_up = time.monotonic() + STARTUP_SECONDS
     while True:
         try:
             resolver.addresses("example.test")

@@ -139,7 +139,7 @@ def test_pool_notices_that_postfix_has_hung_up(postfix: Postfix, adapter: Adapte
     with pool(adapter, port=postfix.hasty_port, tls=NONE) as connections:
         for name in ("dots", "plain"):
             assert connections.send_message(MAIL[name], SENDER, mailbox.address).ok
-        time.sleep(1.5)
+        time.sleep(3.5)
         assert connections.send_message(MAIL["utf8"], SENDER, mailbox.address).ok
     assert len(mailbox.wait(3)) == 3
     assert postfix.log().count("timeout after END-OF-MESSAGE") == hung_up + 1, (

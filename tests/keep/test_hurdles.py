@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import socketserver
 import threading
+from functools import partial
 from typing import Any
 
 import pytest
 
 from mailproto import ConnectionClosedError, ConnectionTimeoutError, aio, sync
 from mailproto.ledger import SQLiteLedger
-from mailproto.pop3 import Limits, POP3ClientConfig
+from mailproto.pop3 import Limits, POP3ClientConnection
 from mailproto.pop3.flows.keep import KeepPolicy, KeepReport, Note
 from tests.keep.scripted import Server, Shelf, fetch, mail
 
@@ -121,23 +122,31 @@ class Silent(socketserver.StreamRequestHandler):
             self.wfile.write(ANSWERS.get(line.strip(), b"+OK\r\n"))
 
 
+def grow_impatient(conn: POP3ClientConnection, speaker: str, line: bytes) -> None:
+    """Do not wait for long behind the listings, where something never comes, but for all else."""
+    if line == b"2 b":
+        conn.limits = Limits(command_timeout=1.0)
+
+
 @pytest.mark.parametrize("blocking", [True, False], ids=["sync", "aio"])
 def test_a_server_that_says_nothing_any_more(ledger: SQLiteLedger, blocking: bool) -> None:
     contents: list[bytes] = []
     known: dict[str, Any] = {"tls": sync.TLSPolicy.NONE, "user": "ada", "password": "x"}
-    known |= {"allow_plaintext_auth": True, "config": POP3ClientConfig(limits=Limits(command_timeout=0.2))}
+    known["allow_plaintext_auth"] = True
 
     def store(note: Note, content: Any) -> None:
         contents.append(b"".join(content))
 
     async def fetch_in_loop(port: int) -> KeepReport:
         async with aio.POP3Client("127.0.0.1", port, **known) as pop:
+            pop.conn.trace = partial(grow_impatient, pop.conn)
             return await pop.fetch_new(ledger, store)
 
     def fetch_new(port: int) -> KeepReport:
         if not blocking:
             return asyncio.run(fetch_in_loop(port))
         with sync.POP3Client("127.0.0.1", port, **known) as pop:
+            pop.conn.trace = partial(grow_impatient, pop.conn)
             return pop.fetch_new(ledger, store)
 
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Silent) as server:

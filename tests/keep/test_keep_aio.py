@@ -12,6 +12,7 @@ import pytest
 from mailproto import aio, sync
 from mailproto.pop3 import MessageInfo, POP3ServerConfig
 from mailproto.pop3.flows.keep import KeepPolicy, KeepReport, Note
+from tests.adapters.harness import PATIENCE
 
 
 class Host:
@@ -45,7 +46,7 @@ def wait_for(loop: asyncio.AbstractEventLoop) -> None:
     """Wait until the loop has had a turn, which it has not as long as it waits for this."""
     turned = threading.Event()
     loop.call_soon_threadsafe(turned.set)
-    assert turned.wait(10), "the loop stands still"
+    assert turned.wait(PATIENCE), "the loop stands still"
 
 
 class BlockingLedger:

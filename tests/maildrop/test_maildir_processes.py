@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from mailproto.maildrop import Maildir, MaildropBusyError
+from tests.adapters.harness import PATIENCE
 from tests.maildrop import contents, stored_files
 from tests.maildrop.processes import worker
 from tests.maildrop.workers import deliver, deliver_and_die, deliver_without_end, fork, hold, is_whole, login
@@ -18,7 +19,7 @@ Job = Callable[[Maildir], None]
 def output(job: Job, maildir: Maildir) -> list[str]:
     """Return the lines that a job tells from its start to its good end."""
     with worker(job, maildir) as process:
-        told, _ = process.communicate(timeout=60)
+        told, _ = process.communicate(timeout=2 * PATIENCE)
         assert process.returncode == 0
         return told.split("\n")[:-1]
 
@@ -40,7 +41,7 @@ def test_four_processes_deliver_at_once(maildir: Maildir) -> None:
         worker(deliver, maildir) as third,
         worker(deliver, maildir) as fourth,
     ):
-        told = [process.communicate(timeout=60)[0] for process in (first, second, third, fourth)]
+        told = [process.communicate(timeout=2 * PATIENCE)[0] for process in (first, second, third, fourth)]
     reported = [uid for text in told for uid in text.split("\n")[:-1]]
     assert len(reported) == 160
     assert whole_messages(maildir) == set(reported)

@@ -494,7 +494,7 @@ if sys.argv[2] == "busy":
     warnings.simplefilter("ignore")  # that there are threads, which is the point
 child = os.fork()
 if child == 0:
-    signal.alarm(5)  # should it wait for what no thread of its own holds
+    signal.alarm(60)  # should it wait for what no thread of its own holds
     send()
     pool.close()
     os._exit(0)

@@ -11,6 +11,7 @@ from typing import Any
 
 import mailproto.pop3
 from mailproto.maildrop import MemoryMaildrop
+from tests.adapters.harness import PATIENCE
 
 CONTENT = b"Subject: one\r\n\r\n.dot\r\n"
 
@@ -45,7 +46,7 @@ def test_the_server_by_hand_serves_the_client_by_hand() -> None:
     try:
         seen = run(client_code, theirs)
     finally:
-        server.join(10)
+        server.join(PATIENCE)
     assert b"".join(seen["message"]) == CONTENT
     assert not server.is_alive()
     assert not maildrop.open().messages, "it was deleted, and the lock is free"

@@ -14,7 +14,7 @@ from tests import data
 from tests.portability import wanted
 
 ROOT = Path(__file__).parents[2]
-TIMEOUT = 60
+TIMEOUT = 120
 MAIL = b"Subject: by command\n\n.Hello\n"
 
 

@@ -19,6 +19,7 @@ from mailproto.relay import Entry, Pending, Queue, Relay, RelayConfig, Target
 from mailproto.smtp import DEFAULT_EXTENSIONS, Envelope, MailParameters, Rcpt, Reply, SMTPServerConfig
 from mailproto.smtp.extensions import Extension
 from mailproto.smtp.routing import MX, Resolver, StaticResolver
+from tests.adapters.harness import PATIENCE
 
 MESSAGE = b"From: ada@example.org\r\nSubject: hello\r\n\r\nHow are you?\r\n"
 ADA = Address("ada", "example.org")
@@ -127,7 +128,7 @@ def run(test: Callable[[World], Awaitable[None]], world: World) -> None:
     """Run a test that is a coroutine function, not for ever."""
 
     async def in_time() -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(2 * PATIENCE):  # much of it is for the disk
             await test(world)
 
     asyncio.run(in_time())

@@ -13,6 +13,7 @@ from pathlib import Path
 from mailproto import sync
 from mailproto.relay import Entry, Order, Pending, Queue
 from mailproto.smtp import Reply
+from tests.adapters.harness import PATIENCE
 from tests.relay import ADA, BOB, CAROL, START, Host
 
 REPOSITORY = Path(__file__).parents[2]
@@ -41,7 +42,7 @@ def work_off(queue: Queue, host: Host, progress: Callable[[], int]) -> None:
             if kills < KILLS:
                 time.sleep(dice.uniform(0, 0.03))
                 worker.kill()
-            said, _ = worker.communicate(timeout=60)
+            said, _ = worker.communicate(timeout=2 * PATIENCE)
             if said:
                 break
             kills += 1

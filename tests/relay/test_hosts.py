@@ -32,6 +32,7 @@ from tests.relay import (
     read_notice,
     run,
     table,
+    until,
 )
 
 
@@ -67,6 +68,7 @@ async def test_who_comes_when_the_first_host_is_done_with_is_tried_there_as_well
         async def on_connect(self, session: Any) -> Any:
             self.greeting = Reply.build(220, "Welcome") if self.connections else Reply.build(421, "Too busy")
             if self.connections:
+                await until(lambda: len(relay._dispatcher.active) < 2)  # for the disk has to be told of BOB
                 await asyncio.sleep(0.05)  # in which who is taken for done with would be put away
                 under_way.append(len(relay._dispatcher.active))
             return super().on_connect(session)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -163,5 +162,5 @@ async def test_what_was_not_tried_because_the_relay_stops_is_not_told(world: Wor
     async with world.host("mx.example.net", Last()):
         world.put(BOB)
         world.put(CAROL)
-        await asyncio.wait_for(relay.run(), 10)
+        await relay.run()
     assert [each.recipient for each in told] == [BOB]

@@ -16,6 +16,7 @@ from mailproto.relay.sts.fetch import fetch_policy
 from mailproto.smtp.sts import MAX_POLICY
 from mailproto.tls import client_context
 from tests import data
+from tests.adapters.harness import PATIENCE
 from tests.relay.policy_hosts import POLICY, Names, response, serving, serving_once
 
 TRUST = client_context(data.CA)
@@ -23,7 +24,7 @@ TRUST = client_context(data.CA)
 
 def run(test: Coroutine[Any, Any, object]) -> None:
     """Run a test, not for ever."""
-    asyncio.run(asyncio.wait_for(test, 20))
+    asyncio.run(asyncio.wait_for(test, PATIENCE))
 
 
 async def fetch() -> bytes:
@@ -118,7 +119,7 @@ def test_whom_nobody_here_trusts_is_no_policy_host() -> None:
 
 def test_who_is_slow_comes_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """However much he has to say: each octet comes in time, and all together do not."""
-    monkeypatch.setattr("mailproto.relay.sts.fetch._TIMEOUT", 0.5)
+    monkeypatch.setattr("mailproto.relay.sts.fetch._TIMEOUT", 2.0)
 
     async def test() -> None:
         async with serving() as host:

@@ -21,6 +21,7 @@ from mailproto.errors import Reject
 from mailproto.relay import Attempt, Entry, Fate, Order, Queue, Relay, Route
 from mailproto.smtp import Envelope, Rcpt, Reply
 from mailproto.smtp.routing import MX, StaticResolver
+from tests.adapters.harness import PATIENCE
 from tests.relay import World, read_notice
 
 Step: TypeAlias = tuple[Any, ...]
@@ -201,7 +202,7 @@ class Story:
 @given(st.lists(STEPS, min_size=4, max_size=20))
 def test_each_recipient_has_one_fate(steps: list[Step]) -> None:
     async def in_time() -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(2 * PATIENCE):
             await story.tell(steps)
 
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:

@@ -22,6 +22,7 @@ from mailproto.smtp import Envelope, Rcpt, Reply
 from mailproto.smtp.extensions import PIPELINING
 from mailproto.smtp.notices import Action
 from mailproto.smtp.routing import MX, StaticResolver
+from tests.adapters.harness import PATIENCE
 from tests.relay import (
     BOB,
     CAROL,
@@ -281,7 +282,7 @@ def test_it_stops_while_it_notes_that_there_is_no_way(world: World, caplog: pyte
             stopped = threading.Event()
             loop.call_soon_threadsafe(relay.stop)
             loop.call_soon_threadsafe(stopped.set)
-            assert stopped.wait(10)
+            assert stopped.wait(PATIENCE)
             super().save(entry)
 
     async def test(world: World) -> None:
@@ -350,7 +351,7 @@ def test_a_host_that_is_only_waited_for_does_not_keep_it(
             relay.stop()
             await asyncio.sleep(0)
             relay.stop()  # once more, while it lets go of the host
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 await running
             over.set()
 
@@ -371,7 +372,7 @@ async def test_it_may_be_stopped_before_its_first_step(world: World) -> None:
         for begin in (relay.run, relay.attempt_due):
             running = asyncio.create_task(begin())
             relay.stop()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 await running
         assert host.connections == 0
         relay.stop()

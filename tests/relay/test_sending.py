@@ -14,6 +14,7 @@ from mailproto.relay import Attempt, Entry, Fate, Queue
 from mailproto.smtp import DEFAULT_EXTENSIONS, Body, Limits, Mail, MailParameters, Rcpt, Reply
 from mailproto.smtp.extensions import PIPELINING, SIZE, Extension
 from mailproto.smtp.messages.downgrade import downgrade
+from tests.adapters.harness import PATIENCE
 from tests.relay import (
     ADA,
     BOB,
@@ -241,7 +242,7 @@ async def test_who_comes_while_a_host_hangs_up_at_another_message_is_tried(world
 
     class SlowQueue(Queue):
         def load(self, name: str) -> Entry | None:
-            assert name == "m0001" or asked.wait(10)
+            assert name == "m0001" or asked.wait(PATIENCE)
             return super().load(name)
 
     world.queue = SlowQueue(world.queue.path)

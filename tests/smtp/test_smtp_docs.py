@@ -10,6 +10,7 @@ from typing import Any
 
 import mailproto.smtp
 from mailproto import sync
+from tests.adapters.harness import PATIENCE
 
 
 class Spool:
@@ -46,7 +47,7 @@ def test_the_server_by_hand() -> None:
                 for number in range(2)
             ]
     finally:
-        server.join(10)
+        server.join(PATIENCE)
     assert not server.is_alive()
     assert [str(result.reply) for result in results] == ["250 2.0.0 it is safe now"] * 2
     assert [len(result.accepted) for result in results] == [1, 1]

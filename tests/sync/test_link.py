@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from mailproto._core.limits import Limits
 from mailproto._flows.engine import HIGH_WATER
 from mailproto._flows.reading import read_event
 from mailproto.errors import ConnectionClosedError, ConnectionTimeoutError, LocalProtocolError
@@ -174,8 +175,10 @@ def test_a_connection_for_which_there_is_no_thread_is_sent_away(monkeypatch: pyt
 
 
 def test_a_server_that_closes_cuts_the_pause_short_that_a_refused_login_costs(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("mailproto.sync.listener._MOMENT", PATIENCE)
+    config = POP3ServerConfig(allow_plaintext_auth=True, limits=Limits(auth_failure_delay=10 * PATIENCE))
     asked = threading.Event()
 
     class Office:
@@ -184,7 +187,7 @@ def test_a_server_that_closes_cuts_the_pause_short_that_a_refused_login_costs(
             return False
 
     with (
-        POP3Server(Office(), port=0, config=POP3ServerConfig(allow_plaintext_auth=True)) as server,
+        POP3Server(Office(), port=0, config=config) as server,
         socket.create_connection(("127.0.0.1", server.port), PATIENCE) as sock,
     ):
         sock.sendall(b"USER ada\r\nPASS x\r\n")
@@ -236,10 +239,10 @@ def test_connecting_has_a_deadline() -> None:
 
 
 def test_nobody_listens() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port = sock.getsockname()[1]
-    with pytest.raises(ConnectionRefusedError):
-        open_link(toy.ToyClient(), "127.0.0.1", port)
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # where nobody listens
+        with pytest.raises(ConnectionRefusedError):
+            open_link(toy.ToyClient(), *bound.getsockname())
 
 
 def test_a_socket_that_cannot_be_used_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
