@@ -12,7 +12,13 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -122,7 +128,12 @@ def _accept(listening: socket.socket, offer: bytes) -> None:
         except OSError:
             return
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        threading.Thread(target=_answer, args=(sock, offer), daemon=True).start()
+        threading.Thread(target=_attend, args=(sock, offer), daemon=True).start()
+
+
+def _attend(sock: socket.socket, offer: bytes) -> None:
+    with sock, suppress(ConnectionError):  # who has been measured may leave without a word
+        _answer(sock, offer)
 
 
 def _answer(sock: socket.socket, offer: bytes) -> None:
@@ -157,7 +168,6 @@ def _answer(sock: socket.socket, offer: bytes) -> None:
                 out += offer if verb == b"EHLO" else _CANNED.get(verb, b"250 2.0.0 OK\r\n")
         if out:
             sock.sendall(out)
-    sock.close()
 
 
 _OFFER = b"250-canned\r\n250-PIPELINING\r\n250-SIZE 0\r\n250 8BITMIME\r\n"
