@@ -160,6 +160,21 @@ def test_a_server_that_was_closed_does_not_start_again(begun: bool) -> None:
     assert (server.port != 0) is begun
 
 
+def test_a_server_that_a_signal_has_closed_as_it_starts_does_not_listen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its handler runs in the thread that starts the server, and so holds whatever that does."""
+    server = sync.SMTPServer(Outbox(), "localhost", port=0)
+    look_up = socket.getaddrinfo
+
+    def interrupted(*arguments: Any, **more: Any) -> Any:
+        server.close()
+        return look_up(*arguments, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", interrupted)
+    with pytest.raises(LocalProtocolError, match="a server that was closed does not start again"):
+        server.start()
+    assert server.addresses == ()
+
+
 @pytest.mark.parametrize("begun", [True, False])
 def test_nor_does_one_over_asyncio(begun: bool) -> None:
     async def main() -> None:
