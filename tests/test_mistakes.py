@@ -125,6 +125,7 @@ def test_each_event_loop_has_connections_of_its_own() -> None:
             with pytest.raises(LocalProtocolError, match="the event loop in which it has connected"):
                 asyncio.run(elsewhere)
         runner.run(client.quit())
+        asyncio.run(client.close())  # as it is already
 
 
 def test_a_handler_over_events_that_is_no_coroutine_function_is_told(caplog: pytest.LogCaptureFixture) -> None:
