@@ -201,11 +201,14 @@ def test_many_recipients_are_read_one_after_the_other(policy: Any, monkeypatch: 
     assert max(lengths) < 50
 
 
-def test_many_recipients_with_their_names_behind_them_are_read() -> None:
-    """As mail had them for long: in comments, of which none is in another."""
-    to = ",\r\n ".join(f"{number}@x (Bob \\( B, {number}th of that name)" for number in range(500))
+@pytest.mark.parametrize(("begin", "end"), [("", ""), ("c@x, The Bobs (all: of them): ", " ; , d@x")])
+def test_many_recipients_with_their_names_behind_them_are_read(begin: str, end: str) -> None:
+    """As mail had them for long: in comments, of which none is in another, and perhaps in a group."""
+    several = ",\r\n ".join(f"{number}@x (Bob \\( B, {number}th of that name)" for number in range(500))
+    to = begin + several + end
     made = email.message_from_string(f"From: ada@example.org\nTo: {to}\n\n", policy=email.policy.default)
-    assert envelope(made) == ("ada@example.org", [f"{number}@x" for number in range(500)])
+    others = [["c@x"], ["d@x"]] if begin else [[], []]
+    assert envelope(made)[1] == [*others[0], *(f"{number}@x" for number in range(500)), *others[1]]
 
 
 def test_a_source_route_is_no_list_of_two() -> None:
