@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
+import secrets
 from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
@@ -29,13 +29,15 @@ class Accounts:
     Args:
         users: user name to password, or to a key made of it for SCRAM-SHA-256; with keys among them a check of a
             password takes some milliseconds.
+        secret: keeps what SCRAM tells about users who are not known the same when the server starts again, as that
+            of `server_mechanisms` does. Without one it is made up now.
 
     Raises:
         GrammarError: two users have names that no login can tell apart.
-        TypeError: that is no mapping, or what is kept of a user neither text nor a key.
+        TypeError: that is no mapping, what is kept of a user neither text nor a key, or the secret no octets.
     """
 
-    def __init__(self, users: Mapping[str, Secret]) -> None:
+    def __init__(self, users: Mapping[str, Secret], *, secret: bytes | None = None) -> None:
         check_kind("users", users, Mapping)
         if not all(isinstance(secret, str | ScramKey) for secret in users.values()):  # which no message is to show
             raise TypeError("what is kept of a user is his password, or a ScramKey")
@@ -44,8 +46,9 @@ class Accounts:
             raise GrammarError("two users with names that SASLprep makes the same")
         keys = [secret for secret in self._secrets.values() if isinstance(secret, ScramKey)]
         iterations = max((key.iterations for key in keys), default=0)
-        # What nobody has is made from the keys, so that it stays the same when the process begins anew, as they do.
-        self._mask = hashlib.sha256(b"".join(key.stored_key + key.server_key for key in keys)).digest()
+        # Not of the keys, though they stay the same as well: who guesses at a password could see that he is right.
+        self._mask = secrets.token_bytes(32) if secret is None else secret
+        check_kind("secret", self._mask, bytes)
         self._decoy = decoy_scram_key(self._mask, "", iterations=iterations) if keys else None
         self._kept = tuple(self._secrets.values())
 

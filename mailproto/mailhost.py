@@ -65,6 +65,8 @@ class MailHost:
         login_delay: seconds from one POP3 login of a user to the next; `POP3ServerConfig` has one to announce it.
         trace: put a Received and a Return-Path field on top of what is stored, and take out a Return-Path that it
             came with, as RFC 5321 section 4.4 wants of final delivery. Without it every octet comes back as it came.
+        secret: keeps what SCRAM tells about users who are not known the same when the server starts again; see
+            `Accounts`.
 
     Raises:
         GrammarError: a domain is none, or two users have names that no login can tell apart.
@@ -79,10 +81,11 @@ class MailHost:
         delivered: Delivered | None = None,
         login_delay: float = 0,
         trace: bool = False,
+        secret: bytes | None = None,
     ) -> None:
         check_collection("domains", domains)
         users = users if users is not None else {}
-        self._accounts = Accounts(users)
+        self._accounts = Accounts(users, secret=secret)
         self._in_any_case = _in_any_case(self._accounts)
         for domain in domains:
             check_domain(domain)

@@ -9,6 +9,7 @@ import os
 import re
 import socket
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any, cast
@@ -167,15 +168,26 @@ def test_who_is_not_known_to_scram_is_challenged_like_users() -> None:
     keys = [make_scram_key("pencil", iterations=iterations) for iterations in (4096, 40_000)]
     users: dict[str, Secret] = {f"user{i}": keys[i % 2] for i in range(100)}
 
-    def challenges() -> list[ScramKey]:
-        host = MailHost(lambda _: MemoryMaildrop(), users)
-        requests = (ScramKeyRequest(f"nobody{i}", "SHA-256", "SCRAM-SHA-256") for i in range(100))
-        return [cast(ScramKey, host.on_scram_key(SESSION, request)) for request in requests]
-
-    challenged = challenges()
+    challenged = challenges(users)
     assert {key.iterations for key in challenged} == {4096, 40_000}
     assert len({key.salt for key in challenged}) == 100
-    assert challenged == challenges(), "of a user the salt is the same when the server has begun anew"
+    assert challenged == challenges(users), "of a user the salt is the same when the server has begun anew"
+
+
+def test_what_scram_tells_of_nobody_tells_nothing_of_a_password() -> None:
+    """Made of the only key there is, whose salt it tells as well, it would be there to try passwords on at home."""
+    first, second = ({"ada": make_scram_key("pencil", salt=salt)} for salt in (b"salt", b"pepper"))
+    assert challenges(first) == challenges(second)
+    assert challenges(first, None) != challenges(first, None)
+    with pytest.raises(TypeError, match="secret has to be a bytes, not str"):
+        MailHost(lambda _: MemoryMaildrop(), {}, secret=cast(Any, "x"))
+
+
+def challenges(users: Mapping[str, Secret], secret: bytes | None = b"of this server") -> list[ScramKey]:
+    """Return what a host that has just begun knows of a hundred users that it does not have."""
+    host = MailHost(lambda _: MemoryMaildrop(), users, secret=secret)
+    requests = (ScramKeyRequest(f"nobody{i}", "SHA-256", "SCRAM-SHA-256") for i in range(100))
+    return [cast(ScramKey, host.on_scram_key(SESSION, request)) for request in requests]
 
 
 def test_a_password_of_nobody_is_checked_as_long_as_one_of_a_user(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,6 +125,7 @@ def test_each_event_loop_has_connections_of_its_own() -> None:
             with pytest.raises(LocalProtocolError, match="the event loop in which it has connected"):
                 asyncio.run(elsewhere)
         runner.run(client.quit())
+        asyncio.run(client.close())  # as it is already
 
 
 def test_a_handler_over_events_that_is_no_coroutine_function_is_told(caplog: pytest.LogCaptureFixture) -> None:
@@ -158,6 +159,21 @@ def test_a_server_that_was_closed_does_not_start_again(begun: bool) -> None:
     serving.join(20)
     assert not serving.is_alive()
     assert (server.port != 0) is begun
+
+
+def test_a_server_that_a_signal_has_closed_as_it_starts_does_not_listen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its handler runs in the thread that starts the server, and so holds whatever that does."""
+    server = sync.SMTPServer(Outbox(), "localhost", port=0)
+    look_up = socket.getaddrinfo
+
+    def interrupted(*arguments: Any, **more: Any) -> Any:
+        server.close()
+        return look_up(*arguments, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", interrupted)
+    with pytest.raises(LocalProtocolError, match="a server that was closed does not start again"):
+        server.start()
+    assert server.addresses == ()
 
 
 @pytest.mark.parametrize("begun", [True, False])

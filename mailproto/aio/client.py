@@ -20,6 +20,7 @@ class Client(ClientBase):
     _link: Link | None = None
     _connecting = False
     _given_up = False  # somebody has closed it meanwhile
+    _closed = False
 
     async def run(self, flow: Flow[T], *, part: bool = False) -> T:
         """Drive a flow of your own, or one of the library's that has no method here.
@@ -62,7 +63,7 @@ class Client(ClientBase):
                 self._link.switch(self.conn)
             await self._link.run(self._begin())
         except BaseException:
-            await self._link.close()
+            await self.close()
             raise
 
     async def quit(self) -> None:
@@ -80,12 +81,13 @@ class Client(ClientBase):
         """Close the connection without another word; one that is about to be opened is closed then.
 
         Raises:
-            LocalProtocolError: this is another event loop than that of `connect`.
+            LocalProtocolError: it was not closed before, and this is another event loop than that of `connect`.
         """
         self._given_up = self._connecting
-        if self._link is not None:
+        if self._link is not None and not self._closed:
             self._check_loop()
             await self._link.close()
+            self._closed = True
 
     def _check_loop(self) -> None:
         if asyncio.get_running_loop() is not self._loop:

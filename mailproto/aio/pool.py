@@ -29,6 +29,8 @@ class SMTPPool:
     if nothing of it had been sent. Recipients for whom a connection has no room, on a server that says how much it
     takes on each (RFC 9422), go over others, one after the other.
 
+    It is for one event loop, whose connections are those that it keeps.
+
     Args:
         make_client: returns a new client, not connected yet.
         options: how many connections, for how long, how fast.

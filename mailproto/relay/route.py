@@ -88,8 +88,9 @@ class Route:
 
     @property
     def secure(self) -> bool:
-        """Whether mail goes there under TLS or not at all."""
-        return self._policy in (TLSPolicy.REQUIRED, TLSPolicy.IMPLICIT)
+        """Whether mail goes there under TLS or not at all, as behind a login that does not go in clear."""
+        safe_login = self.credentials is not None and not self.allow_plaintext_auth
+        return safe_login or self._policy in (TLSPolicy.REQUIRED, TLSPolicy.IMPLICIT)
 
     @property
     def _policy(self) -> TLSPolicy:

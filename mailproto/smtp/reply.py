@@ -207,7 +207,7 @@ def _split(line: bytes) -> tuple[int, bool, bytes]:
 
 def _make_reply(code: int, lines: list[bytes], enhanced: bool) -> Reply:
     """Return the reply of these text lines. A status code counts only if its class is that of the reply."""
-    texts = [_harmless(line.decode("utf-8", "backslashreplace")) for line in lines]
+    texts = [harmless(line.decode("utf-8", "backslashreplace")) for line in lines]
     status: EnhancedStatus | None = None
     if enhanced:
         match = _ENHANCED.match(texts[0])
@@ -217,6 +217,6 @@ def _make_reply(code: int, lines: list[bytes], enhanced: bool) -> Reply:
     return Reply(code, "\n".join(texts), status)
 
 
-def _harmless(text: str) -> str:
+def harmless(text: str) -> str:
     """Escape what would end a line, move a cursor or turn letters around where the text is shown."""
     return text if text.isprintable() else _UNPRINTABLE_UTF8.sub(lambda c: ascii(c[0])[1:-1], text)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from mailproto.address import Address
 from mailproto.errors import MailProtoError
-from mailproto.smtp.reply import Reply
+from mailproto.smtp.reply import Reply, harmless
 
 
 class Outcome(enum.Enum):
@@ -46,7 +46,7 @@ class RecipientResult:
     error: MailProtoError | None = None
 
     def __repr__(self) -> str:
-        return f"<{self.address}: {self.outcome.value} ({self._reason})>"
+        return harmless(f"<{self.address}: {self.outcome.value} ({self._reason})>")
 
     @property
     def _reason(self) -> Reply | MailProtoError | str:
@@ -71,7 +71,7 @@ class SendResult:
         said = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
         failed = next((recipient for recipient in self.recipients if recipient.outcome is not Outcome.ACCEPTED), None)
         why = self.error or (self.reply if failed is None else f"{failed.address}: {failed._reason}")
-        return f"<SendResult: {said or 'nobody'} ({why})>"
+        return harmless(f"<SendResult: {said or 'nobody'} ({why})>")
 
     def _with(self, outcome: Outcome) -> tuple[RecipientResult, ...]:
         return tuple(recipient for recipient in self.recipients if recipient.outcome is outcome)

@@ -49,6 +49,9 @@ class Listener(ListenerBase):
         with self._changed:  # before a `close` of another thread, or behind it
             if self._sockets is None and not self._stopped.is_set():
                 sockets = self._open_sockets()
+                if self._stopped.is_set():  # by the handler of a signal, which has the lock as well
+                    sockets.close()
+                    return False
                 self._bell, self._rope = socket.socketpair()
                 self._acceptor = threading.Thread(target=self._accept_all, args=(sockets,), daemon=True)
                 self._acceptor.start()

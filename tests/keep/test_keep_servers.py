@@ -259,6 +259,28 @@ def test_a_note_is_forgotten_once() -> None:
     assert forgotten == ["a", "b"]
 
 
+def test_what_has_lost_its_unique_id_is_known_by_that_of_an_equal_one() -> None:
+    """The note by which it was known is that of the other one from then on, and nothing is done to it any more."""
+    done: list[tuple[str, ...]] = []
+
+    class Strict(SQLiteLedger):
+        def mark_deleted(self, keys: Sequence[str]) -> None:
+            assert self.read().keys() >= set(keys)
+            done.append(tuple(keys))
+            super().mark_deleted(keys)
+
+    with Strict(":memory:", "ada@here") as ledger:
+        shelf = Shelf()
+        fetch(Server([mail("one", "a")]), ledger, shelf)
+        server = Server([mail("one", "same"), mail("one", "same"), mail("one", "b")])
+        fetch(server, ledger, shelf)
+        assert list(ledger.read()) == ["b"]
+        server.mails[2] = mail("one", "c")
+        assert fetch(server, ledger, shelf, KeepPolicy(keep=False)).deleted == [1, 2, 3]
+    assert shelf.stored == ["one"]
+    assert done == [("c", "c", "c")]
+
+
 @pytest.mark.parametrize("cut", [True, False])
 def test_equal_messages_that_get_unique_ids_are_nothing_new(ledger: SQLiteLedger, cut: bool) -> None:
     server, shelf = Server([mail("one", "a"), mail("one", "b")]), Shelf()

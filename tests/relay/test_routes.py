@@ -273,8 +273,22 @@ def test_a_relay_that_knows_no_way_at_all_is_a_mistake(tmp_path: Path) -> None:
         RelayConfig(hostname=RELAY)
 
 
-@pytest.mark.parametrize("tls", [TLSPolicy.REQUIRED, TLSPolicy.OPPORTUNISTIC, TLSPolicy.NONE])
-def test_nobody_on_the_line_to_a_smarthost_has_mail_returned(world: World, tls: TLSPolicy) -> None:
+LOGIN: dict[str, Any] = {"credentials": Credentials("ada", "pencil")}
+
+
+@pytest.mark.parametrize(
+    ("tls", "more", "waits"),
+    [
+        (TLSPolicy.REQUIRED, {}, True),
+        (TLSPolicy.OPPORTUNISTIC, {}, False),
+        (TLSPolicy.OPPORTUNISTIC, LOGIN, True),
+        (TLSPolicy.OPPORTUNISTIC, LOGIN | {"allow_plaintext_auth": True}, False),
+        (TLSPolicy.NONE, {}, False),
+    ],
+)
+def test_nobody_on_the_line_to_a_smarthost_has_mail_returned(
+    world: World, tls: TLSPolicy, more: dict[str, Any], waits: bool
+) -> None:
     """What comes in clear is the word of a host only where mail may go in clear as well."""
 
     async def test(world: World) -> None:
@@ -282,10 +296,10 @@ def test_nobody_on_the_line_to_a_smarthost_has_mail_returned(world: World, tls: 
         host.greeting = Reply.build(554, "No mail here")
         async with aio.SMTPServer(host, port=0, tls=aio.server_context(*data.SERVER)) as server:
             world.put(BOB)
-            smarthost = route(server, tls=tls)
+            smarthost = route(server, tls=tls, **more)
             await relay(world, smarthost=smarthost).attempt_due()
         left = [(str(each.reply), each.remote_mta) for entry in world.entries() for each in entry.waiting]
         said = f"451 4.7.5 {smarthost.place} says without TLS, which it is to have: 554 No mail here"
-        assert left == ([(said, None)] if tls is TLSPolicy.REQUIRED else [])
+        assert left == ([(said, None)] if waits else [])
 
     run(test, world)

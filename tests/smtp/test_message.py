@@ -201,6 +201,22 @@ def test_many_recipients_are_read_one_after_the_other(policy: Any, monkeypatch: 
     assert max(lengths) < 50
 
 
+@pytest.mark.parametrize(("begin", "end"), [("", ""), ("c@x, The Bobs (all: of them): ", " ; , d@x")])
+def test_many_recipients_with_their_names_behind_them_are_read(begin: str, end: str) -> None:
+    """As mail had them for long: in comments, of which none is in another, and perhaps in a group."""
+    several = ",\r\n ".join(f"{number}@x (Bob \\( B, {number}th of that name)" for number in range(500))
+    to = begin + several + end
+    made = email.message_from_string(f"From: ada@example.org\nTo: {to}\n\n", policy=email.policy.default)
+    others = [["c@x"], ["d@x"]] if begin else [[], []]
+    assert envelope(made)[1] == [*others[0], *(f"{number}@x" for number in range(500)), *others[1]]
+
+
+def test_a_source_route_is_no_list_of_two() -> None:
+    """RFC 5322 section 4.4: it is to be taken, and ignored."""
+    made = email.message_from_string("From: ada@example.org\nTo: a@x, < @here,@there:b@x>\n\n")
+    assert envelope(made) == ("ada@example.org", ["a@x", "b@x"])
+
+
 @pytest.mark.parametrize("policy", [email.policy.default, email.policy.compat32])
 @pytest.mark.parametrize("to", [b'"' * 10_000, b"(" * 10_000, b"a:" * 5_000, b"a@b," * 25_000])
 def test_recipients_that_would_be_read_for_long_are_not(to: bytes, policy: Any) -> None:

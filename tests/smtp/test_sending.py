@@ -29,6 +29,7 @@ from mailproto.smtp import (
     DeliveryError,
     MailParameters,
     Outcome,
+    RecipientResult,
     SendResult,
     SMTPClientConfig,
     SMTPClientConnection,
@@ -80,6 +81,15 @@ def test_a_result_is_shown_in_short() -> None:
     assert repr(broken) == "<SendResult: 2 deferred (the peer closed the connection)>"
     crowd = SendResult(accepted.recipients * 1000, accepted.reply)
     assert repr(crowd) == "<SendResult: 2000 accepted (250 2.0.0 queued)>"
+
+
+def test_a_result_is_shown_in_one_line_whatever_is_in_it() -> None:
+    """An address may come from a stranger's header, and turn around what stands behind it in a log."""
+    error = SourceError("the message could not be read: OSError: one line\nand another")
+    recipient = RecipientResult(Address("\u202ebob", "example.org"), Outcome.DEFERRED, "message", error=error)
+    said = r"the message could not be read: OSError: one line\nand another"
+    assert repr(recipient) == rf"<\u202ebob@example.org: deferred ({said})>"
+    assert repr(SendResult((recipient,), error=error)) == f"<SendResult: 1 deferred ({said})>"
 
 
 # Flights.

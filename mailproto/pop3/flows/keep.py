@@ -277,7 +277,7 @@ class _Job:
             yield Call(self._ledger.forget, ([key],))
             note = None
         if note is None or not note.stored:
-            twin = self._known.take_twin(sha256)
+            twin = self._known.take_twin(key, sha256)
             note = yield Call(self._ledger.begin, (key, self._now if twin is None else twin.first_seen, sha256))
             if twin is None:
                 yield Call(self._store, (note, content))
@@ -293,7 +293,8 @@ class _Job:
 
     def _delete(self) -> Flow[None]:
         """Mark what is to go from the server, all at once."""
-        due = {message: key for message, key in self._safe.items() if self._is_due(message, self._known[key])}
+        notes = {message: self._known[key] for message, key in self._safe.items()}
+        due = {message: note.key for message, note in notes.items() if self._is_due(message, note)}
         if not due:
             return
         yield Call(self._ledger.mark_deleted, (list(due.values()),))

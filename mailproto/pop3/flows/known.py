@@ -26,6 +26,7 @@ class KnownMessages:
         # The keys, by digests; of equal messages that of one that is stored.
         self._keys = {note.sha256: note.key for note in sorted(notes.values(), key=attrgetter("stored"))}
         self._unnamed = self._find_unnamed()
+        self._renamed: dict[str, str] = {}  # what stands now for the notes that were taken
 
     def _find_unnamed(self) -> dict[str, list[Note]]:
         """Return the notes of what is stored and has no longer the unique-id that it had, by digests.
@@ -39,7 +40,7 @@ class KnownMessages:
         return unnamed
 
     def __getitem__(self, key: str) -> Note:
-        return self._notes[key]
+        return self._notes[self._renamed.get(key, key)]
 
     def get(self, key: str) -> Note | None:
         """Return the note with this key, None if there is none."""
@@ -68,16 +69,21 @@ class KnownMessages:
         note = self._notes.get(key)
         return key if note is not None and note.sha256 == sha256 else _CONTENT + sha256
 
-    def take_twin(self, sha256: str) -> Note | None:
+    def take_twin(self, key: str, sha256: str) -> Note | None:
         """Return the note of what is stored with this content and has no unique-id any more, None if there is none.
 
-        What is known by content stands for all messages that have it; else each note for one, and is taken once.
+        What is known by content stands for all messages that have it; else each note for one, and is taken once. The
+        note that is put under ``key`` stands for it then.
         """
         note = self._notes.get(_CONTENT + sha256)
         if note is not None and note.stored and note.sha256 == sha256:
             return note
         unnamed = self._unnamed.get(sha256)
-        return self._notes.pop(unnamed.pop().key) if unnamed else None
+        if not unnamed:
+            return None
+        twin = self._notes.pop(unnamed.pop().key)
+        self._renamed[twin.key] = key
+        return twin
 
     def vanished(self, safe: Collection[str], *, all_seen: bool, ids_seen: bool) -> list[str]:
         """Return the keys of what is gone from the server; none if all is, which is more often its mishap than true.

@@ -15,8 +15,8 @@ from typing import Any
 from mailproto.errors import NotSupportedError
 from mailproto.smtp.messages.writing import check_parameters
 
-_MAX_LEVELS = 30  # of parts in parts, as of mail that was forwarded, as an attachment, that often
-_MAX_PARTS = 10_000
+_MAX_LEVELS = 30  # of parts in parts: each time that mail is forwarded as an attachment it gets two more
+_MAX_PARTS = 10_000  # of next to no fields; of usual ones there is room for 1,800 in the cost of those
 _MAX_COST = 10_000**2  # enough to read a field of so many characters once, or many shorter ones
 _EACH = 4000  # of that, for a field of whatever length
 

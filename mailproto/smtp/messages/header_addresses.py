@@ -19,8 +19,11 @@ from mailproto.smtp.messages.writing import unfolded
 
 _QUOTED = r'"(?:[^"\\=]|\\.|=(?!\?))*+"'
 _ENCODED_WORD = r'=\?[^?,"\s]+\?[BbQq]\?[^?"\s]*+\?='
-_PLAIN = r'[^,"=()\[\]:;\\]|=(?!\?)'
-_ELEMENT = re.compile(f"(?:{_PLAIN}|{_QUOTED}|{_ENCODED_WORD})*+,", re.DOTALL)
+_COMMENT = r"\((?:[^()\\=]|\\.|=(?!\?))*+\)"
+_PLAIN = r'[^,"=()\[\]:;\\<]|=(?!\?)|<(?!\s*@)'
+_WORDS = f"(?:{_PLAIN}|{_QUOTED}|{_ENCODED_WORD}|{_COMMENT})*+"
+_ELEMENT = re.compile(f"({_WORDS}),", re.DOTALL)
+_GROUP = re.compile(rf"({_WORDS}:)((?:{_WORDS},)*+{_WORDS});[ \t]*(?:,|\Z)", re.DOTALL)
 _LOST = "\ufffd"  # what the standard library puts where it could not decode
 _UNREADABLE = ("invalid address", "invalid mailbox")  # how the defects begin behind which an address may be lost
 
@@ -107,11 +110,14 @@ def _values(message: Message[Any, Any], name: str) -> Iterator[Any]:
 def _elements(value: str) -> Iterator[str]:
     """Yield a list of addresses in pieces, because the time to read one grows with the square of its length.
 
-    From the first address on that is anything rare, such as a comment or a group, all of it is one piece.
+    From the first address on that is anything rare, such as a route, all of it is one piece.
     """
     at = 0
-    while match := _ELEMENT.match(value, at):
-        if element := match[0][:-1].strip(" \t"):  # there were lists with empty ones (RFC 5322 section 4.4)
+    while match := _ELEMENT.match(value, at) or _GROUP.match(value, at):
+        if match.re is _GROUP:
+            yield f"{match[1]};"
+            yield from _elements(match[2])
+        elif element := match[1].strip(" \t"):  # there were lists with empty ones (RFC 5322 section 4.4)
             yield element
         at = match.end()
     yield value[at:]
