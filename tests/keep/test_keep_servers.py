@@ -105,6 +105,36 @@ def test_a_unique_id_that_is_used_again_at_once_is_no_reason_to_delete_unseen(le
     assert server.mails == []
 
 
+def test_a_unique_id_that_is_used_again_behind_an_empty_maildrop_is_no_reason_to_delete_unseen(
+    ledger: SQLiteLedger,
+) -> None:
+    """Somebody else has deleted all that was to be kept, and the server numbers from 1 again."""
+    server, shelf = Server([mail("first", "1"), mail("second", "2")]), Shelf()
+    fetch(server, ledger, shelf)
+    server.mails = []
+    for _ in range(2):
+        fetch(server, ledger, shelf)
+    server.mails = [mail("third", "1")]
+    fetch(server, ledger, shelf, KeepPolicy(keep=False))
+    assert shelf.stored == ["first", "second", "third"]
+    assert server.mails == []
+
+
+@pytest.mark.parametrize("uids", ["12", "34"], ids=["same", "other"])
+def test_what_is_there_again_behind_an_empty_maildrop_is_looked_at_once(ledger: SQLiteLedger, uids: str) -> None:
+    """As it is where a server shows an empty maildrop by mishap, or before all is moved to it."""
+    server, shelf = Server([mail("first", "1"), mail("second", "2")]), Shelf()
+    fetch(server, ledger, shelf)
+    server.mails = []
+    fetch(server, ledger, shelf)
+    server.mails = [mail(name, uid) for name, uid in zip(["first", "second"], uids, strict=True)]
+    for _ in range(3):
+        assert fetch(server, ledger, shelf).fetched == []
+    assert numbers(server, b"RETR") == [1, 2, 1, 2]
+    assert sorted(ledger.read()) == sorted(uids)
+    assert shelf.stored == ["first", "second"]
+
+
 def test_a_unique_id_that_is_used_again_for_as_many_octets_is_new(ledger: SQLiteLedger) -> None:
     server, shelf = Server([mail("first", "1"), mail("second", "2")]), Shelf()
     fetch(server, ledger, shelf, KeepPolicy(keep=False))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from mailproto._core.checks import check_fields
@@ -27,6 +27,8 @@ from mailproto.pop3.flows.notes import Note as Note
 from mailproto.pop3.response import ResponseError
 
 T = TypeVar("T")
+
+_WAS_EMPTY = "was empty"  # names a note, and no unique-id, which has no space in it
 
 Store = Callable[[Note, Iterable[bytes]], Any]
 """What stores a message, given its note and its content; see `fetch_and_keep`."""
@@ -101,7 +103,8 @@ def fetch_and_keep(
 
     Deletions take effect at QUIT, which is left to the caller. Notes of messages that are gone from the server are
     dropped, for it may use their unique-ids again (RFC 1957). It may even do so before that was seen: so a message
-    that was to be deleted, and seems to be there, is fetched again. If its content is another, it is a new one.
+    that was to be deleted, and seems to be there, is fetched again, as is one that seems to be there although the
+    maildrop was empty meanwhile. If its content is another, it is a new one.
 
     A server that has no unique-ids, or gives the same to two messages, is taken by the content: such messages are
     fetched each time, and stored only if their content is new, whatever it was known by. So is a message that has got
@@ -154,7 +157,7 @@ class _Job:
     def run(self) -> Flow[None]:
         """Fetch what is to be fetched, and delete what is to be deleted."""
         listed = yield from self._list()
-        notes = yield Call(self._ledger.read)
+        notes = yield from self._read(listed)
         self._hurdles = Hurdles(self._ledger, notes, self._now)
         self._known = KnownMessages(notes, listed)
         self._check_unique_ids(listed)
@@ -172,6 +175,22 @@ class _Job:
             return (yield from listing(self._conn))
         sizes = yield from request(self._conn, self._conn.list())
         return [MessageListing(number, size) for number, size in sizes.items()]
+
+    def _read(self, listed: Sequence[MessageListing]) -> Flow[dict[str, Note]]:
+        """Return the notes. Behind an empty maildrop what seems to be there again is doubted, as is what was to be
+        deleted: that it was empty may have been a mishap of the server's, or else the unique-ids are used again."""
+        notes: dict[str, Note] = yield Call(self._ledger.read)
+        was_empty = notes.pop(_WAS_EMPTY, None) is not None
+        if not listed:
+            if not was_empty and any(note.stored and not note.deleted for note in notes.values()):
+                yield Call(self._ledger.begin, (_WAS_EMPTY, self._now, ""))
+        elif was_empty:
+            doubtful = [message.uid for message in listed if message.uid in notes and notes[message.uid].stored]
+            if doubtful:
+                yield Call(self._ledger.mark_deleted, (doubtful,))
+            yield Call(self._ledger.forget, ([_WAS_EMPTY],))
+            notes.update({key: replace(notes[key], deleted=True) for key in doubtful})
+        return notes
 
     def _check_unique_ids(self, listed: Sequence[MessageListing]) -> None:
         """See that a server does not lose its unique-ids: by content, all that is known by them is fetched again."""

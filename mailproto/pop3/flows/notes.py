@@ -15,7 +15,8 @@ class Note:
     caller's ``now`` is of. ``sha256`` is the digest of its content, in hexadecimal. ``stored`` is whether it is safe;
     if not, it may be stored or not. ``deleted`` is whether the server was told to delete it.
 
-    A note without a digest is one that a run has broken off at a message, see `mailproto.pop3.flows.hurdles`.
+    A note without a digest is none of a message: it tells that a run has broken off at one, see
+    `mailproto.pop3.flows.hurdles`, or that the maildrop was empty.
     """
 
     key: str
