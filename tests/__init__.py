@@ -1,8 +1,10 @@
 """Tests of mailproto."""
 
 import pkgutil
+import sys
 
-import pytest
+if "pytest" in sys.modules:  # of which a process that a test starts has no need
+    import pytest
 
-# Helpers' assertions count under ``python -O`` as well, and explain themselves when they fail.
-pytest.register_assert_rewrite(*(f"{__name__}.{module.name}" for module in pkgutil.iter_modules(__path__)))
+    # Helpers' assertions count under ``python -O`` as well, and explain themselves when they fail.
+    pytest.register_assert_rewrite(*(f"{__name__}.{module.name}" for module in pkgutil.iter_modules(__path__)))

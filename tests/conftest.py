@@ -5,7 +5,11 @@ import gc
 import importlib
 import os
 import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 # With CI set, hypothesis loads a profile of its own: no deadline either, and the same examples in every run.
@@ -27,3 +31,14 @@ def pytest_collection_finish() -> None:
     """Spare whoever collects garbage, or forks, the thousands of tests that were collected."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture
+def memory_path(tmp_path: Path) -> Iterator[Path]:
+    """Return an empty folder in memory, if there is any: to a process that is killed it is as durable as a disk."""
+    memory = Path("/dev/shm")
+    if not memory.is_dir():
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        yield Path(folder)

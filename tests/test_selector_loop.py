@@ -26,7 +26,7 @@ from mailproto.pop3 import flows as pop3_flows
 from mailproto.smtp import SMTPServerConfig, SMTPServerConnection, flows, make_submission
 from mailproto.tls import client_context, server_context, server_tls
 from tests import data
-from tests.adapters.harness import PATIENCE, wait_until
+from tests.adapters.harness import PATIENCE, held_port, wait_until
 
 CONTEXT = server_context(*data.SERVER)
 CONTENT = b"Subject: x\r\n\r\n.text\r\n"
@@ -45,14 +45,14 @@ class Listener(Inbox):
 
 
 class Running:
-    """A loop in a thread of its own, with one listening socket."""
+    """A loop in a thread of its own, with one socket that listens on this port."""
 
-    def __init__(self, begin: Callable[[str], Engine]) -> None:
+    def __init__(self, begin: Callable[[str], Engine], port: int) -> None:
         self.loop = Loop()
         self.stop = threading.Event()
         self.grace = PATIENCE / 4
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listening.getsockname()[1]
+        self.port = port
+        self._listening = socket.create_server(("127.0.0.1", port))
         self.loop.listen(self._listening, begin)
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -77,11 +77,12 @@ class Running:
 
 @contextmanager
 def running(begin: Callable[[str], Engine]) -> Iterator[Running]:
-    here = Running(begin)
-    try:
-        yield here
-    finally:
-        here.end()
+    with held_port() as port:
+        here = Running(begin, port)
+        try:
+            yield here
+        finally:
+            here.end()
 
 
 def limited(handler: Any, *limits: Limits) -> Callable[[str], Engine]:

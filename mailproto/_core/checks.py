@@ -21,7 +21,7 @@ _Check: TypeAlias = Callable[[str, Any], None]
 
 def check_count(name: str, value: object, least: int = 0) -> None:
     """Raise for what is no whole number, of whatever library, or less than ``least``."""
-    if not isinstance(value, SupportsIndex) or isinstance(value, bool):
+    if not isinstance(value, int | SupportsIndex) or isinstance(value, bool):
         raise TypeError(f"{name} has to be a whole number, not {value!r:.40}")
     if operator.index(value) < least:
         raise GrammarError(f"{name} has to be {least} at least, not {value}")
@@ -29,7 +29,7 @@ def check_count(name: str, value: object, least: int = 0) -> None:
 
 def check_amount(name: str, value: object) -> None:
     """Raise for what is no number of seconds, say: for text, for less than 0, and for what is not a number at all."""
-    if not isinstance(value, float | SupportsIndex) or isinstance(value, bool):
+    if not isinstance(value, float | int | SupportsIndex) or isinstance(value, bool):
         raise TypeError(f"{name} has to be a number, not {value!r:.40}")
     if not (value if isinstance(value, float) else operator.index(value)) >= 0:
         raise GrammarError(f"{name} has to be 0 at least, not {value}")

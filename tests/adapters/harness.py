@@ -50,6 +50,19 @@ def at_best(measure: Callable[[], T], good: Callable[[T], bool]) -> T:
     return measure()
 
 
+@contextmanager
+def held_port() -> Iterator[int]:
+    """Yield a port of 127.0.0.1 at which nobody listens but who is told of it, and again nobody when he has ended.
+
+    It stays bound, so that no other test, of another run either, is given it. A socket that has SO_REUSEADDR, as
+    those of our servers have, can be bound to it as well.
+    """
+    with socket.socket() as bound:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
+
+
 def server_context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*SERVER)

@@ -14,7 +14,7 @@ from mailproto import ConnectionClosedError, ConnectionTimeoutError, TLSPolicy
 from mailproto.pop3 import POP3ClientConfig
 from mailproto.smtp import Limits, SMTPClientConfig
 from tests.adapters.facades import AioFront, SyncFront
-from tests.adapters.harness import PATIENCE, Wire, scripted
+from tests.adapters.harness import PATIENCE, Wire, held_port, scripted
 
 Front = AioFront | SyncFront
 KINDS = pytest.mark.parametrize(
@@ -56,11 +56,9 @@ def test_a_server_that_hangs_up_at_once(front: Front, kind: str, make_config: An
 
 @KINDS
 def test_an_error_of_connecting_says_where_to(front: Front, kind: str, make_config: Any, tmp_path: Path) -> None:
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))  # where nobody listens
-        port = bound.getsockname()[1]
-        with pytest.raises(ConnectionRefusedError, match=f"cannot connect to 127.0.0.1 port {port}: ") as caught:
-            getattr(front, kind)("127.0.0.1", port).connect()
+    refused = pytest.raises(ConnectionRefusedError, match=r"cannot connect to 127\.0\.0\.1 port \d+: ")
+    with held_port() as port, refused as caught:
+        getattr(front, kind)("127.0.0.1", port).connect()
     assert caught.value.errno == errno.ECONNREFUSED
     with pytest.raises(FileNotFoundError, match=f"cannot connect to {tmp_path}/nobody: "):
         getattr(front, kind)(path=tmp_path / "nobody").connect()

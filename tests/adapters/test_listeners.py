@@ -17,7 +17,7 @@ from mailproto._net.listener import Admission, ServerOptions, Verdict
 from mailproto._net.sockets import listen_unix
 from mailproto.errors import GrammarError
 from tests.adapters import toy
-from tests.adapters.harness import PATIENCE, Aio, Gate, Sync, Wire, server_context, wait_until
+from tests.adapters.harness import PATIENCE, Aio, Gate, Sync, Wire, held_port, server_context, wait_until
 from tests.adapters.toy import Echo
 
 Adapter = Aio | Sync
@@ -280,16 +280,17 @@ def test_a_connection_that_cannot_be_made_stops_nothing(adapter: Adapter, caplog
 
 
 def test_those_who_are_idle_are_told_at_once(adapter: Adapter) -> None:
-    server = adapter.serve(Echo())
-    with Wire.to(server.port) as wire:
-        assert wire.line() == b"+ok"
-        closing = server.begin_close()
-        assert wire.rest() == b"-shutting down\r\n"
-        wire.close()
-        closing.join(PATIENCE)
-        assert not closing.is_alive()
-    with pytest.raises(ConnectionRefusedError):
-        Wire.to(server.port)
+    with held_port() as port:
+        server = adapter.serve(Echo(), port=port)
+        with Wire.to(port) as wire:
+            assert wire.line() == b"+ok"
+            closing = server.begin_close()
+            assert wire.rest() == b"-shutting down\r\n"
+            wire.close()
+            closing.join(PATIENCE)
+            assert not closing.is_alive()
+        with pytest.raises(ConnectionRefusedError):
+            Wire.to(port)
 
 
 def test_a_handshake_is_not_waited_for(adapter: Adapter) -> None:

@@ -373,11 +373,12 @@ def test_who_is_still_there_when_a_server_closes_may_have_as_long_as_one_likes()
 
 @pytest.mark.parametrize("long", [math.inf, 1e12])
 def test_a_name_server_may_be_waited_for_as_long_as_one_likes(long: float) -> None:
-    with socket.socket(type=socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        closed = sock.getsockname()[1]
-    with pytest.raises(RoutingError):  # at once, for nobody listens
-        sync.DNSResolver(["127.0.0.1"], port=closed, timeout=long, attempts=1).addresses("mx.example.org")
+    with socket.socket(type=socket.SOCK_DGRAM) as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.connect(deaf.getsockname())  # and hears nobody else
+        resolver = sync.DNSResolver(["127.0.0.1"], port=deaf.getsockname()[1], timeout=long, attempts=1)
+        with pytest.raises(RoutingError):  # at once
+            resolver.addresses("mx.example.org")
 
 
 async def _noop(server: Any, where: dict[str, Any]) -> int:

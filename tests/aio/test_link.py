@@ -26,7 +26,7 @@ from mailproto.aio.threads import InThreads
 from mailproto.errors import ConnectionClosedError, ConnectionTimeoutError, LocalProtocolError
 from mailproto.tls import client_context, client_tls
 from tests.adapters import toy
-from tests.adapters.harness import PATIENCE, server_context
+from tests.adapters.harness import PATIENCE, held_port, server_context
 from tests.adapters.toy import Echo
 from tests.data import CA
 
@@ -697,10 +697,8 @@ def test_connecting_has_a_deadline() -> None:
 
 def test_nobody_listens() -> None:
     async def main() -> None:
-        with socket.socket() as bound:
-            bound.bind(("127.0.0.1", 0))  # where nobody listens
-            with pytest.raises(ConnectionRefusedError):
-                await open_link(toy.ToyClient(), *bound.getsockname())
+        with held_port() as port, pytest.raises(ConnectionRefusedError):
+            await open_link(toy.ToyClient(), "127.0.0.1", port)
 
     asyncio.run(main())
 
@@ -743,9 +741,8 @@ def resolving(monkeypatch: pytest.MonkeyPatch, *addresses: tuple[str, int]) -> N
 
 def test_one_address_after_the_other_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
-        with socket.socket() as bound:
-            bound.bind(("127.0.0.1", 0))  # where nobody listens
-            closed = bound.getsockname()
+        with held_port() as port:
+            closed = ("127.0.0.1", port)
             async with serving(Echo()) as server:
                 resolving(monkeypatch, closed, ("127.0.0.1", server.listener.port))
                 link = await open_link(toy.ToyClient(), "mail.example.org", 25)

@@ -74,3 +74,18 @@ def run_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, 
     if result["error"] is not None:
         assert f"{result['error']}: " in said.err  # where people read what programs have no use for
     return status, result
+
+
+def run_in_vain(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+    """Run a command in this process that cannot do what it is to; return its exit status, and its complaint."""
+    words = ""
+    try:
+        status = main(arguments)
+    except SystemExit as ended:
+        if isinstance(ended.code, int):
+            status = ended.code
+        else:  # Python says it, and has this status
+            status, words = 1, f"{ended.code}\n"
+    said = capsys.readouterr()
+    assert said.out == ""
+    return status, said.err + words

@@ -31,8 +31,8 @@ from mailproto.pop3 import POP3ServerConfig
 from mailproto.sasl import make_scram_key
 from mailproto.testing import Outbox
 from tests import data
-from tests.adapters.harness import PATIENCE
-from tests.cli.harness import run_json, serving
+from tests.adapters.harness import PATIENCE, held_port
+from tests.cli.harness import run_in_vain, run_json, serving
 
 MESSAGE = b"Subject: hello\n\n.a line that begins with a dot\nand one more\n"
 ON_THE_WIRE = MESSAGE.replace(b"\n", b"\r\n")
@@ -337,11 +337,10 @@ def test_what_is_handed_down_has_to_listen(number: str) -> None:
     assert (done.returncode, done.stderr) == (1, f"--pop3: the descriptor {number} is no socket that listens\n")
 
 
-def test_what_is_handed_down_is_for_one_service() -> None:
+def test_what_is_handed_down_is_for_one_service(capsys: pytest.CaptureFixture[str]) -> None:
     """Whose client would meet the other one every second time."""
-    command = [sys.executable, "-m", "mailproto", "serve", "--smtp", "fd:3", "--pop3", "fd:3"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
-    assert (done.returncode, done.stderr) == (1, "a descriptor is for one service only\n")
+    said = run_in_vain(capsys, "serve", "--smtp", "fd:3", "--pop3", "fd:3")
+    assert said == (1, "a descriptor is for one service only\n")
 
 
 def test_submission_wants_a_login(message_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -414,11 +413,10 @@ def test_the_message_may_come_from_standard_input(monkeypatch: pytest.MonkeyPatc
 
 
 def test_nobody_listens(message_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with serving(listeners=("smtp",)) as server:
-        port = server.ports["smtp"]
-    status, result = run_json(
-        capsys, "send", "--server", f"127.0.0.1:{port}", "--from", "", "--to", "a@b.example", str(message_file)
-    )
+    with held_port() as port:
+        status, result = run_json(
+            capsys, "send", "--server", f"127.0.0.1:{port}", "--from", "", "--to", "a@b.example", str(message_file)
+        )
     assert (status, result["error"]) == (1, "ConnectionRefusedError")
 
 
@@ -538,11 +536,12 @@ def test_what_would_delete_at_once_or_never_by_a_slip_of_the_pen(
         (["--tls-cert", str(data.SERVER.certificate), "--tls-key", str(data.EXPIRED.key)], str(data.EXPIRED.key)),
     ],
 )
-def test_a_value_that_makes_no_sense_is_named(options: list[str], complaint: str) -> None:
-    command = [sys.executable, "-m", "mailproto", "serve", "--smtp", "127.0.0.1:0", *options]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
-    assert done.returncode in (1, 2)
-    assert complaint in done.stderr
+def test_a_value_that_makes_no_sense_is_named(
+    options: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, said = run_in_vain(capsys, "serve", "--smtp", "127.0.0.1:0", *options)
+    assert status in (1, 2)
+    assert complaint in said
 
 
 @pytest.mark.parametrize(
@@ -663,7 +662,13 @@ def interrupt(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
 
 
 def test_all_listeners_end_at_once_and_who_asks_twice_does_not_wait() -> None:
-    with serving(listeners=("smtp", "submission")) as server:
+    with (
+        held_port() as smtp,
+        held_port() as submission,
+        serving(
+            "--smtp", f"127.0.0.1:{smtp}", "--submission", f"127.0.0.1:{submission}", listeners=("smtp", "submission")
+        ) as server,
+    ):
         under_way = [smtplib.SMTP("127.0.0.1", server.ports[name]) for name in ("smtp", "submission")]
         for client in under_way:
             client.ehlo()

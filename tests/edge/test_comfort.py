@@ -19,7 +19,7 @@ from mailproto.pop3 import POP3ServerConfig
 from mailproto.smtp import Limits, SMTPClientConfig, SMTPServerConfig
 from mailproto.smtp.flows.sending import send_message, send_messages
 from mailproto.smtp.messages.submission import make_submission
-from tests.adapters.harness import PATIENCE, server_context
+from tests.adapters.harness import PATIENCE, held_port, server_context
 from tests.cli.harness import serving as serving_host
 from tests.data import CA
 from tests.edge.test_chunks import Inbox, ours
@@ -183,8 +183,8 @@ def test_a_server_is_looked_at(front: Any) -> None:
         with pytest.raises(AuthenticationError):
             verify(front, "localhost", server.port, tls=TLSPolicy.REQUIRED, cafile=CA, user="ada", password="wrong")
         assert verify(front, "localhost", server.port, tls=TLSPolicy.NONE).auth_mechanisms == ()
-    with pytest.raises(OSError):
-        verify(front, "localhost", server.port, tls=TLSPolicy.NONE)
+    with held_port() as port, pytest.raises(ConnectionRefusedError):
+        verify(front, "127.0.0.1", port, tls=TLSPolicy.NONE)
 
 
 def test_a_maildrop_is_looked_at(front: Any) -> None:
@@ -207,5 +207,5 @@ def test_a_maildrop_is_looked_at(front: Any) -> None:
         assert report.capabilities.stls
         assert report.tls is None
     assert len(list(drop.open().messages)) == 1
-    with pytest.raises(OSError):
-        verify(front, "localhost", server.port, tls=TLSPolicy.NONE, protocol="pop3")
+    with held_port() as port, pytest.raises(ConnectionRefusedError):
+        verify(front, "127.0.0.1", port, tls=TLSPolicy.NONE, protocol="pop3")

@@ -5,13 +5,10 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from mailproto import sync
 from mailproto.ledger import SQLiteLedger
@@ -51,19 +48,8 @@ def stored(maildir: Path) -> list[bytes]:
     return sorted(path.read_bytes() for path in maildir.glob("[cn]*/*.mailproto,*"))
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """Return a folder in memory, if there is one: to a process that is killed it is as durable as a disk."""
-    memory = Path("/dev/shm")
-    if not memory.is_dir():
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(dir=memory) as folder:
-        yield Path(folder)
-
-
-def test_killed_at_random_nothing_is_lost_and_nothing_double(folder: Path) -> None:
-    maildir, ledger = folder / "maildir", folder / "ledger"
+def test_killed_at_random_nothing_is_lost_and_nothing_double(memory_path: Path) -> None:
+    maildir, ledger = memory_path / "maildir", memory_path / "ledger"
     config = POP3ServerConfig(allow_plaintext_auth=True, limits=Limits(max_commands=10**9))
     chance = random.Random(1)
     with sync.POP3Server(Host(), port=0, config=config) as server:

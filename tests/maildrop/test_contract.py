@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from mailproto.errors import LocalProtocolError
 from mailproto.maildrop import Maildir, MaildropBusyError, MemoryMaildrop
 from tests.data import MAIL
-from tests.maildrop import CONTENTS, CUTS, MESSY_CONTENTS, canonical_form, cut, read, uids
+from tests.maildrop import canonical_form, cut, read, uids
+from tests.maildrop.strategies import CONTENTS, CUTS, MESSY_CONTENTS
 
 AnyMaildrop = MemoryMaildrop | Maildir
 

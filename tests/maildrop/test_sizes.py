@@ -9,7 +9,8 @@ from hypothesis import given
 
 from mailproto.maildrop.base import canonical
 from mailproto.maildrop.sizes import SizeCache, count_octets
-from tests.maildrop import CONTENTS, CUTS, MESSY_CONTENTS, canonical_form, cut
+from tests.maildrop import canonical_form, cut
+from tests.maildrop.strategies import CONTENTS, CUTS, MESSY_CONTENTS
 
 
 @given(MESSY_CONTENTS | CONTENTS, CUTS)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from mailproto.maildrop import LockedSnapshot, Mbox, MboxSnapshot
 from tests.maildrop import read
 
@@ -48,16 +46,3 @@ def leftovers(mbox: Mbox) -> list[str]:
     """Return what lies beside the mbox but for the files that may stay."""
     usual = {mbox.path.name, f".{mbox.path.name}.mailproto-lock", f".{mbox.path.name}.mailproto-index"}
     return sorted(path.name for path in mbox.path.parent.iterdir() if path.name not in usual)
-
-
-def taken_back(mbox: Mbox, content: list[bytes]) -> tuple[bytes, bytes]:
-    """Deliver a message and take it back; return what was written, and the note that was there meanwhile."""
-    note = mbox.path.parent / ".mbox.mailproto-append"
-    notes: list[bytes] = []
-    before = mbox.path.read_bytes() if mbox.path.exists() else b""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mailproto.maildrop.mbox_append.os.fsync", lambda _: notes.append(note.read_bytes()))
-        mbox.deliver(content)
-    written = mbox.path.read_bytes()[len(before) :]
-    mbox.path.write_bytes(before)
-    return written, notes[-1]

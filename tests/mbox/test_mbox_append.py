@@ -7,9 +7,22 @@ import pytest
 
 from mailproto.maildrop import Mbox
 from tests.maildrop import read
-from tests.mbox import FOREIGN, FOREIGN_CONTENT, SEPARATOR, all_of, leftovers, mbox_of, now_in, taken_back
+from tests.mbox import FOREIGN, FOREIGN_CONTENT, SEPARATOR, all_of, leftovers, mbox_of, now_in
 
 OLD, NEW = b"Subject: old\r\n\r\nFrom me\r\n", b"Subject: new\r\n\r\nFrom you\r\nmore\r\n"
+
+
+def taken_back(mbox: Mbox, content: list[bytes]) -> tuple[bytes, bytes]:
+    """Deliver a message and take it back; return what was written, and the note that was there meanwhile."""
+    note = mbox.path.parent / ".mbox.mailproto-append"
+    notes: list[bytes] = []
+    before = mbox.path.read_bytes() if mbox.path.exists() else b""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mailproto.maildrop.mbox_append.os.fsync", lambda _: notes.append(note.read_bytes()))
+        mbox.deliver(content)
+    written = mbox.path.read_bytes()[len(before) :]
+    mbox.path.write_bytes(before)
+    return written, notes[-1]
 
 
 def every_death(mbox: Mbox) -> Iterator[tuple[int, int]]:
@@ -63,12 +76,12 @@ def test_a_delivery_that_died_harms_nothing_that_came_behind_it(tmp_path: Path, 
 
 @pytest.mark.parametrize("behind", [b"", FOREIGN, b"\n" + FOREIGN])
 @pytest.mark.parametrize("more", [0, 63_302, 70_002])
-def test_a_delivery_that_died_is_not_there_whatever_it_says(tmp_path: Path, behind: bytes, more: int) -> None:
+def test_a_delivery_that_died_is_not_there_whatever_it_says(memory_path: Path, behind: bytes, more: int) -> None:
     """What looks like the line that begins a message may stand in another, quoted, or not at a line's beginning."""
     line = SEPARATOR[:-1].replace(b"ada", b"bob")
     lines = (line, b">" + line, b"I say: " + line, line + b"y" * 1200, line)
     content = b"\r\n".join((b"Subject: x", b"", *lines, *([b"z" * more, *lines] if more else []), b""))
-    mbox = Mbox(tmp_path / "mbox")
+    mbox = Mbox(memory_path / "mbox")
     written, note = taken_back(mbox, [content[at : at + 60] for at in range(0, len(content), 60)])
     head = written.index(b"Subject")
     for length in range(head, len(written), 5):
@@ -76,7 +89,7 @@ def test_a_delivery_that_died_is_not_there_whatever_it_says(tmp_path: Path, behi
             continue
         assert length + len(behind) != len(written), "nobody could tell them apart"
         mbox.path.write_bytes(written[:length] + behind)
-        (tmp_path / ".mbox.mailproto-append").write_bytes(note)
+        (memory_path / ".mbox.mailproto-append").write_bytes(note)
         assert now_in(mbox) == [FOREIGN_CONTENT] * bool(behind), length
 
 

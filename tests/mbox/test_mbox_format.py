@@ -18,7 +18,8 @@ from mailproto.maildrop.mbox_format import (
     without_marks,
 )
 from tests.helpers import PROPERTY
-from tests.maildrop import CUTS, cut
+from tests.maildrop import cut
+from tests.maildrop.strategies import CUTS
 
 UID = "0123456789abcdef0123456789abcdef"
 

@@ -12,13 +12,14 @@ from tests.adapters.harness import PATIENCE
 from tests.maildrop import uids
 from tests.maildrop.processes import worker
 from tests.maildrop.workers import is_whole, message
-from tests.mbox import FOREIGN, FOREIGN_CONTENT, all_of, leftovers, mbox_of, repaired, taken_back
+from tests.mbox import FOREIGN, FOREIGN_CONTENT, all_of, leftovers, mbox_of, repaired
+from tests.mbox.test_mbox_append import taken_back
 from tests.mbox.workers import delete_without_end, deliver, deliver_without_end, run_and_die
 
 
 @pytest.fixture
-def mbox(tmp_path: Path) -> Mbox:
-    return Mbox(tmp_path / "mbox")
+def mbox(memory_path: Path) -> Mbox:
+    return Mbox(memory_path / "mbox")
 
 
 def whole_messages(mbox: Mbox) -> set[str]:
@@ -76,8 +77,8 @@ def test_a_child_whose_job_fails_ends_and_is_told_of() -> None:
         run_and_die(fail, step=1_000_000)
 
 
-def test_a_delivery_killed_at_each_step_is_whole_or_not_there(tmp_path: Path) -> None:
-    mbox = mbox_of(tmp_path / "mbox", FOREIGN)
+def test_a_delivery_killed_at_each_step_is_whole_or_not_there(memory_path: Path) -> None:
+    mbox = mbox_of(memory_path / "mbox", FOREIGN)
     mbox.open().close()
     reported: list[str] = []
     outcomes = {"before": 0, "after": 0}

@@ -66,9 +66,10 @@ def die_at_system_call(step: int) -> Callable[[object, str, object], None]:
     profile = die_at(step)
 
     def profile_calls(frame: object, event: str, function: object) -> None:
-        owner = type(getattr(function, "__self__", None)).__module__
-        if event.startswith("c_") and (owner == "_io" or getattr(function, "__module__", "") in ("posix", "fcntl")):
-            profile(frame, event, function)
+        if event.startswith("c_"):
+            owner = type(getattr(function, "__self__", None)).__module__
+            if owner == "_io" or getattr(function, "__module__", "") in ("posix", "fcntl"):
+                profile(frame, event, function)
 
     return profile_calls
 

@@ -21,7 +21,7 @@ from mailproto.smtp import Envelope, Limits, Mail, Outcome, Rcpt, Reply, SendRes
 from mailproto.smtp.extensions import CHUNKING, DEFAULT_EXTENSIONS, LIMITS, PIPELINING
 from mailproto.smtp.flows.server import SMTPSession
 from mailproto.smtp.flows.shelf import Lent, PoolOptions, Shelf
-from tests.adapters.harness import PATIENCE, wait_until
+from tests.adapters.harness import PATIENCE, held_port, wait_until
 
 MESSAGE = b"Subject: pooled\r\n\r\nHello.\r\n"
 PARTIES = ("a@example.org", ["b@example.org"])
@@ -426,9 +426,7 @@ def test_who_is_interrupted_while_he_closes_a_pool_leaves_no_connection_open(
 
 
 def test_a_fresh_connection_that_fails_is_not_tried_again(use: Callable[..., Any]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
-    with pytest.raises(ConnectionRefusedError):
+    with held_port() as port, pytest.raises(ConnectionRefusedError):
         use(port, PoolOptions(), lambda send: send(MESSAGE, *PARTIES))
 
 

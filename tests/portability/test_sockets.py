@@ -14,7 +14,7 @@ import pytest
 
 from mailproto import aio, sync
 from mailproto.testing import Outbox
-from tests.adapters.harness import PATIENCE
+from tests.adapters.harness import PATIENCE, held_port
 
 
 def test_a_server_that_waits_for_its_end_hears_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,13 +78,11 @@ def test_a_socket_without_options_any_more_is_no_error(caplog: pytest.LogCapture
 def test_errors_of_sockets_have_words_where_the_system_has_a_table_of_them(
     front: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
     monkeypatch.setattr(os, "strerror", lambda _: "Unknown error")
     monkeypatch.setattr(socket, "errorTab", {errno.ECONNREFUSED: "Connection refused."}, raising=False)
-    client = front.SMTPClient("127.0.0.1", port, tls=sync.TLSPolicy.NONE)
-    with pytest.raises(ConnectionRefusedError, match=f"cannot connect to 127.0.0.1 port {port}: Connection refused."):
-        _connect(client)
+    said = r"cannot connect to 127\.0\.0\.1 port \d+: Connection refused\."
+    with held_port() as port, pytest.raises(ConnectionRefusedError, match=said):
+        _connect(front.SMTPClient("127.0.0.1", port, tls=sync.TLSPolicy.NONE))
 
 
 def _connect(client: Any) -> None:

@@ -10,6 +10,6 @@ from tests.relay import World
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
+def world(memory_path: Path) -> World:
     """Return a new world."""
-    return World(tmp_path)
+    return World(memory_path)

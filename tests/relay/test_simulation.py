@@ -12,7 +12,6 @@ import contextlib
 import errno
 import logging
 import random
-import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -385,14 +384,14 @@ class Errors(logging.Handler):
             self.found.append(context)
 
 
-def play(seed: int) -> None:
+def play(seed: int, folder: Path) -> None:
     """Have it all happen, and see what has become of it."""
-    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr("os.fsync", bool)
         patch.setattr("mailproto.relay.disk.ThreadPoolExecutor", SlowThread)
         patch.setattr("mailproto.relay.relay._POLL", 20.0)
         patch.setattr("mailproto.relay.relay._POLL_ORDERS", 3.0)
-        story = Story(Path(folder), seed)
+        story = Story(folder, seed)
         patch.setattr("mailproto.relay.lane._MANY", story.dice.choice([1, 3, 25]))
         patch.setattr("mailproto.relay.lane._OPEN", story.dice.choice([2.0, 600.0]))
         patch.setattr("mailproto.relay.dispatch._MAX_ACTIVE", story.dice.choice([4, 10, 1000]))
@@ -432,7 +431,7 @@ def judge(story: Story) -> None:
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
-def test_nothing_depends_on_who_is_faster(seed: int) -> None:
+def test_nothing_depends_on_who_is_faster(seed: int, memory_path: Path) -> None:
     """Nothing is lost, nor comes twice, nor is put off for no reason, and nobody waits for ever; a relay that is
     stopped stops, and leaves nothing behind."""
-    play(seed)
+    play(seed, memory_path)

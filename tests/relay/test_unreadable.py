@@ -190,7 +190,7 @@ def test_a_disk_that_comes_back_has_lost_nothing(
 
 
 @pytest.mark.parametrize("damage", [missing, truncated, not_a_file])
-def test_whoever_has_mended_it_puts_it_back(world: World, damage: Damage, tmp_path: Path) -> None:
+def test_whoever_has_mended_it_puts_it_back(world: World, damage: Damage, memory_path: Path) -> None:
     """One file is moved, so that a crash in between loses nothing; and what is left of the message is kept."""
 
     async def test(world: World) -> None:
@@ -198,7 +198,7 @@ def test_whoever_has_mended_it_puts_it_back(world: World, damage: Damage, tmp_pa
         async with world.host("mx.example.net", host):
             name = world.put(BOB)
             message = world.queue.path / "messages" / name
-            message.rename(tmp_path / "backup")
+            message.rename(memory_path / "backup")
             message.write_bytes(MESSAGE)
             damage(world.queue, name)
             for path in world.queue.path.glob("messages/*"):
@@ -208,7 +208,7 @@ def test_whoever_has_mended_it_puts_it_back(world: World, damage: Damage, tmp_pa
             assert message.exists() is (damage is not missing)
             if message.is_dir():
                 message.rmdir()
-            (tmp_path / "backup").rename(message)
+            (memory_path / "backup").rename(message)
             (world.queue.path / "unreadable" / name).rename(world.queue.path / "entries" / name)
             await world.relay(table(**MX_NET)).attempt_due()
         assert host.received == [("bob@example.net", MESSAGE)]

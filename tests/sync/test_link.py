@@ -24,7 +24,7 @@ from mailproto.sync.connect import open_link
 from mailproto.sync.link import Link
 from mailproto.sync.listener import Listener
 from tests.adapters import toy
-from tests.adapters.harness import PATIENCE, Wire, scripted, wait_until
+from tests.adapters.harness import PATIENCE, Wire, held_port, scripted, wait_until
 from tests.adapters.toy import Echo
 
 
@@ -208,22 +208,20 @@ def test_serving_for_ever_ends_when_it_is_closed_elsewhere() -> None:
 
 
 def test_serving_for_ever_ends_when_it_is_interrupted() -> None:
-    listener = Listener(toy.ToyServer, lambda link: link.abort())
-
     def interrupt_when_it_listens() -> None:
         with socket.create_connection(("127.0.0.1", port), PATIENCE) as sock:
             assert sock.recv(1) == b""  # it is served, so everything has begun
         interrupt()
 
-    with listener:
-        port = listener.port
-        thread = threading.Thread(target=interrupt_when_it_listens)
-        with pytest.raises(KeyboardInterrupt), interruptible():  # first, or the signal may end everything
-            thread.start()
-            listener.serve_forever()
-        thread.join(PATIENCE)
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", listener.port), 1)
+    with held_port() as port:
+        with Listener(toy.ToyServer, lambda link: link.abort(), port=port) as listener:
+            thread = threading.Thread(target=interrupt_when_it_listens)
+            with pytest.raises(KeyboardInterrupt), interruptible():  # first, or the signal may end everything
+                thread.start()
+                listener.serve_forever()
+            thread.join(PATIENCE)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port), 1)
 
 
 def test_connecting_has_a_deadline() -> None:
@@ -239,10 +237,8 @@ def test_connecting_has_a_deadline() -> None:
 
 
 def test_nobody_listens() -> None:
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))  # where nobody listens
-        with pytest.raises(ConnectionRefusedError):
-            open_link(toy.ToyClient(), *bound.getsockname())
+    with held_port() as port, pytest.raises(ConnectionRefusedError):
+        open_link(toy.ToyClient(), "127.0.0.1", port)
 
 
 def test_a_socket_that_cannot_be_used_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
