@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 _Check: TypeAlias = Callable[[str, Any], None]
 
 
+# In the two below int stands before the protocol that has it as well, for to ask that takes long.
+
+
 def check_count(name: str, value: object, least: int = 0) -> None:
     """Raise for what is no whole number, of whatever library, or less than ``least``."""
     if not isinstance(value, int | SupportsIndex) or isinstance(value, bool):
