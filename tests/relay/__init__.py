@@ -213,3 +213,11 @@ HOME = {"org": [(10, "mx.example.org")]}
 
 NO_SUCH_USER = Reply.build(550, "No such user", "5.1.1")
 LATER = Reply.build(451, "Not so fast", "4.7.1")
+WORDS = {
+    "busy": Reply.build(421, "Not now", "4.3.2"),
+    "later": Reply.build(451, "Later", "4.7.1"),
+    "many": Reply.build(452, "Too many", "4.5.3"),
+    "never": Reply.build(550, "No", "5.1.1"),
+    "full": Reply.build(552, "Full", "5.2.2"),
+}
+"""What a host may say in the tests by chance."""

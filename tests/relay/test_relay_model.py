@@ -22,19 +22,12 @@ from mailproto.relay import Attempt, Entry, Fate, Order, Queue, Relay, Route
 from mailproto.smtp import Envelope, Rcpt, Reply
 from mailproto.smtp.routing import MX, StaticResolver
 from tests.adapters.harness import PATIENCE
-from tests.relay import World, read_notice
+from tests.relay import WORDS, World, read_notice
 
 Step: TypeAlias = tuple[Any, ...]
 Fates: TypeAlias = Counter[tuple[str, str]]  # of a message for a recipient
 
 PEOPLE = [Address(name, domain) for domain in ("example.net", "store.example") for name in ("ada", "bob", "eve")]
-WORDS = {
-    "busy": Reply.build(421, "Not now", "4.3.2"),
-    "later": Reply.build(451, "Later", "4.7.1"),
-    "many": Reply.build(452, "Too many", "4.5.3"),
-    "never": Reply.build(550, "No", "5.1.1"),
-    "full": Reply.build(552, "Full", "5.2.2"),
-}
 PHASES = ("connect", "mail", "rcpt", "second", "end")
 GOOD = ("", "")
 

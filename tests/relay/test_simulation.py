@@ -24,7 +24,7 @@ from mailproto.relay import Attempt, Entry, Fate, Order, Orders, Queue, Relay, S
 from mailproto.smtp import Envelope, Rcpt, Reply
 from mailproto.smtp.routing import MX, StaticResolver
 from mailproto.smtp.rules import ServerState
-from tests.relay import START, World, read_notice
+from tests.relay import START, WORDS, World, read_notice
 from tests.virtual import SlowThread, VirtualLoop
 
 SEEDS = 50
@@ -33,14 +33,6 @@ HOSTS = ("mx1.example.net", "mx2.example.net", "mx.example.com", "home")
 PEOPLE = [Address(name, domain) for domain in ("example.net", "example.com") for name in ("ada", "bob", "eve")]
 SCHEDULE = Schedule(first_hour=60, later=120)
 GRACE = 5.0
-
-WORDS = {
-    "busy": Reply.build(421, "Not now", "4.3.2"),
-    "later": Reply.build(451, "Later", "4.7.1"),
-    "many": Reply.build(452, "Too many", "4.5.3"),
-    "never": Reply.build(550, "No", "5.1.1"),
-    "full": Reply.build(552, "Full", "5.2.2"),
-}
 
 Fates = Counter[tuple[str, str]]  # of a message for a recipient
 
