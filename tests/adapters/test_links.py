@@ -421,15 +421,20 @@ def test_answers_that_nobody_reads_are_bounded_and_so_are_the_questions(adapter:
         assert len(conn._buffer) < 1 << 20
 
 
-def test_a_server_that_does_not_read(adapter: Adapter) -> None:
+def greeted(adapter: Adapter, timeout: float) -> tuple[Any, Wire]:
+    """Return a client that a server has greeted, and has so many seconds from now on, and the server's end."""
     ours, wire = small_pair()
-    with wire:
-        client = adapter.connect(sock=ours)
-        wire.send(b"+ok\r\n")
-        client.run(toy.greet(client.conn))
-        client.conn.limits = Limits(command_timeout=0.1)
-        with pytest.raises(ConnectionTimeoutError):
-            client.run(toy.put(client.conn, 1_000_000, [b"x" * 100_000] * 10))
+    client = adapter.connect(sock=ours)
+    wire.send(b"+ok\r\n")
+    client.run(toy.greet(client.conn))
+    client.conn.limits = Limits(command_timeout=timeout)
+    return client, wire
+
+
+def test_a_server_that_does_not_read(adapter: Adapter) -> None:
+    client, wire = greeted(adapter, 0.1)
+    with wire, pytest.raises(ConnectionTimeoutError):
+        client.run(toy.put(client.conn, 1_000_000, [b"x" * 100_000] * 10))
 
 
 def test_a_peer_that_reads_slowly_has_its_time_for_each_piece(adapter: Adapter) -> None:
@@ -447,17 +452,13 @@ def test_a_peer_that_reads_slowly_has_its_time_for_each_piece(adapter: Adapter) 
             wire.send(b"+stored\r\n")
 
     def put() -> str:
-        ours, wire = small_pair()
+        client, wire = greeted(adapter, 0.5)
         with wire:
-            client = adapter.connect(sock=ours)
-            wire.send(b"+ok\r\n")
-            client.run(toy.greet(client.conn))
-            client.conn.limits = Limits(command_timeout=0.5)
             thread = threading.Thread(target=read, args=(wire,))
             thread.start()
             begun = time.monotonic()
             try:
-                return client.run(toy.put(client.conn, 2_000_000, [b"x" * 2_000_000]))
+                return str(client.run(toy.put(client.conn, 2_000_000, [b"x" * 2_000_000])))
             except ConnectionTimeoutError:
                 return "late"
             finally:
