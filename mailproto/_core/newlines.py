@@ -41,8 +41,8 @@ def _look_at(text: bytes) -> tuple[bool, bool]:
 
 
 class Checked:
-    """A piece of a text that has been looked at, and need not be again; nor is it copied. Only `checked_pieces`
-    makes them.
+    """A piece of a text that has been looked at, and need not be again; nor is it copied. Only `checked` and
+    `checked_pieces` make them.
 
     Attributes:
         octets: the piece. It is cut at no CRLF.
@@ -65,9 +65,8 @@ class Checked:
         return self._ascii_only
 
 
-def checked_pieces(text: bytes, size: int) -> tuple[Iterator[Checked], bool]:
-    """Return ``text`` in pieces of about ``size`` octets, cut at no CRLF, and whether it is ASCII throughout, having
-    looked at each octet once.
+def checked(text: bytes) -> Checked:
+    """Return all of ``text`` in one piece, having looked at each octet once.
 
     Raises:
         GrammarError: a bare CR or LF.
@@ -75,7 +74,15 @@ def checked_pieces(text: bytes, size: int) -> tuple[Iterator[Checked], bool]:
     bare, ascii_only = _look_at(text)
     if bare:
         raise GrammarError(_BARE)
-    return (_cut(text, size, ascii_only) if len(text) > size else iter((Checked(text, ascii_only),))), ascii_only
+    return Checked(text, ascii_only)
+
+
+def checked_pieces(text: bytes, size: int) -> tuple[Iterator[Checked], bool]:
+    """Return ``text`` in pieces of about ``size`` octets, cut at no CRLF, and whether it is ASCII throughout. It is
+    looked at as a whole, and refused as by `checked`.
+    """
+    whole = checked(text)
+    return (_cut(text, size, whole.isascii()) if len(text) > size else iter((whole,))), whole.isascii()
 
 
 def _cut(text: bytes, size: int, ascii_only: bool) -> Iterator[Checked]:

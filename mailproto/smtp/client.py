@@ -21,7 +21,7 @@ from mailproto.errors import (
     RemoteProtocolError,
 )
 from mailproto.smtp._client.conveying import END
-from mailproto.smtp._client.requests import RequestingConnection
+from mailproto.smtp._client.plain import PlainConnection
 from mailproto.smtp._client.terms import Terms, read_keywords
 from mailproto.smtp.command import SECRET, Command, Transaction
 from mailproto.smtp.events import (
@@ -41,7 +41,7 @@ from mailproto.smtp.rules import ClientState
 ClientStep: TypeAlias = ClientEvent | ConnectionClosed | Step
 
 
-class SMTPClientConnection(RequestingConnection):
+class SMTPClientConnection(PlainConnection):
     """A client's connection to a server.
 
     Any reply code is legal for any command; its class decides. What the server may not do, such as replies to

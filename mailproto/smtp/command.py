@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 
 from mailproto._core.codec import UNSAFE, encode_base64, parse_uint
 from mailproto.address import Address, check_domain, format_path
@@ -11,7 +10,7 @@ from mailproto.errors import GrammarError
 from mailproto.smtp.config import Tolerance
 from mailproto.smtp.extensions.burl import check_url
 from mailproto.smtp.extensions.frame import check_verb
-from mailproto.smtp.parameters import Body, Parameter, RcptParameters, format_fields, given
+from mailproto.smtp.parameters import Body
 from mailproto.smtp.reply import Reply
 from mailproto.smtp.rules import HELLO, VERBS
 
@@ -157,6 +156,7 @@ class Transaction:
         "data",
         "each",
         "eight_bit",
+        "plain",
         "prdr",
         "refused",
         "utf8",
@@ -175,6 +175,7 @@ class Transaction:
         self.accepted = 0
         self.refused = False  # MAIL was, and all that hangs on it is void
         self.data = False  # DATA was queued
+        self.plain = False  # nothing follows from a good reply but what `transact` knows of
 
 
 def _line(text: str) -> bytes:
@@ -210,19 +211,13 @@ def other(verb: str, argument: str) -> Command:
     return command
 
 
-def mail(
-    address: Address | None, said: Mapping[str, object], extra: Mapping[str, object], known: Mapping[str, Parameter]
-) -> Command:
-    """Return the MAIL command (RFC 5321 section 4.1.1.2); ``said`` and ``extra`` as in `format_fields`."""
-    parameters = format_fields(known, said, extra, utf8="smtputf8" in said)
-    command = Command("MAIL", _line(f"MAIL FROM:{format_path(address)}{parameters}"), address=address)
-    command.alone = "transid" in said  # what comes behind would be taken for the rest of another message
-    return command
+def mail(address: Address | None, parameters: str = "") -> Command:
+    """Return the MAIL command (RFC 5321 section 4.1.1.2), with parameters as `format_fields` writes them."""
+    return Command("MAIL", _line(f"MAIL FROM:{format_path(address)}{parameters}"), address=address)
 
 
-def rcpt(address: Address, values: RcptParameters, known: Mapping[str, Parameter], *, utf8: bool = False) -> Command:
-    """Return the RCPT command (RFC 5321 section 4.1.1.3); ``utf8`` as in `format_fields`."""
-    parameters = format_fields(known, given(values), values.extra, utf8=utf8)
+def rcpt(address: Address, parameters: str = "") -> Command:
+    """Return the RCPT command (RFC 5321 section 4.1.1.3), with parameters as `format_fields` writes them."""
     return Command("RCPT", _line(f"RCPT TO:{format_path(address)}{parameters}"), address=address)
 
 

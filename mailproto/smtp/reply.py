@@ -12,7 +12,7 @@ from typing import NamedTuple
 from mailproto._core.codec import TURNING, UNSAFE, printable
 from mailproto.errors import GrammarError, MailProtoError, RemoteProtocolError
 
-_USUAL_LINE = 200  # octets of a line that is worth remembering
+USUAL_LINE = 200  # octets of a line that is worth remembering
 _CHALLENGE = b"334"  # of AUTH (RFC 4954 section 4), which may be a secret, and is forgotten
 MAX_REPLY_LINE = 512  # octets with the CRLF that a server may send, RFC 5321 section 4.5.3.1.5
 
@@ -169,8 +169,10 @@ class ReplyParser:
         Raises:
             RemoteProtocolError: the line is none of a reply, or the reply grows beyond all bounds.
         """
-        if not self._lines and line[3:4] != b"-" and len(line) <= _USUAL_LINE and not line.startswith(_CHALLENGE):
-            return _usual_reply(line, enhanced)
+        if not self._lines and line[3:4] != b"-" and len(line) <= USUAL_LINE and not line.startswith(_CHALLENGE):
+            reply = usual_reply(line, enhanced)
+            if reply is not None:
+                return reply
         code, more, text = _split(line)
         if self._lines and code != self._code:
             raise RemoteProtocolError(f"not a line of this reply: {printable(line)}")
@@ -191,10 +193,15 @@ class ReplyParser:
 
 
 @functools.lru_cache(maxsize=256)
-def _usual_reply(line: bytes, enhanced: bool) -> Reply:
-    """Return the reply of one line. Servers say the same few things over and over."""
-    code, _, text = _split(line)
-    return _make_reply(code, [text], enhanced)
+def usual_reply(line: bytes, enhanced: bool) -> Reply | None:
+    """Return the reply of one line, which has `USUAL_LINE` octets at most. Servers say the same few things over and
+    over.
+
+    Returns:
+        None if it is none, or not all of one.
+    """
+    match = _REPLY_LINE.fullmatch(line)
+    return None if match is None or match[2] == b"-" else _make_reply(int(match[1]), [match[3] or b""], enhanced)
 
 
 def _split(line: bytes) -> tuple[int, bool, bytes]:

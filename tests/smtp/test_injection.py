@@ -103,6 +103,8 @@ SINKS: dict[str, Sink] = {
     "mail keyword": lambda conn, evil: conn.mail(ADA, MailParameters(extra={f"X{evil}": "y"})),
     "rcpt": lambda conn, evil: conn.rcpt(Address.parse(f"a{evil}b@example.org")),
     "rcpt forged": lambda conn, evil: conn.rcpt(forged(f"a{evil}b")),
+    "transact": lambda conn, evil: conn.transact(forged(f"a{evil}b"), [ADA], b"x"),
+    "transact to": lambda conn, evil: conn.transact(ADA, [forged(f"a{evil}b")], b"x"),
     "rcpt extra": lambda conn, evil: conn.rcpt(ADA, RcptParameters(extra={"Y": f"a{evil}b"})),
     "burl": lambda conn, evil: conn.burl(f"imap://x{evil}y"),
     "submission": lambda conn, evil: make_submission(b"x", f"a{evil}b@example.org", "b@c"),

@@ -15,7 +15,7 @@ from mailproto.smtp import SMTPClientConnection, SMTPServerConfig, SMTPServerCon
 from mailproto.smtp.flows.client import SessionOptions, open_session, quit_session
 from mailproto.smtp.flows.sending import send_message
 from mailproto.smtp.flows.server import SMTPSession, serve
-from mailproto.smtp.reply import _usual_reply
+from mailproto.smtp.reply import usual_reply
 from mailproto.transcript import Transcript
 from tests.helpers import talk
 from tests.smtp import EHLO, client, greeted, say
@@ -174,15 +174,15 @@ def test_a_challenge_is_not_remembered() -> None:
     conn.data_to_send()
     say(conn, f"334 {WORD.decode()}")
     challenge, refusal = f"334 {WORD.decode()}".encode(), b"535 5.7.8 remembered"
-    before = _usual_reply.cache_info().misses
-    _usual_reply(challenge, False)
-    assert _usual_reply.cache_info().misses == before + 1
+    before = usual_reply.cache_info().misses
+    usual_reply(challenge, False)
+    assert usual_reply.cache_info().misses == before + 1
     conn.auth_cancel()
     conn.data_to_send()
     say(conn, refusal.decode())
-    before = _usual_reply.cache_info().misses
-    _usual_reply(refusal, False)
-    assert _usual_reply.cache_info().misses == before
+    before = usual_reply.cache_info().misses
+    usual_reply(refusal, False)
+    assert usual_reply.cache_info().misses == before
 
 
 @pytest.mark.parametrize(

@@ -50,14 +50,17 @@ class PipeliningConnection(ClientConnection[ClientEvent]):
 
     def _queue(self, command: Command) -> Command:
         """Queue ``command``. Whoever does so changes nothing before that counts: this may raise."""
-        if self._closing:  # that the server has left is no mistake of the caller's before an event has told it
-            raise LocalProtocolError("the connection is closed")
-        if self._leaving:
-            raise LocalProtocolError("QUIT was said already")
+        self._need_session()
         if not command.line.isascii() and "SMTPUTF8" not in self.extensions:
             raise NotSupportedError("the server does not offer SMTPUTF8")
         self._unsent.append(command)
         return command
+
+    def _need_session(self) -> None:
+        if self._closing:  # that the server has left is no mistake of the caller's before an event has told it
+            raise LocalProtocolError("the connection is closed")
+        if self._leaving:
+            raise LocalProtocolError("QUIT was said already")
 
     def _release(self) -> None:
         """Send the commands that may leave before the replies that are still to come (RFC 2920 section 3.1)."""
@@ -76,7 +79,9 @@ class PipeliningConnection(ClientConnection[ClientEvent]):
 
     def _transmit(self, command: Command) -> None:
         command.sent = True
-        self._send(command.line + command.payload)
+        octets = command.line + command.payload
+        self._output.append(octets)
+        self._queued += len(octets)
         command.line = command.payload = b""  # nothing secret is kept that is not needed any more
         self._waiting.append(command)
         if self.trace is not None:

@@ -24,6 +24,7 @@ from mailproto.smtp.parameters import (
     MailParameters,
     Needed,
     RcptParameters,
+    format_fields,
     given,
 )
 from mailproto.smtp.rules import VERBS
@@ -112,7 +113,9 @@ class RequestingConnection(ConveyingConnection):
         utf8 = "smtputf8" in said
         if address is not None and not (utf8 or address.is_ascii):
             address = encode_address(address, self.config.idna_encode)
-        command = self._queue(commands.mail(address, said, values.extra, self._terms.mail))
+        text = format_fields(self._terms.mail, said, values.extra, utf8=utf8)
+        command = self._queue(commands.mail(address, text))
+        command.alone = "transid" in said  # what comes behind would be taken for the rest of another message
         command.transaction = self._transaction = Transaction(said.get("body"), utf8, "prdr" in said)
         self._mails += 1
         return command
@@ -157,7 +160,7 @@ class RequestingConnection(ConveyingConnection):
         values = parameters if parameters is not None else NO_RCPT_PARAMETERS
         if not (utf8 or address.is_ascii):
             address = encode_address(address, self.config.idna_encode)
-        return commands.rcpt(address, values, self._terms.rcpt, utf8=utf8)
+        return commands.rcpt(address, format_fields(self._terms.rcpt, given(values), values.extra, utf8=utf8))
 
     def rset(self) -> Command:
         """Queue RSET, which takes the transaction back. A server that refuses it, as none may (RFC 5321 section

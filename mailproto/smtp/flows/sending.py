@@ -23,6 +23,7 @@ from mailproto.errors import (
 from mailproto.smtp.client import SMTPClientConnection
 from mailproto.smtp.flows.fitting import needed_parameters, suits_chunks, uses_utf8
 from mailproto.smtp.flows.outcomes import Sending
+from mailproto.smtp.flows.plain import queue_plain, settle_plain
 from mailproto.smtp.flows.planning import Plan
 from mailproto.smtp.flows.transfer import ChunkTransfer, DataTransfer, Transfer
 from mailproto.smtp.messages.content import open_content
@@ -43,7 +44,11 @@ def send_message(conn: SMTPClientConnection, submission: Submission) -> Flow[Sen
         Exception: what ``progress`` raised, or a file or an iterable that the message was read from; the same holds
             for it.
     """
-    (result,) = yield from send_messages(conn, (submission,))
+    handles = queue_plain(conn, submission)
+    if handles is not None:
+        result = yield from settle_plain(conn, submission, handles)
+    else:
+        (result,) = yield from send_messages(conn, (submission,))
     return raise_own(result)
 
 

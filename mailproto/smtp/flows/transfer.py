@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from mailproto._core.flow import Call, Flow, Want
@@ -16,6 +16,7 @@ from mailproto.smtp.flows.client import wait_replies
 from mailproto.smtp.flows.outcomes import Sending
 from mailproto.smtp.messages.content import Content, checked_octets, reading_source
 from mailproto.smtp.messages.submission import Submission
+from mailproto.smtp.result import SendResult
 
 _FLUSH_BEYOND = 64 << 10  # octets of output
 _CHUNKS_AHEAD = 4  # chunks sent before the reply to the first of them is looked at
@@ -81,6 +82,13 @@ class Transfer(Sending, ABC):
             yield from wait_replies(self._conn, *filter(None, (self._end, self._rset)))
         except _BREAKS as error:
             self._error = error
+
+    def settle(self) -> Flow[SendResult]:
+        """See it through to its end, and return what became of the message."""
+        yield from self.carry()
+        yield from self.finish()
+        yield from self.clear()
+        return self.result()
 
     def make_way(self) -> Flow[None]:
         """See to it that the next message does not end up in the transaction of this one."""
@@ -159,6 +167,14 @@ class ChunkTransfer(Transfer):
 
     _begun = 0  # octets that were queued together with MAIL and RCPT
     _ahead: bytes | Checked = b""  # the next chunk: which one is the last shows only behind it
+
+    @classmethod
+    def begun(cls, conn: SMTPClientConnection, submission: Submission, handles: Sequence[Command]) -> ChunkTransfer:
+        """Return the transfer of a message of which all was queued: MAIL, the recipients, and the only chunk."""
+        mail, *recipients, chunk = handles
+        transfer = cls(conn, submission, Content(iter(())), mail)
+        transfer._recipients, transfer._carriers, transfer._end = recipients, [chunk], chunk
+        return transfer
 
     @property
     def complete(self) -> bool:

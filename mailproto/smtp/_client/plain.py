@@ -1,0 +1,114 @@
+"""Plain transactions: MAIL, RCPT and all of the message queued in one call, and their good replies taken in one go.
+
+Most messages are small and have nothing special about them, and most are taken. If each of their commands and replies
+took its own way through the connection, that would cost more than all the system does to send them. Whatever is not
+plain, and every reply that is not good, goes that way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mailproto._core.newlines import Checked, checked
+from mailproto.address import Address, check_address
+from mailproto.errors import LocalProtocolError, NotSupportedError
+from mailproto.smtp import command as commands
+from mailproto.smtp._client.requests import RequestingConnection
+from mailproto.smtp.command import Command, Transaction
+from mailproto.smtp.config import SMTPClientConfig
+from mailproto.smtp.extensions.limits import NO_LIMITS
+from mailproto.smtp.messages.content import checked_octets
+from mailproto.smtp.reply import USUAL_LINE, usual_reply
+from mailproto.smtp.rules import ClientState
+
+
+class PlainConnection(RequestingConnection):
+    """What `SMTPClientConnection` has plain transactions with."""
+
+    __slots__ = ("_usual_line",)
+
+    def __init__(self, config: SMTPClientConfig | None = None) -> None:
+        super().__init__(config)
+        self._usual_line = min(USUAL_LINE, self.limits.max_reply_line - 2)
+
+    def transact(
+        self, reverse_path: Address | None, forward_paths: Sequence[Address], message: bytes | Checked
+    ) -> list[Command]:
+        """Queue a whole transaction and return the handles of its commands: MAIL, RCPT for each of the forward-paths,
+        and a chunk that is all of the message (RFC 3030).
+
+        It is what `mail`, `rcpt` and `bdat` do one by one, for most messages: those of which nothing has to be said
+        but their size, and that they have 8-bit octets, which it says where the server wants to know.
+
+        Raises:
+            LocalProtocolError: a transaction is under way, or there is no forward-path.
+            NotSupportedError: it takes more than this, or than the server offers. The methods for one command can do
+                more, or tell what is missing.
+            GrammarError: a bare CR or LF in the message.
+            TypeError: an address is text; `Address.parse` makes one of it.
+        """
+        self._need_session()
+        self._need_no_transaction()
+        if not forward_paths:
+            raise LocalProtocolError("a message without a recipient")
+        if reverse_path is not None:
+            check_address(reverse_path)
+        for address in forward_paths:
+            check_address(address)
+        piece = message if type(message) is Checked else checked(checked_octets(message))
+        octets = piece.octets if piece.octets[-2:] == b"\r\n" or not piece.octets else bytes(piece.octets) + b"\r\n"
+        mail = commands.mail(reverse_path, self._said_of(len(octets), piece.isascii()))
+        flight = [mail, *map(commands.rcpt, forward_paths), commands.bdat(octets, last=True)]
+        transaction = Transaction(None, utf8=False, prdr=False)  # to which no more is added, so that nobody asks
+        transaction.plain = True
+        transaction.waiting = len(forward_paths)
+        for command in flight:
+            if not command.line.isascii():
+                raise NotSupportedError("an address that is not ASCII")
+            command.transaction = transaction
+        self._unsent.extend(flight)
+        self._mails += 1
+        return flight
+
+    def _said_of(self, size: int, ascii_only: bool) -> str:
+        """Return the parameters of MAIL for a plain message."""
+        keywords = self._terms.keywords
+        if "CHUNKING" not in keywords or self.config.lmtp or self._terms.limits is not NO_LIMITS:
+            raise NotSupportedError("the server does not offer CHUNKING, or speaks LMTP, or sets limits")
+        if size > (self._terms.max_size or size):
+            raise NotSupportedError("the message is larger than the server takes")
+        said = f" SIZE={size}" if "SIZE" in keywords else ""
+        if ascii_only:
+            return said
+        if "8BITMIME" not in keywords:
+            raise NotSupportedError("the message has 8-bit octets, and the server does not offer 8BITMIME")
+        return f"{said} BODY=8BITMIME"
+
+    def take_good_replies(self) -> bool:
+        """Take what has come of good replies to plain transactions. No events are made of them: it is for who looks
+        at the handles.
+
+        Returns:
+            Whether that was all, so that to wait for more comes next. Otherwise `next_event` says what it is.
+        """
+        if self._events or self.over or self._parser.unfinished or self.trace is not None:
+            return False
+        waiting, enhanced, taken = self._waiting, "ENHANCEDSTATUSCODES" in self.extensions, 0
+        for line in self._buffer.peek_lines(len(waiting)):
+            command = waiting[0]
+            transaction = command.transaction
+            if transaction is None or not transaction.plain or len(line) > self._usual_line:
+                break
+            reply = usual_reply(line, enhanced)
+            if reply is None or reply.code > 299:
+                break
+            waiting.popleft()
+            command.reply = reply
+            if command.verb == "RCPT":
+                transaction.waiting -= 1
+                transaction.accepted += 1
+            self.state = ClientState.READY if command.ends else ClientState.TRANSACTION
+            self._progress += 1
+            taken += len(line) + 2
+        self._buffer.drop(taken)
+        return not self._buffer

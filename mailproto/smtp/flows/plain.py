@@ -1,0 +1,50 @@
+"""Sending a plain message: small, in memory, with nothing to be said of it, to a server that takes it in one flight.
+
+It is the short way of what `mailproto.smtp.flows.sending` does. Wherever anything is special it goes on that way.
+"""
+
+from __future__ import annotations
+
+from mailproto._core.flow import READ, Flow
+from mailproto._core.newlines import checked
+from mailproto.errors import MailProtoError
+from mailproto.smtp.client import SMTPClientConnection
+from mailproto.smtp.command import Command
+from mailproto.smtp.flows.transfer import ChunkTransfer
+from mailproto.smtp.messages.submission import Submission
+from mailproto.smtp.parameters import NO_MAIL_PARAMETERS, NO_RCPT_PARAMETERS
+from mailproto.smtp.result import Outcome, RecipientResult, SendResult
+
+_SMALL = 64 << 10  # octets
+
+
+def queue_plain(conn: SMTPClientConnection, submission: Submission) -> list[Command] | None:
+    """Queue a message as a plain transaction and return the handles; None, and nothing, if it cannot go so."""
+    message, recipients = submission.message, submission.recipients
+    if type(message) is not bytes or len(message) > _SMALL or message[-2:] != b"\r\n":
+        return None
+    if submission.parameters is not NO_MAIL_PARAMETERS or submission.progress is not None:
+        return None
+    if not (conn.config.chunking and conn.pipelines) or (len(recipients) > 1 and conn.uses("PRDR")) or conn.over:
+        return None
+    forward_paths = [each.address for each in recipients if each.parameters is NO_RCPT_PARAMETERS]
+    if len(forward_paths) < len(recipients):
+        return None
+    try:
+        return conn.transact(submission.reverse_path, forward_paths, checked(message))
+    except MailProtoError:
+        return None  # the long way tells what is wrong, or mends it
+
+
+def settle_plain(conn: SMTPClientConnection, submission: Submission, handles: list[Command]) -> Flow[SendResult]:
+    """Read the replies to a plain transaction, and return what became of the message."""
+    *_, end = handles
+    while conn.take_good_replies() and end.reply is None:
+        yield READ
+    if end.reply is None:
+        return (yield from ChunkTransfer.begun(conn, submission, handles).settle())
+    recipients = [
+        RecipientResult(recipient.address, Outcome.ACCEPTED, end.verb, end.reply, command.reply)
+        for recipient, command in zip(submission.recipients, handles[1:-1], strict=True)
+    ]
+    return SendResult(tuple(recipients), end.reply)

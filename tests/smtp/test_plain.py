@@ -1,0 +1,391 @@
+"""Plain messages go a way of their own, which is short: nobody may see a difference but in what it costs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailproto.address import Address
+from mailproto.errors import GrammarError, LocalProtocolError, MailProtoError, NotSupportedError, RemoteProtocolError
+from mailproto.smtp import (
+    ClientState,
+    CommandSkipped,
+    Limits,
+    MailParameters,
+    RcptParameters,
+    ReplyReceived,
+    SendResult,
+    SMTPClientConnection,
+    Submission,
+    make_submission,
+)
+from mailproto.smtp.flows.plain import queue_plain
+from mailproto.smtp.flows.sending import raise_own, send_message, send_messages
+from tests.helpers import PROPERTY, THOROUGH
+from tests.smtp import ADA, BOB, EVE, client, say
+from tests.smtp.pipes import Driver
+
+OFFER = ("PIPELINING", "CHUNKING", "8BITMIME", "SIZE 1000")
+TEXT = b"Subject: x\r\n\r\nHello\r\n"
+
+
+def ready(*more: str, **settings: Any) -> SMTPClientConnection:
+    return client(*OFFER, *more, **settings)
+
+
+def plain(body: Any = TEXT, recipients: Any = "bob@example.org", **options: Any) -> Submission:
+    return make_submission(body, "ada@example.org", recipients, **options)
+
+
+# The same as the long way.
+
+LINES = st.sampled_from(
+    [
+        *["250 OK"] * 9,
+        *["250 2.0.0 Ok: queued as 1A2B"] * 3,
+        f"250 {'x' * 90}",
+        "250",
+        "250-first|250 second",
+        "251 will forward",
+        f"250 {'long ' * 50}",
+        "250 2.1.5 gr\xfc\xdfe",
+        "354 go ahead",
+        "353 each follows",
+        "450 4.2.0 greylisted",
+        "452",
+        "550 5.1.1 no such user",
+        "552 too much",
+        "421 4.3.2 shutting down",
+        "2x0 what",
+        "25",
+        "",
+        "250\tOK",
+        "nonsense",
+    ]
+)
+BODIES = st.sampled_from(
+    [TEXT, b"", b"no end", b".\r\n..\r\n", b"bare\n", b"gr\xc3\xbc\xc3\x9fe\r\n", b"x" * 2000 + b"\r\n", b"\r\n"]
+)
+OFFERS = st.lists(
+    st.sampled_from([*OFFER, "SIZE", "ENHANCEDSTATUSCODES", "SMTPUTF8", "PRDR", "DSN", "LIMITS RCPTMAX=2"]),
+    unique=True,
+)
+RECIPIENTS = st.lists(
+    st.sampled_from(["bob@example.org", '"a b"@[192.0.2.1]', "postmaster", "eve@b\xfccher.example"]),
+    min_size=1,
+    max_size=4,
+)
+
+
+class Told:
+    """All that can be known of a conversation by who has sent a message, and by the server."""
+
+    def __init__(self, conn: SMTPClientConnection, flow: Any) -> None:
+        self._conn = conn
+        self._traced: list[tuple[str, bytes]] = []
+        self._driver = Driver(conn, flow)
+        self._said = b""
+
+    def trace(self) -> None:
+        self._conn.trace = lambda *line: self._traced.append(line)
+
+    def hear(self, piece: bytes | None) -> None:
+        self._said += self._driver.go(piece)
+
+    @property
+    def done(self) -> bool:
+        return self._driver.done
+
+    def commands(self) -> int:
+        """Return how many commands have been said."""
+        count, left = 0, self._said
+        while left:
+            line, _, left = left.partition(b"\r\n")
+            count += 1
+            if line.startswith(b"BDAT"):
+                left = left[int(line.split(b" ")[1]) :]
+        return count
+
+    def all(self) -> tuple[Any, ...]:
+        conn, driver, result = self._conn, self._driver, self._driver.result
+        if isinstance(result, SendResult):
+            result = (result.recipients, result.reply, result.error and (type(result.error), str(result.error)))
+        error = driver.error and (type(driver.error), str(driver.error))
+        still = (conn.state, conn.idle, conn.over, conn.closing, conn.in_transaction, conn.progress, conn.take_rest())
+        return result, error, still, self._said, self._traced
+
+
+def in_pieces(octets: bytes, sizes: list[int]) -> list[bytes]:
+    pieces = []
+    for size in sizes:
+        pieces.append(octets[:size])
+        octets = octets[size:]
+    return [piece for piece in (*pieces, octets) if piece]
+
+
+def wire(replies: list[str]) -> bytes:
+    return "".join(f"{line}\r\n" for reply in replies for line in reply.split("|")).encode()
+
+
+def long_way(conn: SMTPClientConnection, submission: Submission) -> Any:
+    (result,) = yield from send_messages(conn, (submission,))
+    return raise_own(result)
+
+
+@given(
+    st.lists(LINES, max_size=8),
+    st.lists(st.integers(1, 40), min_size=1, max_size=4),
+    BODIES,
+    RECIPIENTS,
+    st.one_of(st.just(list(OFFER)), OFFERS),
+    st.sampled_from(["ahead", "asked", "left"]),
+    st.sampled_from([100, 2, 1]),
+    st.sampled_from([2000, 60]),
+    st.booleans(),
+)
+@THOROUGH
+def test_the_short_way_leads_where_the_long_one_does(
+    replies: list[str],
+    sizes: list[int],
+    body: bytes,
+    recipients: list[str],
+    offer: list[str],
+    manner: str,
+    in_flight: int,
+    line: int,
+    traced: bool,
+) -> None:
+    """Whatever the server says, before it is asked or when it is, and wherever that is cut."""
+    submission = plain(body, recipients)
+    limits = Limits(max_in_flight=in_flight, max_reply_line=line)
+    ways = []
+    for way in (send_message, long_way):
+        conn = client(*offer, limits=limits)
+        told = Told(conn, way(conn, submission))
+        if traced:
+            told.trace()
+        if manner == "left":
+            conn.receive_eof()
+        told.hear(b"")
+        if manner == "asked":
+            for i, reply in enumerate(replies):
+                for piece in in_pieces(wire([reply]), sizes) if told.commands() > i else ():
+                    told.hear(piece)
+        else:
+            for piece in in_pieces(wire(replies), sizes):
+                told.hear(piece)
+        for _ in range(3):
+            told.hear(None)
+        assert told.done
+        ways.append(told.all())
+    assert ways[0] == ways[1]
+
+
+@PROPERTY
+@given(st.lists(LINES, min_size=4, max_size=4), st.data())
+def test_what_is_taken_is_what_the_events_would_tell(replies: list[str], data: st.DataObject) -> None:
+    """Wherever it is cut, and whatever was asked for between the pieces."""
+    pieces = in_pieces(wire(replies), data.draw(st.lists(st.integers(1, 40), max_size=9)))
+    told = []
+    for taken in (False, True):
+        conn, error = ready(), None
+        handles = conn.transact(ADA, [BOB, EVE], TEXT)
+        conn.data_to_send()
+        for piece in pieces:
+            conn.receive_data(piece)
+            if taken:
+                conn.take_good_replies()
+            error = error or (pull(conn) if not taken or data.draw(st.booleans()) else None)
+        error = error or pull(conn)
+        said = [(each.reply, each.refused, each.skipped) for each in handles]
+        told.append((said, error, conn.state, conn.progress, conn.idle, conn.closing, conn.take_rest()))
+    assert told[0] == told[1]
+
+
+def pull(conn: SMTPClientConnection) -> str | None:
+    """Pull events until none is left, and return what that raises."""
+    try:
+        while conn.next_event() is not None:
+            pass
+    except MailProtoError as failure:
+        return str(failure)
+    return None
+
+
+# When it is taken.
+
+
+def test_a_plain_message_takes_the_short_way() -> None:
+    conn = ready()
+    handles = queue_plain(conn, plain(recipients=["bob@example.org", "eve@example.org"]))
+    assert handles is not None
+    assert [handle.verb for handle in handles] == ["MAIL", "RCPT", "RCPT", "BDAT"]
+    assert conn.data_to_send() == (
+        b"MAIL FROM:<ada@example.org> SIZE=21\r\n"
+        b"RCPT TO:<bob@example.org>\r\nRCPT TO:<eve@example.org>\r\nBDAT 21 LAST\r\n" + TEXT
+    )
+    conn.receive_data(b"250 OK\r\n250 OK\r\n")
+    assert conn.take_good_replies()
+    assert (conn.state, conn.progress) == (ClientState.TRANSACTION, 4)
+    conn.receive_data(b"250 OK\r\n250 2.0.0 it is mine\r\n")
+    assert conn.take_good_replies()
+    assert (conn.state, conn.progress, conn.idle) == (ClientState.READY, 6, True)
+    assert [handle.reply.text for handle in handles if handle.reply] == ["OK", "OK", "OK", "2.0.0 it is mine"]
+    assert conn.next_event() is None
+
+
+@pytest.mark.parametrize(
+    ("conn", "submission"),
+    [
+        (client("CHUNKING"), plain()),
+        (client("PIPELINING"), plain()),
+        (ready(pipelining=False), plain()),
+        (ready(chunking=False), plain()),
+        (ready("LIMITS MAILMAX=5"), plain()),
+        (ready("PRDR"), plain(recipients=["bob@example.org", "eve@example.org"])),
+        (ready(), plain(TEXT.replace(b"\r\n", b"\n"))),
+        (ready(), plain(b"")),
+        (ready(), plain(b"x" * 990 + b"\r\n" * 9)),
+        (client("PIPELINING", "CHUNKING"), plain(b"\xff\r\n")),
+        (client("PIPELINING", "CHUNKING"), plain(bytes(70_000))),
+        (ready(), plain([TEXT])),
+        (ready(), plain(recipients="bob@b\xfccher.example")),
+        (ready("DSN"), plain(recipients=("bob@example.org", RcptParameters(notify=frozenset())))),
+        (ready("DSN"), plain(parameters=MailParameters(envid="x"))),
+        (ready(), plain(progress=print)),
+    ],
+)
+def test_what_is_not_plain_takes_the_long_one(conn: SMTPClientConnection, submission: Submission) -> None:
+    assert queue_plain(conn, submission) is None
+    assert conn.data_to_send() == b""
+    assert conn.idle
+
+
+def test_what_takes_more_bits_says_so() -> None:
+    conn = ready()
+    assert queue_plain(conn, plain(b"\xff\r\n")) is not None
+    assert conn.data_to_send().startswith(b"MAIL FROM:<ada@example.org> SIZE=3 BODY=8BITMIME\r\n")
+
+
+# By hand.
+
+
+def test_the_last_line_gets_its_end() -> None:
+    conn = ready()
+    conn.transact(None, [BOB], b"no end")
+    assert conn.data_to_send() == b"MAIL FROM:<> SIZE=8\r\nRCPT TO:<bob@example.org>\r\nBDAT 8 LAST\r\nno end\r\n"
+
+
+def test_without_pipelining_the_commands_leave_one_by_one() -> None:
+    conn = client("CHUNKING")
+    conn.transact(ADA, [BOB], TEXT)
+    assert conn.data_to_send() == b"MAIL FROM:<ada@example.org>\r\n"
+    conn.receive_data(b"250 OK\r\n")
+    assert conn.take_good_replies()
+    assert conn.data_to_send() == b"RCPT TO:<bob@example.org>\r\n"
+
+
+def test_a_line_may_not_be_longer_than_the_limit() -> None:
+    conn = ready(limits=Limits(max_reply_line=60))
+    mail, *_ = conn.transact(ADA, [BOB], TEXT)
+    conn.data_to_send()
+    conn.receive_data(b"250 " + b"x" * 55 + b"\r\n")
+    assert not conn.take_good_replies()
+    assert mail.reply is None
+    with pytest.raises(RemoteProtocolError, match="endless"):
+        conn.next_event()
+
+
+def test_only_plain_transactions_are_looked_after_so() -> None:
+    conn = ready()
+    conn.mail(ADA)
+    conn.data_to_send()
+    conn.receive_data(b"250 OK\r\n")
+    assert not conn.take_good_replies()
+    assert [type(event) for event in say(conn)] == [ReplyReceived]
+
+
+def test_a_recipient_who_was_taken_gets_the_message_whoever_is_refused_behind_him() -> None:
+    conn = client("CHUNKING")
+    conn.transact(ADA, [BOB, EVE], TEXT)
+    for reply in (b"250 OK\r\n", b"250 OK\r\n"):
+        conn.data_to_send()
+        conn.receive_data(reply)
+        assert conn.take_good_replies()
+    assert conn.data_to_send().startswith(b"RCPT TO:<eve@")
+    say(conn, "550 who?")
+    assert conn.data_to_send() == b"BDAT 21 LAST\r\n" + TEXT
+
+
+def test_messages_count() -> None:
+    conn = ready()
+    conn.transact(ADA, [BOB], TEXT)
+    conn.data_to_send()
+    say(conn, "250 OK", "250 OK", "250 OK")
+    conn.ehlo("client.example")
+    conn.data_to_send()
+    say(conn, "250-mx.example.org", "250 LIMITS MAILMAX=1")
+    assert conn.exhausted
+
+
+def test_a_refusal_is_left_to_the_events() -> None:
+    conn = ready()
+    mail, bob, eve, end = conn.transact(ADA, [BOB, EVE], TEXT)
+    conn.data_to_send()
+    conn.receive_data(b"250 OK\r\n550 who?\r\n250 OK\r\n250 it is mine\r\n")
+    assert not conn.take_good_replies()
+    assert (mail.reply is not None, bob.reply, eve.reply, end.reply) == (True, None, None, None)
+    assert [type(event) for event in say(conn)] == [ReplyReceived] * 3
+    assert (bob.refused, eve.refused, end.refused) == (True, False, False)
+
+
+def test_who_has_no_recipient_any_more_sends_no_chunk() -> None:
+    conn = client("CHUNKING")
+    handles = conn.transact(ADA, [BOB], TEXT)
+    conn.data_to_send()
+    conn.receive_data(b"250 OK\r\n")
+    assert conn.take_good_replies()
+    conn.data_to_send()
+    assert [type(event) for event in say(conn, "550 who?")] == [ReplyReceived, CommandSkipped]
+    assert handles[-1].skipped
+    assert conn.data_to_send() == b""
+
+
+@pytest.mark.parametrize(
+    ("conn", "path", "recipients", "message", "error"),
+    [
+        (client("PIPELINING"), ADA, [BOB], TEXT, NotSupportedError),
+        (client("PIPELINING", "CHUNKING", lmtp=True), ADA, [BOB], TEXT, NotSupportedError),
+        (ready("LIMITS RCPTMAX=5"), ADA, [BOB], TEXT, NotSupportedError),
+        (ready(), ADA, [BOB], b"x" * 1001, NotSupportedError),
+        (client("CHUNKING"), ADA, [BOB], b"\xff", NotSupportedError),
+        (ready("SMTPUTF8"), ADA, [Address.parse("\xfc@example.org")], TEXT, NotSupportedError),
+        (ready("SMTPUTF8"), Address.parse("\xfc@example.org"), [BOB], TEXT, NotSupportedError),
+        (ready(), ADA, [], TEXT, LocalProtocolError),
+        (ready(), ADA, [BOB], b"bare\n", GrammarError),
+        (ready(), ADA, ["bob@example.org"], TEXT, TypeError),
+        (ready(), "ada@example.org", [BOB], TEXT, TypeError),
+        (ready(), ADA, [BOB], "text", TypeError),
+    ],
+)
+def test_what_cannot_go_so_is_refused_before_anything_is_queued(
+    conn: SMTPClientConnection, path: Any, recipients: Any, message: Any, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        conn.transact(path, recipients, message)
+    assert conn.idle
+    assert conn.data_to_send() == b""
+
+
+def test_one_transaction_at_a_time() -> None:
+    conn = ready()
+    conn.mail(ADA)
+    with pytest.raises(LocalProtocolError, match="under way"):
+        conn.transact(ADA, [BOB], TEXT)
+    conn = ready()
+    conn.quit()
+    with pytest.raises(LocalProtocolError, match="QUIT"):
+        conn.transact(ADA, [BOB], TEXT)
