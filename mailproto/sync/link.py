@@ -7,7 +7,6 @@ each other. There is no helper thread.
 
 from __future__ import annotations
 
-import selectors
 import socket
 import threading
 import time
@@ -19,16 +18,13 @@ from mailproto._core.connection import Connection
 from mailproto._core.flow import READ, Call, Flow, Sleep, T
 from mailproto._flows.engine import HIGH_WATER, Engine, TLSSession
 from mailproto.errors import LocalProtocolError
+from mailproto.sync.polling import READABLE, WRITABLE, new_poll
 
 LINGER = 1.0
 """Seconds to wait for the peer's end after ours: to close at once could destroy what it has not read yet."""
 
 LONGEST = 3600.0
 """Seconds of one wait of the system, which cannot count to infinity, nor to a few weeks of milliseconds."""
-
-_READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
-# Needs no descriptor of its own, and knows no limit of 1024 where the system has it.
-_Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 
 class Link:
@@ -56,11 +52,11 @@ class Link:
         sock.setblocking(False)
         if sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._selector = _Selector()
-        self._selector.register(sock, _READ)
-        self._interest = _READ
+        self._poll = new_poll()
+        self._poll.register(sock, READABLE)
+        self._interest = READABLE
         if bell is not None:
-            self._selector.register(bell, _READ)
+            self._poll.register(bell, READABLE)
         self._unsent = memoryview(b"")
         self._unread = 0  # octets that came since the flow last asked for input
         self._closed = False
@@ -83,7 +79,7 @@ class Link:
         engine = self._engine
         engine.begin(flow, part=part)
         try:
-            if self.conn.progress and self.conn.idle and self._unread <= HIGH_WATER:
+            if self.conn.progress and self.conn.idle and self._unread <= HIGH_WATER and self._poll.poll(0):
                 self._receive()  # that the peer has hung up meanwhile, or why, is no news to wait for
             self._drive()
         except BaseException:
@@ -130,8 +126,8 @@ class Link:
         engine = self._engine
         deadline = engine.wait_from(time.monotonic())
         ready = 0
-        while not ready & _READ:
-            ready = self._wait(_READ | _WRITE if self._send() else _READ, deadline)
+        while not ready & READABLE:
+            ready = self._wait(READABLE | WRITABLE if self._send() else READABLE, deadline)
             if not ready:
                 engine.wait_to(time.monotonic())
                 return engine.receive_timeout()
@@ -148,11 +144,11 @@ class Link:
                 taken = len(self._unsent)
                 deadline = time.monotonic() + self.conn.timeout
             deaf = self._engine.ended or self._unread > HIGH_WATER
-            ready = self._wait(_WRITE if deaf else _READ | _WRITE, deadline)
+            ready = self._wait(WRITABLE if deaf else READABLE | WRITABLE, deadline)
             if not ready:
                 self._unsent = memoryview(b"")
                 return self._engine.receive_timeout()
-            if ready & _READ:
+            if ready & READABLE:
                 self._receive()
         return None
 
@@ -160,7 +156,10 @@ class Link:
         """Send what the network takes now; return whether something is left."""
         try:
             if not self._unsent:
-                self._unsent = memoryview(self._engine.output())
+                said = self._engine.output()
+                if not said:
+                    return False
+                self._unsent = memoryview(said)
             while self._unsent:
                 self._unsent = self._unsent[self._sock.send(self._unsent) :]
         except (BlockingIOError, InterruptedError):
@@ -185,22 +184,24 @@ class Link:
     def _wait(self, events: int, deadline: float) -> int:
         """Wait for any of ``events`` and return which it was, 0 when the deadline came first."""
         if events != self._interest:
-            self._selector.modify(self._sock, events)
+            self._poll.register(self._sock, events)
             self._interest = events
         ready, left = 0, 1.0
         while not ready and left > 0:
             left = deadline - time.monotonic()
-            for key, happened in self._selector.select(min(max(left, 0), LONGEST)):
-                ready |= happened if key.fileobj is self._sock else self._hear_bell()
+            for descriptor, happened in self._poll.poll(min(max(left, 0), LONGEST) * 1000):
+                if self._bell is not None and descriptor == self._bell.fileno():
+                    ready |= self._hear_bell(self._bell)
+                else:
+                    ready |= happened if happened <= READABLE | WRITABLE else events  # an error is any of them
         return ready
 
-    def _hear_bell(self) -> int:
+    def _hear_bell(self, bell: socket.socket) -> int:
         """Begin to shut down, of which the flow learns when it waits for input."""
-        if self._bell is not None:
-            self._selector.unregister(self._bell)
-            self._bell = None
-            self._engine.shut_down()
-        return _READ
+        self._poll.unregister(bell)
+        self._bell = None
+        self._engine.shut_down()
+        return READABLE
 
     # The end.
 
@@ -214,7 +215,7 @@ class Link:
                 if not self._send() and not self._engine.ended:
                     self._sock.shutdown(socket.SHUT_WR)
                     deadline = time.monotonic() + LINGER
-                    while self._wait(_READ, deadline) and self._sock.recv(HIGH_WATER):
+                    while self._wait(READABLE, deadline) and self._sock.recv(HIGH_WATER):
                         if time.monotonic() >= deadline:
                             break  # a peer that goes on talking would be waited for as long as it likes
         except OSError:
@@ -227,7 +228,6 @@ class Link:
         if not self._closed:
             self._closed = True
             self._engine.lose(partly=bool(self._unsent))
-            self._selector.close()
             self._sock.close()
 
     def refuse(self) -> None:
