@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
-from functools import wraps
+from functools import lru_cache, wraps
 from typing import Any, NamedTuple, ParamSpec, Self, TypeVar
 
 from mailproto._core.codec import UNSAFE
@@ -47,6 +47,7 @@ _GENERAL_LITERAL_RE = re.compile(r"[A-Za-z0-9-]*[A-Za-z0-9]:[!-Z^-~]+")
 
 MAX_LOCAL_PART, MAX_DOMAIN, MAX_PATH = 64, 255, 256  # octets, RFC 5321 section 4.5.3.1
 
+_REMEMBERED = 256  # addresses: most messages of a client are from the same few
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -104,12 +105,9 @@ class Address(_Parts):
             TypeError: it is no text.
         """
         try:
-            match = _MAILBOX_RE.fullmatch(text)
+            return _parsed(text)
         except TypeError:
             raise TypeError(f"the text of an address is wanted, not {type(text).__name__}") from None
-        if match is None:
-            raise GrammarError(f"not a mailbox, such as ada@example.org: {text!a:.100}")
-        return _mailbox(*match.groups())
 
     @property
     def is_ascii(self) -> bool:
@@ -171,6 +169,7 @@ def parse_path(text: str, *, null: bool = False, postmaster: bool = False) -> Pa
     raise GrammarError("not a path")
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def format_path(address: Address | None) -> str:
     """Return the wire form of a path, ``<>`` for None. A source route is never written."""
     return "<>" if address is None else f"<{address}>"
@@ -206,6 +205,14 @@ def address_literal(host: str) -> str:
     except ValueError:
         raise GrammarError(f"not an IP address: {host!a:.100}") from None
     return f"[{address}]" if address.version == 4 else f"[IPv6:{address}]"
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _parsed(text: str) -> Address:
+    match = _MAILBOX_RE.fullmatch(text)
+    if match is None:
+        raise GrammarError(f"not a mailbox, such as ada@example.org: {text!a:.100}")
+    return _mailbox(*match.groups())
 
 
 def _mailbox(local: str, domain: str) -> Address:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections import Counter
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from mailproto.address import Address
 from mailproto.errors import MailProtoError
@@ -28,8 +29,7 @@ class Outcome(enum.Enum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class RecipientResult:
+class RecipientResult(NamedTuple):
     """What became of a message for one recipient.
 
     ``phase`` is the command whose reply decided: ``MAIL``, ``RCPT``, ``DATA``, ``BDAT``, or ``"."`` for the end of
