@@ -69,15 +69,15 @@ class ReceiveBuffer:
         return data[start:end]
 
     def peek_lines(self, most: int) -> list[bytes]:
-        """Return the lines that have come whole, ``most`` at most, without their CRLFs, and leave them here.
+        """Return the lines that have come whole, ``most`` at most, without their CRLFs, and behind them all the rest.
 
-        It copies all that is here, and takes less than `take_line` for each of a few short ones.
+        It costs as much as all that is here, and less than `take_line` for each of a few short lines.
         """
         self._join()
-        return self._data[self._start :].split(CRLF, most)[:-1]
+        return self._data[self._start :].split(CRLF, most)
 
     def drop(self, count: int) -> None:
-        """Forget ``count`` octets, which end with a CRLF."""
+        """Forget so many octets, with a CRLF at their end."""
         self._start += count
         self._scanned = self._start
 

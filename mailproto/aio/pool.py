@@ -13,7 +13,7 @@ from mailproto._net.client import check_made, check_maker, takes_as
 from mailproto.aio.smtp import SMTPClient
 from mailproto.errors import MailProtoError
 from mailproto.smtp.flows.errand import Errand
-from mailproto.smtp.flows.sending import raise_own, send_messages
+from mailproto.smtp.flows.sending import raise_own, send_one
 from mailproto.smtp.flows.shelf import Lent, PoolOptions, Shelf
 from mailproto.smtp.messages.submission import make_submission
 from mailproto.smtp.result import SendResult
@@ -77,7 +77,7 @@ class SMTPPool:
         conn = lent.client.conn
         good = True
         try:
-            (result,) = await lent.client.run(send_messages(conn, (errand.begin(conn),)))
+            result = await lent.client.run(send_one(conn, errand.begin(conn)))
             good = errand.note(result, fresh=not lent.messages)
         finally:
             if conn.over or not conn.idle:

@@ -118,6 +118,7 @@ class Command:
         "ends",
         "line",
         "payload",
+        "plain",
         "refused",
         "replies",
         "reply",
@@ -136,6 +137,7 @@ class Command:
         self.payload: bytes | memoryview = b""  # the octets of a chunk, which follow the line
         self.ends = False  # whether it ends a message
         self.alone = verb in _ALONE  # whether nothing may be said before its reply is there
+        self.plain = False  # whether little follows from a good reply, see `take_good_replies`
         self.reply: Reply | None = None
         self.replies: list[Reply] = []
         self.sent = self.skipped = self.refused = False
@@ -156,7 +158,6 @@ class Transaction:
         "data",
         "each",
         "eight_bit",
-        "plain",
         "prdr",
         "refused",
         "utf8",
@@ -167,15 +168,14 @@ class Transaction:
         self.utf8 = utf8
         self.prdr = prdr  # whether the server may reply for each recipient
         self.each = False  # whether it has begun to
-        self.eight_bit = body not in (None, Body.SEVEN_BIT)
-        self.binary = body is Body.BINARY_MIME
+        self.eight_bit = body is not None and body is not Body.SEVEN_BIT
+        self.binary = body is not None and body is Body.BINARY_MIME  # a member of an enum costs as much as a call
         self.chunked = False  # a BDAT was queued
         self.canonicalise = False  # whether bare newlines are mended
         self.waiting = 0  # RCPTs without a reply yet
         self.accepted = 0
         self.refused = False  # MAIL was, and all that hangs on it is void
         self.data = False  # DATA was queued
-        self.plain = False  # nothing follows from a good reply but what `transact` knows of
 
 
 def _line(text: str) -> bytes:

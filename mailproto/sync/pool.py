@@ -15,7 +15,7 @@ from mailproto._core.checks import check_kind
 from mailproto._net.client import check_made, check_maker, takes_as
 from mailproto.errors import MailProtoError
 from mailproto.smtp.flows.errand import Errand
-from mailproto.smtp.flows.sending import raise_own, send_messages
+from mailproto.smtp.flows.sending import raise_own, send_one
 from mailproto.smtp.flows.shelf import Lent, PoolOptions, Shelf
 from mailproto.smtp.messages.submission import make_submission
 from mailproto.smtp.result import SendResult
@@ -93,7 +93,7 @@ class SMTPPool:
         conn = lent.client.conn
         good = True
         try:
-            (result,) = lent.client.run(send_messages(conn, (errand.begin(conn),)))
+            result = lent.client.run(send_one(conn, errand.begin(conn)))
             good = errand.note(result, fresh=not lent.messages)
         finally:
             if conn.over or not conn.idle:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import given
@@ -22,8 +24,9 @@ from mailproto.smtp import (
     Submission,
     make_submission,
 )
+from mailproto.smtp.flows import sending
 from mailproto.smtp.flows.plain import queue_plain
-from mailproto.smtp.flows.sending import raise_own, send_message, send_messages
+from mailproto.smtp.flows.sending import send_message, send_messages
 from tests.helpers import PROPERTY, THOROUGH
 from tests.smtp import ADA, BOB, EVE, client, say
 from tests.smtp.pipes import Driver
@@ -111,11 +114,19 @@ class Told:
 
     def all(self) -> tuple[Any, ...]:
         conn, driver, result = self._conn, self._driver, self._driver.result
-        if isinstance(result, SendResult):
-            result = (result.recipients, result.reply, result.error and (type(result.error), str(result.error)))
+        if isinstance(result, list):
+            result = list(map(shown, result))
+        elif isinstance(result, SendResult):
+            result = shown(result)
         error = driver.error and (type(driver.error), str(driver.error))
         still = (conn.state, conn.idle, conn.over, conn.closing, conn.in_transaction, conn.progress, conn.take_rest())
         return result, error, still, self._said, self._traced
+
+
+def shown(result: SendResult) -> tuple[Any, ...]:
+    """Return a result so that it equals others: exceptions do not."""
+    recipients = [(*each[:-1], repr(each.error)) for each in result.recipients]
+    return recipients, result.reply, repr(result.error)
 
 
 def in_pieces(octets: bytes, sizes: list[int]) -> list[bytes]:
@@ -130,58 +141,82 @@ def wire(replies: list[str]) -> bytes:
     return "".join(f"{line}\r\n" for reply in replies for line in reply.split("|")).encode()
 
 
-def long_way(conn: SMTPClientConnection, submission: Submission) -> Any:
-    (result,) = yield from send_messages(conn, (submission,))
-    return raise_own(result)
-
-
-@given(
-    st.lists(LINES, max_size=8),
-    st.lists(st.integers(1, 40), min_size=1, max_size=4),
-    BODIES,
-    RECIPIENTS,
-    st.one_of(st.just(list(OFFER)), OFFERS),
-    st.sampled_from(["ahead", "asked", "left"]),
-    st.sampled_from([100, 2, 1]),
-    st.sampled_from([2000, 60]),
-    st.booleans(),
-)
-@THOROUGH
-def test_the_short_way_leads_where_the_long_one_does(
+def tell(
+    way: Callable[[SMTPClientConnection], Any],
     replies: list[str],
     sizes: list[int],
-    body: bytes,
-    recipients: list[str],
+    manner: str,
+    traced: bool,
+    conn: SMTPClientConnection,
+) -> tuple[Any, ...]:
+    """Return what becomes of a flow with a server that says this."""
+    told = Told(conn, way(conn))
+    if traced:
+        told.trace()
+    if manner == "left":
+        conn.receive_eof()
+    told.hear(b"")
+    if manner == "asked":
+        for i, reply in enumerate(replies):
+            for piece in in_pieces(wire([reply]), sizes) if told.commands() > i else ():
+                told.hear(piece)
+    else:
+        for piece in in_pieces(wire(replies), sizes):
+            told.hear(piece)
+    for _ in range(3):
+        told.hear(None)
+    assert told.done
+    return told.all()
+
+
+SERVERS = {
+    "sizes": st.lists(st.integers(1, 40), min_size=1, max_size=4),
+    "offer": st.one_of(st.just(list(OFFER)), OFFERS),
+    "manner": st.sampled_from(["ahead", "asked", "left"]),
+    "in_flight": st.sampled_from([100, 2, 1]),
+    "line": st.sampled_from([2000, 60]),
+    "traced": st.booleans(),
+}
+
+
+def told_of(
+    way: Callable[[SMTPClientConnection], Any],
+    replies: list[str],
+    sizes: list[int],
     offer: list[str],
     manner: str,
     in_flight: int,
     line: int,
     traced: bool,
+) -> list[tuple[Any, ...]]:
+    """Return what becomes of a flow, first as it is, and then if nothing were plain."""
+    limits = Limits(max_in_flight=in_flight, max_reply_line=line)
+    short = tell(way, replies, sizes, manner, traced, client(*offer, limits=limits))
+    with mock.patch.object(sending, "queue_plain", lambda *_: None):
+        return [short, tell(way, replies, sizes, manner, traced, client(*offer, limits=limits))]
+
+
+@given(st.lists(LINES, max_size=8), BODIES, RECIPIENTS, st.fixed_dictionaries(SERVERS))
+@THOROUGH
+def test_the_short_way_leads_where_the_long_one_does(
+    replies: list[str], body: bytes, recipients: list[str], server: dict[str, Any]
 ) -> None:
     """Whatever the server says, before it is asked or when it is, and wherever that is cut."""
     submission = plain(body, recipients)
-    limits = Limits(max_in_flight=in_flight, max_reply_line=line)
-    ways = []
-    for way in (send_message, long_way):
-        conn = client(*offer, limits=limits)
-        told = Told(conn, way(conn, submission))
-        if traced:
-            told.trace()
-        if manner == "left":
-            conn.receive_eof()
-        told.hear(b"")
-        if manner == "asked":
-            for i, reply in enumerate(replies):
-                for piece in in_pieces(wire([reply]), sizes) if told.commands() > i else ():
-                    told.hear(piece)
-        else:
-            for piece in in_pieces(wire(replies), sizes):
-                told.hear(piece)
-        for _ in range(3):
-            told.hear(None)
-        assert told.done
-        ways.append(told.all())
-    assert ways[0] == ways[1]
+    short, long = told_of(lambda conn: send_message(conn, submission), replies, **server)
+    assert short == long
+
+
+@given(
+    st.lists(LINES, max_size=20), st.lists(st.tuples(BODIES, RECIPIENTS), max_size=4), st.fixed_dictionaries(SERVERS)
+)
+@THOROUGH
+def test_several_messages_get_there_on_either_way(
+    replies: list[str], messages: list[tuple[bytes, list[str]]], server: dict[str, Any]
+) -> None:
+    submissions = [plain(body, recipients) for body, recipients in messages]
+    short, long = told_of(lambda conn: send_messages(conn, submissions), replies, **server)
+    assert short == long
 
 
 @PROPERTY
@@ -329,6 +364,17 @@ def test_messages_count() -> None:
     conn.data_to_send()
     say(conn, "250-mx.example.org", "250 LIMITS MAILMAX=1")
     assert conn.exhausted
+
+
+def test_behind_a_refused_sender_there_is_no_transaction_whatever_the_recipients_get() -> None:
+    conn = ready()
+    mail, bob, end = conn.transact(ADA, [BOB], TEXT)
+    conn.data_to_send()
+    say(conn, "450 later")
+    conn.receive_data(b"250 OK\r\n")
+    assert conn.take_good_replies()
+    assert (mail.refused, bob.refused, end.reply) == (True, False, None)
+    assert conn.state is ClientState.READY
 
 
 def test_a_refusal_is_left_to_the_events() -> None:

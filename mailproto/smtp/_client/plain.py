@@ -60,12 +60,12 @@ class PlainConnection(RequestingConnection):
         mail = commands.mail(reverse_path, self._said_of(len(octets), piece.isascii()))
         flight = [mail, *map(commands.rcpt, forward_paths), commands.bdat(octets, last=True)]
         transaction = Transaction(None, utf8=False, prdr=False)  # to which no more is added, so that nobody asks
-        transaction.plain = True
         transaction.waiting = len(forward_paths)
         for command in flight:
             if not command.line.isascii():
                 raise NotSupportedError("an address that is not ASCII")
             command.transaction = transaction
+            command.plain = True
         self._unsent.extend(flight)
         self._mails += 1
         return flight
@@ -84,6 +84,11 @@ class PlainConnection(RequestingConnection):
             raise NotSupportedError("the message has 8-bit octets, and the server does not offer 8BITMIME")
         return f"{said} BODY=8BITMIME"
 
+    @property
+    def undisturbed(self) -> bool:
+        """Whether the server is there, and has said nothing that was not heard, so that an answer comes next."""
+        return not (self._events or self._buffer or self._parser.unfinished or self.over)
+
     def take_good_replies(self) -> bool:
         """Take what has come of good replies to plain transactions. No events are made of them: it is for who looks
         at the handles.
@@ -91,24 +96,27 @@ class PlainConnection(RequestingConnection):
         Returns:
             Whether that was all, so that to wait for more comes next. Otherwise `next_event` says what it is.
         """
-        if self._events or self.over or self._parser.unfinished or self.trace is not None:
+        if self._events or self._parser.unfinished or self.over or self.trace is not None:
             return False
-        waiting, enhanced, taken = self._waiting, "ENHANCEDSTATUSCODES" in self.extensions, 0
-        for line in self._buffer.peek_lines(len(waiting)):
+        waiting, enhanced = self._waiting, "ENHANCEDSTATUSCODES" in self.extensions
+        *lines, rest = self._buffer.peek_lines(len(waiting))
+        taken = octets = 0
+        for line in lines:
             command = waiting[0]
-            transaction = command.transaction
-            if transaction is None or not transaction.plain or len(line) > self._usual_line:
+            if not command.plain or len(line) > self._usual_line:
                 break
             reply = usual_reply(line, enhanced)
             if reply is None or reply.code > 299:
                 break
             waiting.popleft()
             command.reply = reply
-            if command.verb == "RCPT":
-                transaction.waiting -= 1
-                transaction.accepted += 1
-            self.state = ClientState.READY if command.ends else ClientState.TRANSACTION
-            self._progress += 1
-            taken += len(line) + 2
-        self._buffer.drop(taken)
-        return not self._buffer
+            if command.verb != "RCPT":
+                self.state = ClientState.TRANSACTION if command.verb == "MAIL" else ClientState.READY
+            elif command.transaction is not None:
+                command.transaction.waiting -= 1
+                command.transaction.accepted += 1
+            taken += 1
+            octets += len(line) + 2
+        self._progress += taken
+        self._buffer.drop(octets)
+        return not rest and taken == len(lines)

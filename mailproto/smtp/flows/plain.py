@@ -1,6 +1,7 @@
-"""Sending a plain message: small, in memory, with nothing to be said of it, to a server that takes it in one flight.
+"""Sending plain messages: small, in memory, nothing special about them, to a server that takes them in one flight.
 
-It is the short way of what `mailproto.smtp.flows.sending` does. Wherever anything is special it goes on that way.
+This is the short way of what `mailproto.smtp.flows.sending` does; as soon as anything is special, the long one takes
+over.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from mailproto.errors import MailProtoError
 from mailproto.smtp.client import SMTPClientConnection
 from mailproto.smtp.command import Command
 from mailproto.smtp.flows.transfer import ChunkTransfer
+from mailproto.smtp.messages.content import Content
 from mailproto.smtp.messages.submission import Submission
 from mailproto.smtp.parameters import NO_MAIL_PARAMETERS, NO_RCPT_PARAMETERS
 from mailproto.smtp.result import Outcome, RecipientResult, SendResult
@@ -19,13 +21,13 @@ _SMALL = 64 << 10  # octets
 
 
 def queue_plain(conn: SMTPClientConnection, submission: Submission) -> list[Command] | None:
-    """Queue a message as a plain transaction and return the handles; None, and nothing, if it cannot go so."""
+    """Queue a message as a plain transaction and return the handles; None, and nothing is queued, if it is none."""
     message, recipients = submission.message, submission.recipients
     if type(message) is not bytes or len(message) > _SMALL or message[-2:] != b"\r\n":
         return None
     if submission.parameters is not NO_MAIL_PARAMETERS or submission.progress is not None:
         return None
-    if not (conn.config.chunking and conn.pipelines) or (len(recipients) > 1 and conn.uses("PRDR")) or conn.over:
+    if not (conn.pipelines and conn.config.chunking) or (len(recipients) > 1 and conn.uses("PRDR")):
         return None
     forward_paths = [each.address for each in recipients if each.parameters is NO_RCPT_PARAMETERS]
     if len(forward_paths) < len(recipients):
@@ -39,12 +41,26 @@ def queue_plain(conn: SMTPClientConnection, submission: Submission) -> list[Comm
 def settle_plain(conn: SMTPClientConnection, submission: Submission, handles: list[Command]) -> Flow[SendResult]:
     """Read the replies to a plain transaction, and return what became of the message."""
     *_, end = handles
+    yield READ
     while conn.take_good_replies() and end.reply is None:
         yield READ
     if end.reply is None:
-        return (yield from ChunkTransfer.begun(conn, submission, handles).settle())
+        return (yield from PlainTransfer(conn, submission, handles).settle())
+    accepted = Outcome.ACCEPTED
     recipients = [
-        RecipientResult(recipient.address, Outcome.ACCEPTED, end.verb, end.reply, command.reply)
+        RecipientResult(recipient.address, accepted, end.verb, end.reply, command.reply)
         for recipient, command in zip(submission.recipients, handles[1:-1], strict=True)
     ]
     return SendResult(tuple(recipients), end.reply)
+
+
+class PlainTransfer(ChunkTransfer):
+    """A plain message on its way: all of it is queued."""
+
+    def __init__(self, conn: SMTPClientConnection, submission: Submission, handles: list[Command]) -> None:
+        mail, *self._recipients, self._end = handles
+        super().__init__(conn, submission, Content(iter(())), mail)
+        self._carriers.append(self._end)
+
+    def queue(self) -> None:
+        """Nothing is left to queue."""

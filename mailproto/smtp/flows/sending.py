@@ -23,7 +23,7 @@ from mailproto.errors import (
 from mailproto.smtp.client import SMTPClientConnection
 from mailproto.smtp.flows.fitting import needed_parameters, suits_chunks, uses_utf8
 from mailproto.smtp.flows.outcomes import Sending
-from mailproto.smtp.flows.plain import queue_plain, settle_plain
+from mailproto.smtp.flows.plain import PlainTransfer, queue_plain, settle_plain
 from mailproto.smtp.flows.planning import Plan
 from mailproto.smtp.flows.transfer import ChunkTransfer, DataTransfer, Transfer
 from mailproto.smtp.messages.content import open_content
@@ -44,12 +44,16 @@ def send_message(conn: SMTPClientConnection, submission: Submission) -> Flow[Sen
         Exception: what ``progress`` raised, or a file or an iterable that the message was read from; the same holds
             for it.
     """
-    handles = queue_plain(conn, submission)
-    if handles is not None:
-        result = yield from settle_plain(conn, submission, handles)
-    else:
+    return raise_own((yield from send_one(conn, submission)))
+
+
+def send_one(conn: SMTPClientConnection, submission: Submission) -> Flow[SendResult]:
+    """Do what `send_message` does, but for what it raises, which is the ``error`` of the result here."""
+    handles = queue_plain(conn, submission) if conn.undisturbed else None
+    if handles is None:
         (result,) = yield from send_messages(conn, (submission,))
-    return raise_own(result)
+        return result
+    return (yield from settle_plain(conn, submission, handles))
 
 
 def raise_own(result: SendResult) -> SendResult:
@@ -137,6 +141,9 @@ def _begin(conn: SMTPClientConnection, submission: Submission, previous: Transfe
         yield from previous.make_way()
         if conn.over:
             raise ConnectionClosedError("the connection is closed")
+    handles = queue_plain(conn, submission)
+    if handles is not None:
+        return PlainTransfer(conn, submission, handles)
     mail = conn.mail(submission.reverse_path, submission.parameters, needed)
     kind = ChunkTransfer if suits_chunks(conn, submission.parameters) else DataTransfer
     return kind(conn, submission, content, mail)

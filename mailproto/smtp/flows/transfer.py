@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 
 from mailproto._core.flow import Call, Flow, Want
@@ -167,14 +167,6 @@ class ChunkTransfer(Transfer):
 
     _begun = 0  # octets that were queued together with MAIL and RCPT
     _ahead: bytes | Checked = b""  # the next chunk: which one is the last shows only behind it
-
-    @classmethod
-    def begun(cls, conn: SMTPClientConnection, submission: Submission, handles: Sequence[Command]) -> ChunkTransfer:
-        """Return the transfer of a message of which all was queued: MAIL, the recipients, and the only chunk."""
-        mail, *recipients, chunk = handles
-        transfer = cls(conn, submission, Content(iter(())), mail)
-        transfer._recipients, transfer._carriers, transfer._end = recipients, [chunk], chunk
-        return transfer
 
     @property
     def complete(self) -> bool:
