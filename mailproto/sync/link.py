@@ -48,15 +48,15 @@ class Link:
         self.conn = conn
         self._engine = Engine(conn, open_tls)
         self._sock = sock
-        self._bell = bell
         sock.setblocking(False)
         if sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._descriptor = sock.fileno()
         self._poll = new_poll()
-        self._poll.register(sock, READABLE)
+        self._poll.register(self._descriptor, READABLE)
         self._interest = READABLE
         if bell is not None:
-            self._poll.register(bell, READABLE)
+            self._poll.register(bell.fileno(), READABLE)
         self._unsent = memoryview(b"")
         self._unread = 0  # octets that came since the flow last asked for input
         self._closed = False
@@ -184,24 +184,19 @@ class Link:
     def _wait(self, events: int, deadline: float) -> int:
         """Wait for any of ``events`` and return which it was, 0 when the deadline came first."""
         if events != self._interest:
-            self._poll.register(self._sock, events)
+            self._poll.register(self._descriptor, events)
             self._interest = events
         ready, left = 0, 1.0
         while not ready and left > 0:
             left = deadline - time.monotonic()
             for descriptor, happened in self._poll.poll(min(max(left, 0), LONGEST) * 1000):
-                if self._bell is not None and descriptor == self._bell.fileno():
-                    ready |= self._hear_bell(self._bell)
+                if descriptor != self._descriptor:  # the bell: of the end the flow learns when it waits for input
+                    self._poll.unregister(descriptor)
+                    self._engine.shut_down()
+                    ready |= READABLE
                 else:
                     ready |= happened if happened <= READABLE | WRITABLE else events  # an error is any of them
         return ready
-
-    def _hear_bell(self, bell: socket.socket) -> int:
-        """Begin to shut down, of which the flow learns when it waits for input."""
-        self._poll.unregister(bell)
-        self._bell = None
-        self._engine.shut_down()
-        return READABLE
 
     # The end.
 

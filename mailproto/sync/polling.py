@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import select
 import selectors
-import socket
 from collections.abc import Callable
 from typing import Protocol
 
@@ -18,11 +17,11 @@ READABLE, WRITABLE = 1, 4  # POLLIN and POLLOUT, which are these numbers everywh
 class Poll(Protocol):
     """What ``select.poll`` makes, as far as it is used here."""
 
-    def register(self, fd: socket.socket, events: int, /) -> object:
-        """Wait for these events on a socket from now on, and for no others."""
+    def register(self, fd: int, events: int, /) -> object:
+        """Wait for these events on a descriptor from now on, and for no others."""
 
-    def unregister(self, fd: socket.socket, /) -> object:
-        """Wait for nothing on a socket any more."""
+    def unregister(self, fd: int, /) -> object:
+        """Wait for nothing on a descriptor any more."""
 
     def poll(self, timeout: float, /) -> list[tuple[int, int]]:
         """Wait up to so many milliseconds; return descriptors, each with what has happened to it."""
@@ -34,13 +33,13 @@ class SelectPoll:
     def __init__(self) -> None:
         self._selector = selectors.SelectSelector()
 
-    def register(self, fd: socket.socket, events: int, /) -> None:
+    def register(self, fd: int, events: int, /) -> None:
         """As in `Poll`."""
         if fd in self._selector.get_map():
             self._selector.unregister(fd)
         self._selector.register(fd, events & READABLE | (selectors.EVENT_WRITE if events & WRITABLE else 0))
 
-    def unregister(self, fd: socket.socket, /) -> None:
+    def unregister(self, fd: int, /) -> None:
         """As in `Poll`."""
         self._selector.unregister(fd)
 

@@ -26,16 +26,16 @@ def test_the_numbers_are_those_of_the_system() -> None:
 def test_what_was_asked_for_is_told(new: Callable[[], Poll], pair: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = pair
     poll, descriptor = new(), ours.fileno()
-    poll.register(ours, READABLE)
+    poll.register(descriptor, READABLE)
     assert poll.poll(0) == []
     assert poll.poll(0.5) == []
-    poll.register(ours, READABLE | WRITABLE)
+    poll.register(descriptor, READABLE | WRITABLE)
     assert poll.poll(1000) == [(descriptor, WRITABLE)]
     theirs.send(b"x")
     assert poll.poll(1000) == [(descriptor, READABLE | WRITABLE)]
-    poll.register(ours, READABLE)
+    poll.register(descriptor, READABLE)
     assert poll.poll(1000) == [(descriptor, READABLE)]
-    poll.unregister(ours)
+    poll.unregister(descriptor)
     assert poll.poll(0) == []
 
 
@@ -43,7 +43,7 @@ def test_what_was_asked_for_is_told(new: Callable[[], Poll], pair: tuple[socket.
 def test_two_are_told_apart(new: Callable[[], Poll], pair: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = pair
     poll = new()
-    poll.register(ours, READABLE)
-    poll.register(theirs, READABLE)
+    poll.register(ours.fileno(), READABLE)
+    poll.register(theirs.fileno(), READABLE)
     ours.send(b"x")
     assert poll.poll(1000) == [(theirs.fileno(), READABLE)]

@@ -90,11 +90,11 @@ class PlainConnection(RequestingConnection):
         return not (self._events or self._buffer or self._parser.unfinished or self.over)
 
     def take_good_replies(self) -> bool:
-        """Take what has come of good replies to plain transactions. No events are made of them: it is for who looks
-        at the handles.
+        """Take what has come of good replies to what `transact` has queued, and to RSET, and make no events of them:
+        this is for who looks at the handles.
 
         Returns:
-            Whether that was all, so that to wait for more comes next. Otherwise `next_event` says what it is.
+            Whether that was all, so that to wait for more comes next. Otherwise `next_event` tells what there is.
         """
         if self._events or self._parser.unfinished or self.over or self.trace is not None:
             return False

@@ -1,7 +1,7 @@
 """Whole SMTP jobs, still without I/O: generators that a driver runs (see `mailproto.flow`).
 
 `client` opens sessions, `sending` sends, `server` serves. Parts of sending are `planning`, `fitting`, `transfer` and
-`outcomes`; what a pool of connections decides is `shelf` and `errand`.
+`outcomes`, and `plain`, the short way of most messages; what a pool of connections decides is `shelf` and `errand`.
 """
 
 from mailproto.smtp.flows.client import (
