@@ -298,6 +298,22 @@ def test_a_certificate_is_renewed_without_a_restart(tmp_path: Path) -> None:
         assert server.stop()[0] == 0
 
 
+def test_a_certificate_that_has_expired_is_told_at_start_and_when_it_is_renewed() -> None:
+    """Mail stays away, and nothing but this says why."""
+    key_pair = ("--tls-cert", str(data.EXPIRED.certificate), "--tls-key", str(data.EXPIRED.key))
+    command = [sys.executable, "-m", "mailproto", "serve", "--smtp", "127.0.0.1:0", *key_pair]
+    warning = f"clients will refuse {data.EXPIRED.certificate}: certificate has expired\n"
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGHUP)
+        assert process.stdout.readline() == "the certificate was read anew\n"
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+        assert process.stderr.read() == warning * 2
+
+
 def test_a_renewal_that_fails_is_told(tmp_path: Path) -> None:
     certificate = tmp_path / "cert.pem"
     certificate.write_bytes(data.SERVER.certificate.read_bytes() + data.SERVER.key.read_bytes())
