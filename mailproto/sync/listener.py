@@ -160,7 +160,7 @@ class Listener(ListenerBase):
             self._serve(link)
         except (ConnectionClosedError, OSError) as error:
             logger.info("%r: %s", link.peer, error)
-        except Exception:
+        except (Exception, SystemExit):  # the latter would end the thread without a word
             logger.exception("%r: serving failed", link.peer)
         finally:
             link.close()

@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -195,6 +196,24 @@ def test_a_server_that_closes_cuts_the_pause_short_that_a_refused_login_costs(
         server.close(0)
         assert not server.connections
     assert "are left" not in caplog.text
+
+
+@pytest.mark.parametrize("events", [False, True], ids=["hooks", "events"])
+def test_a_hook_that_ends_its_thread_is_told(events: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """As ``sys.exit()`` does in some library; of that Python itself says nothing in a thread."""
+
+    class Leaving:
+        def on_connect(self, session: Any) -> None:
+            sys.exit("no configuration")
+
+    with POP3Server(Leaving().on_connect if events else Leaving(), port=0) as server:
+        with Wire.to(server.port) as wire:
+            assert wire.rest() == b""
+        wait_until(lambda: server.connections == 0)
+    (record,) = [each for each in caplog.records if each.levelname == "ERROR"]
+    assert record.getMessage().endswith("serving failed")
+    assert record.exc_info is not None
+    assert isinstance(record.exc_info[1], SystemExit)
 
 
 def test_serving_for_ever_ends_when_it_is_closed_elsewhere() -> None:
