@@ -28,7 +28,7 @@ from mailproto.errors import GrammarError
 from mailproto.maildrop.base import MaildropBusyError
 from mailproto.maildrop.durable import fsync_directory, make_directory, write_durably
 from mailproto.maildrop.lock import SessionLock
-from mailproto.relay.entry import Entry, check_name, decode_entry, encode_entry
+from mailproto.relay.entry import Entry, check_name, decode_entry, encode_entry, is_name
 from mailproto.relay.orders import Orders
 from mailproto.relay.unreadable import UnreadableError, open_whole, reading
 
@@ -103,11 +103,11 @@ class Queue:
 
     def names(self) -> list[str]:
         """Return the names of all entries, the oldest first."""
-        return sorted(path.name for path in (self.path / "entries").iterdir())
+        return self._names_in("entries")
 
     def unreadable(self) -> list[str]:
         """Return the names of the entries that are set aside, the oldest first."""
-        return sorted(path.name for path in (self.path / "unreadable").iterdir())
+        return self._names_in("unreadable")
 
     def load(self, name: str) -> Entry | None:
         """Return an entry; None if it is gone.
@@ -154,6 +154,10 @@ class Queue:
             yield
         finally:
             lock.release()
+
+    def _names_in(self, folder: str) -> list[str]:
+        """Return the names of entries in a folder, where there may be other files, such as an editor's ``m1~``."""
+        return sorted(path.name for path in (self.path / folder).iterdir() if is_name(path.name))
 
     def _place(self, folder: str, name: str, content: Iterable[bytes]) -> int:
         """Put a file into its place, whole, in place of an older one; return its size in octets."""

@@ -105,6 +105,16 @@ def test_what_somebody_else_has_written_stays(queue: Queue) -> None:
             queue.load("odd")
 
 
+@pytest.mark.parametrize("copy", ["m1~", ".m1.swp", "#m1#", ".nfs0001"])
+def test_what_an_editor_leaves_is_no_entry(queue: Queue, copy: str) -> None:
+    """An operator mends an entry, or looks into one that was set aside."""
+    queue.add(ENTRY, [MESSAGE])
+    for folder in ("entries", "unreadable"):
+        (queue.path / folder / copy).write_bytes((queue.path / "entries/m1").read_bytes())
+    assert queue.names() == ["m1"]
+    assert queue.unreadable() == []
+
+
 def test_a_message_of_another_size_is_not_opened(queue: Queue) -> None:
     queue.add(ENTRY, [MESSAGE])
     with queue.open("m1", len(MESSAGE)) as file:
