@@ -24,7 +24,7 @@ from typing import BinaryIO
 
 from mailproto._core.checks import check_path
 from mailproto._core.system import require_posix
-from mailproto.errors import GrammarError
+from mailproto.errors import GrammarError, MailProtoError
 from mailproto.maildrop.base import MaildropBusyError
 from mailproto.maildrop.durable import fsync_directory, make_directory, write_durably
 from mailproto.maildrop.lock import SessionLock
@@ -40,6 +40,10 @@ _STALE_AFTER = 36 * 3600  # seconds; a message that took longer to come died lon
 def new_name() -> str:
     """Return a name for an entry that no other one has. Names sort by time."""
     return f"{time.time_ns():016x}{secrets.token_hex(6)}"
+
+
+class QueueInUseError(MailProtoError):
+    """Another relay works the queue off: two at once would send everything twice."""
 
 
 class Queue:
@@ -143,12 +147,12 @@ class Queue:
         """Be the one that works the queue off, for the time of a ``with`` block.
 
         Raises:
-            MaildropBusyError: another one does.
+            QueueInUseError: another one does.
         """
         try:
             lock = SessionLock(self.path / "lock")
         except MaildropBusyError:
-            raise MaildropBusyError("another relay works this queue off") from None
+            raise QueueInUseError("another relay works this queue off") from None
         try:
             self._sweep()
             yield

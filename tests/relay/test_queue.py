@@ -14,9 +14,8 @@ from typing import Any
 import pytest
 
 from mailproto.errors import GrammarError, NotSupportedError
-from mailproto.maildrop import MaildropBusyError
 from mailproto.maildrop.durable import write_durably
-from mailproto.relay import Entry, Pending, Queue, UnreadableError, new_name
+from mailproto.relay import Entry, Pending, Queue, QueueInUseError, UnreadableError, new_name
 from mailproto.smtp import MailParameters
 from tests.relay import ADA, BOB, CAROL, MESSAGE, START, content_of, files
 from tests.relay.workers import is_whole
@@ -130,7 +129,7 @@ def test_names_sort_by_time_and_never_come_twice() -> None:
 
 
 def test_one_relay_at_a_time(queue: Queue) -> None:
-    with queue.reserved(), pytest.raises(MaildropBusyError, match="another relay"), Queue(queue.path).reserved():
+    with queue.reserved(), pytest.raises(QueueInUseError, match="another relay"), Queue(queue.path).reserved():
         pass
     with queue.reserved():
         pass
