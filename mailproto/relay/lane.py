@@ -19,7 +19,7 @@ from contextlib import suppress
 from typing import Any
 
 from mailproto.aio.smtp import SMTPClient
-from mailproto.errors import ConnectionTimeoutError, MailProtoError
+from mailproto.errors import AuthenticationError, ConnectionTimeoutError, MailProtoError
 from mailproto.relay.config import RelayConfig
 from mailproto.relay.connecting import connect
 from mailproto.relay.entry import Entry
@@ -231,6 +231,8 @@ class Lane:
         """Note for all jobs why there is no connection; return the reply if it is for good."""
         if isinstance(error, RoutingError) and error.reply.temporary:  # the relay's own word on this host
             reply, remote = error.reply, None
+        elif isinstance(error, AuthenticationError):
+            reply, remote = Reply.build(451, f"login at {target.place} failed: {error}", "4.7.0"), None
         elif not isinstance(error, ReplyError):
             reply, remote = Reply.build(451, f"{target.place} cannot be reached: {error}", "4.4.1"), None
         elif error.reply.permanent:
