@@ -660,8 +660,26 @@ def test_an_interrupted_command_says_so_and_no_more(message_file: Path, command:
         with waiting:
             out, complaints = interrupt(process)
     assert process.returncode == 1
-    assert complaints in (b"not sent: KeyboardInterrupt: \n", b"KeyboardInterrupt: \n")
+    assert complaints == (b"interrupted: it may have been sent\n" if command[0] == "send" else b"interrupted\n")
     assert json.loads(out)["error"] == "KeyboardInterrupt"
+
+
+def test_who_interrupts_the_farewell_hears_what_became_of_the_message(
+    message_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was accepted, and who takes it for not sent sends it once more."""
+
+    def interrupted(client: sync.SMTPClient) -> None:
+        client.close()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mailproto.sync.SMTPClient.quit", interrupted)
+    outbox = Outbox()
+    with sync.SMTPServer(outbox, port=0) as server:
+        place = ("--server", f"127.0.0.1:{server.port}", "--tls", "none")
+        assert main(["send", *place, "--from", "", "--to", "a@b.example", str(message_file)]) == 0
+    assert len(outbox.letters) == 1
+    assert capsys.readouterr() == ("a@b.example: accepted (250 2.0.0 Message accepted)\n", "interrupted\n")
 
 
 def interrupt(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
