@@ -243,6 +243,38 @@ def test_serving_for_ever_ends_when_it_is_interrupted() -> None:
             socket.create_connection(("127.0.0.1", port), 1)
 
 
+def test_who_is_interrupted_twice_waits_no_more(caplog: pytest.LogCaptureFixture) -> None:
+    """A hook does not end: the first interrupt lets it go on for the grace, the second one does not."""
+
+    class Stuck(Echo):
+        def on_line(self, event: toy.Line) -> str:
+            reached.set()
+            go_on.wait(PATIENCE)
+            return ""
+
+    def interrupt_twice() -> None:
+        with Wire.to(listener.port) as wire:
+            wire.send(b"hello\r\n")
+            assert reached.wait(PATIENCE)
+            interrupt()
+            wait_until(listener._stopped.is_set)
+            assert not closed.wait(0.2)
+            interrupt()
+            assert closed.wait(listener.options.grace / 2)
+
+    reached, go_on, closed = threading.Event(), threading.Event(), threading.Event()
+    thread = threading.Thread(target=interrupt_twice)
+    with suppress(KeyboardInterrupt), interruptible(), serving(Stuck()) as listener:
+        thread.start()
+        listener.serve_forever()
+    closed.set()
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+    assert "1 connections are left: their hooks do not end" in caplog.text
+    go_on.set()
+    wait_until(lambda: listener.connections == 0)
+
+
 def test_connecting_has_a_deadline() -> None:
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
