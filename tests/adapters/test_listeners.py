@@ -135,6 +135,17 @@ def test_a_unix_socket(adapter: Adapter, tmp_path: Path) -> None:
     assert not path.exists()
 
 
+def test_a_server_that_is_closed_twice_leaves_the_socket_of_its_successor(adapter: Adapter, tmp_path: Path) -> None:
+    """Which may have its inode, too, for that is free again."""
+    path, kept = tmp_path / "socket", tmp_path / "kept"
+    server = adapter.serve(Echo(), path=path)
+    kept.hardlink_to(path)
+    server.close()
+    kept.rename(path)
+    server.close()
+    assert path.exists()
+
+
 def test_the_socket_of_a_dead_server_is_replaced_and_another_s_is_left(adapter: Adapter, tmp_path: Path) -> None:
     path = tmp_path / "socket"
     dead = socket.socket(socket.AF_UNIX)
