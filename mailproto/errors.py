@@ -22,6 +22,7 @@
     ├── maildrop.MboxFormatError  a file is not an mbox
     ├── maildrop.NotRemovedError  messages are still there that were to be removed
     ├── ledger.LedgerInUseError  another run has the ledger of this account
+    ├── relay.QueueInUseError    another relay works the queue off
     ├── relay.PolicyFetchError   the policy host of a domain has no policy to give
     └── relay.UnreadableError    what is in a queue cannot be read before somebody has seen to it
 

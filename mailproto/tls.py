@@ -11,6 +11,7 @@ which knows that it must not come after STARTTLS, and TLS is fed only what comes
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import ssl
@@ -34,11 +35,14 @@ __all__ = [
     "tls_info",
 ]
 
+logger = logging.getLogger("mailproto")
+
 PathLike: TypeAlias = str | os.PathLike[str]
 AnyPath: TypeAlias = PathLike | bytes | os.PathLike[bytes]
 
 _READ_SIZE = 256 << 10
 _RECORDS = (b"", b"\x15", b"\x16")  # what can come first: nothing yet, an alert, a handshake (RFC 8446 section 5.1)
+_DATES = (9, 10)  # X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED, which ssl has no names for
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----")
 
 
@@ -170,7 +174,8 @@ def server_context(
 ) -> ServerContext:
     """Return a context for a server: TLS 1.2 or later, with this certificate, which SCRAM can bind to.
 
-    To renew a certificate make a new context; a server that runs takes it as its ``tls``.
+    To renew a certificate make a new context; a server that runs takes it as its ``tls``. The log says so if
+    the certificate has expired, or is not yet valid.
 
     Args:
         certfile: a PEM file with the certificate, and those between it and its authority.
@@ -193,6 +198,7 @@ def server_context(
     except ssl.SSLError as error:
         error.strerror = _what_is_missing(certfile, keyfile or certfile) or error.strerror
         raise
+    _warn_of_dates(context, certfile)
     if client_ca is not None:
         context.verify_mode = ssl.CERT_OPTIONAL
         with _naming(client_ca):
@@ -208,6 +214,26 @@ def server_context(
 
         context.sni_callback = choose
     return context
+
+
+def _warn_of_dates(context: ServerContext, certfile: PathLike) -> None:
+    """Log it if clients will refuse the certificate for its dates, whoever it is that they trust.
+
+    ``ssl`` does not tell the dates of a certificate of one's own, and so a client in memory, which trusts it, looks.
+    """
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname = False
+    client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    try:
+        client.load_verify_locations(certfile)
+        ours, theirs = MemoryTLS(context, server_side=True), MemoryTLS(client)
+        while not theirs.handshake():
+            ours.receive(theirs.output())
+            ours.handshake()
+            theirs.receive(ours.output())
+    except ssl.SSLError as error:  # of which any other says nothing of dates
+        if isinstance(error, ssl.SSLCertVerificationError) and error.verify_code in _DATES:
+            logger.warning("clients will refuse %s: %s", os.fspath(certfile), error.verify_message)
 
 
 def _ask_for_certificates_too(context: ssl.SSLContext, client_ca: PathLike | None) -> None:

@@ -16,7 +16,7 @@ logger = logging.getLogger("mailproto")
 INTERNAL_ERROR = Reject(451, "Internal error, try again later", "4.3.0")
 """What the peer is told when a hook fails: never the text of the exception, which may hold anything."""
 
-_REFUSAL = re.compile(r"[45][0-9]{2}(?![0-9])")
+_REFUSAL = re.compile(r"[45][0-9]{2}(?:[\s-]|\Z)")
 
 
 class HookCutOffError(Exception):
@@ -49,29 +49,39 @@ def call_hook(hook: Any, *arguments: Any, cut_off: Callable[[HookCutOffError], N
         raise refusal_of(hook, error) from None
 
 
-def check_said(said: object) -> None:
-    """See whether what a hook said can be a yes.
+def check_said(hook: Any, said: object, *words: type) -> None:
+    """See whether what a hook said is a yes: None, ``True``, or one of these ``words``, but no text such as "550 no".
 
-    Other libraries have their hooks return replies as texts, and an exception was to be raised.
+    A number may be how many octets were written, or a code, for elsewhere hooks return replies as texts and tuples.
+    If it were a yes, mail that was to be refused would be taken, and if only some were, nobody would find out early.
 
     Raises:
         Reject: it is none; the log says so.
     """
-    if said is False or isinstance(said, BaseException) or (isinstance(said, str) and _REFUSAL.match(said)):
-        logger.error("a hook refused by returning %.100r, which is for Reject, or a Reply", said)
-        raise INTERNAL_ERROR
+    if said is None or said is True or (isinstance(said, words) and not _is_refusal(said)):
+        return
+    shown = said if isinstance(said, str | int) else type(said)  # what else there is might be the message
+    logger.error("%s returned %.100r, which is no answer: None accepts, raising Reject refuses", _name(hook), shown)
+    raise INTERNAL_ERROR
+
+
+def _is_refusal(said: object) -> bool:
+    return isinstance(said, str) and _REFUSAL.match(said) is not None
 
 
 def refusal_of(hook: Any, error: Exception) -> Reject:
     """Return what the peer is told when a hook raises this: the `Reject`, or `INTERNAL_ERROR`, and the log why."""
     if isinstance(error, Reject):
         return error
-    name = getattr(hook, "__qualname__", type(hook).__name__)
     if isinstance(error, HookCutOffError):
-        logger.error("the hook was cancelled: %s", name)
+        logger.error("the hook was cancelled: %s", _name(hook))
     else:
-        logger.error("a hook failed: %s", name, exc_info=error)
+        logger.error("a hook failed: %s", _name(hook), exc_info=error)
     return INTERNAL_ERROR
+
+
+def _name(hook: Any) -> str:
+    return getattr(hook, "__qualname__", type(hook).__name__)
 
 
 def forget(refusal: Reject) -> None:

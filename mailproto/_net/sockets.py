@@ -249,10 +249,12 @@ class Sockets:
         return next((address[1] for address in self.addresses if isinstance(address, tuple)), 0)
 
     def close(self) -> None:
-        """Listen no more. The file of a unix socket goes too, unless it is another server's by now."""
+        """Listen no more. The file of a unix socket goes too, unless it is another server's by now. Only once: then
+        another server may have its inode as well."""
         for sock in self.sockets:
             sock.close()
-        if self._path is not None:
+        path, self._path = self._path, None
+        if path is not None:
             with suppress(FileNotFoundError):
-                if self._path.stat().st_ino == self._inode:
-                    self._path.unlink()
+                if path.stat().st_ino == self._inode:
+                    path.unlink()

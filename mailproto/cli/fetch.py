@@ -13,7 +13,7 @@ from typing import Any
 
 from mailproto import sync
 from mailproto.cli.options import Progress, UsageError, add_server_options, client_arguments, count, days
-from mailproto.cli.streams import complain, is_terminal, print_json, settle, write
+from mailproto.cli.streams import complain, is_terminal, print_json, settle, words_of, write
 from mailproto.errors import ConnectionClosedError, MailProtoError
 from mailproto.ledger import MaildirStore, SQLiteLedger
 from mailproto.maildrop import Maildir, mbox_entry
@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
         raise error
     if error is not None:
         option = "--ledger: " if isinstance(error, sqlite3.Error) else ""  # which SQLite does not say
-        complain(f"{option}{type(error).__name__}: {error}")
+        complain(f"{option}{words_of(error)}")
     return 0 if error is None else 1
 
 

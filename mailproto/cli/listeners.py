@@ -16,7 +16,7 @@ from mailproto._flows.session import Session
 from mailproto.accounts import Secret
 from mailproto.cli.options import Descriptor, HostPort, checked, count, listening_place, named
 from mailproto.cli.signals import ENDING, RENEWING, hear, hear_no_more
-from mailproto.cli.streams import complain, say
+from mailproto.cli.streams import complain, say, words_of
 from mailproto.cli.users import by_name, read_users, user
 from mailproto.errors import MailProtoError
 from mailproto.pop3.config import POP3ServerConfig
@@ -187,7 +187,7 @@ def run_to_end(work: Coroutine[Any, Any, None]) -> int:
     except KeyboardInterrupt:
         return 1  # the second one: something was cut off
     except (MailProtoError, OSError) as error:
-        complain(f"{type(error).__name__}: {error}")
+        complain(words_of(error))
         return 1
     return 0
 

@@ -9,7 +9,7 @@ from typing import Any
 from mailproto import sync
 from mailproto._core.events import TLSInfo
 from mailproto.cli.options import UsageError, add_server_options, client_arguments
-from mailproto.cli.streams import complain, print_json, say
+from mailproto.cli.streams import complain, print_json, say, words_of
 from mailproto.errors import MailProtoError
 from mailproto.transcript import Transcript
 
@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     if isinstance(error, UsageError):
         raise error
     if error is not None:
-        complain(f"{type(error).__name__}: {error}")
+        complain(words_of(error))
     elif not options.json:
         say("\n".join(_lines(found)))
     return 0 if error is None else 1

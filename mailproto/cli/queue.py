@@ -12,7 +12,7 @@ from typing import Any
 
 from mailproto.address import format_path
 from mailproto.cli.orders import TO_COME, add_orders, give_orders, tell_orders
-from mailproto.cli.streams import complain, print_json, say
+from mailproto.cli.streams import complain, print_json, say, words_of
 from mailproto.errors import MailProtoError
 from mailproto.relay import Entry, Order, Pending, Queue, UnreadableError
 from mailproto.relay.attempt import one_line
@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     except (MailProtoError, OSError) as error:
         if options.json:
             print_json({**_as_json([], [], {}), "ok": False, "error": type(error).__name__})
-        complain(f"{type(error).__name__}: {error}")
+        complain(words_of(error))
         return 1
     if options.json:
         print_json({**result, "error": None})

@@ -14,7 +14,7 @@ from typing import Any
 from mailproto import sync
 from mailproto._core.newlines import CanonicalNewlines
 from mailproto.cli.options import Progress, UsageError, add_server_options, client_arguments
-from mailproto.cli.streams import complain, print_json, say
+from mailproto.cli.streams import complain, print_json, say, words_of
 from mailproto.errors import GrammarError, MailProtoError
 from mailproto.smtp.fixups import without_bcc
 from mailproto.smtp.messages.header import read_header
@@ -43,27 +43,28 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Send the message; the exit status is 0 only if every recipient was accepted."""
-    result: SendResult | None = None
+    results: list[SendResult] = []
     error: BaseException | None = None
     try:
-        result = _send(options)
+        _send(options, results)
     except (MailProtoError, OSError, KeyboardInterrupt, UsageError) as raised:
         error = raised
+    result = results[0] if results else None  # which stands, whatever has become of the farewell
+    if error is None and result is not None:
+        error = result.error
     if options.json:
         print_json(_as_json(result, error))
     if isinstance(error, UsageError):
         raise error
+    if result is not None and not options.json:
+        _tell(result)
     if error is not None:
-        complain(f"not sent: {type(error).__name__}: {error}")
-    elif result is not None:
-        if not options.json:
-            _tell(result)
-        if result.error is not None:
-            complain(f"{type(result.error).__name__}: {result.error}")
+        complain(words_of(error) if result is not None else _without_result(error))
     return 0 if result is not None and result.ok else 1
 
 
-def _send(options: argparse.Namespace) -> SendResult:
+def _send(options: argparse.Namespace, results: list[SendResult]) -> None:
+    """Send the message, and add what came of it to ``results`` as soon as that is known."""
     message = sys.stdin.buffer.read() if options.file == "-" else Path(options.file).read_bytes()
     if options.sender is None or options.recipients is None:
         message = _complete_envelope(options, message)
@@ -74,13 +75,14 @@ def _send(options: argparse.Namespace) -> SendResult:
     try:
         with client:
             # Files have the line ends of their system; on the wire there is only CRLF.
-            return client.send_message(
+            result = client.send_message(
                 message,
                 options.sender,
                 options.recipients,
                 canonicalise=True,
                 progress=(lambda sent, _: progress.show(sent)) if progress.shown else None,
             )
+            results.append(result)
     finally:
         progress.end()
 
@@ -101,8 +103,14 @@ def _complete_envelope(options: argparse.Namespace, message: bytes) -> bytes:
     return message
 
 
+def _without_result(error: BaseException) -> str:
+    """Say what became of a message of which nothing else is known. An interrupt may come when the server has it all,
+    and its reply is on its way."""
+    words = words_of(error)
+    return f"{words}: it may have been sent" if isinstance(error, KeyboardInterrupt) else f"not sent: {words}"
+
+
 def _as_json(result: SendResult | None, error: BaseException | None) -> dict[str, Any]:
-    failure = error if error is not None else result.error if result is not None else None
     return {
         "ok": result is not None and result.ok,
         "accepted": [str(recipient.address) for recipient in result.accepted] if result else [],
@@ -110,7 +118,7 @@ def _as_json(result: SendResult | None, error: BaseException | None) -> dict[str
         "deferred": _details(result.deferred) if result else {},
         "unknown": [str(recipient.address) for recipient in result.unknown] if result else [],
         "reply": str(result.reply) if result and result.reply else None,
-        "error": type(failure).__name__ if failure is not None else None,
+        "error": type(error).__name__ if error is not None else None,
     }
 
 

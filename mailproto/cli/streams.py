@@ -32,6 +32,11 @@ def complain(text: object) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
+def words_of(error: BaseException) -> str:
+    """Return an error as people read it: an interrupt has no words of its own."""
+    return "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
+
+
 def finish() -> None:
     """Leave nothing to standard error that it does not take: Python would try that again at the very end, and have an
     exit status of its own."""

@@ -13,7 +13,8 @@
 
 Everything is asyncio, but for the queue, which any process may fill, and give orders for (`Orders`). `Entry` and
 `Pending` are for who looks into it or puts mail in without a server, and `UnreadableError` says that what is there
-cannot be read. `PolicyFetchError` is told by what fetches the policy of a domain.
+cannot be read. `QueueInUseError` tells a second relay that there is a first one. `PolicyFetchError` is told by what
+fetches the policy of a domain.
 """
 
 from mailproto.relay.attempt import Attempt, Fate, log_attempt
@@ -21,7 +22,7 @@ from mailproto.relay.config import RelayConfig
 from mailproto.relay.entry import Entry, Pending
 from mailproto.relay.handler import RelayHandler
 from mailproto.relay.orders import Order, Orders
-from mailproto.relay.queue import Queue, new_name
+from mailproto.relay.queue import Queue, QueueInUseError, new_name
 from mailproto.relay.relay import Relay
 from mailproto.relay.route import Route, Target
 from mailproto.relay.schedule import Schedule
@@ -39,6 +40,7 @@ __all__ = [
     "PolicyFetchError",
     "PolicyStore",
     "Queue",
+    "QueueInUseError",
     "Relay",
     "RelayConfig",
     "RelayHandler",

@@ -46,6 +46,7 @@ class Job:
         heard: whether anything was said of it, be it that nobody could be asked.
         withdrawn: whether it is to be sent to nobody any more.
         unreadable: why the message cannot be read, if it cannot.
+        unfit: the hosts that cannot be given the message as it is.
     """
 
     def __init__(self, entry: Entry, recipients: list[Pending], record: Record) -> None:
@@ -57,6 +58,7 @@ class Job:
         self.heard = False
         self.withdrawn = False
         self.unreadable: UnreadableError | None = None
+        self.unfit: set[str] = set()
         self._record = record
 
     async def note(self, changes: Changes, heard: Heard) -> None:

@@ -19,7 +19,7 @@ from contextlib import suppress
 from typing import Any
 
 from mailproto.aio.smtp import SMTPClient
-from mailproto.errors import ConnectionTimeoutError, MailProtoError
+from mailproto.errors import AuthenticationError, ConnectionTimeoutError, MailProtoError
 from mailproto.relay.config import RelayConfig
 from mailproto.relay.connecting import connect
 from mailproto.relay.entry import Entry
@@ -30,7 +30,7 @@ from mailproto.relay.slots import Slots
 from mailproto.relay.targets import find_targets
 from mailproto.relay.transfer import Message, Transfer, transfer
 from mailproto.relay.unreadable import UnreadableError
-from mailproto.smtp.reply import Reply, ReplyError
+from mailproto.smtp.reply import EnhancedStatus, Reply, ReplyError
 from mailproto.smtp.routing import RoutingError
 
 logger = logging.getLogger("mailproto")
@@ -74,6 +74,7 @@ class Lane:
         self._failure: Exception | None = None  # of one of them
         self._again: list[Job] = []  # those that the host now asked has not ended
         self._waits: set[asyncio.Timeout] = set()  # for connections to be there
+        self._hosts: set[str | None] = set()  # all on the way; None is one that could not be found now
         self._dropped = False
 
     def __len__(self) -> int:
@@ -89,6 +90,7 @@ class Lane:
                 if not self.jobs:  # they were dropped meanwhile
                     return
                 targets, missing = await find_targets(self._way, self._config)
+                self._hosts = {target.host for target in targets} | ({None} if missing is not None else set())
         except RoutingError as error:
             await self._finish(error.reply, NOTHING)
             return
@@ -231,6 +233,8 @@ class Lane:
         """Note for all jobs why there is no connection; return the reply if it is for good."""
         if isinstance(error, RoutingError) and error.reply.temporary:  # the relay's own word on this host
             reply, remote = error.reply, None
+        elif isinstance(error, AuthenticationError):
+            reply, remote = Reply.build(451, f"login at {target.place} failed: {error}", "4.7.0"), None
         elif not isinstance(error, ReplyError):
             reply, remote = Reply.build(451, f"{target.place} cannot be reached: {error}", "4.4.1"), None
         elif error.reply.permanent:
@@ -309,10 +313,22 @@ class Lane:
             logger.error("%s cannot be read now: %s", job.entry.name, error)
             job.recipients.clear()
             return Transfer({})
-        await job.note(done.changes, Heard(target.place, clock() - begun, done.accepted))
+        heard = Heard(target.place, clock() - begun, done.accepted)
+        if done.unfit is not None:
+            await self._note_unfit(job, target, done.unfit, heard)
+        else:
+            await job.note(done.changes, heard)
         for address in done.unknown:
             del job.recipients[address]
         return done
+
+    async def _note_unfit(self, job: Job, target: Target, reply: Reply, heard: Heard) -> None:
+        """Note that a host does not offer what a message needs. Unless none does, another one is tried, be it in a
+        later attempt (RFC 5321 section 2.2.3)."""
+        job.unfit.add(target.host)
+        if self._hosts - job.unfit:
+            reply = Reply(451, reply.text, EnhancedStatus(4, 6, 0))
+        await job.note_all(reply, heard)
 
     def _open(self, entry: Entry) -> Message:
         """Return a message, in memory if it is small."""

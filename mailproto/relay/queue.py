@@ -24,11 +24,11 @@ from typing import BinaryIO
 
 from mailproto._core.checks import check_path
 from mailproto._core.system import require_posix
-from mailproto.errors import GrammarError
+from mailproto.errors import GrammarError, MailProtoError
 from mailproto.maildrop.base import MaildropBusyError
 from mailproto.maildrop.durable import fsync_directory, make_directory, write_durably
 from mailproto.maildrop.lock import SessionLock
-from mailproto.relay.entry import Entry, check_name, decode_entry, encode_entry
+from mailproto.relay.entry import Entry, check_name, decode_entry, encode_entry, is_name
 from mailproto.relay.orders import Orders
 from mailproto.relay.unreadable import UnreadableError, open_whole, reading
 
@@ -40,6 +40,10 @@ _STALE_AFTER = 36 * 3600  # seconds; a message that took longer to come died lon
 def new_name() -> str:
     """Return a name for an entry that no other one has. Names sort by time."""
     return f"{time.time_ns():016x}{secrets.token_hex(6)}"
+
+
+class QueueInUseError(MailProtoError):
+    """Another relay works the queue off: two at once would send everything twice."""
 
 
 class Queue:
@@ -103,11 +107,11 @@ class Queue:
 
     def names(self) -> list[str]:
         """Return the names of all entries, the oldest first."""
-        return sorted(path.name for path in (self.path / "entries").iterdir())
+        return self._names_in("entries")
 
     def unreadable(self) -> list[str]:
         """Return the names of the entries that are set aside, the oldest first."""
-        return sorted(path.name for path in (self.path / "unreadable").iterdir())
+        return self._names_in("unreadable")
 
     def load(self, name: str) -> Entry | None:
         """Return an entry; None if it is gone.
@@ -143,17 +147,21 @@ class Queue:
         """Be the one that works the queue off, for the time of a ``with`` block.
 
         Raises:
-            MaildropBusyError: another one does.
+            QueueInUseError: another one does.
         """
         try:
             lock = SessionLock(self.path / "lock")
         except MaildropBusyError:
-            raise MaildropBusyError("another relay works this queue off") from None
+            raise QueueInUseError("another relay works this queue off") from None
         try:
             self._sweep()
             yield
         finally:
             lock.release()
+
+    def _names_in(self, folder: str) -> list[str]:
+        """Return the names of entries in a folder, where there may be other files, such as an editor's ``m1~``."""
+        return sorted(path.name for path in (self.path / folder).iterdir() if is_name(path.name))
 
     def _place(self, folder: str, name: str, content: Iterable[bytes]) -> int:
         """Put a file into its place, whole, in place of an older one; return its size in octets."""

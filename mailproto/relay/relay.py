@@ -76,7 +76,7 @@ class Relay:
         """Work the queue off until `stop`. If it is cancelled, messages under way are sent again by the next run.
 
         Raises:
-            MaildropBusyError: another relay works this queue off, or this one does already, which goes on.
+            QueueInUseError: another relay works this queue off, or this one does already, which goes on.
             OSError: the queue cannot be read to begin with. Later on that is logged, and passes.
         """
         return self._started(forever=True)

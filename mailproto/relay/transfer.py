@@ -50,6 +50,7 @@ class Transfer(NamedTuple):
         cut_off: whether the host took too long, and has no connection any more.
         too_many: whether it has taken as many recipients as it takes at a time (RFC 5321 section 4.5.3.1.10), so that
             the others may follow at once.
+        unfit: why it cannot be given the message as it is, which another host may be; None if it can.
     """
 
     changes: Changes
@@ -57,6 +58,7 @@ class Transfer(NamedTuple):
     unknown: frozenset[Address] = frozenset()
     cut_off: bool = False
     too_many: bool = False
+    unfit: Reply | None = None
 
 
 def with_reply(recipients: Mapping[Address, Pending], reply: Reply, remote_mta: str | None = None) -> Changes:
@@ -84,7 +86,7 @@ async def transfer(
     if biggest is not None and message.size > biggest:
         return Transfer(with_reply(recipients, _TOO_BIG))
     if entry.parameters.smtputf8 and "SMTPUTF8" not in offered:
-        return Transfer(with_reply(recipients, _NEEDS_UTF8))
+        return Transfer({}, unfit=_NEEDS_UTF8)
     dsn = "DSN" in offered
     to: list[RecipientLike] = [
         (address, recipient.parameters if dsn else NO_RCPT_PARAMETERS) for address, recipient in recipients.items()
@@ -99,7 +101,7 @@ async def transfer(
         wanted = _wanted(entry.parameters, message.size, offered)
         result = await client.send_message(content, entry.reverse_path or "", to, parameters=wanted)
     except (NotSupportedError, GrammarError) as error:
-        return Transfer(with_reply(recipients, Reply.build(554, str(error), "5.6.0")))
+        return Transfer({}, unfit=Reply.build(554, str(error), "5.6.0"))
     finally:
         cut.cancel()
     cut_off = loop.time() >= end

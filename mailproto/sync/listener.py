@@ -33,6 +33,7 @@ class Listener(ListenerBase):
         self._changed = threading.Condition()  # guards the links and their count
         self._stopped = threading.Event()
         self._over = False
+        self._grace = self.options.grace
 
     def start(self) -> None:
         """Begin to listen, if that was not done yet.
@@ -74,22 +75,26 @@ class Listener(ListenerBase):
     def close(self, grace: float | None = None) -> None:
         """Stop listening for good, let the transactions under way finish, and close all connections.
 
+        Where another thread closes already, this waits for the end as well, or for its own grace.
+
         Args:
-            grace: seconds until what has not finished is cut off; None takes that of the options.
+            grace: seconds until what has not finished is cut off; None takes that of the options, or, where it closes
+                already, what was said then.
         """
         with self._changed:
-            was_closed = self._stopped.is_set()
             self._stopped.set()
-        if was_closed or self._sockets is None or self._acceptor is None:
-            return
-        self._rope.send(b"!")
+            self._grace = self._grace if grace is None else grace
+            if self._over or self._sockets is None or self._acceptor is None:
+                return
+            self._rope.send(b"!")
         self._acceptor.join()
         self._sockets.close()
         try:
-            self._wait_until_empty(self.options.grace if grace is None else grace)
+            self._wait_until_empty(self._grace)
         finally:
             with self._changed:
-                for link in self._links:
+                self._grace = 0  # for who closes once more, such as a `with` behind an interrupt of this wait
+                for link in tuple(self._links):
                     link.cut()
         if not self._wait_until_empty(_MOMENT):
             logger.error("%d connections are left: their hooks do not end", len(self._links))
@@ -160,7 +165,7 @@ class Listener(ListenerBase):
             self._serve(link)
         except (ConnectionClosedError, OSError) as error:
             logger.info("%r: %s", link.peer, error)
-        except Exception:
+        except (Exception, SystemExit):  # the latter would end the thread without a word
             logger.exception("%r: serving failed", link.peer)
         finally:
             link.close()

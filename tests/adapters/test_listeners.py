@@ -135,6 +135,17 @@ def test_a_unix_socket(adapter: Adapter, tmp_path: Path) -> None:
     assert not path.exists()
 
 
+def test_a_server_that_is_closed_twice_leaves_the_socket_of_its_successor(adapter: Adapter, tmp_path: Path) -> None:
+    """Which may have its inode, too, for that is free again."""
+    path, kept = tmp_path / "socket", tmp_path / "kept"
+    server = adapter.serve(Echo(), path=path)
+    kept.hardlink_to(path)
+    server.close()
+    kept.rename(path)
+    server.close()
+    assert path.exists()
+
+
 def test_the_socket_of_a_dead_server_is_replaced_and_another_s_is_left(adapter: Adapter, tmp_path: Path) -> None:
     path = tmp_path / "socket"
     dead = socket.socket(socket.AF_UNIX)
@@ -368,6 +379,38 @@ def test_closing_twice_and_before_the_start_does_no_harm(adapter: Adapter) -> No
     server = adapter.serve(Echo())
     server.close()
     server.close()
+
+
+def test_who_closes_a_server_that_closes_already_waits_as_well(adapter: Adapter) -> None:
+    """Or else the program might end, and with it what is under way."""
+    handler = Waiting(Gate(adapter))
+    server = adapter.serve(handler)
+    with Wire.to(server.port) as wire:
+        wire.send(b"wait\r\n")
+        handler.gate.wait_reached()
+        closing = [server.begin_close() for _ in range(2)]
+        for thread in closing:
+            thread.join(0.2)
+        assert all(thread.is_alive() for thread in closing)
+        handler.gate.open()
+        assert wire.rest() == b"+ok\r\n+True\r\n-shutting down\r\n"
+    for thread in closing:
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+
+
+def test_who_closes_once_more_may_have_less_patience(adapter: Adapter) -> None:
+    server = adapter.serve(Echo())
+    with Wire.to(server.port) as wire:
+        assert wire.line() == b"+ok"
+        wire.send(b"PUT 10\r\n12345")
+        wait_until(lambda: bool(server.conns[0]._left == 5))
+        closing = server.begin_close(10 * PATIENCE)
+        wait_until(server.listener._stopped.is_set)
+        server.close(0.05)
+        assert wire.rest() == b""
+        closing.join(PATIENCE)
+        assert not closing.is_alive()
 
 
 def test_many_clients_at_once(adapter: Adapter) -> None:

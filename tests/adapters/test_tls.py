@@ -21,7 +21,7 @@ from tests.adapters import toy
 from tests.adapters.harness import PATIENCE, Aio, Gate, Sync, Wire, scripted, server_context, wait_until
 from tests.adapters.test_links import reset
 from tests.adapters.toy import Echo
-from tests.data import CA, EXPIRED, NAME_IN_CN_ONLY, SELF_SIGNED, SERVER, WRONG_NAME, KeyPair
+from tests.data import CA, EXPIRED, NAME_IN_CN_ONLY, NOT_YET_VALID, SELF_SIGNED, SERVER, WRONG_NAME, KeyPair
 
 Adapter = Aio | Sync
 
@@ -208,6 +208,34 @@ def test_a_server_that_cannot_prove_who_it_is(adapter: Adapter, pair: KeyPair, n
     with pytest.raises((ConnectionClosedError, LocalProtocolError)):
         client.run(toy.ask(client.conn, "in clear then"))
     assert all(conn.lines == [] for conn in server.conns)
+
+
+@pytest.mark.parametrize(
+    ("pair", "reasons"),
+    [
+        (EXPIRED, ["certificate has expired"]),
+        (NOT_YET_VALID, ["certificate is not yet valid"]),
+        (SELF_SIGNED, []),
+        (SERVER, []),
+        (NAME_IN_CN_ONLY, []),
+    ],
+    ids=["expired", "not yet valid", "self-signed", "fine", "name in CN only"],
+)
+def test_a_certificate_that_is_not_valid_today_is_told_when_it_is_loaded(
+    pair: KeyPair, reasons: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whom clients trust, and by which names they call it, a server does not know; what day it is it does."""
+    public_server_context(*pair)
+    assert caplog.messages == [f"clients will refuse {pair.certificate}: {reason}" for reason in reasons]
+
+
+def test_what_stands_below_a_certificate_is_no_reason_to_refuse_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    chain = tmp_path / "chain.pem"
+    chain.write_bytes(b"".join(path.read_bytes() for path in (SERVER.certificate, CA, SERVER.key)))
+    public_server_context(chain)
+    assert caplog.messages == []
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])

@@ -298,6 +298,22 @@ def test_a_certificate_is_renewed_without_a_restart(tmp_path: Path) -> None:
         assert server.stop()[0] == 0
 
 
+def test_a_certificate_that_has_expired_is_told_at_start_and_when_it_is_renewed() -> None:
+    """Mail stays away, and nothing but this says why."""
+    key_pair = ("--tls-cert", str(data.EXPIRED.certificate), "--tls-key", str(data.EXPIRED.key))
+    command = [sys.executable, "-m", "mailproto", "serve", "--smtp", "127.0.0.1:0", *key_pair]
+    warning = f"clients will refuse {data.EXPIRED.certificate}: certificate has expired\n"
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGHUP)
+        assert process.stdout.readline() == "the certificate was read anew\n"
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+        assert process.stderr.read() == warning * 2
+
+
 def test_a_renewal_that_fails_is_told(tmp_path: Path) -> None:
     certificate = tmp_path / "cert.pem"
     certificate.write_bytes(data.SERVER.certificate.read_bytes() + data.SERVER.key.read_bytes())
@@ -644,8 +660,26 @@ def test_an_interrupted_command_says_so_and_no_more(message_file: Path, command:
         with waiting:
             out, complaints = interrupt(process)
     assert process.returncode == 1
-    assert complaints in (b"not sent: KeyboardInterrupt: \n", b"KeyboardInterrupt: \n")
+    assert complaints == (b"interrupted: it may have been sent\n" if command[0] == "send" else b"interrupted\n")
     assert json.loads(out)["error"] == "KeyboardInterrupt"
+
+
+def test_who_interrupts_the_farewell_hears_what_became_of_the_message(
+    message_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was accepted, and who takes it for not sent sends it once more."""
+
+    def interrupted(client: sync.SMTPClient) -> None:
+        client.close()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mailproto.sync.SMTPClient.quit", interrupted)
+    outbox = Outbox()
+    with sync.SMTPServer(outbox, port=0) as server:
+        place = ("--server", f"127.0.0.1:{server.port}", "--tls", "none")
+        assert main(["send", *place, "--from", "", "--to", "a@b.example", str(message_file)]) == 0
+    assert len(outbox.letters) == 1
+    assert capsys.readouterr() == ("a@b.example: accepted (250 2.0.0 Message accepted)\n", "interrupted\n")
 
 
 def interrupt(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:

@@ -18,7 +18,7 @@ def _pair(name: str) -> KeyPair:
 
 
 CA = _HERE / "tls" / "ca.pem"
-"""The authority that signed all of the certificates below but SELF_SIGNED."""
+"""The authority that signed all of the certificates below but SELF_SIGNED and NOT_YET_VALID."""
 
 SERVER = _pair("server")
 """Good for localhost, mail.example.test, mta-sts.example.test, 127.0.0.1 and ::1, to the end of 2099."""
@@ -34,6 +34,9 @@ NAME_IN_CN_ONLY = _pair("name-in-cn-only")
 
 SELF_SIGNED = _pair("self-signed")
 """The names of SERVER, signed by nobody but itself."""
+
+NOT_YET_VALID = _pair("not-yet-valid")
+"""The same, and good from December 2099 on."""
 
 MAIL = {path.stem: path for path in sorted((_HERE / "mail").glob("*.eml"))}
 """The messages by name: plain, dots, long_lines, utf8, latin1, attachment, empty_body, no_final_newline."""

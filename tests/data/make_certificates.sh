@@ -61,8 +61,10 @@ server_extensions 'subjectAltName = DNS:wrong.example.test' |
 server_extensions | sign name-in-cn-only localhost $begin $end "${by_ca[@]}"
 printf '%s\n' 'basicConstraints = critical, CA:FALSE' 'subjectKeyIdentifier = hash' "$names" |
     sign self-signed mail.example.test $begin $end -selfsign -keyfile self-signed.key
+printf '%s\n' 'basicConstraints = critical, CA:FALSE' 'subjectKeyIdentifier = hash' "$names" |
+    sign not-yet-valid mail.example.test 20991201000000Z $end -selfsign -keyfile not-yet-valid.key
 
 rm ca.key
 cp ./*.key "$out"
-for name in ca server expired wrong-name name-in-cn-only self-signed; do cp "$name.pem" "$out"; done
+for name in ca server expired wrong-name name-in-cn-only self-signed not-yet-valid; do cp "$name.pem" "$out"; done
 chmod 600 "$out"/*.key

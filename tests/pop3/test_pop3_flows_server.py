@@ -229,7 +229,7 @@ def test_what_is_neither_true_nor_a_name_lets_nobody_in(
     assert f"a hook answered with what lets nobody in: {type(answer).__name__}" in caplog.messages
 
 
-@pytest.mark.parametrize("said", [False, Reject(550, "no", "SYS/PERM")], ids=repr)
+@pytest.mark.parametrize("said", [False, Reject(550, "no", "SYS/PERM"), 0, 550, "-ERR no", ["-ERR", "no"]], ids=repr)
 def test_a_no_that_is_returned_is_no_yes(said: object) -> None:
     """The client would take for deleted what is not, or be let in."""
 
@@ -246,6 +246,18 @@ def test_a_no_that_is_returned_is_no_yes(said: object) -> None:
 
     _, lines = talk(Closed(), b"NOOP\r\n")
     assert lines == [], "there is nothing behind the refusal"
+
+
+def test_none_and_true_that_are_returned_are_yes() -> None:
+    class Returns(App):
+        def on_connect(self, session: POP3Session) -> Any:
+            return True
+
+        def on_commit(self, session: POP3Session, numbers: Any) -> Any:
+            return True
+
+    _, lines = talk(Returns(), LOGIN + b"DELE 1\r\nQUIT\r\n")
+    assert lines[-1].startswith("+OK")
 
 
 @pytest.mark.parametrize("said", [None, False, [MessageInfo(3, "a")], MemoryMaildrop()])

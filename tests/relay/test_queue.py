@@ -14,9 +14,8 @@ from typing import Any
 import pytest
 
 from mailproto.errors import GrammarError, NotSupportedError
-from mailproto.maildrop import MaildropBusyError
 from mailproto.maildrop.durable import write_durably
-from mailproto.relay import Entry, Pending, Queue, UnreadableError, new_name
+from mailproto.relay import Entry, Pending, Queue, QueueInUseError, UnreadableError, new_name
 from mailproto.smtp import MailParameters
 from tests.relay import ADA, BOB, CAROL, MESSAGE, START, content_of, files
 from tests.relay.workers import is_whole
@@ -105,6 +104,16 @@ def test_what_somebody_else_has_written_stays(queue: Queue) -> None:
             queue.load("odd")
 
 
+@pytest.mark.parametrize("copy", ["m1~", ".m1.swp", "#m1#", ".nfs0001"])
+def test_what_an_editor_leaves_is_no_entry(queue: Queue, copy: str) -> None:
+    """An operator mends an entry, or looks into one that was set aside."""
+    queue.add(ENTRY, [MESSAGE])
+    for folder in ("entries", "unreadable"):
+        (queue.path / folder / copy).write_bytes((queue.path / "entries/m1").read_bytes())
+    assert queue.names() == ["m1"]
+    assert queue.unreadable() == []
+
+
 def test_a_message_of_another_size_is_not_opened(queue: Queue) -> None:
     queue.add(ENTRY, [MESSAGE])
     with queue.open("m1", len(MESSAGE)) as file:
@@ -120,7 +129,7 @@ def test_names_sort_by_time_and_never_come_twice() -> None:
 
 
 def test_one_relay_at_a_time(queue: Queue) -> None:
-    with queue.reserved(), pytest.raises(MaildropBusyError, match="another relay"), Queue(queue.path).reserved():
+    with queue.reserved(), pytest.raises(QueueInUseError, match="another relay"), Queue(queue.path).reserved():
         pass
     with queue.reserved():
         pass

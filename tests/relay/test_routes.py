@@ -14,7 +14,7 @@ from mailproto.aio import TLSPolicy
 from mailproto.errors import GrammarError, LocalProtocolError
 from mailproto.relay import Relay, RelayConfig, Route
 from mailproto.sasl import Credentials, PasswordCheck
-from mailproto.smtp import Reply, SMTPServerConfig
+from mailproto.smtp import Limits, Reply, SMTPServerConfig
 from tests import data
 from tests.relay import (
     ADA,
@@ -173,16 +173,16 @@ def test_a_login_takes_tls_that_is_verified(world: World, implicit: bool) -> Non
 
 
 @pytest.mark.parametrize(
-    ("certificate", "more"),
+    ("certificate", "more", "told"),
     [
-        (data.SELF_SIGNED, {"cafile": data.CA}),
-        (None, {}),
-        (None, {"tls": TLSPolicy.OPPORTUNISTIC}),
-        (data.SERVER, {}),
+        (data.SELF_SIGNED, {"cafile": data.CA}, "451 4.4.1 {} cannot be reached: "),
+        (None, {}, "451 4.4.1 {} cannot be reached: "),
+        (None, {"tls": TLSPolicy.OPPORTUNISTIC}, "451 4.7.0 login at {} failed: credentials are not sent "),
+        (data.SERVER, {}, "451 4.4.1 {} cannot be reached: "),
     ],
 )
 def test_who_cannot_be_trusted_gets_no_password_and_no_mail(
-    world: World, certificate: data.KeyPair | None, more: dict[str, Any], caplog: pytest.LogCaptureFixture
+    world: World, certificate: data.KeyPair | None, more: dict[str, Any], told: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     tls = aio.server_context(certificate.certificate, certificate.key) if certificate else None
     asked: list[object] = []
@@ -201,11 +201,27 @@ def test_who_cannot_be_trusted_gets_no_password_and_no_mail(
             await relay(world, smarthost=Route("localhost", server.port, credentials=known, **more)).attempt_due()
         assert (host.envelopes, asked, host.connections) == ([], [], 1)
         ((recipient,),) = (entry.recipients for entry in world.entries())
-        assert str(recipient.reply).startswith(f"451 4.4.1 localhost:{server.port} cannot be reached: ")
+        assert str(recipient.reply).startswith(told.format(f"localhost:{server.port}"))
 
     caplog.set_level("DEBUG")
     run(test, world)
     assert "analytical" not in caplog.text
+
+
+@in_loop
+async def test_a_login_that_is_refused_is_called_so(world: World) -> None:
+    """The host was reached, and it is the password that somebody has to see to; the mail waits for that."""
+    tls = aio.server_context(data.SERVER.certificate, data.SERVER.key)
+    config = replace(GUARDED, limits=Limits(auth_failure_delay=0))
+    async with aio.SMTPServer(Guarded(), port=0, tls=tls, config=config) as server:
+        world.put(BOB)
+        known = Credentials("ada", "babbage")
+        way = Route("localhost", server.port, credentials=known, cafile=data.CA)
+        await relay(world, smarthost=way).attempt_due()
+    ((recipient,),) = (entry.recipients for entry in world.entries())
+    said = "the server refused the credentials: 535 5.7.8 Authentication credentials invalid"
+    assert str(recipient.reply) == f"451 4.7.0 login at localhost:{server.port} failed: {said}"
+    assert recipient.remote_mta is None
 
 
 @in_loop

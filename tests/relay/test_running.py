@@ -12,8 +12,7 @@ import pytest
 from mailproto import aio
 from mailproto.aio import TLSPolicy
 from mailproto.errors import Reject
-from mailproto.maildrop import MaildropBusyError
-from mailproto.relay import Entry, Pending, Queue, Relay, Target
+from mailproto.relay import Entry, Pending, Queue, QueueInUseError, Relay, Target
 from mailproto.relay.job import Job
 from mailproto.relay.lanes import Lanes
 from mailproto.relay.round import Round
@@ -61,7 +60,7 @@ async def test_it_goes_on_until_it_is_stopped(world: World) -> None:
             threading.Thread(target=add).start()
             while len(host.envelopes) < count:
                 await asyncio.sleep(0.01)
-        with pytest.raises(MaildropBusyError):
+        with pytest.raises(QueueInUseError):
             await world.relay(table()).attempt_due()
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -240,7 +239,7 @@ async def test_who_has_it_run_a_second_time_does_it_no_harm(world: World) -> Non
         world.put(BOB)
         running = asyncio.create_task(relay.run())
         await begun.wait()
-        with pytest.raises(MaildropBusyError):
+        with pytest.raises(QueueInUseError):
             await relay.attempt_due()
         over.set()
         while world.queue.names():

@@ -312,6 +312,78 @@ def test_what_the_next_host_cannot_take(
     run(test, world)
 
 
+DEEP = b"".join(b'Content-Type: multipart/mixed; boundary="%d"\r\n\r\n--%d\r\n' % (n, n) for n in range(40)) + UTF8
+NEEDY = [
+    (DEEP, MailParameters(body=Body.EIGHT_BIT_MIME)),
+    (UTF8, MailParameters(smtputf8=True, body=Body.EIGHT_BIT_MIME)),
+]
+TWO = [(10, "mx1.example.net"), (20, "mx2.example.net")]
+
+
+@pytest.mark.parametrize(("message", "parameters"), NEEDY, ids=["8BITMIME", "SMTPUTF8"])
+def test_what_a_host_does_not_offer_the_next_one_may(
+    world: World, message: bytes, parameters: MailParameters
+) -> None:
+    """RFC 5321 section 2.2.3: a message that cannot be given to one as it is goes to the next."""
+
+    async def test(world: World) -> None:
+        old, new = Host(), Host()
+        async with world.host("mx1.example.net", old, extensions=OLD), world.host("mx2.example.net", new):
+            world.put(BOB, message=message, parameters=parameters)
+            await world.relay(table(net=TWO)).attempt_due()
+        assert (old.connections, old.received) == (1, [])
+        assert new.received == [("bob@example.net", message)]
+        assert world.queue.names() == []
+
+    run(test, world)
+
+
+@pytest.mark.parametrize(("message", "parameters"), NEEDY, ids=["8BITMIME", "SMTPUTF8"])
+def test_what_one_host_does_not_offer_waits_for_the_other_one_which_is_down(
+    world: World, message: bytes, parameters: MailParameters
+) -> None:
+    """It came back, though the first host would have taken it in an hour."""
+
+    async def test(world: World) -> None:
+        old, new = Host(), Host()
+        async with world.host("mx2.example.net", old, extensions=OLD):
+            world.put(BOB, message=message, parameters=parameters)
+            await world.relay(table(net=TWO)).attempt_due()
+            ((recipient,),) = (entry.waiting for entry in world.entries())
+            assert recipient.reply is not None
+            assert (recipient.reply.code, str(recipient.reply.enhanced)) == (451, "4.6.0")
+            world.now += HOUR
+            async with world.host("mx1.example.net", new):
+                await world.relay(table(net=TWO)).attempt_due()
+        assert len(new.received) == 1
+        assert world.queue.names() == []
+
+    run(test, world)
+
+
+@pytest.mark.parametrize(("message", "parameters"), NEEDY, ids=["8BITMIME", "SMTPUTF8"])
+def test_what_no_host_offers_comes_back_at_once(world: World, message: bytes, parameters: MailParameters) -> None:
+    """Whatever other addresses these hosts have, and whether those can be reached."""
+
+    async def test(world: World) -> None:
+        old, home, told = Host(), Host(), list[Attempt]()
+        names = table(net=TWO, **HOME)
+        names._addresses = {**names._addresses, "mx2.example.net": ["127.0.0.1", "::1"]}
+        async with (
+            world.host("mx1.example.net", old, extensions=OLD),
+            world.host("mx2.example.net", old, extensions=OLD),
+            world.host("mx.example.org", home),
+        ):
+            world.put(BOB, message=message, parameters=parameters)
+            await world.relay(names, on_attempt=told.append).attempt_due()
+        assert old.received == []
+        fates = [(each.fate, each.host, each.reply.code // 100) for each in told if each.queue_id == "m0001"]
+        assert fates == [(Fate.BOUNCED, "mx2.example.net", 5)]
+        assert len(home.received) == 1
+
+    run(test, world)
+
+
 @in_loop
 async def test_the_largest_message_that_the_next_host_takes(world: World) -> None:
     host = Host()

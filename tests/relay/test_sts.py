@@ -107,6 +107,7 @@ def test_a_host_without_a_good_certificate(
     async def test(world: World) -> None:
         host, sts = Host(), STS(world, policy)
         async with exchanger(host, certificate):
+            caplog.clear()
             entry = await sts.attempt()
         if policy is POLICY:
             assert why(entry).startswith("451 4.7.5 mail.example.test is not as the policy of example.test wants it")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -102,7 +103,7 @@ def test_returning_is_yes_in_any_words() -> None:
         rcpt=Reply.build(251, "will forward", "2.1.5"),
         hello="hi",
         connect=None,
-        mail=object(),
+        mail=True,
     )
     output, _ = serve_lines(words, EHLO, ENVELOPE, BODY)
     assert b"250 2.0.0 queued as 4711\r\n" in output
@@ -157,7 +158,10 @@ def test_a_mechanism_that_fails_ends_the_session_with_a_word() -> None:
     assert inbox.calls == ["connect", "hello", "close"]
 
 
-@pytest.mark.parametrize("said", [False, "550 no", "451-later", "550"])
+NO_ANSWERS = [False, 0, 550, 4711, 550.0, (550, "no"), [], b"250 ok", Path("/mail/17"), object]
+
+
+@pytest.mark.parametrize("said", [*NO_ANSWERS, "550 no", "451-later", "550"], ids=str)
 @pytest.mark.parametrize(
     ("hook", "expected"),
     [
@@ -172,7 +176,16 @@ def test_a_no_that_is_returned_is_no_yes(
     """By the habits of other libraries; an acceptance would be an open relay, or mail lost."""
     output, _ = serve_lines(Inbox(**{hook: said}), EHLO, ENVELOPE, BODY)
     assert codes(output)[: len(expected)] == expected
-    assert "a hook refused by returning" in caplog.text
+    assert f"Inbox.on_{hook} returned " in caplog.text
+
+
+def test_what_is_returned_is_not_shown_if_it_may_be_the_message(caplog: pytest.LogCaptureFixture) -> None:
+    serve_lines(Inbox(rcpt=(550, "no"), connect=None), EHLO, ENVELOPE)
+    serve_lines(Inbox(message=CONTENT), EHLO, ENVELOPE, BODY)
+    assert caplog.messages == [
+        "Inbox.on_rcpt returned <class 'tuple'>, which is no answer: None accepts, raising Reject refuses",
+        "Inbox.on_message returned <class 'bytes'>, which is no answer: None accepts, raising Reject refuses",
+    ]
 
 
 @pytest.mark.parametrize("hook", ["connect", "hello", "mail", "rcpt", "data", "chunk", "message"])
@@ -186,21 +199,23 @@ def test_what_was_to_be_raised_is_no_yes_if_it_is_returned(
 
     output, _ = serve_lines(Returns(), EHLO, ENVELOPE, BODY)
     assert b"451" in codes(output)
-    assert "a hook refused by returning" in caplog.text
+    assert f"Inbox.on_{hook} returned " in caplog.text or f"Streaming.on_{hook} returned " in caplog.text
 
 
 @pytest.mark.parametrize(
     ("said", "code"),
     [(False, b"451"), ("550 no", b"451"), (Reply.build(552, "too much", "5.3.4"), b"552"), (Reply(250), b"250")]
-    + [(said, b"250") for said in (None, True, 0, 4711, "5000 octets")],
+    + [(said, b"451") for said in NO_ANSWERS]
+    + [(said, b"250") for said in (None, True, "5000 octets")],
 )
 def test_a_chunk_that_is_refused_by_what_is_returned_is_refused(said: object, code: bytes) -> None:
     output, _ = serve_lines(Streaming(chunk=said), EHLO, ENVELOPE, BODY)
     assert codes(output)[-1] == code
 
 
-@pytest.mark.parametrize("said", ["4711", "5000 octets", "250 yes", True, 0, 550])
+@pytest.mark.parametrize("said", ["4711", "5000 octets", "451a8c0de.ffee", "250 yes", True])
 def test_what_else_is_returned_is_yes(said: object) -> None:
+    """A text may be the name that the message was stored by, whatever digits that begins with."""
     output, _ = serve_lines(Inbox(message=said), EHLO, ENVELOPE, BODY)
     assert codes(output)[-1] == b"250"
 

@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -197,6 +198,24 @@ def test_a_server_that_closes_cuts_the_pause_short_that_a_refused_login_costs(
     assert "are left" not in caplog.text
 
 
+@pytest.mark.parametrize("events", [False, True], ids=["hooks", "events"])
+def test_a_hook_that_ends_its_thread_is_told(events: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """As ``sys.exit()`` does in some library; of that Python itself says nothing in a thread."""
+
+    class Leaving:
+        def on_connect(self, session: Any) -> None:
+            sys.exit("no configuration")
+
+    with POP3Server(Leaving().on_connect if events else Leaving(), port=0) as server:
+        with Wire.to(server.port) as wire:
+            assert wire.rest() == b""
+        wait_until(lambda: server.connections == 0)
+    (record,) = [each for each in caplog.records if each.levelname == "ERROR"]
+    assert record.getMessage().endswith("serving failed")
+    assert record.exc_info is not None
+    assert isinstance(record.exc_info[1], SystemExit)
+
+
 def test_serving_for_ever_ends_when_it_is_closed_elsewhere() -> None:
     listener = Listener(toy.ToyServer, lambda link: link.abort())
     thread = threading.Thread(target=listener.serve_forever)
@@ -222,6 +241,38 @@ def test_serving_for_ever_ends_when_it_is_interrupted() -> None:
             thread.join(PATIENCE)
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", port), 1)
+
+
+def test_who_is_interrupted_twice_waits_no_more(caplog: pytest.LogCaptureFixture) -> None:
+    """A hook does not end: the first interrupt lets it go on for the grace, the second one does not."""
+
+    class Stuck(Echo):
+        def on_line(self, event: toy.Line) -> str:
+            reached.set()
+            go_on.wait(PATIENCE)
+            return ""
+
+    def interrupt_twice() -> None:
+        with Wire.to(listener.port) as wire:
+            wire.send(b"hello\r\n")
+            assert reached.wait(PATIENCE)
+            interrupt()
+            wait_until(listener._stopped.is_set)
+            assert not closed.wait(0.2)
+            interrupt()
+            assert closed.wait(listener.options.grace / 2)
+
+    reached, go_on, closed = threading.Event(), threading.Event(), threading.Event()
+    thread = threading.Thread(target=interrupt_twice)
+    with suppress(KeyboardInterrupt), interruptible(), serving(Stuck()) as listener:
+        thread.start()
+        listener.serve_forever()
+    closed.set()
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+    assert "1 connections are left: their hooks do not end" in caplog.text
+    go_on.set()
+    wait_until(lambda: listener.connections == 0)
 
 
 def test_connecting_has_a_deadline() -> None:

@@ -14,8 +14,8 @@ A handler is an object with any of these methods::
     on_close(session)                      the end
 
 Raising `Reject` refuses, with ``enhanced`` as the response code, and any other exception is logged and answered with
-[SYS/TEMP]; so are ``False`` and an exception that is returned. ``session.drop()`` ends the connection without an
-answer, and deletes nothing.
+[SYS/TEMP]; so is what ``on_connect`` and ``on_commit`` return, unless it is None or ``True``. ``session.drop()`` ends
+the connection without an answer, and deletes nothing.
 
 A message with UTF-8 in its header is refused with `UTF8RequiredError` to a client that has not said UTF8 (RFC 6856
 section 2.1), unless the config does without UTF8. ``session.conn.utf8`` tells whether it has, before login or never,
@@ -172,7 +172,7 @@ class _Service:
         hook = self._hooks["on_connect"]
         try:
             if hook is not None:
-                check_said((yield from call_hook(hook, self._session)))
+                check_said(hook, (yield from call_hook(hook, self._session)))
         except Reject as refusal:
             answer(self._conn, refusal)
         else:
@@ -337,7 +337,7 @@ class _Service:
         try:
             if hook is not None:
                 said = yield from call_hook(hook, self._session, event.deleted, cut_off=self._release_later)
-                check_said(said)
+                check_said(hook, said)
             else:
                 yield from call_hook(self._open_maildrop.commit, event.deleted, cut_off=self._release_later)
         except Reject as refusal:

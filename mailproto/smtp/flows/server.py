@@ -19,12 +19,12 @@ A handler is an object with any of these methods, and an event is what `mailprot
     on_reset(session)                      RSET or EHLO, or a message that is refused before its end: forget what came
     on_close(session)                      the end, on every way out; ``session.replies_lost`` is known now
 
-Returning accepts (a text, or a `Reply`, says it in other words), raising `Reject` refuses, and any other exception is
-logged and answered with 451; so are ``False``, a text such as ``550 no`` and an exception that is returned, by which
-nobody can have meant yes. What the handler has no hook for is answered as is safe: no recipient, no login, no
-message; a server says so in the log when it is made. A refusal by ``on_chunk`` is told at the end of the message; no
-more of that is handed on, and ``on_reset`` follows. ``session.drop()`` in any hook ends the connection without an
-answer.
+Returning None or ``True`` accepts (a text, or a `Reply`, says it in other words), raising `Reject` refuses, and any
+other exception is logged and answered with 451. So is all else that is returned, such as a number, a tuple or a path,
+and a text such as ``550 no``: nobody could tell 550 octets written from a refusal. What the handler has no hook for
+is answered as is safe: no recipient, no login, no message; a server says so in the log when it is made. A refusal by
+``on_chunk`` is told at the end of the message; no more of that is handed on, and ``on_reset`` follows.
+``session.drop()`` in any hook ends the connection without an answer.
 
 ``on_delivery`` comes behind ``on_message``, if that took the message or is not there, for each accepted recipient in
 turn (RFC 2033 section 4.2); its return or `Reject` is the reply for that one alone, sent at once. Without it the word
@@ -119,6 +119,8 @@ HOOKS = (
     "on_close",
 )
 """The names of the hooks."""
+
+_WORDS = (str, Reply)  # what a hook may return beside None and True
 
 
 class SMTPSession(Session[SMTPServerConnection]):
@@ -291,7 +293,7 @@ class _Service:
         try:
             said = yield Call(hook, (self._session, *arguments))
             if said is not None:
-                check_said(said)
+                check_said(hook, said, *_WORDS)
         except Exception as error:
             answer(self._conn, refusal_of(hook, error))
         else:
@@ -302,9 +304,7 @@ class _Service:
         conn = self._conn
         if conn.pending is None:
             return  # the hook has answered by itself
-        if said is None:
-            conn.accept()
-        elif isinstance(said, Reply):
+        if isinstance(said, Reply):
             try:
                 conn.reply(said)
             except LocalProtocolError as error:
@@ -340,7 +340,7 @@ class _Service:
         hook = self._hooks["on_chunk"]
         try:
             said = yield Call(hook, (self._session, data))
-            check_said(said)
+            check_said(hook, said, *_WORDS)
             if isinstance(said, Reply) and not said.ok:
                 raise Reject(said.code, said.text, str(said.enhanced) if said.enhanced else None)
         except Exception as error:
@@ -360,7 +360,7 @@ class _Service:
             if hook is not None:
                 said = yield Call(hook, (self._session, envelope))
             if said is not None:
-                check_said(said)
+                check_said(hook, said, *_WORDS)
         except Exception as error:
             envelope.content.close()
             answer(self._conn, refusal_of(hook, error))
