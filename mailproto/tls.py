@@ -42,6 +42,7 @@ AnyPath: TypeAlias = PathLike | bytes | os.PathLike[bytes]
 
 _READ_SIZE = 256 << 10
 _RECORDS = (b"", b"\x15", b"\x16")  # what can come first: nothing yet, an alert, a handshake (RFC 8446 section 5.1)
+_TURNS = 4  # of a handshake at most, with a HelloRetryRequest (RFC 8446 section 2.1)
 _DATES = (9, 10)  # X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED, which ssl has no names for
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----")
 
@@ -227,7 +228,8 @@ def _warn_of_dates(context: ServerContext, certfile: PathLike) -> None:
     try:
         client.load_verify_locations(certfile)
         ours, theirs = MemoryTLS(context, server_side=True), MemoryTLS(client)
-        while not theirs.handshake():
+        for _ in range(_TURNS):
+            theirs.handshake()
             ours.receive(theirs.output())
             ours.handshake()
             theirs.receive(ours.output())
