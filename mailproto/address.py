@@ -158,14 +158,19 @@ def parse_path(text: str, *, null: bool = False, postmaster: bool = False) -> Pa
     Raises:
         GrammarError: ``text`` does not begin with a path, or it is too long.
     """
+    return Path(*split_path(text, null, postmaster))
+
+
+def split_path(text: str, null: bool, postmaster: bool) -> tuple[Address | None, str | None, str]:
+    """Return what `parse_path` does as a plain tuple, for a server that reads thousands of paths a second."""
     match = _PATH_RE.match(text)
     if match is not None:
         route, local, domain, rest = match.groups()
-        return tuple.__new__(Path, (_mailbox(local, domain), route, rest))  # half the price of Path(…)
+        return _mailbox(local, domain), route, rest
     if null and text.startswith("<>"):
-        return Path(None, None, text[2:])
+        return None, None, text[2:]
     if postmaster and text[:12].lower() == "<postmaster>":
-        return Path(POSTMASTER, None, text[12:])
+        return POSTMASTER, None, text[12:]
     raise GrammarError("not a path")
 
 

@@ -108,7 +108,8 @@ class ReceiveBuffer:
 
     def unstuff(self, unstuffer: Unstuffer) -> bytes:
         """Return what ``unstuffer`` makes of the octets here; those behind the end of the body stay."""
-        self._join()
+        if self._arrived:
+            self._join()
         content, self._start = unstuffer.feed(self._data, self._start)
         self._scanned = self._start
         return content

@@ -188,7 +188,8 @@ class Connection(ABC, Generic[EventT]):
             elif self._queued > self._max_unsent:
                 return None  # the peer does not take what was said
             else:
-                step = self._mode()
+                mode = self._mode  # in `self._mode()` it would be looked for as a method first, which takes longer
+                step = mode()
             if step is AGAIN:
                 continue
             if step is STARVED:

@@ -16,6 +16,8 @@ class Spool:
     Beyond ``threshold`` octets they go to an unnamed temporary file, so a large message costs no memory.
     """
 
+    __slots__ = ("__weakref__", "_closed", "_file", "_pieces", "_size", "_threshold")
+
     def __init__(self, threshold: int = 1 << 20) -> None:
         self._threshold = threshold
         self._pieces: list[bytes] = []

@@ -138,7 +138,7 @@ class Link(asyncio.Protocol):
                 except Exception as raised:
                     error = raised
                 else:
-                    if hasattr(type(value), "__await__"):
+                    if value is not None and hasattr(type(value), "__await__"):
                         return cast(Awaitable[Any], value)
                 continue
             self._write()

@@ -13,7 +13,7 @@ from mailproto._core.buffer import LineTooLongError
 from mailproto._core.connection import AGAIN, STARVED
 from mailproto._core.events import ExtensionCommand, StartTLS
 from mailproto._core.server import FOREIGN_SIZE, is_foreign
-from mailproto.address import Path, parse_path
+from mailproto.address import Address, split_path
 from mailproto.errors import GrammarError
 from mailproto.smtp._server import replies
 from mailproto.smtp._server.intake import IntakeConnection
@@ -115,19 +115,15 @@ class SMTPServerConnection(IntakeConnection):
         return self._ask(Connected())
 
     def _read_command(self) -> ServerStep:
+        """Read a line, and do what it says."""
         if self._draining and self.envelope is None:
             return self._hang_up(replies.NOT_AVAILABLE, "shut down")
         try:
             line = self._buffer.take_line(self.limits.max_line)
         except LineTooLongError:
-            self._trace_line(self._other, b"<over-long line>")
-            self._mode = self._skip_line
-            return self._refuse_line(self._buffer.peek(FOREIGN_SIZE), replies.LINE_TOO_LONG)
+            return self._refuse_long_line()
         if line is None:
             return self._foreign() if is_foreign(self._buffer.peek(FOREIGN_SIZE)) else STARVED
-        return self._dispatch(line)
-
-    def _dispatch(self, line: bytes) -> ServerStep:
         try:
             verb, argument = parse_command(line)
         except GrammarError:
@@ -166,6 +162,12 @@ class SMTPServerConnection(IntakeConnection):
     def _ends_a_group(self, verb: str) -> bool:
         """Say whether the client has to wait for the reply to this command before it says more."""
         return verb in _WAIT_BEHIND or (verb != "BDAT" and not self._offer.offers(PIPELINING))
+
+    def _refuse_long_line(self) -> ServerStep:
+        """Refuse a line that is too long, whether or not its end has come."""
+        self._trace_line(self._other, b"<over-long line>")
+        self._mode = self._skip_line
+        return self._refuse_line(self._buffer.peek(FOREIGN_SIZE), replies.LINE_TOO_LONG)
 
     def _refuse_unreadable(self, line: bytes) -> ServerStep:
         """Refuse a line that is no text. Where only the argument of a command is not UTF-8, that is what is wrong."""
@@ -224,36 +226,36 @@ class SMTPServerConnection(IntakeConnection):
         if farewell is not None:
             return self._hang_up(farewell, "too many messages")
         try:
-            path = self._path(argument, "FROM:", null=True)
+            address, _, rest = self._path(argument, "FROM:")
         except GrammarError:
             return self._refuse("MAIL", replies.BAD_SENDER)
-        parameters = self._offer.mail_values(path.rest, authenticated=self.authenticated)
+        parameters = self._offer.mail_values(rest, authenticated=self.authenticated)
         if isinstance(parameters, Reply):
             return self._refuse("MAIL", parameters)
-        if not (argument.isascii() or parameters.smtputf8 or path.address is None or path.address.is_ascii):
+        if not (argument.isascii() or parameters.smtputf8 or address is None or address.is_ascii):
             return self._refuse("MAIL", replies.NON_ASCII_SENDER)
-        return self._ask(Mail(path.address, parameters))
+        return self._ask(Mail(address, parameters))
 
     def _on_rcpt(self, argument: str) -> ServerStep:
         envelope = self._transaction()
         if len(envelope.recipients) >= self.limits.max_recipients:
             return self._refuse("RCPT", replies.TOO_MANY_RECIPIENTS, count=False)
         try:
-            path = self._path(argument, "TO:", postmaster=True)
+            address, _, rest = self._path(argument, "TO:")
         except GrammarError:
             return self._refuse("RCPT", replies.BAD_RECIPIENT)
-        if path.address is None:
+        if address is None:
             return self._refuse("RCPT", replies.BAD_RECIPIENT)
-        if not (argument.isascii() or envelope.mail.parameters.smtputf8 or path.address.is_ascii):
+        if not (argument.isascii() or envelope.mail.parameters.smtputf8 or address.is_ascii):
             return self._refuse("RCPT", replies.NON_ASCII_ADDRESS)
-        parameters = self._offer.rcpt_values(path.rest)
+        parameters = self._offer.rcpt_values(rest)
         if isinstance(parameters, Reply):
             return self._refuse("RCPT", parameters)
         if self.limits.max_recipient_domains is not None:
-            refusal = self._budget.count_domain(path.address.canonical.domain)
+            refusal = self._budget.count_domain(address.canonical.domain)
             if refusal is not None:
                 return self._refuse("RCPT", refusal, count=False)
-        return self._ask(Rcpt(path.address, parameters))
+        return self._ask(Rcpt(address, parameters))
 
     def _on_rset(self, argument: str) -> ServerStep:
         if argument:
@@ -337,13 +339,17 @@ class SMTPServerConnection(IntakeConnection):
         self._close()
         return AGAIN
 
-    def _path(self, argument: str, prefix: str, *, null: bool = False, postmaster: bool = False) -> Path:
-        """Return the path of MAIL or RCPT, by the grammar, or by a tolerance that the config names."""
+    def _path(self, argument: str, prefix: str) -> tuple[Address | None, str | None, str]:
+        """Return the path of MAIL or RCPT, by the grammar, or by a tolerance that the config names.
+
+        Only that of MAIL may be null, and only that of RCPT the postmaster without a domain.
+        """
         text = path_argument(argument, prefix)
+        null, postmaster = prefix == "FROM:", prefix == "TO:"
         if text[:1] == "<":
-            return parse_path(text, null=null, postmaster=postmaster)
+            return split_path(text, null, postmaster)
         text, used = mend_path(text, self.config.tolerances)
-        path = parse_path(text, null=null, postmaster=postmaster)
+        path = split_path(text, null, postmaster)
         self._events.extend(map(ToleranceUsed, used))
         return path
 

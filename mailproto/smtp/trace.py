@@ -18,8 +18,8 @@ from mailproto.smtp.messages.header import read_header
 __all__ = ["HopCounter", "received_field", "return_path_field", "with_protocol", "with_return_path"]
 
 _NAME = b"\r\nreceived"
-_USUAL_FIELD = _NAME + b":"
-_FIELD = re.compile(rb"\r\nreceived[ \t]*:")  # with the spaces that RFC 5322 section 4.5.8 knows from old messages
+# With the spaces that RFC 5322 section 4.5.8 knows from old messages.
+_FIELD = re.compile(rb"\r\nreceived[ \t]*:", re.IGNORECASE)
 _NOT_IN_COMMENT = re.compile(r"[^ -'*-\[\]-~]")
 _ATOM = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+")
 _RETURN_PATH = re.compile(rb"\r\nreturn-path[ \t]*:[^\r\n]*(?:\r\n[ \t][^\r\n]*)*", re.IGNORECASE)
@@ -138,19 +138,18 @@ class HopCounter:
             return None
         text = self._tail + data
         end = text.find(b"\r\n\r\n")
-        header = (text if end < 0 else text[: end + 2]).lower()
-        self._tail = _unfinished(header) if end < 0 else None
-        found = header.count(_USUAL_FIELD)
-        if found != header.count(_NAME):
-            found = len(_FIELD.findall(header))
-        room = self._limit - self.hops
-        self.hops += found
-        if found <= room:
+        if end < 0:
+            end, self._tail = len(text), _unfinished(text)
+        else:
+            self._tail = None
+        self.hops += len(_FIELD.findall(text, 0, end))
+        if self.hops <= self._limit:
             return None
-        ends = [field.end() for field in _FIELD.finditer(header)]
-        return ends[room] - (len(text) - len(data))
+        ends = [field.end() for field in _FIELD.finditer(text, 0, end)]
+        return ends[self._limit - self.hops] - (len(text) - len(data))  # counted from the last of them
 
 
 def _unfinished(header: bytes) -> bytes:
     """Return the end of a header section that goes on: what a Received field may have begun with, spaces made one."""
-    return _NAME + b" " if header.rstrip(b" \t").endswith(_NAME) else header[-len(_NAME) :]
+    beginning = header.rstrip(b" \t")[-len(_NAME) :].lower()
+    return _NAME + b" " if beginning == _NAME else header[-len(_NAME) :]

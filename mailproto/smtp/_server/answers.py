@@ -90,7 +90,7 @@ class AnsweringConnection(SettlingConnection):
         Raises:
             LocalProtocolError: nothing is pending.
         """
-        event = self._take_pending()
+        event, self.pending = self.pending, None
         answered, reply = _ANSWERED[type(event)]
         answered(self, event, reply if text is None else reply._replace(text=text), True)
 
@@ -148,6 +148,9 @@ class AnsweringConnection(SettlingConnection):
         answered(self, event, reply, code < 400)
         if code == 421 and not self._closing and not self._owes_the_word_for_all:
             self._close("closed by the server")
+
+    def _answered_nothing(self, *_: object) -> None:
+        raise LocalProtocolError("there is nothing to answer")
 
     def _answered_connected(self, _: ServerEvent, reply: Reply, accepted: bool) -> None:
         self.state = ServerState.START if accepted else ServerState.REFUSED
@@ -302,5 +305,6 @@ _FOLLOWS: dict[type, _Answered] = {
     XForward: AnsweringConnection._answered_query,
     ExtensionCommand: AnsweringConnection._answered_query,
 }
-# What follows from the answer to an event, and the reply that accepts it.
+# What follows from the answer to an event, and the reply that accepts it; and where no event is pending.
 _ANSWERED = {kind: (follow, replies.ACCEPTED[kind]) for kind, follow in _FOLLOWS.items()}
+_ANSWERED[type(None)] = (AnsweringConnection._answered_nothing, replies.OK)

@@ -135,6 +135,8 @@ class BodyReader:
     def read(self, buffer: ReceiveBuffer) -> bytes:
         """Consume what ``buffer`` has of the message; return what of it is to be passed on."""
         content = self.source.read(buffer)
+        if not content and not self.source.at_boundary:
+            return content
         if self.refusal is not None:
             self.excess += len(content)
             return b""
@@ -157,8 +159,8 @@ class BodyReader:
             closes = config.bare_newlines is BareNewlines.CLOSE
             refusal = replies.BARE_NEWLINE_CLOSE if closes else replies.BARE_NEWLINE
             faults.append((found.start() if found else 0, refusal))
-        if b"\0" in content and not (self._binary or config.allow_nul):
-            faults.append((content.index(b"\0"), replies.NUL))
+        if 0 in content and not (self._binary or config.allow_nul):  # b"\0" would be tried as a number first
+            faults.append((content.index(0), replies.NUL))
         if 0 < config.max_message_size < self.size + len(content):
             faults.append((config.max_message_size - self.size, replies.TOO_BIG))
         hop = self._hops.feed(content)

@@ -70,13 +70,13 @@ class IntakeConnection(LoginConnection):
             return self._refuse("BURL", replies.NOT_IMPLEMENTED)
         if not self.authenticated:
             return self._refuse("BURL", replies.AUTH_REQUIRED)
-        url, last = parse_burl(needed_argument(argument))
+        event = Burl(*parse_burl(needed_argument(argument)), self._transaction())
         refusal = None
         if self._body is not None:
             refusal = self._body.refusal or (replies.CUT_LINE_END if self._chunks.cuts_line_end else None)
         if refusal is None:
-            return self._ask(Burl(url, last, self._transaction()))
-        self._fail_burl(refusal, last)
+            return self._ask(event)
+        self._fail_burl(event, refusal)
         return AGAIN
 
     def _not_a_transaction(self, outcome: Outcome) -> Reply:
@@ -88,11 +88,8 @@ class IntakeConnection(LoginConnection):
         body = self._body
         if body is None:
             raise LocalProtocolError("no message is coming in")
-        if not self._buffer and not body.source.at_boundary:
-            return STARVED
         was_refused = body.refusal is not None
         content = body.read(self._buffer)
-        self._count_chunk(len(content))
         if body.refusal is not None and not was_refused:
             self._events.append(MessageAborted(body.refusal))
         if body.excess > self.limits.max_excess:
@@ -101,7 +98,9 @@ class IntakeConnection(LoginConnection):
             self._mode = self._end_body
         elif body.source.at_boundary:
             self._end_chunk(body)
-        elif not content and not self._events:
+        elif content:  # and more is to come; an end is progress by itself
+            self._count_chunk(len(content))
+        elif not self._events:
             return STARVED
         return MessageChunk(content) if content else AGAIN
 
@@ -126,10 +125,11 @@ class IntakeConnection(LoginConnection):
         self._mode = self._read_command
         if self.trace is not None:
             self.trace(self._other, b"<message of %d octets>" % body.size)
+        envelope = self._transaction()
         if body.refusal is not None:
-            self._finish_message(body.refusal)
+            self._finish_message(body.refusal, envelope)
             return AGAIN
-        return self._ask(MessageEnd(body.size, self._transaction()))
+        return self._ask(MessageEnd(body.size, envelope))
 
     def _read_delivery(self) -> ServerStep:
         envelope = self._transaction()

@@ -94,20 +94,22 @@ class SettlingConnection(SpeakingConnection):
 
     # One word for all.
 
-    def _answered_message(self, _: MessageEnd, reply: Reply, __: bool) -> None:
-        self._finish_message(reply)
+    def _answered_message(self, event: MessageEnd, reply: Reply, _: bool) -> None:
+        self._finish_message(reply, event.envelope)
 
-    def _finish_message(self, reply: Reply, recipients: list[Rcpt] | None = None) -> None:
+    def _finish_message(self, reply: Reply, envelope: Envelope, recipients: list[Rcpt] | None = None) -> None:
         """End the transaction with the reply to its message, in LMTP said once for each recipient. ``recipients`` are
         those that it is said of, if not all."""
-        envelope = self._transaction()
         self._budget.count_message(len(envelope.recipients))
         self._progress += 1  # though what was refused may be no event: the next command has its own time
         self._end_transaction()
         if recipients is None:
             recipients = envelope.recipients
-        for share in ([recipient] for recipient in recipients) if self.config.lmtp else (recipients,):
-            self._say_final(reply, envelope.mail, share)
+        if self.config.lmtp:
+            for recipient in recipients:
+                self._say_final(reply, envelope.mail, [recipient])
+        else:
+            self._say_final(reply, envelope.mail, recipients)
         if reply.code in FAREWELLS:
             self._close("closed by the server")
         elif self._draining:
@@ -115,9 +117,9 @@ class SettlingConnection(SpeakingConnection):
 
     def _answered_burl(self, event: Burl, reply: Reply, accepted: bool) -> None:
         if not accepted:
-            self._fail_burl(reply, event.last)
+            self._fail_burl(event, reply)
         elif event.last:
-            self._finish_message(reply)
+            self._finish_message(reply, event.envelope)
         else:
             if self._body is None:
                 self._chunks = ChunkSource()
@@ -126,13 +128,13 @@ class SettlingConnection(SpeakingConnection):
             self._mode = self._read_command
             self._say(reply)
 
-    def _fail_burl(self, reply: Reply, last: bool) -> None:
+    def _fail_burl(self, event: Burl, reply: Reply) -> None:
         """Fail the whole transaction for a piece that cannot be had (RFC 4468 section 3.2)."""
         if self._body is not None and self._body.refusal is None:
             self._events.append(MessageAborted(reply))
         self._mail_refused = True  # what was said ahead of this reply is no fault of the client's
-        recipients = self._transaction().recipients
-        self._finish_message(reply, recipients if last else recipients[-1:])
+        recipients = event.envelope.recipients
+        self._finish_message(reply, event.envelope, recipients if event.last else recipients[-1:])
 
     # A word for each recipient: LMTP and PRDR.
 
@@ -163,13 +165,13 @@ class SettlingConnection(SpeakingConnection):
             *before, last = zip(each, event.envelope.recipients, strict=True)
             for reply, recipient in before:
                 self._say_final(for_one(reply), event.envelope.mail, [recipient])
-            self._finish_message(last[0], [last[1]])
+            self._finish_message(last[0], event.envelope, [last[1]])
             if any(reply.code == 521 for reply in each):
                 self._close("closed by the server")
             self._take_leave_if_told(each)
         else:
             self._say_all((replies.EACH_FOLLOWS, *map(for_one, each)))
-            self._finish_each(each)
+            self._finish_each(event.envelope, each)
 
     def ask_each(self) -> None:
         """Answer a pending `MessageEnd` by and by: a `Delivery` for each accepted recipient comes next.
@@ -191,16 +193,16 @@ class SettlingConnection(SpeakingConnection):
 
     def _answered_delivery(self, event: Delivery, reply: Reply, _: bool) -> None:
         self._verdicts.append(reply)
-        envelope = self._transaction()
+        envelope = event.envelope
         last = len(self._verdicts) == len(envelope.recipients)
         if last:
             self._mode = self._read_command
         if not self.config.lmtp:
             self._say(for_one(reply))
             if last:
-                self._finish_each(self._verdicts)
+                self._finish_each(envelope, self._verdicts)
         elif last:
-            self._finish_message(reply, [event.recipient])
+            self._finish_message(reply, envelope, [event.recipient])
         else:
             self._say_final(reply, envelope.mail, [event.recipient])
 
@@ -209,15 +211,14 @@ class SettlingConnection(SpeakingConnection):
         """Whether replies for single recipients were said that mean nothing yet: with PRDR, not in LMTP."""
         return self._mode == self._read_delivery and not self.config.lmtp
 
-    def _finish_each(self, each: Sequence[Reply]) -> None:
+    def _finish_each(self, envelope: Envelope, each: Sequence[Reply]) -> None:
         """Say the word on the whole message behind those for each recipient: yes, if one of them has it.
 
         Only now a farewell is said to the client: before, those who have the message would have got it again.
         """
-        recipients = self._transaction().recipients
-        taking = [rcpt for rcpt, reply in zip(recipients, each, strict=True) if reply.ok]
+        taking = [rcpt for rcpt, reply in zip(envelope.recipients, each, strict=True) if reply.ok]
         refusal = replies.NOBODY_TAKES_NOW if any(reply.temporary for reply in each) else replies.NOBODY_TAKES
-        self._finish_message(replies.ACCEPTED[MessageEnd] if taking else refusal, taking)
+        self._finish_message(replies.ACCEPTED[MessageEnd] if taking else refusal, envelope, taking)
         self._take_leave_if_told(each)
 
     def _take_leave_if_told(self, each: Sequence[Reply]) -> None:

@@ -43,7 +43,7 @@ class SpeakingConnection(ServerConnection[ServerEvent]):
     def _say_final(self, reply: Reply, mail: Mail, recipients: Sequence[Rcpt]) -> None:
         """Send the reply to a message, and see what becomes of it if it is a yes."""
         self._say(reply)
-        if reply.ok:
+        if reply.code < 400:
             self._unsaid.add(reply, mail, recipients, self._queued)
 
     def _trace_line(self, speaker: str, line: bytes) -> None:

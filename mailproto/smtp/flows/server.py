@@ -304,16 +304,16 @@ class _Service:
         conn = self._conn
         if conn.pending is None:
             return  # the hook has answered by itself
-        if isinstance(said, Reply):
+        if said is None or said is True:
+            conn.accept()
+        elif isinstance(said, str):
+            conn.accept(said)
+        elif isinstance(said, Reply):
             try:
                 conn.reply(said)
             except LocalProtocolError as error:
                 logger.error("a hook returned a reply that cannot be given: %s", error)
                 answer(conn, INTERNAL_ERROR)
-        elif isinstance(said, str):
-            conn.accept(said)
-        else:
-            conn.accept()
 
     def _speak_for(self, event: XClient) -> Flow[None]:
         """Take a trusted peer's word for who the client is, unless the hook will not have that one."""
@@ -335,6 +335,11 @@ class _Service:
             self._drop()
             answer(self._conn, NO_ROOM)
 
+    def _take_spool(self) -> Spool:
+        """Return what was kept of the message that has come."""
+        spool, self._spool = self._spool, None
+        return Spool(self._threshold) if spool is None else spool
+
     def _hand_on(self, data: bytes) -> Flow[None]:
         """Hand a piece of the message on. A refusal is said at the message's end."""
         hook = self._hooks["on_chunk"]
@@ -350,7 +355,7 @@ class _Service:
         """Have the application take the whole message; only its return makes it a 250."""
         hook = self._hooks["on_message"]
         each = self._hooks["on_delivery"] is not None and self._conn.answers_each
-        envelope.content, self._spool = self._spool or Spool(self._threshold), None
+        envelope.content = self._take_spool()
         if hook is None and not each:
             envelope.content.close()
             self._conn.answer_default()
@@ -365,8 +370,7 @@ class _Service:
             envelope.content.close()
             answer(self._conn, refusal_of(hook, error))
             return
-        refused = isinstance(said, Reply) and not said.ok
-        if each and not refused and self._conn.pending is not None:
+        if each and self._conn.pending is not None and (not isinstance(said, Reply) or said.ok):
             self._conn.ask_each()
         else:
             self._accept(said)
@@ -374,7 +378,7 @@ class _Service:
     def _fetch(self, event: Burl) -> Flow[None]:
         """Have the application fetch a piece of the message; behind the last one, have it take the whole."""
         if event.last:
-            event.envelope.content, self._spool = self._spool or Spool(self._threshold), None
+            event.envelope.content = self._take_spool()
         yield from self._consult(self._hooks["on_burl"], event)
 
     def _deliver(self, event: Delivery) -> Flow[None]:
