@@ -24,6 +24,7 @@ _ALONE = frozenset(
     {"greeting", *HELLO, "DATA", "BURL", "STARTTLS", "AUTH", "VRFY", "EXPN", "ETRN", "XCLIENT"}
     | {"NOOP", "HELP", "QUIT"}
 )
+_PLAIN = frozenset({"MAIL", "RCPT", "RSET"})
 _MECHANISM = re.compile(r"[A-Za-z0-9_-]{1,20}")
 
 
@@ -137,7 +138,7 @@ class Command:
         self.payload: bytes | memoryview = b""  # the octets of a chunk, which follow the line
         self.ends = False  # whether it ends a message
         self.alone = verb in _ALONE  # whether nothing may be said before its reply is there
-        self.plain = False  # whether little follows from a good reply, see `take_good_replies`
+        self.plain = verb in _PLAIN  # whether little follows from a good reply, see `take_good_replies`
         self.reply: Reply | None = None
         self.replies: list[Reply] = []
         self.sent = self.skipped = self.refused = False

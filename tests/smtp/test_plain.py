@@ -189,10 +189,11 @@ def told_of(
     line: int,
     traced: bool,
 ) -> list[tuple[Any, ...]]:
-    """Return what becomes of a flow, first as it is, and then if nothing were plain."""
+    """Return what becomes of a flow, first as it is, and then with each message and each reply on the long way."""
     limits = Limits(max_in_flight=in_flight, max_reply_line=line)
     short = tell(way, replies, sizes, manner, traced, client(*offer, limits=limits))
-    with mock.patch.object(sending, "queue_plain", lambda *_: None):
+    taking_nothing = mock.patch.object(SMTPClientConnection, "take_good_replies", lambda _: False)
+    with mock.patch.object(sending, "queue_plain", lambda *_: None), taking_nothing:
         return [short, tell(way, replies, sizes, manner, traced, client(*offer, limits=limits))]
 
 
@@ -334,9 +335,31 @@ def test_a_line_may_not_be_longer_than_the_limit() -> None:
         conn.next_event()
 
 
-def test_only_plain_transactions_are_looked_after_so() -> None:
+def test_good_replies_to_single_commands_are_taken_too_if_little_follows() -> None:
     conn = ready()
+    mail, bob = conn.mail(ADA), conn.rcpt(BOB)
+    conn.data_to_send()
+    conn.receive_data(b"250 OK\r\n250 OK\r\n")
+    assert conn.take_good_replies()
+    assert mail.reply == bob.reply == (250, "OK", None)
+    assert conn.state.name == "TRANSACTION"
+    rset = conn.rset()
+    conn.data_to_send()
+    conn.receive_data(b"250 OK\r\n")
+    assert conn.take_good_replies()
+    assert rset.reply is not None
+    assert conn.state.name == "READY"
+
+
+@pytest.mark.parametrize(("lmtp", "last"), [(False, False), (True, False), (True, True)])
+def test_what_more_follows_from_is_left_to_the_events(lmtp: bool, last: bool) -> None:
+    """Behind a chunk the transaction goes on, and in LMTP there is more than one reply to the last of them."""
+    conn = client("PIPELINING", "CHUNKING", lmtp=lmtp)
     conn.mail(ADA)
+    conn.rcpt(BOB)
+    conn.data_to_send()
+    say(conn, "250 OK", "250 OK")
+    conn.bdat(TEXT, last=last)
     conn.data_to_send()
     conn.receive_data(b"250 OK\r\n")
     assert not conn.take_good_replies()

@@ -145,6 +145,7 @@ class ConveyingConnection(PipeliningConnection):
                 chunks[-1].alone = True
         command = self._queue(commands.bdat(octets, last))
         command.transaction = transaction
+        command.plain = last and not (self.config.lmtp or transaction.prdr)
         transaction.chunked = True
         if last:
             self._transaction = None

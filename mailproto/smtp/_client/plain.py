@@ -65,7 +65,7 @@ class PlainConnection(RequestingConnection):
             if not command.line.isascii():
                 raise NotSupportedError("an address that is not ASCII")
             command.transaction = transaction
-            command.plain = True
+        flight[-1].plain = True
         self._unsent.extend(flight)
         self._mails += 1
         return flight
@@ -90,8 +90,8 @@ class PlainConnection(RequestingConnection):
         return not (self._events or self._buffer or self._parser.unfinished or self.over)
 
     def take_good_replies(self) -> bool:
-        """Take what has come of good replies to what `transact` has queued, and to RSET, and make no events of them:
-        this is for who looks at the handles.
+        """Take what has come of good replies to plain commands: MAIL, RCPT, RSET, and a last chunk. No events are
+        made of them: this is for who looks at the handles.
 
         Returns:
             Whether that was all, so that to wait for more comes next. Otherwise `next_event` tells what there is.

@@ -172,7 +172,6 @@ class RequestingConnection(ConveyingConnection):
         if self._sending is not None:
             raise LocalProtocolError("a message is being sent")
         command = self._queue(commands.simple("RSET"))
-        command.plain = True
         self._transaction = None
         return command
 

@@ -23,11 +23,13 @@ _SMALL = 64 << 10  # octets
 def queue_plain(conn: SMTPClientConnection, submission: Submission) -> list[Command] | None:
     """Queue a message as a plain transaction and return the handles; None, and nothing is queued, if it is none."""
     message, recipients = submission.message, submission.recipients
+    if not (conn.uses("CHUNKING") and conn.config.chunking and conn.pipelines):
+        return None
     if type(message) is not bytes or len(message) > _SMALL or message[-2:] != b"\r\n":
         return None
     if submission.parameters is not NO_MAIL_PARAMETERS or submission.progress is not None:
         return None
-    if not (conn.pipelines and conn.config.chunking) or (len(recipients) > 1 and conn.uses("PRDR")):
+    if len(recipients) > 1 and conn.uses("PRDR"):
         return None
     forward_paths = [each.address for each in recipients if each.parameters is NO_RCPT_PARAMETERS]
     if len(forward_paths) < len(recipients):
