@@ -79,8 +79,8 @@ class Link:
         engine = self._engine
         engine.begin(flow, part=part)
         try:
-            if self.conn.progress and self.conn.idle and self._unread <= HIGH_WATER and self._poll.poll(0):
-                self._receive()  # that the peer has hung up meanwhile, or why, is no news to wait for
+            if self.conn.progress and self.conn.idle:
+                self._catch_up()
             self._drive()
         except BaseException:
             if engine.busy:
@@ -120,6 +120,11 @@ class Link:
         self._send()
 
     # Bytes.
+
+    def _catch_up(self) -> None:
+        """Take what came between two flows: that the peer has hung up, or why, is no news to wait for."""
+        if not self._closed and self._unread <= HIGH_WATER and self._poll.poll(0):
+            self._receive()
 
     def _read(self) -> Exception | None:
         """Send, and take what comes; return what has to be thrown into the flow."""

@@ -24,6 +24,7 @@ from mailproto.sync import POP3Server
 from mailproto.sync.connect import open_link
 from mailproto.sync.link import Link
 from mailproto.sync.listener import Listener
+from mailproto.sync.polling import SelectPoll
 from tests.adapters import toy
 from tests.adapters.harness import PATIENCE, Wire, held_port, scripted, wait_until
 from tests.adapters.toy import Echo
@@ -75,6 +76,18 @@ def test_an_interrupt_while_waiting_closes_the_connection() -> None:
         conn, link = connected(port)
         with pytest.raises(KeyboardInterrupt), interruptible():
             link.run(toy.ask(conn, "hello"))
+        with pytest.raises(ConnectionClosedError):
+            link.run(toy.ask(conn, "later"))
+
+
+def test_a_connection_that_was_closed_is_not_looked_at_where_there_is_no_poll_either(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By then its descriptor may be another's, or nobody's, for which select raises."""
+    monkeypatch.setattr("mailproto.sync.link.new_poll", SelectPoll)
+    with serving(Echo()) as listener:
+        conn, link = connected(listener.port)
+        link.close()
         with pytest.raises(ConnectionClosedError):
             link.run(toy.ask(conn, "later"))
 
