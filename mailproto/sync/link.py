@@ -213,15 +213,24 @@ class Link:
             if not self._engine.busy and not self._engine.broken:
                 self._engine.close_tls()
                 if not self._send() and not self._engine.ended:
-                    self._sock.shutdown(socket.SHUT_WR)
-                    deadline = time.monotonic() + LINGER
-                    while self._wait(READABLE, deadline) and self._sock.recv(HIGH_WATER):
-                        if time.monotonic() >= deadline:
-                            break  # a peer that goes on talking would be waited for as long as it likes
+                    self._linger()
         except OSError:
             pass  # it is closed all the same
         finally:
             self.abort()
+
+    def _linger(self) -> None:
+        """Say that this was all, and wait for the peer's end, but not for as long as one likes that goes on talking.
+
+        Raises:
+            OSError: the peer has gone.
+        """
+        self._sock.shutdown(socket.SHUT_WR)
+        deadline = time.monotonic() + LINGER
+        while time.monotonic() < deadline and self._wait(READABLE, deadline):
+            with suppress(BlockingIOError):  # there was nothing but the bell
+                if not self._sock.recv(HIGH_WATER):
+                    return
 
     def abort(self) -> None:
         """Close the connection at once."""

@@ -150,6 +150,22 @@ def test_a_peer_that_goes_on_talking_is_not_waited_for(monkeypatch: pytest.Monke
         assert not closing.is_alive()
 
 
+def test_a_bell_takes_from_nobody_the_moment_to_take_what_was_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mailproto.sync.link.LINGER", PATIENCE)
+    bell, rope = socket.socketpair()
+    ours, theirs = socket.socketpair()
+    with bell, rope, theirs:
+        link = Link(toy.ToyServer(), ours, bell=bell)
+        rope.send(b"!")
+        closing = threading.Thread(target=link.close)
+        closing.start()
+        closing.join(0.1)
+        assert closing.is_alive()
+        theirs.close()
+        closing.join(PATIENCE / 2)
+        assert not closing.is_alive()
+
+
 def test_a_client_has_no_helper_thread() -> None:
     def script(wire: Wire) -> None:
         wire.send(b"+ok\r\n")
