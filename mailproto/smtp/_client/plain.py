@@ -75,7 +75,7 @@ class PlainConnection(RequestingConnection):
         """Return the parameters of MAIL for a plain message."""
         terms = self._terms
         if not terms.plain or self.config.lmtp:
-            raise NotSupportedError("not with LMTP, without CHUNKING, with LIMITS, or with an extension of your own")
+            raise NotSupportedError("nothing is plain without CHUNKING, nor with LMTP, LIMITS or an extension of your own")
         if size > (terms.max_size or size):
             raise NotSupportedError("the message is larger than the server takes")
         said = f" SIZE={size}" if "SIZE" in terms.keywords else ""
@@ -109,7 +109,7 @@ class PlainConnection(RequestingConnection):
             reply = usual_reply(line, enhanced)
             if reply is None or reply.code > 299:
                 break
-            waiting.popleft()
+            waiting.popleft()  # and what else a reply does that is good, as in `SMTPClientConnection._on_reply`
             command.reply = reply
             if command.verb != "RCPT":
                 self.state = ClientState.TRANSACTION if command.verb == "MAIL" else ClientState.READY
