@@ -79,8 +79,9 @@ class Link:
         engine = self._engine
         engine.begin(flow, part=part)
         try:
-            if self.conn.progress and self.conn.idle:
-                self._catch_up()
+            listens = self.conn.progress and self.conn.idle and self._unread <= HIGH_WATER and not self._closed
+            if listens and self._poll.poll(0):
+                self._receive()  # that the peer has hung up meanwhile, or why, is no news to wait for
             self._drive()
         except BaseException:
             if engine.busy:
@@ -120,11 +121,6 @@ class Link:
         self._send()
 
     # Bytes.
-
-    def _catch_up(self) -> None:
-        """Take what came between two flows: that the peer has hung up, or why, is no news to wait for."""
-        if not self._closed and self._unread <= HIGH_WATER and self._poll.poll(0):
-            self._receive()
 
     def _read(self) -> Exception | None:
         """Send, and take what comes; return what has to be thrown into the flow."""
@@ -207,10 +203,8 @@ class Link:
 
     def close(self) -> None:
         """Close the connection: say what is to be said, that this was all, and give the peer a moment to take it."""
-        if self._closed:
-            return
         try:
-            if not self._engine.busy and not self._engine.broken:
+            if not (self._closed or self._engine.busy or self._engine.broken):
                 self._engine.close_tls()
                 if not self._send() and not self._engine.ended:
                     self._linger()
@@ -220,11 +214,7 @@ class Link:
             self.abort()
 
     def _linger(self) -> None:
-        """Say that this was all, and wait for the peer's end, but not for as long as one likes that goes on talking.
-
-        Raises:
-            OSError: the peer has gone.
-        """
+        """Say that this was all, and wait for the peer's end, but not for as long as it likes to go on talking."""
         self._sock.shutdown(socket.SHUT_WR)
         deadline = time.monotonic() + LINGER
         while time.monotonic() < deadline and self._wait(READABLE, deadline):
