@@ -39,6 +39,9 @@ class PlainConnection(RequestingConnection):
         It is what `mail`, `rcpt` and `bdat` do one by one, for most messages: those of which nothing has to be said
         but their size, and that they have 8-bit octets, which it says where the server wants to know.
 
+        The replies come as events, but for those that `take_good_replies` takes. Behind a chunk that is refused
+        `rset` is due, for it is not clear where the server stands (section 2).
+
         Raises:
             LocalProtocolError: a transaction is under way, or there is no forward-path.
             NotSupportedError: it takes more than this, or than the server offers. The methods for one command can do
