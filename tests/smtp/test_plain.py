@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mailproto._flows.engine import Engine
 from mailproto.address import Address
 from mailproto.errors import GrammarError, LocalProtocolError, MailProtoError, NotSupportedError, RemoteProtocolError
 from mailproto.smtp import (
@@ -245,6 +246,38 @@ def test_what_is_taken_is_what_the_events_would_tell(replies: list[str], data: s
         said = [(each.reply, each.refused, each.skipped) for each in handles]
         told.append((said, error, conn.state, conn.progress, conn.idle, conn.closing, conn.take_rest()))
     assert told[0] == told[1]
+
+
+def time_is_up(engine: Engine) -> None:
+    assert engine.receive_timeout() is None
+
+
+@pytest.mark.parametrize("good", range(4))
+@pytest.mark.parametrize("end", [time_is_up, Engine.shut_down, Engine.lose, lambda engine: engine.receive(b"")])
+def test_the_end_of_the_connection_is_told_on_either_way(good: int, end: Callable[[Engine], None]) -> None:
+    """However many replies have come, and though nothing else comes that they could be told from."""
+    told = []
+    for way in (queue_plain, lambda *_: None):
+        with mock.patch.object(sending, "queue_plain", way):
+            conn = ready()
+            engine = Engine(conn)
+            engine.begin(send_message(conn, plain()))
+            step(engine)
+            if good:
+                engine.receive(b"250 OK\r\n" * good)
+                step(engine)
+            if engine.busy:
+                end(engine)
+            while engine.busy:
+                step(engine)
+            told.append((shown(engine.result), conn.idle, conn.closing))
+    assert told[0] == told[1]
+
+
+def step(engine: Engine) -> None:
+    """Go on, and send what is said."""
+    engine.step()
+    engine.output()
 
 
 def pull(conn: SMTPClientConnection) -> str | None:
