@@ -226,6 +226,7 @@ def _parsed(text: str) -> Address:
 
 @lru_cache(maxsize=_REMEMBERED)
 def _path(local: str, domain: str) -> str:
+    """Return the path of an address by its parts, for one of a kind of its own may show itself otherwise."""
     return f"<{tuple.__new__(Address, (local, domain))}>"
 
 
