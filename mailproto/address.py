@@ -52,6 +52,10 @@ _REMEMBERED = 256  # addresses: most messages of a client are from the same few
 P = ParamSpec("P")
 R = TypeVar("R")
 
+# Makes plain text of text. A kind of its own, such as a member of an enumeration, may be written otherwise than it
+# reads, and be equal to what is written otherwise.
+_exact = str.__str__
+
 
 def _of_two(make: Callable[P, R]) -> Callable[P, R]:
     """Have who gives an address as one text told what makes one of it, for what Python says tells nothing of that."""
@@ -85,6 +89,7 @@ class Address(_Parts):
 
     @_of_two
     def __new__(cls, local_part: str, domain: str) -> Self:
+        local_part, domain = _exact(local_part), _exact(domain)
         if domain or local_part != "postmaster":
             _check_local_part(local_part)
             check_domain(domain)
@@ -105,7 +110,7 @@ class Address(_Parts):
             TypeError: it is no text.
         """
         try:
-            return _parsed(text)
+            return _parsed(_exact(text))
         except TypeError:
             raise TypeError(f"the text of an address is wanted, not {type(text).__name__}") from None
 
@@ -174,10 +179,9 @@ def split_path(text: str, null: bool, postmaster: bool) -> tuple[Address | None,
     raise GrammarError("not a path")
 
 
-@lru_cache(maxsize=_REMEMBERED)
 def format_path(address: Address | None) -> str:
     """Return the wire form of a path, ``<>`` for None. A source route is never written."""
-    return "<>" if address is None else f"<{address}>"
+    return "<>" if address is None else _path(*address)
 
 
 def check_address(address: object) -> None:
@@ -218,6 +222,12 @@ def _parsed(text: str) -> Address:
     if match is None:
         raise GrammarError(f"not a mailbox, such as ada@example.org: {text!a:.100}")
     return _mailbox(*match.groups())
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _path(local: str, domain: str) -> str:
+    """Return the path of an address by its parts, for one of a kind of its own may show itself otherwise."""
+    return f"<{tuple.__new__(Address, (local, domain))}>"
 
 
 def _mailbox(local: str, domain: str) -> Address:

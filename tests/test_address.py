@@ -225,6 +225,53 @@ def test_the_null_reverse_path_and_the_postmaster() -> None:
             parse_path(text, null=True, postmaster=True)
 
 
+class Text(str):
+    """Text of a kind of its own: it is written otherwise than it reads, and equal to what reads otherwise."""
+
+    def __format__(self, spec: str) -> str:
+        return "eve"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, str) and self.lower() == other.lower()
+
+    def __hash__(self) -> int:
+        return hash(self.lower())
+
+
+class Person(Address):
+    """An address of a kind of its own, which does the same."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "eve"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Address) and self.local_part.lower() == other.local_part.lower()
+
+    def __hash__(self) -> int:
+        return hash(self.local_part.lower())
+
+
+@pytest.mark.parametrize(
+    "make", [Person, lambda local, domain: Address(Text(local), Text(domain))], ids=["address", "text"]
+)
+def test_on_the_wire_stands_what_the_parts_are_whatever_kind_of_address_or_text(
+    make: Callable[[str, str], Address],
+) -> None:
+    """Nor is one taken for another that was seen before: only its own server may say that case does not count."""
+    for local in ("grace", "Grace"):
+        assert format_path(make(local, "example.org")) == f"<{local}@example.org>"
+        assert format_path(Address(local, "example.org")) == f"<{local}@example.org>"
+
+
+def test_plain_text_is_made_of_any_other_kind() -> None:
+    for local in ("grace", "Grace"):
+        for address in (Address(Text(local), Text("example.org")), Address.parse(Text(f"{local}@example.org"))):
+            assert str(address) == f"{local}@example.org"
+            assert {type(part) for part in address} == {str}
+
+
 def test_lengths() -> None:
     """RFC 5321 section 4.5.3.1: octets, not characters, and 256 of them in a path with its brackets."""
     domain = ".".join(["b" * 63] * 3)  # 191 octets

@@ -79,7 +79,8 @@ class Link:
         engine = self._engine
         engine.begin(flow, part=part)
         try:
-            if self.conn.progress and self.conn.idle and self._unread <= HIGH_WATER and self._poll.poll(0):
+            listens = self.conn.progress and self.conn.idle and self._unread <= HIGH_WATER and not self._closed
+            if listens and self._poll.poll(0):
                 self._receive()  # that the peer has hung up meanwhile, or why, is no news to wait for
             self._drive()
         except BaseException:
@@ -202,21 +203,24 @@ class Link:
 
     def close(self) -> None:
         """Close the connection: say what is to be said, that this was all, and give the peer a moment to take it."""
-        if self._closed:
-            return
         try:
-            if not self._engine.busy and not self._engine.broken:
+            if not (self._closed or self._engine.busy or self._engine.broken):
                 self._engine.close_tls()
                 if not self._send() and not self._engine.ended:
-                    self._sock.shutdown(socket.SHUT_WR)
-                    deadline = time.monotonic() + LINGER
-                    while self._wait(READABLE, deadline) and self._sock.recv(HIGH_WATER):
-                        if time.monotonic() >= deadline:
-                            break  # a peer that goes on talking would be waited for as long as it likes
+                    self._linger()
         except OSError:
             pass  # it is closed all the same
         finally:
             self.abort()
+
+    def _linger(self) -> None:
+        """Say that this was all, and wait for the peer's end, but not for as long as it likes to go on talking."""
+        self._sock.shutdown(socket.SHUT_WR)
+        deadline = time.monotonic() + LINGER
+        while time.monotonic() < deadline and self._wait(READABLE, deadline):
+            with suppress(BlockingIOError):  # there was nothing but the bell
+                if not self._sock.recv(HIGH_WATER):
+                    return
 
     def abort(self) -> None:
         """Close the connection at once."""

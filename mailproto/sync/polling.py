@@ -11,7 +11,9 @@ import selectors
 from collections.abc import Callable
 from typing import Protocol
 
-READABLE, WRITABLE = 1, 4  # POLLIN and POLLOUT, which are these numbers everywhere
+# Nearly everywhere these numbers, but on AIX, say, the second one is 2.
+READABLE: int = getattr(select, "POLLIN", 1)
+WRITABLE: int = getattr(select, "POLLOUT", 4)
 
 
 class Poll(Protocol):

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mailproto._flows.engine import Engine
 from mailproto.address import Address
 from mailproto.errors import GrammarError, LocalProtocolError, MailProtoError, NotSupportedError, RemoteProtocolError
 from mailproto.smtp import (
@@ -24,6 +25,8 @@ from mailproto.smtp import (
     Submission,
     make_submission,
 )
+from mailproto.smtp.extensions import ALL_EXTENSIONS, Extension, Parameter
+from mailproto.smtp.extensions.frame import offer_always
 from mailproto.smtp.flows import sending
 from mailproto.smtp.flows.plain import queue_plain
 from mailproto.smtp.flows.sending import send_message, send_messages
@@ -42,6 +45,10 @@ def ready(*more: str, **settings: Any) -> SMTPClientConnection:
 def plain(body: Any = TEXT, recipients: Any = "bob@example.org", **options: Any) -> Submission:
     return make_submission(body, "ada@example.org", recipients, **options)
 
+
+# Extensions of the application's own, of which one takes the place of the library's, and one says something unasked.
+LARGER = Extension("SIZE", "ours", offer_always, mail=(Parameter("SIZE", str, lambda size: str(size + 100), "size"),))
+OWN = Extension("X-OWN", "ours", offer_always, mail=(Parameter("X-OWN", str, str, "size"),))
 
 # The same as the long way.
 
@@ -241,6 +248,38 @@ def test_what_is_taken_is_what_the_events_would_tell(replies: list[str], data: s
     assert told[0] == told[1]
 
 
+def time_is_up(engine: Engine) -> None:
+    assert engine.receive_timeout() is None
+
+
+@pytest.mark.parametrize("good", range(4))
+@pytest.mark.parametrize("end", [time_is_up, Engine.shut_down, Engine.lose, lambda engine: engine.receive(b"")])
+def test_the_end_of_the_connection_is_told_on_either_way(good: int, end: Callable[[Engine], None]) -> None:
+    """However many replies have come, and though nothing else comes that they could be told from."""
+    told = []
+    for way in (queue_plain, lambda *_: None):
+        with mock.patch.object(sending, "queue_plain", way):
+            conn = ready()
+            engine = Engine(conn)
+            engine.begin(send_message(conn, plain()))
+            step(engine)
+            if good:
+                engine.receive(b"250 OK\r\n" * good)
+                step(engine)
+            if engine.busy:
+                end(engine)
+            while engine.busy:
+                step(engine)
+            told.append((shown(engine.result), conn.idle, conn.closing))
+    assert told[0] == told[1]
+
+
+def step(engine: Engine) -> None:
+    """Go on, and send what is said."""
+    engine.step()
+    engine.output()
+
+
 def pull(conn: SMTPClientConnection) -> str | None:
     """Pull events until none is left, and return what that raises."""
     try:
@@ -292,12 +331,20 @@ def test_a_plain_message_takes_the_short_way() -> None:
         (ready("DSN"), plain(recipients=("bob@example.org", RcptParameters(notify=frozenset())))),
         (ready("DSN"), plain(parameters=MailParameters(envid="x"))),
         (ready(), plain(progress=print)),
+        (ready(extensions=(*ALL_EXTENSIONS, LARGER)), plain()),
+        (ready("X-OWN", extensions=(*ALL_EXTENSIONS, OWN)), plain()),
     ],
 )
 def test_what_is_not_plain_takes_the_long_one(conn: SMTPClientConnection, submission: Submission) -> None:
     assert queue_plain(conn, submission) is None
     assert conn.data_to_send() == b""
     assert conn.idle
+
+
+def test_an_extension_of_ones_own_says_in_mail_what_it_has_to() -> None:
+    conn = ready(extensions=(*ALL_EXTENSIONS, LARGER))
+    said = Driver(conn, send_message(conn, plain())).go()
+    assert said.startswith(b"MAIL FROM:<ada@example.org> SIZE=121\r\n")
 
 
 def test_what_takes_more_bits_says_so() -> None:
@@ -428,6 +475,7 @@ def test_who_has_no_recipient_any_more_sends_no_chunk() -> None:
     [
         (client("PIPELINING"), ADA, [BOB], TEXT, NotSupportedError),
         (client("PIPELINING", "CHUNKING", lmtp=True), ADA, [BOB], TEXT, NotSupportedError),
+        (ready("X-OWN", extensions=(*ALL_EXTENSIONS, OWN)), ADA, [BOB], TEXT, NotSupportedError),
         (ready("LIMITS RCPTMAX=5"), ADA, [BOB], TEXT, NotSupportedError),
         (ready(), ADA, [BOB], b"x" * 1001, NotSupportedError),
         (client("CHUNKING"), ADA, [BOB], b"\xff", NotSupportedError),

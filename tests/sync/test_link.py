@@ -24,6 +24,7 @@ from mailproto.sync import POP3Server
 from mailproto.sync.connect import open_link
 from mailproto.sync.link import Link
 from mailproto.sync.listener import Listener
+from mailproto.sync.polling import SelectPoll
 from tests.adapters import toy
 from tests.adapters.harness import PATIENCE, Wire, held_port, scripted, wait_until
 from tests.adapters.toy import Echo
@@ -75,6 +76,18 @@ def test_an_interrupt_while_waiting_closes_the_connection() -> None:
         conn, link = connected(port)
         with pytest.raises(KeyboardInterrupt), interruptible():
             link.run(toy.ask(conn, "hello"))
+        with pytest.raises(ConnectionClosedError):
+            link.run(toy.ask(conn, "later"))
+
+
+def test_a_connection_that_was_closed_is_not_looked_at_where_there_is_no_poll_either(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By then its descriptor may be another's, or nobody's, for which select raises."""
+    monkeypatch.setattr("mailproto.sync.link.new_poll", SelectPoll)
+    with serving(Echo()) as listener:
+        conn, link = connected(listener.port)
+        link.close()
         with pytest.raises(ConnectionClosedError):
             link.run(toy.ask(conn, "later"))
 
@@ -134,6 +147,22 @@ def test_a_peer_that_goes_on_talking_is_not_waited_for(monkeypatch: pytest.Monke
         closing = threading.Thread(target=link.close, daemon=True)
         closing.start()
         closing.join(PATIENCE)
+        assert not closing.is_alive()
+
+
+def test_a_bell_takes_from_nobody_the_moment_to_take_what_was_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mailproto.sync.link.LINGER", PATIENCE)
+    bell, rope = socket.socketpair()
+    ours, theirs = socket.socketpair()
+    with bell, rope, theirs:
+        link = Link(toy.ToyServer(), ours, bell=bell)
+        rope.send(b"!")
+        closing = threading.Thread(target=link.close)
+        closing.start()
+        closing.join(0.1)
+        assert closing.is_alive()
+        theirs.close()
+        closing.join(PATIENCE / 2)
         assert not closing.is_alive()
 
 

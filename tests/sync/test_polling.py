@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import runpy
 import select
 import socket
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from mailproto.sync import polling
 from mailproto.sync.polling import READABLE, WRITABLE, Poll, SelectPoll
 
 
@@ -18,8 +20,10 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield ours, theirs
 
 
-def test_the_numbers_are_those_of_the_system() -> None:
+def test_the_numbers_are_those_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (READABLE, WRITABLE) == (select.POLLIN, select.POLLOUT)
+    monkeypatch.setattr(select, "POLLOUT", 2)  # as it is on AIX
+    assert runpy.run_path(polling.__file__)["WRITABLE"] == 2
 
 
 @pytest.mark.parametrize("new", [select.poll, SelectPoll])

@@ -16,7 +16,6 @@ from mailproto.smtp import command as commands
 from mailproto.smtp._client.requests import RequestingConnection
 from mailproto.smtp.command import Command, Transaction
 from mailproto.smtp.config import SMTPClientConfig
-from mailproto.smtp.extensions.limits import NO_LIMITS
 from mailproto.smtp.messages.content import checked_octets
 from mailproto.smtp.reply import USUAL_LINE, usual_reply
 from mailproto.smtp.rules import ClientState
@@ -40,6 +39,9 @@ class PlainConnection(RequestingConnection):
         It is what `mail`, `rcpt` and `bdat` do one by one, for most messages: those of which nothing has to be said
         but their size, and that they have 8-bit octets, which it says where the server wants to know.
 
+        The replies come as events, but for those that `take_good_replies` takes. Behind a chunk that is refused
+        `rset` is due, for it is not clear where the server stands (section 2).
+
         Raises:
             LocalProtocolError: a transaction is under way, or there is no forward-path.
             NotSupportedError: it takes more than this, or than the server offers. The methods for one command can do
@@ -56,7 +58,9 @@ class PlainConnection(RequestingConnection):
         for address in forward_paths:
             check_address(address)
         piece = message if type(message) is Checked else checked(checked_octets(message))
-        octets = piece.octets if piece.octets[-2:] == b"\r\n" or not piece.octets else bytes(piece.octets) + b"\r\n"
+        octets = piece.octets
+        if octets and octets[-2:] != b"\r\n":
+            octets = bytes(octets) + b"\r\n"
         mail = commands.mail(reverse_path, self._said_of(len(octets), piece.isascii()))
         flight = [mail, *map(commands.rcpt, forward_paths), commands.bdat(octets, last=True)]
         transaction = Transaction(None, utf8=False, prdr=False)  # to which no more is added, so that nobody asks
@@ -72,15 +76,15 @@ class PlainConnection(RequestingConnection):
 
     def _said_of(self, size: int, ascii_only: bool) -> str:
         """Return the parameters of MAIL for a plain message."""
-        keywords = self._terms.keywords
-        if "CHUNKING" not in keywords or self.config.lmtp or self._terms.limits is not NO_LIMITS:
-            raise NotSupportedError("the server does not offer CHUNKING, or speaks LMTP, or sets limits")
-        if size > (self._terms.max_size or size):
+        terms = self._terms
+        if not terms.plain or self.config.lmtp:
+            raise NotSupportedError("not plain: LMTP, LIMITS or an extension of your own, or no CHUNKING")
+        if size > (terms.max_size or size):
             raise NotSupportedError("the message is larger than the server takes")
-        said = f" SIZE={size}" if "SIZE" in keywords else ""
+        said = f" SIZE={size}" if "SIZE" in terms.keywords else ""
         if ascii_only:
             return said
-        if "8BITMIME" not in keywords:
+        if "8BITMIME" not in terms.keywords:
             raise NotSupportedError("the message has 8-bit octets, and the server does not offer 8BITMIME")
         return f"{said} BODY=8BITMIME"
 
@@ -99,8 +103,8 @@ class PlainConnection(RequestingConnection):
         if self._events or self._parser.unfinished or self.over or self.trace is not None:
             return False
         waiting, enhanced = self._waiting, "ENHANCEDSTATUSCODES" in self.extensions
-        *lines, rest = self._buffer.peek_lines(len(waiting))
-        taken = octets = 0
+        owed = len(waiting)
+        *lines, rest = self._buffer.peek_lines(owed)
         for line in lines:
             command = waiting[0]
             if not command.plain or len(line) > self._usual_line:
@@ -108,15 +112,14 @@ class PlainConnection(RequestingConnection):
             reply = usual_reply(line, enhanced)
             if reply is None or reply.code > 299:
                 break
-            waiting.popleft()
+            waiting.popleft()  # and what else a reply does that is good, as in `SMTPClientConnection._on_reply`
             command.reply = reply
             if command.verb != "RCPT":
                 self.state = ClientState.TRANSACTION if command.verb == "MAIL" else ClientState.READY
             elif command.transaction is not None:
                 command.transaction.waiting -= 1
                 command.transaction.accepted += 1
-            taken += 1
-            octets += len(line) + 2
+        taken = owed - len(waiting)
         self._progress += taken
-        self._buffer.drop(octets)
+        self._buffer.drop_lines(lines[:taken])
         return not rest and taken == len(lines)

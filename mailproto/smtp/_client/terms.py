@@ -9,11 +9,12 @@ from typing import Any
 from mailproto._core.events import TLSInfo
 from mailproto.errors import GrammarError
 from mailproto.smtp.config import Tolerance
-from mailproto.smtp.extensions import LIMITS, Extension, Offered, Parameter
+from mailproto.smtp.extensions import ALL_EXTENSIONS, LIMITS, Extension, Offered, Parameter
 from mailproto.smtp.extensions.frame import parse_number
 from mailproto.smtp.extensions.limits import NO_LIMITS, parse_limits
 
 _NOTHING: Mapping[str, str] = {}
+_KNOWN = {extension.keyword: extension for extension in ALL_EXTENSIONS}
 
 
 class Terms:
@@ -25,9 +26,11 @@ class Terms:
         rcpt: those of RCPT.
         limits: how much the server takes.
         max_size: the octets of the largest message that it takes, None if it does not say (RFC 1870).
+        plain: whether a message may be sent as a plain transaction: in one chunk, beside no limits, and without an
+            extension of the application's own, which may have something to say in MAIL.
     """
 
-    __slots__ = ("keywords", "limits", "mail", "max_size", "rcpt")
+    __slots__ = ("keywords", "limits", "mail", "max_size", "plain", "rcpt")
 
     def __init__(
         self,
@@ -40,16 +43,19 @@ class Terms:
         self.rcpt: dict[str, Parameter] = {}
         self.limits = NO_LIMITS
         self.max_size = _read_size(keywords.get("SIZE", ""))
+        own = False
         for extension in extensions:
             argument = keywords.get(extension.keyword)
             if argument is None:
                 continue
             self.keywords.add(extension.keyword)
+            own = own or extension is not _KNOWN.get(extension.keyword)
             offered = Offered(argument, tls, keywords)
             self.mail.update((parameter.keyword, _bind(parameter, offered)) for parameter in extension.mail)
             self.rcpt.update((parameter.keyword, _bind(parameter, offered)) for parameter in extension.rcpt)
             if extension.keyword == LIMITS.keyword:
                 self.limits = parse_limits(argument)
+        self.plain = "CHUNKING" in self.keywords and self.limits is NO_LIMITS and not own
 
 
 def read_keywords(

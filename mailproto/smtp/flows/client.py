@@ -132,7 +132,7 @@ def wait_replies(conn: SMTPClientConnection, *commands: Command) -> Flow[None]:
             event = conn.next_event()
             if event is None or isinstance(event, StartTLS):
                 yield from go_on(conn, event)
-                conn.take_good_replies()
+                conn.take_good_replies()  # whose events would be of no use here
             elif isinstance(event, ConnectionClosed):
                 raise ConnectionClosedError(event.reason or "the connection is closed")
 

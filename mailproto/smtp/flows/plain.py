@@ -18,6 +18,7 @@ from mailproto.smtp.parameters import NO_MAIL_PARAMETERS, NO_RCPT_PARAMETERS
 from mailproto.smtp.result import Outcome, RecipientResult, SendResult
 
 _SMALL = 64 << 10  # octets
+_ACCEPTED = Outcome.ACCEPTED  # up to Python 3.11 an attribute of an enum's class costs as much as a call
 
 
 def queue_plain(conn: SMTPClientConnection, submission: Submission) -> list[Command] | None:
@@ -42,15 +43,14 @@ def queue_plain(conn: SMTPClientConnection, submission: Submission) -> list[Comm
 
 def settle_plain(conn: SMTPClientConnection, submission: Submission, handles: list[Command]) -> Flow[SendResult]:
     """Read the replies to a plain transaction, and return what became of the message."""
-    *_, end = handles
+    end = handles[-1]
     yield READ
     while conn.take_good_replies() and end.reply is None:
         yield READ
     if end.reply is None:
         return (yield from PlainTransfer(conn, submission, handles).settle())
-    accepted = Outcome.ACCEPTED
     recipients = [
-        RecipientResult(recipient.address, accepted, end.verb, end.reply, command.reply)
+        RecipientResult(recipient.address, _ACCEPTED, end.verb, end.reply, command.reply)
         for recipient, command in zip(submission.recipients, handles[1:-1], strict=True)
     ]
     return SendResult(tuple(recipients), end.reply)
