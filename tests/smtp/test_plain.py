@@ -80,7 +80,19 @@ BODIES = st.sampled_from(
     [TEXT, b"", b"no end", b".\r\n..\r\n", b"bare\n", b"gr\xc3\xbc\xc3\x9fe\r\n", b"x" * 2000 + b"\r\n", b"\r\n"]
 )
 OFFERS = st.lists(
-    st.sampled_from([*OFFER, "SIZE", "ENHANCEDSTATUSCODES", "SMTPUTF8", "PRDR", "DSN", "LIMITS RCPTMAX=2"]),
+    st.sampled_from(
+        [
+            *OFFER,
+            "SIZE",
+            "ENHANCEDSTATUSCODES",
+            "SMTPUTF8",
+            "PRDR",
+            "DSN",
+            "LIMITS RCPTMAX=2",
+            "LIMITS MAILMAX=2",
+            "LIMITS RCPTDOMAINMAX=1",
+        ]
+    ),
     unique=True,
 )
 RECIPIENTS = st.lists(
@@ -319,7 +331,8 @@ def test_a_plain_message_takes_the_short_way() -> None:
         (client("PIPELINING"), plain()),
         (ready(pipelining=False), plain()),
         (ready(chunking=False), plain()),
-        (ready("LIMITS MAILMAX=5"), plain()),
+        (ready("LIMITS RCPTDOMAINMAX=5"), plain()),
+        (ready("LIMITS RCPTMAX=1"), plain(recipients=["bob@example.org", "eve@example.org"])),
         (ready("PRDR"), plain(recipients=["bob@example.org", "eve@example.org"])),
         (ready(), plain(TEXT.replace(b"\r\n", b"\n"))),
         (ready(), plain(b"")),
@@ -345,6 +358,18 @@ def test_an_extension_of_ones_own_says_in_mail_what_it_has_to() -> None:
     conn = ready(extensions=(*ALL_EXTENSIONS, LARGER))
     said = Driver(conn, send_message(conn, plain())).go()
     assert said.startswith(b"MAIL FROM:<ada@example.org> SIZE=121\r\n")
+
+
+def test_limits_are_kept_on_the_short_way() -> None:
+    """RFC 9422, which our own servers offer."""
+    conn = ready("LIMITS MAILMAX=2 RCPTMAX=2")
+    both = plain(recipients=["bob@example.org", "eve@example.org"])
+    for _ in range(2):
+        assert queue_plain(conn, both) is not None
+        conn.data_to_send()
+        say(conn, *["250 OK"] * 4)
+    assert conn.exhausted
+    assert queue_plain(conn, both) is None
 
 
 def test_what_takes_more_bits_says_so() -> None:
@@ -476,7 +501,7 @@ def test_who_has_no_recipient_any_more_sends_no_chunk() -> None:
         (client("PIPELINING"), ADA, [BOB], TEXT, NotSupportedError),
         (client("PIPELINING", "CHUNKING", lmtp=True), ADA, [BOB], TEXT, NotSupportedError),
         (ready("X-OWN", extensions=(*ALL_EXTENSIONS, OWN)), ADA, [BOB], TEXT, NotSupportedError),
-        (ready("LIMITS RCPTMAX=5"), ADA, [BOB], TEXT, NotSupportedError),
+        (ready("LIMITS RCPTDOMAINMAX=5"), ADA, [BOB], TEXT, NotSupportedError),
         (ready(), ADA, [BOB], b"x" * 1001, NotSupportedError),
         (client("CHUNKING"), ADA, [BOB], b"\xff", NotSupportedError),
         (ready("SMTPUTF8"), ADA, [Address.parse("\xfc@example.org")], TEXT, NotSupportedError),

@@ -78,7 +78,7 @@ class PlainConnection(RequestingConnection):
         """Return the parameters of MAIL for a plain message."""
         terms = self._terms
         if not terms.plain or self.config.lmtp:
-            raise NotSupportedError("not plain: LMTP, LIMITS or an extension of your own, or no CHUNKING")
+            raise NotSupportedError("not plain: LMTP, a limit of domains or an extension of your own, or no CHUNKING")
         if size > (terms.max_size or size):
             raise NotSupportedError("the message is larger than the server takes")
         said = f" SIZE={size}" if "SIZE" in terms.keywords else ""

@@ -30,7 +30,7 @@ def queue_plain(conn: SMTPClientConnection, submission: Submission) -> list[Comm
         return None
     if submission.parameters is not NO_MAIL_PARAMETERS or submission.progress is not None:
         return None
-    if len(recipients) > 1 and conn.uses("PRDR"):
+    if conn.exhausted or (len(recipients) > 1 and not _in_one(conn, len(recipients))):
         return None
     forward_paths = [each.address for each in recipients if each.parameters is NO_RCPT_PARAMETERS]
     if len(forward_paths) < len(recipients):
@@ -39,6 +39,11 @@ def queue_plain(conn: SMTPClientConnection, submission: Submission) -> list[Comm
         return conn.transact(submission.reverse_path, forward_paths, checked(message))
     except MailProtoError:
         return None  # the long way tells what is wrong, or mends it
+
+
+def _in_one(conn: SMTPClientConnection, recipients: int) -> bool:
+    """Say whether the server takes so many recipients at once, and says the same to all of them."""
+    return recipients <= (conn.server_limits.rcpt_max or recipients) and not conn.uses("PRDR")
 
 
 def settle_plain(conn: SMTPClientConnection, submission: Submission, handles: list[Command]) -> Flow[SendResult]:
