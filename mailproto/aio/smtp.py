@@ -22,7 +22,7 @@ from mailproto.sasl.choice import SERVER_MECHANISMS
 from mailproto.smtp.config import SMTPServerConfig
 from mailproto.smtp.events import ServerEvent
 from mailproto.smtp.flows.client import log_in, request
-from mailproto.smtp.flows.sending import send_message, send_messages
+from mailproto.smtp.flows.sending import raise_own, send_messages, send_one
 from mailproto.smtp.flows.server import SMTPSession
 from mailproto.smtp.messages.submission import MessageSource, Progress, RecipientLike, Submission, make_submission
 from mailproto.smtp.parameters import MailParameters
@@ -75,7 +75,7 @@ class SMTPClient(SMTPClientBase, Client):
             downgrade=downgrade,
             progress=progress,
         )
-        return await self.run(send_message(self.conn, submission))
+        return raise_own(await self.run(send_one(self.conn, submission)))
 
     async def send_messages(self, submissions: Iterable[Submission]) -> list[SendResult]:
         """Send several messages, each begun before the reply to the last one is there.

@@ -214,12 +214,12 @@ def other(verb: str, argument: str) -> Command:
 
 def mail(address: Address | None, parameters: str = "") -> Command:
     """Return the MAIL command (RFC 5321 section 4.1.1.2), with parameters as `format_fields` writes them."""
-    return Command("MAIL", _line(f"MAIL FROM:{format_path(address)}{parameters}"), address=address)
+    return Command("MAIL", _line(f"MAIL FROM:{format_path(address)}{parameters}"), None, address)
 
 
 def rcpt(address: Address, parameters: str = "") -> Command:
     """Return the RCPT command (RFC 5321 section 4.1.1.3), with parameters as `format_fields` writes them."""
-    return Command("RCPT", _line(f"RCPT TO:{format_path(address)}{parameters}"), address=address)
+    return Command("RCPT", _line(f"RCPT TO:{format_path(address)}{parameters}"), None, address)
 
 
 def auth(mechanism: str, initial_response: bytes | None) -> Command:

@@ -99,7 +99,8 @@ class SendResult:
     @property
     def ok(self) -> bool:
         """Whether the message was accepted for all."""
-        return all(recipient.outcome is Outcome.ACCEPTED for recipient in self.recipients)
+        accepted = Outcome.ACCEPTED  # once, for up to Python 3.11 it costs as much as a call
+        return all(recipient.outcome is accepted for recipient in self.recipients)
 
     @property
     def queue_id(self) -> str | None:

@@ -6,7 +6,6 @@ over.
 
 from __future__ import annotations
 
-from mailproto._core.flow import READ, Flow
 from mailproto._core.newlines import checked
 from mailproto.errors import MailProtoError
 from mailproto.smtp.client import SMTPClientConnection
@@ -46,14 +45,9 @@ def _in_one(conn: SMTPClientConnection, recipients: int) -> bool:
     return recipients <= (conn.server_limits.rcpt_max or recipients) and not conn.uses("PRDR")
 
 
-def settle_plain(conn: SMTPClientConnection, submission: Submission, handles: list[Command]) -> Flow[SendResult]:
-    """Read the replies to a plain transaction, and return what became of the message."""
+def accepted_by_all(submission: Submission, handles: list[Command]) -> SendResult:
+    """Return the result of a plain transaction of which every command has had a good reply."""
     end = handles[-1]
-    yield READ
-    while conn.take_good_replies() and end.reply is None:
-        yield READ
-    if end.reply is None:
-        return (yield from PlainTransfer(conn, submission, handles).settle())
     recipients = [
         RecipientResult(recipient.address, _ACCEPTED, end.verb, end.reply, command.reply)
         for recipient, command in zip(submission.recipients, handles[1:-1], strict=True)

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from mailproto._core.checks import check_each
-from mailproto._core.flow import Flow
+from mailproto._core.flow import READ, Flow
 from mailproto.errors import (
     ConnectionClosedError,
     ConnectionExhaustedError,
@@ -23,7 +23,7 @@ from mailproto.errors import (
 from mailproto.smtp.client import SMTPClientConnection
 from mailproto.smtp.flows.fitting import needed_parameters, suits_chunks, uses_utf8
 from mailproto.smtp.flows.outcomes import Sending
-from mailproto.smtp.flows.plain import PlainTransfer, queue_plain, settle_plain
+from mailproto.smtp.flows.plain import PlainTransfer, accepted_by_all, queue_plain
 from mailproto.smtp.flows.planning import Plan
 from mailproto.smtp.flows.transfer import ChunkTransfer, DataTransfer, Transfer
 from mailproto.smtp.messages.content import open_content
@@ -53,7 +53,13 @@ def send_one(conn: SMTPClientConnection, submission: Submission) -> Flow[SendRes
     if handles is None:
         (result,) = yield from send_messages(conn, (submission,))
         return result
-    return (yield from settle_plain(conn, submission, handles))
+    end = handles[-1]
+    yield READ
+    while conn.take_good_replies() and end.reply is None:
+        yield READ
+    if end.reply is not None:
+        return accepted_by_all(submission, handles)
+    return (yield from PlainTransfer(conn, submission, handles).settle())
 
 
 def raise_own(result: SendResult) -> SendResult:

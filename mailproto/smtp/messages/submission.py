@@ -17,6 +17,8 @@ from mailproto.address import POSTMASTER, Address, check_address
 from mailproto.errors import GrammarError
 from mailproto.smtp.parameters import NO_MAIL_PARAMETERS, NO_RCPT_PARAMETERS, MailParameters, RcptParameters
 
+_TEXT_OR_ADDRESS = (str, Address)
+
 OctetsInMemory: TypeAlias = bytes | bytearray | memoryview
 
 Octets: TypeAlias = "OctetsInMemory | BinaryIO | Iterable[bytes] | AsyncIterable[bytes]"
@@ -144,7 +146,7 @@ def _reverse_path(sender: str | Address) -> Address | None:
 
 
 def _recipients(recipients: RecipientLike | Sequence[RecipientLike]) -> list[Recipient]:
-    if isinstance(recipients, str | Address):
+    if isinstance(recipients, _TEXT_OR_ADDRESS):
         return [Recipient(_forward_path(recipients))]
     if isinstance(recipients, bytes):
         raise TypeError("an address is text, not octets")
