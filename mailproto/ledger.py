@@ -100,9 +100,11 @@ class SQLiteLedger:
 
     def close(self) -> None:
         """Close the file, and let the next run begin. What another thread is about to note is waited for."""
-        with self._lock:  # SQLite closed under a thread that is in it takes the process along
-            self._database.close()
-        self._unlock_account()
+        try:
+            with self._lock:  # SQLite closed under a thread that is in it takes the process along
+                self._database.close()
+        finally:
+            self._unlock_account()
 
     def _unlock_account(self) -> None:
         if self._alone is not None:
@@ -147,9 +149,9 @@ def _lock_account(path: str | os.PathLike[str], account: str) -> sqlite3.Connect
     database = sqlite3.connect(name, timeout=0, isolation_level=None, check_same_thread=False)
     try:
         database.execute("BEGIN EXCLUSIVE")
-    except sqlite3.DatabaseError as error:
+    except BaseException as error:  # an interrupt as well: what is dropped open stays locked until it is collected
         database.close()
-        if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+        if isinstance(error, sqlite3.DatabaseError) and error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
             raise LedgerInUseError(f"another run is fetching the mail of {account}") from None
         raise
     return database

@@ -191,8 +191,7 @@ class Link(asyncio.Protocol):
 
     def _wake(self, error: BaseException | None = None) -> None:
         """Go on with the flow after something happened, and find who takes over when it stops."""
-        parked = self._parked
-        if parked is not None and parked.done():
+        if (parked := self._parked) is not None and parked.done():
             return  # its owner has been cancelled and is about to say so
         if self._engine.wish is READ:
             self._engine.wait_to(self._loop.time())
@@ -208,11 +207,13 @@ class Link(asyncio.Protocol):
             raise
         if awaitable is None and self._engine.busy:
             return
-        if parked is not None:
+        if parked is not None and not parked.done():
             parked.set_result((awaitable, failure))
+        elif parked is not None and awaitable is not None:  # its owner was cancelled by the handler of a signal
+            asyncio.ensure_future(awaitable).cancel()
         elif awaitable is not None:
             self._work(self._pursue(awaitable))
-        else:
+        elif parked is None:
             self._over(failure)
 
     async def _pursue(self, awaitable: Awaitable[Any] | None) -> None:

@@ -52,7 +52,7 @@ def host_port(text: str) -> HostPort:
     host, colon, port = text.rpartition(":")
     if not colon or port.endswith("]"):
         host, port = text, ""
-    if host.count(":") and not host.startswith("["):
+    if (":" in host and not host.startswith("[")) or host.startswith("[") != host.endswith("]"):
         raise argparse.ArgumentTypeError(f"put an IPv6 address in brackets: {text}")
     if port and not (port.isascii() and port.isdigit() and int(port) <= 0xFFFF):
         raise argparse.ArgumentTypeError(f"not a port: {port}")

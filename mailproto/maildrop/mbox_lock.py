@@ -100,9 +100,11 @@ def locked(path: Path, timeout: float, *, to_read: bool = False) -> Iterator[Loc
     try:
         yield box
     finally:
-        if not to_read:
-            _remove_dot_lock(path)
-        _close(box.descriptor)
+        try:
+            if not to_read:
+                _remove_dot_lock(path)
+        finally:  # though that was interrupted
+            _close(box.descriptor)
 
 
 def _wait(path: Path, timeout: float, to_read: bool) -> LockedMbox:
@@ -119,11 +121,17 @@ def _wait(path: Path, timeout: float, to_read: bool) -> LockedMbox:
 def _try(path: Path, to_read: bool) -> LockedMbox | None:
     flags = os.O_RDONLY if to_read else os.O_RDWR | os.O_CREAT
     descriptor = os.open(path, flags | os.O_NOFOLLOW, 0o600)
+    alone = False
     try:
-        if _lock_file(descriptor, shared=to_read) and _is_at(descriptor, path) and (to_read or _make_dot_lock(path)):
+        alone = _lock_file(descriptor, shared=to_read) and _is_at(descriptor, path)
+        if alone and (to_read or _make_dot_lock(path)):
             return LockedMbox(path, descriptor)
     except BaseException:
-        _close(descriptor)
+        try:
+            if alone and _dot_lock_of(path) in _held:  # which was made, and then came an interrupt
+                _remove_dot_lock(path)
+        finally:
+            _close(descriptor)
         raise
     _close(descriptor)
     return None
@@ -147,10 +155,12 @@ def _lock_file(descriptor: int, *, shared: bool = False) -> bool:
 
 def _close(descriptor: int) -> None:
     # Unlocked and not only closed, because a forked child may hold a copy of the descriptor.
-    with suppress(OSError):
-        _set_lock(descriptor, release=True)
-    with suppress(OSError):  # it is closed all the same, and what was written was waited for
-        os.close(descriptor)
+    try:
+        with suppress(OSError):
+            _set_lock(descriptor, release=True)
+    finally:
+        with suppress(OSError):  # it is closed all the same, and what was written was waited for
+            os.close(descriptor)
 
 
 def _set_lock(descriptor: int, *, shared: bool = False, release: bool = False) -> None:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
+from mailproto.address import Address
 from mailproto.relay.entry import Entry
 from mailproto.relay.queue import Queue
 
@@ -36,11 +37,20 @@ class Disk:
     async def load(self, name: str) -> Entry | None:
         """Return an entry as things stand, None if it is gone.
 
+        Where it is only not on disk that the entry was put off, it is tried nevertheless: a queue that has filled its
+        own disk has no other way to get room again.
+
         Raises:
-            OSError: it cannot be read now, or what has become of it not be noted.
+            OSError: it cannot be read now, or cannot be noted who is not to get the message again.
             UnreadableError: it cannot be read, or is none.
         """
-        await self.make_up(name)
+        try:
+            await self.make_up(name)
+        except OSError:
+            noted, entry = await self.do(self._queue.load, name), self._unsaved[name]
+            if noted is None or _addresses(noted) != _addresses(entry):
+                raise
+            return entry
         return await self.do(self._queue.load, name)
 
     async def save(self, entry: Entry) -> None:
@@ -66,3 +76,8 @@ class Disk:
         """Remove an entry, and what is remembered of it."""
         await self.do(self._queue.remove, name)
         self._unsaved.pop(name, None)
+
+
+def _addresses(entry: Entry) -> set[Address]:
+    """Return to whom the message is still to be sent."""
+    return {recipient.address for recipient in entry.waiting}

@@ -8,6 +8,7 @@ over has its line cut, which its thread sees as the end of input. Hooks are neve
 from __future__ import annotations
 
 import logging
+import os
 import selectors
 import socket
 import threading
@@ -30,6 +31,7 @@ class Listener(ListenerBase):
 
     def _prepare(self) -> None:
         self._acceptor: threading.Thread | None = None
+        self._process = 0  # where that, and all other threads, are
         self._changed = threading.Condition()  # guards the links and their count
         self._stopped = threading.Event()
         self._over = False
@@ -54,6 +56,7 @@ class Listener(ListenerBase):
                     sockets.close()
                     return False
                 self._bell, self._rope = socket.socketpair()
+                self._process = os.getpid()
                 self._acceptor = threading.Thread(target=self._accept_all, args=(sockets,), daemon=True)
                 self._acceptor.start()
                 self._sockets = sockets
@@ -75,12 +78,15 @@ class Listener(ListenerBase):
     def close(self, grace: float | None = None) -> None:
         """Stop listening for good, let the transactions under way finish, and close all connections.
 
-        Where another thread closes already, this waits for the end as well, or for its own grace.
+        Where another thread closes already, this waits for the end as well, or for its own grace. In a process that
+        was forked since it does nothing: the server is its parent's.
 
         Args:
             grace: seconds until what has not finished is cut off; None takes that of the options, or, where it closes
                 already, what was said then.
         """
+        if self._acceptor is not None and self._process != os.getpid():
+            return
         with self._changed:
             self._stopped.set()
             self._grace = self._grace if grace is None else grace

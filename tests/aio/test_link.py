@@ -466,6 +466,37 @@ def test_a_keyboard_interrupt_in_a_hook_reaches_the_top() -> None:
         asyncio.run(main())
 
 
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_signal_may_cancel_a_task_while_its_flow_goes_on(waits: bool) -> None:
+    """The handler that ``asyncio.run`` has for SIGINT does so: at any moment, and not in a turn of the loop."""
+
+    async def main() -> None:
+        complaints: list[dict[str, Any]] = []
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, complaint: complaints.append(complaint))
+        async with serving(Echo()) as server:
+            conn, link = await server.connect()
+            await link.run(toy.greet(conn))
+
+            def interrupted() -> Flow[None]:
+                yield from toy.ask(conn, "hello")
+                yield Call(task.cancel)
+                if waits:
+                    yield Call(asyncio.sleep, (0,))
+
+            task = asyncio.ensure_future(link.run(interrupted()))
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            with pytest.raises(ConnectionClosedError, match="broken off"):
+                await link.run(toy.ask(conn, "hello"))
+        gc.collect()
+        assert complaints == []
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        asyncio.run(main())
+
+
 # Back-pressure.
 
 

@@ -457,6 +457,8 @@ def test_places(text: str, place: HostPort) -> None:
         ["serve", "--smtp", "127.0.0.1:99999"],
         ["serve", "--smtp", "127.0.0.1"],
         ["serve", "--smtp", "::1:25"],
+        ["serve", "--smtp", "[::1"],  # whose port is no 1
+        ["serve", "--smtp", "localhost]:25"],
         ["serve", "--user", "ada"],
         ["serve", "--user", "../ada:pw"],
         ["serve", "--user", "ada:SCRAM-SHA-256$4096:short"],

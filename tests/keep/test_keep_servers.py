@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import random
 import sqlite3
@@ -10,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import closing, suppress
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from mailproto.errors import ConnectionClosedError, NotSupportedError, RemotePro
 from mailproto.ledger import LedgerInUseError, MaildirStore, SQLiteLedger
 from mailproto.maildrop import Maildir
 from mailproto.pop3.flows.keep import KeepPolicy, Note
+from tests.interrupts import interrupted
 from tests.keep.scripted import Mail, Server, Shelf, fetch, mail, numbers
 
 
@@ -523,6 +526,22 @@ def test_two_runs_on_one_account_are_kept_apart(tmp_path: Path) -> None:
         assert other.returncode == 1 and b"LedgerInUseError" in other.stderr
         subprocess.run([*command, "ada@there"], check=True)
     SQLiteLedger(tmp_path / "ledger", "ada@here").close()
+
+
+@pytest.mark.parametrize("function", ["execute", "close"])
+def test_a_run_that_is_interrupted_is_not_in_the_way_of_the_next_one(tmp_path: Path, function: str) -> None:
+    """Nor until what it has dropped is collected, which may be never."""
+    path = tmp_path / "ledger"
+    SQLiteLedger(path, "ada@here").close()
+    gc.disable()
+    try:
+        for number in count(1):
+            if not interrupted(number, [function], lambda: SQLiteLedger(path, "ada@here").close()):
+                break
+            SQLiteLedger(path, "ada@here").close()
+    finally:
+        gc.enable()
+    assert number > 1
 
 
 CLOSING = """

@@ -4,12 +4,14 @@ import os
 import socket
 import threading
 import time
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from mailproto.maildrop import MaildropBusyError, Mbox, mbox_lock
 from tests.adapters.harness import PATIENCE
+from tests.interrupts import interrupted
 from tests.maildrop.processes import worker
 from tests.mbox import FOREIGN, leftovers, mbox_of, now_in
 from tests.mbox.processes import holding
@@ -170,6 +172,17 @@ def test_a_fork_inherits_no_lock(tmp_path: Path) -> None:
     os.close(writer)
     os.close(reader)
     os.waitpid(child, 0)
+
+
+@pytest.mark.parametrize("function", ["fcntl", "fstat", "stat", "write", "link", "unlink", "add", "discard"])
+def test_an_interrupt_leaves_no_lock_behind(mbox: Mbox, function: str) -> None:
+    """It may come while a system call is under way, and the program may go on, as an interpreter does."""
+    for number in count(1):
+        if not interrupted(number, [function], lambda: mbox.deliver([b"x\r\n"])):
+            break
+        mbox.deliver([b"y\r\n"])
+    assert number > 1
+    assert leftovers(mbox) == []
 
 
 def test_no_dot_lock_where_none_can_be_made(mbox: Mbox, monkeypatch: pytest.MonkeyPatch) -> None:

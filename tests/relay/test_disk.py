@@ -62,6 +62,39 @@ def test_a_disk_that_takes_nothing_more_repeats_no_message(
 
 
 @in_loop
+async def test_a_queue_that_has_filled_its_disk_empties_itself(world: World) -> None:
+    """To remove a message takes no room, and makes some. Until then a message stays as it is that somebody has, where
+    that could not be noted."""
+
+    class Brimful(Queue):
+        room = False
+
+        def save(self, entry: Entry) -> None:
+            if entry.recipients and not self.room:
+                raise OSError(errno.ENOSPC, "no room")
+            super().save(entry)
+            self.room = self.room or not entry.recipients
+
+    world.queue = queue = Brimful(world.queue.path)
+    net, com = Host(bob=LATER), Host(erin=LATER)
+    relay = world.relay(table(**MX_NET, com=[(0, "mx.example.com")]))
+    async with world.host("mx.example.net", net), world.host("mx.example.com", com):
+        world.put(BOB)
+        world.put(CAROL, ERIN)
+        await relay.attempt_due()
+        com.replies.clear()
+        world.now += HOUR
+        await relay.attempt_due()
+        assert (queue.room, len(net.envelopes), len(com.envelopes)) == (False, 1, 0)
+        net.replies.clear()
+        for _ in range(2):
+            world.now += HOUR
+            await relay.attempt_due()
+    assert queue.names() == []
+    assert (len(net.envelopes), len(com.envelopes)) == (2, 1)
+
+
+@in_loop
 async def test_what_the_disk_did_not_take_is_remembered_from_one_run_to_the_next(world: World) -> None:
     class Once(Queue):
         def save(self, entry: Entry) -> None:

@@ -6,10 +6,12 @@ import errno
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -358,3 +360,33 @@ def test_events_that_are_asked_for_one_by_one_let_no_input_pile_up() -> None:
         assert len(conn.lines) == 49
         assert len(conn.take_rest()) <= 2 * HIGH_WATER
         link.abort()
+
+
+# A process that is forked.
+
+FORKING = """
+import os, signal, sys, warnings
+from mailproto import sync
+from mailproto.testing import Outbox
+
+path = sys.argv[1]
+warnings.simplefilter("ignore")  # that there are threads, which is the point
+with sync.SMTPServer(Outbox(), port=0) as server, sync.SMTPServer(Outbox(), path=path):
+    client = sync.SMTPClient("127.0.0.1", server.port)
+    client.connect()
+    if (child := os.fork()) == 0:
+        signal.alarm(60)  # should it wait for what no thread of its own ends
+        sys.exit()  # by way of the block
+    assert os.waitpid(child, 0)[1] == 0
+    client.send_message(b"Hello.\\r\\n", "a@example.org", "b@example.org").raise_for_refused()
+    client.quit()
+    for where in ({"host": "127.0.0.1", "port": server.port}, {"path": path}):
+        with sync.SMTPClient(**where) as client:
+            client.send_message(b"Hello.\\r\\n", "a@example.org", "b@example.org").raise_for_refused()
+"""
+
+
+def test_a_forked_process_leaves_the_server_to_its_parent(memory_path: Path) -> None:
+    command = [sys.executable, "-c", FORKING, str(memory_path / "socket")]
+    program = subprocess.run(command, timeout=PATIENCE, stderr=subprocess.PIPE, text=True, check=False)
+    assert (program.returncode, program.stderr) == (0, "")
