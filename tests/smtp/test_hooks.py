@@ -161,7 +161,7 @@ def test_a_mechanism_that_fails_ends_the_session_with_a_word() -> None:
 NO_ANSWERS = [False, 0, 550, 4711, 550.0, (550, "no"), [], b"250 ok", Path("/mail/17"), object]
 
 
-@pytest.mark.parametrize("said", [*NO_ANSWERS, "550 no", "451-later", "550"], ids=str)
+@pytest.mark.parametrize("said", [*NO_ANSWERS, "550 no", "451-later", "550"], ids=repr)
 @pytest.mark.parametrize(
     ("hook", "expected"),
     [
