@@ -423,6 +423,30 @@ def test_good_replies_to_single_commands_are_taken_too_if_little_follows() -> No
     assert conn.state.name == "READY"
 
 
+@pytest.mark.parametrize("early", [False, True])
+def test_the_end_of_data_has_its_good_reply_taken_unless_that_was_there_before(early: bool) -> None:
+    conn = client("PIPELINING")
+    conn.mail(ADA)
+    conn.rcpt(BOB)
+    conn.data()
+    conn.data_to_send()
+    say(conn, "250 OK", "250 OK", "354 go ahead")
+    conn.send_data(TEXT)
+    if early:
+        conn.receive_data(b"250 it is mine\r\n")
+    end = conn.end_data()
+    conn.data_to_send()
+    if early:
+        assert not conn.take_good_replies()
+        with pytest.raises(RemoteProtocolError, match="before it was whole"):
+            conn.next_event()
+    else:
+        conn.receive_data(b"250 it is mine\r\n")
+        assert conn.take_good_replies()
+        assert end.reply == (250, "it is mine", None)
+        assert conn.idle
+
+
 @pytest.mark.parametrize(("lmtp", "last"), [(False, False), (True, False), (True, True)])
 def test_what_more_follows_from_is_left_to_the_events(lmtp: bool, last: bool) -> None:
     """Behind a chunk the transaction goes on, and in LMTP there is more than one reply to the last of them."""

@@ -104,6 +104,7 @@ class ConveyingConnection(PipeliningConnection):
         self._sending = self._transaction = None
         self.state = ClientState.READY
         self._premature = bool(self._buffer) or self._parser.unfinished
+        end.plain = not self._premature and self._has_one_reply(transaction)
         if self._eof:
             self._waiting.append(end)
         else:
@@ -145,7 +146,7 @@ class ConveyingConnection(PipeliningConnection):
                 chunks[-1].alone = True
         command = self._queue(commands.bdat(octets, last))
         command.transaction = transaction
-        command.plain = last and not (self.config.lmtp or transaction.prdr)
+        command.plain = last and self._has_one_reply(transaction)
         transaction.chunked = True
         if last:
             self._transaction = None
@@ -187,6 +188,10 @@ class ConveyingConnection(PipeliningConnection):
         return command
 
     # What they need.
+
+    def _has_one_reply(self, transaction: Transaction | None) -> bool:
+        """Say whether a message gets one reply, and not one for each recipient."""
+        return not (self.config.lmtp or (transaction is not None and transaction.prdr))
 
     def _need_transaction(self) -> Transaction:
         transaction = self._transaction

@@ -94,8 +94,8 @@ class PlainConnection(RequestingConnection):
         return not (self._events or self._buffer or self._parser.unfinished or self.over)
 
     def take_good_replies(self) -> bool:
-        """Take what has come of good replies to plain commands: MAIL, RCPT, RSET, and a last chunk. No events are
-        made of them: this is for who looks at the handles.
+        """Take what has come of good replies to plain commands: MAIL, RCPT, RSET, and the end of a message. No
+        events are made of them: this is for who looks at the handles.
 
         Returns:
             Whether that was all, so that to wait for more comes next. Otherwise `next_event` tells what there is.
