@@ -93,9 +93,9 @@ class Listener(ListenerBase):
             if self._over or self._sockets is None or self._acceptor is None:
                 return
             self._rope.send(b"!")
-        self._acceptor.join()
-        self._sockets.close()
         try:
+            self._acceptor.join()
+            self._sockets.close()
             self._wait_until_empty(self._grace)
         finally:
             with self._changed:

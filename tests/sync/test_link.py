@@ -42,11 +42,15 @@ def serving(handler: Any) -> Iterator[Listener]:
         yield listener
 
 
+HEARD = threading.Event()
+
+
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Have `interrupt` raise KeyboardInterrupt in the main thread."""
 
     def raise_it(_: int, __: FrameType | None) -> None:
+        HEARD.set()
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGUSR1, raise_it)
@@ -57,7 +61,11 @@ def interruptible() -> Iterator[None]:
 
 
 def interrupt() -> None:
-    os.kill(os.getpid(), signal.SIGUSR1)
+    """Interrupt the main thread. A signal that comes just before a wait begins is not heard before the next one."""
+    HEARD.clear()
+    while not HEARD.is_set():
+        os.kill(os.getpid(), signal.SIGUSR1)
+        HEARD.wait(1)
 
 
 def connected(port: int) -> tuple[toy.ToyClient, Link]:
@@ -283,19 +291,26 @@ def test_who_is_interrupted_twice_waits_no_more(caplog: pytest.LogCaptureFixture
             go_on.wait(PATIENCE)
             return ""
 
+    class Awaited(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            serves.set()
+            return super().wait(timeout)
+
     def interrupt_twice() -> None:
         with Wire.to(listener.port) as wire:
             wire.send(b"hello\r\n")
             assert reached.wait(PATIENCE)
+            assert serves.wait(PATIENCE)
             interrupt()
             wait_until(listener._stopped.is_set)
             assert not closed.wait(0.2)
             interrupt()
             assert closed.wait(listener.options.grace / 2)
 
-    reached, go_on, closed = threading.Event(), threading.Event(), threading.Event()
+    reached, serves, go_on, closed = (threading.Event() for _ in range(4))
     thread = threading.Thread(target=interrupt_twice)
     with suppress(KeyboardInterrupt), interruptible(), serving(Stuck()) as listener:
+        listener._stopped = Awaited()
         thread.start()
         listener.serve_forever()
     closed.set()
