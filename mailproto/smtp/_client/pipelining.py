@@ -67,22 +67,14 @@ class PipeliningConnection(ClientConnection[ClientEvent]):
         unsent, waiting = self._unsent, self._waiting
         if not unsent or self._gate or self.over or self._sending is not None:
             return
-        if not waiting:
-            if self._buffer or self._parser.unfinished:
-                return  # what lies there was said before we asked, and is no answer
-            self._transmit(unsent.popleft())
-        if not self.pipelines:
-            return
-        most = self.limits.max_in_flight
-        while unsent and len(waiting) < most and not waiting[-1].alone:
-            self._transmit(unsent.popleft())
-
-    def _transmit(self, command: Command) -> None:
-        command.sent = True
-        octets = command.line + command.payload
-        self._output.append(octets)
-        self._queued += len(octets)
-        command.line = command.payload = b""  # nothing secret is kept that is not needed any more
-        self._waiting.append(command)
-        if self.trace is not None:
-            self.trace(self._speaker, command.shown)
+        if not waiting and (self._buffer or self._parser.unfinished):
+            return  # what lies there was said before we asked, and is no answer
+        most = self.limits.max_in_flight if self.pipelines else 1
+        while unsent and len(waiting) < most and not (waiting and waiting[-1].alone):
+            command = unsent.popleft()
+            command.sent = True
+            self._send(command.line + command.payload)
+            command.line = command.payload = b""  # nothing secret is kept that is not needed any more
+            waiting.append(command)
+            if self.trace is not None:
+                self.trace(self._speaker, command.shown)
