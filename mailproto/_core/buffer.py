@@ -76,9 +76,9 @@ class ReceiveBuffer:
         self._join()
         return self._data[self._start :].split(CRLF, most)
 
-    def drop_lines(self, lines: list[bytes]) -> None:
-        """Forget the first lines that are here, which are those that `peek_lines` has returned."""
-        self._start += sum(map(len, lines)) + 2 * len(lines)
+    def drop(self, octets: int) -> None:
+        """Forget so many octets, which are some of those that `peek_lines` has returned, up to a line's end."""
+        self._start += octets
         self._scanned = self._start
 
     def skip_line(self) -> bool:

@@ -40,6 +40,7 @@ class Connection(ABC, Generic[EventT]):
     """What SMTP and POP3, client and server, have in common.
 
     Attributes:
+        closing: whether it is over: send what `data_to_send` still holds, then close it.
         limits: the bounds it keeps.
         tls: the TLS session, or None in clear.
         pending: on a server, the event that still wants its answer.
@@ -55,7 +56,6 @@ class Connection(ABC, Generic[EventT]):
         "_block",
         "_block_size",
         "_buffer",
-        "_closing",
         "_ended",
         "_eof",
         "_events",
@@ -67,6 +67,7 @@ class Connection(ABC, Generic[EventT]):
         "_output",
         "_progress",
         "_queued",
+        "closing",
         "limits",
         "pending",
         "tls",
@@ -90,7 +91,7 @@ class Connection(ABC, Generic[EventT]):
         self._mode: Callable[[], EventT | ConnectionClosed | Step] = self._read
         self._gate = False
         self._eof = False
-        self._closing = False
+        self.closing = False
         self._farewell = ""  # why the connection is closing, if not because both sides are through
         self._ended = False
         self._failure: str | None = None
@@ -162,7 +163,7 @@ class Connection(ABC, Generic[EventT]):
             self.receive_eof()
         elif self._gate:
             self._fail("the peer sent data between STARTTLS and the handshake")
-        elif not self._closing and not self._eof:
+        elif not self.closing and not self._eof:
             self._buffer.append(data)
 
     def receive_eof(self) -> None:
@@ -183,7 +184,7 @@ class Connection(ABC, Generic[EventT]):
         if self.pending is not None:
             raise LocalProtocolError(f"{type(self.pending).__name__} has to be answered first")
         while True:
-            if self._events or self._closing:
+            if self._events or self.closing:
                 step = self._next_of_other_kind()
             elif self._queued > self._max_unsent:
                 return None  # the peer does not take what was said
@@ -195,7 +196,7 @@ class Connection(ABC, Generic[EventT]):
             if step is STARVED:
                 if not self._eof or self._ended:
                     return None
-                if not (self._events or self._closing):  # what came is of no more use
+                if not (self._events or self.closing):  # what came is of no more use
                     self._close("" if self._at_rest() else "the peer closed the connection")
                 continue
             if type(step) is not MessageChunk:
@@ -222,11 +223,15 @@ class Connection(ABC, Generic[EventT]):
 
     def data_to_send(self) -> bytes:
         """Return what may go on the wire now, ``b""`` if nothing, and forget it."""
+        self._before_output()
         output = self._output
         if not output:
             return b""
         self._output, self._queued = [], 0
         return output[0] if len(output) == 1 else b"".join(output)
+
+    def _before_output(self) -> None:
+        """Learn that the output is about to be taken."""
 
     @property
     def queued(self) -> int:
@@ -236,7 +241,7 @@ class Connection(ABC, Generic[EventT]):
     @property
     def output_full(self) -> bool:
         """Whether `next_event` returns None only because too much output waits to be sent."""
-        return self._queued > self._max_unsent and not self._closing
+        return self._queued > self._max_unsent and not self.closing
 
     def lose_output(self, *, partly: bool = False) -> None:
         """Learn that nothing can be sent any more: for whoever carries the octets to tell, and more than once.
@@ -252,24 +257,19 @@ class Connection(ABC, Generic[EventT]):
     # The end.
 
     @property
-    def closing(self) -> bool:
-        """Whether the connection is over: send what `data_to_send` still holds, then close it."""
-        return self._closing
-
-    @property
     def over(self) -> bool:
         """Whether nothing more can be said: the connection is closing, or the peer has left."""
-        return self._closing or self._eof
+        return self.closing or self._eof
 
     def _close(self, reason: str = "") -> None:
         """Close once the output is sent; ``reason`` unless both sides are through."""
-        self._closing = True
+        self.closing = True
         self._farewell = reason
 
     def _fail(self, reason: str) -> None:
         """End the connection at once: nothing more is read, and nothing more is thought of to say."""
         self._failure = reason
-        self._closing = True
+        self.closing = True
         self._gate = False
         self.pending = None
         self._events.clear()

@@ -85,7 +85,7 @@ class ServerConnection(Connection[EventT]):
         """
         if self.awaits_proxy_header and not self.over:
             raise LocalProtocolError("the PROXY header comes before TLS")
-        if self._tls_first and self._behind_proxy is not None and not self._closing:
+        if self._tls_first and self._behind_proxy is not None and not self.closing:
             self._mode = self._behind_proxy
             self._tls_first = False
         super().tls_established(info)
@@ -120,7 +120,7 @@ class ServerConnection(Connection[EventT]):
 
         For peers that are not worth an answer, and to see what a client does that gets none.
         """
-        if not self._closing:
+        if not self.closing:
             self.pending = None
             self._events.clear()
             self._close("dropped by the server")

@@ -56,6 +56,7 @@ class Engine:
         open_tls: opens a TLS session when a flow wants one; without it such a flow fails.
 
     Attributes:
+        broken: whether a flow was broken off, so that only closing is left.
         conn: the connection.
         wish: what the flow waits for; None while it runs, or when there is none.
         result: what the last flow returned.
@@ -74,7 +75,7 @@ class Engine:
         self._ended = False
         self._end_was_told = False
         self._lost = False
-        self._broken = False
+        self.broken = False
         self._stopping = False
         self._handshake_timeout: float | None = None
         self._since = 0.0
@@ -87,11 +88,6 @@ class Engine:
     def busy(self) -> bool:
         """Whether a flow is under way."""
         return self._flow is not None
-
-    @property
-    def broken(self) -> bool:
-        """Whether a flow was broken off, so that only closing is left."""
-        return self._broken
 
     def begin(self, flow: Flow[T], *, part: bool = False) -> None:
         """Take on ``flow``, to be driven with `step`.
@@ -107,7 +103,7 @@ class Engine:
         if self._flow is not None:
             flow.close()
             raise LocalProtocolError("another operation is under way on this connection: one at a time")
-        if self._broken:
+        if self.broken:
             flow.close()
             raise ConnectionClosedError("the connection was closed here, because an operation was broken off")
         self._flow = self._refine(flow)
@@ -164,7 +160,7 @@ class Engine:
         """Drop the flow that is under way, and with it the connection: what comes now answers nobody's question."""
         flow, self._flow, self.wish = self._flow, None, None
         self.lose()
-        self._broken = True
+        self.broken = True
         if flow is not None:
             with suppress(RuntimeError):  # it wanted something on its way out; there is nobody to grant it
                 flow.close()

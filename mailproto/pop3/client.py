@@ -73,7 +73,7 @@ class POP3ClientConnection(RequestingConnection):
     @property
     def idle(self) -> bool:
         """Whether nothing is under way, so that another job may begin."""
-        return not (self._waiting or self._unsent or self._closing or self.state is ClientState.GREETING)
+        return not (self._waiting or self._unsent or self.closing or self.state is ClientState.GREETING)
 
     @property
     def timeout(self) -> float:
@@ -86,12 +86,12 @@ class POP3ClientConnection(RequestingConnection):
 
     def receive_timeout(self) -> None:
         """Give up: a response that comes later would be taken for the response to something else."""
-        if not self._closing:
+        if not self.closing:
             self._break(self._no_answer())
 
     def shut_down(self) -> None:
         """Close, without QUIT: what the caller did not commit is not deleted."""
-        if not self._closing:
+        if not self.closing:
             self.state = ClientState.CLOSED
             self._close("closed by the client")
 

@@ -61,7 +61,7 @@ class SMTPClientConnection(PlainConnection):
     @property
     def idle(self) -> bool:
         """Whether nothing is under way, so that another job may begin."""
-        return not (self._waiting or self._unsent or self._sending or self._transaction or self._closing)
+        return not (self._waiting or self._unsent or self._sending or self._transaction or self.closing)
 
     @property
     def timeout(self) -> float:
@@ -78,14 +78,14 @@ class SMTPClientConnection(PlainConnection):
 
     def receive_timeout(self) -> None:
         """Give up: a reply that comes later would be taken for the reply to something else."""
-        if not self._closing:
+        if not self.closing:
             self._break(self._no_answer())
 
     def shut_down(self) -> None:
         """Say QUIT if nothing is under way; close at once otherwise."""
         if self._waiting or self._sending or self._unsent or self._gate:  # behind which nothing can be said
             self._close("closed by the client")
-        elif not self._closing:
+        elif not self.closing:
             self.quit()
 
     def _at_rest(self) -> bool:

@@ -165,7 +165,7 @@ class Transaction:
         "waiting",
     )
 
-    def __init__(self, body: Body | None, utf8: bool, prdr: bool) -> None:
+    def __init__(self, body: Body | None = None, utf8: bool = False, prdr: bool = False) -> None:
         self.utf8 = utf8
         self.prdr = prdr  # whether the server may reply for each recipient
         self.each = False  # whether it has begun to
@@ -239,7 +239,7 @@ def auth(mechanism: str, initial_response: bytes | None) -> Command:
 
 def bdat(data: bytes | memoryview, last: bool) -> Command:
     """Return a BDAT command with its chunk (RFC 3030 section 2)."""
-    command = Command("BDAT", b"BDAT %d%s\r\n" % (len(data), b" LAST" if last else b""))
+    command = Command("BDAT", f"BDAT {len(data)}{' LAST' if last else ''}\r\n".encode())
     command.payload = data
     command.ends = last
     return command

@@ -150,15 +150,18 @@ class ReplyParser:
 
     Servers deviate in text, and are let: any text, none, UTF-8 or worse. They are not let in what tells one reply
     from the next: the code, the mark behind it, and the same code on all lines.
+
+    Attributes:
+        unfinished: the texts of a reply that has not come to its end.
     """
 
-    __slots__ = ("_code", "_lines", "_max_lines", "_max_size", "_size")
+    __slots__ = ("_code", "_max_lines", "_max_size", "_size", "unfinished")
 
     def __init__(self, max_lines: int, max_size: int) -> None:
         self._max_lines = max_lines
         self._max_size = max_size
         self._code = 0
-        self._lines: list[bytes] = []
+        self.unfinished: list[bytes] = []
         self._size = 0
 
     def feed(self, line: bytes, *, enhanced: bool) -> Reply | None:
@@ -169,27 +172,22 @@ class ReplyParser:
         Raises:
             RemoteProtocolError: the line is none of a reply, or the reply grows beyond all bounds.
         """
-        if not self._lines and line[3:4] != b"-" and len(line) <= USUAL_LINE and not line.startswith(_CHALLENGE):
+        if not self.unfinished and line[3:4] != b"-" and len(line) <= USUAL_LINE and not line.startswith(_CHALLENGE):
             reply = usual_reply(line, enhanced)
             if reply is not None:
                 return reply
         code, more, text = _split(line)
-        if self._lines and code != self._code:
+        if self.unfinished and code != self._code:
             raise RemoteProtocolError(f"not a line of this reply: {printable(line)}")
         self._size += len(line)
-        if len(self._lines) >= self._max_lines or self._size > self._max_size:
+        if len(self.unfinished) >= self._max_lines or self._size > self._max_size:
             raise RemoteProtocolError("an endless reply")
         self._code = code
-        self._lines.append(text)
+        self.unfinished.append(text)
         if more:
             return None
-        lines, self._lines, self._size = self._lines, [], 0
+        lines, self.unfinished, self._size = self.unfinished, [], 0
         return _make_reply(code, lines, enhanced)
-
-    @property
-    def unfinished(self) -> bool:
-        """Whether some lines of a reply have come, but not all."""
-        return bool(self._lines)
 
 
 @functools.lru_cache(maxsize=256)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from mailproto.address import Address
@@ -27,6 +26,9 @@ class Outcome(enum.Enum):
     REFUSED = "refused"
     DEFERRED = "deferred"
     UNKNOWN = "unknown"
+
+
+_ACCEPTED = Outcome.ACCEPTED  # up to Python 3.11 an attribute of an enum's class costs as much as a call
 
 
 class RecipientResult(NamedTuple):
@@ -53,8 +55,7 @@ class RecipientResult(NamedTuple):
         return self.reply or self.error or self.phase
 
 
-@dataclass(frozen=True, slots=True)
-class SendResult:
+class SendResult(NamedTuple):
     """What became of a message.
 
     ``recipients`` are in the order in which they were given. ``reply`` is the server's final word on the message,
@@ -69,9 +70,13 @@ class SendResult:
     def __repr__(self) -> str:
         counts = Counter(recipient.outcome.value for recipient in self.recipients)
         said = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
-        failed = next((recipient for recipient in self.recipients if recipient.outcome is not Outcome.ACCEPTED), None)
-        why = self.error or (self.reply if failed is None else f"{failed.address}: {failed._reason}")
+        failed = self._failed
+        why = self.error or (f"{failed[0].address}: {failed[0]._reason}" if failed else self.reply)
         return harmless(f"<SendResult: {said or 'nobody'} ({why})>")
+
+    @property
+    def _failed(self) -> list[RecipientResult]:
+        return [recipient for recipient in self.recipients if recipient.outcome is not _ACCEPTED]
 
     def _with(self, outcome: Outcome) -> tuple[RecipientResult, ...]:
         return tuple(recipient for recipient in self.recipients if recipient.outcome is outcome)
@@ -99,8 +104,7 @@ class SendResult:
     @property
     def ok(self) -> bool:
         """Whether the message was accepted for all."""
-        accepted = Outcome.ACCEPTED  # once, for up to Python 3.11 it costs as much as a call
-        return all(recipient.outcome is accepted for recipient in self.recipients)
+        return not self._failed
 
     @property
     def queue_id(self) -> str | None:
@@ -121,7 +125,7 @@ class DeliveryError(MailProtoError):
     """A message was not accepted for all of its recipients. ``result`` says for whom, and why."""
 
     def __init__(self, result: SendResult) -> None:
-        failed = [recipient for recipient in result.recipients if recipient.outcome is not Outcome.ACCEPTED]
+        failed = result._failed
         first = failed[0]
         more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
         reason = first.reply or first.error or result.error

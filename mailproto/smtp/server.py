@@ -93,7 +93,7 @@ class SMTPServerConnection(IntakeConnection):
         """Say 421 and close; what the client had begun is not done. Before the greeting: greet the patient client."""
         if not self._hushed and not self.awaits_proxy_header:
             self._hushed = True
-        elif not self._closing:
+        elif not self.closing:
             self._hang_up(replies.TIMED_OUT, "timed out")
 
     def shut_down(self) -> None:

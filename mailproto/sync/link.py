@@ -18,7 +18,7 @@ from mailproto._core.connection import Connection
 from mailproto._core.flow import READ, Call, Flow, Sleep, T
 from mailproto._flows.engine import HIGH_WATER, Engine, TLSSession
 from mailproto.errors import LocalProtocolError
-from mailproto.sync.polling import READABLE, WRITABLE, new_poll
+from mailproto.sync.polling import EITHER, READABLE, WRITABLE, new_poll
 
 LINGER = 1.0
 """Seconds to wait for the peer's end after ours: to close at once could destroy what it has not read yet."""
@@ -57,7 +57,7 @@ class Link:
         self._interest = READABLE
         if bell is not None:
             self._poll.register(bell.fileno(), READABLE)
-        self._unsent = memoryview(b"")
+        self._unsent: bytes | memoryview = b""
         self._unread = 0  # octets that came since the flow last asked for input
         self._closed = False
         self._cut = threading.Event()
@@ -128,7 +128,7 @@ class Link:
         deadline = engine.wait_from(time.monotonic())
         ready = 0
         while not ready & READABLE:
-            ready = self._wait(READABLE | WRITABLE if self._send() else READABLE, deadline)
+            ready = self._wait(EITHER if self._send() else READABLE, deadline)
             if not ready:
                 engine.wait_to(time.monotonic())
                 return engine.receive_timeout()
@@ -145,9 +145,9 @@ class Link:
                 taken = len(self._unsent)
                 deadline = time.monotonic() + self.conn.timeout
             deaf = self._engine.ended or self._unread > HIGH_WATER
-            ready = self._wait(WRITABLE if deaf else READABLE | WRITABLE, deadline)
+            ready = self._wait(WRITABLE if deaf else EITHER, deadline)
             if not ready:
-                self._unsent = memoryview(b"")
+                self._unsent = b""
                 return self._engine.receive_timeout()
             if ready & READABLE:
                 self._receive()
@@ -157,16 +157,14 @@ class Link:
         """Send what the network takes now; return whether something is left."""
         try:
             if not self._unsent:
-                said = self._engine.output()
-                if not said:
-                    return False
-                self._unsent = memoryview(said)
+                self._unsent = self._engine.output()
             while self._unsent:
-                self._unsent = self._unsent[self._sock.send(self._unsent) :]
+                sent = self._sock.send(self._unsent)
+                self._unsent = memoryview(self._unsent)[sent:] if sent < len(self._unsent) else b""
         except (BlockingIOError, InterruptedError):
             return True
         except OSError:
-            self._unsent = memoryview(b"")
+            self._unsent = b""
             self._receive()  # it may have said why
             self._engine.lose(partly=True)
         return False
@@ -196,7 +194,7 @@ class Link:
                     self._engine.shut_down()
                     ready |= READABLE
                 else:
-                    ready |= happened if happened <= READABLE | WRITABLE else events  # an error is any of them
+                    ready |= happened if happened <= EITHER else events  # an error is any of them
         return ready
 
     # The end.

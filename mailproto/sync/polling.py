@@ -14,6 +14,7 @@ from typing import Protocol
 # Nearly everywhere these numbers, but on AIX, say, the second one is 2.
 READABLE: int = getattr(select, "POLLIN", 1)
 WRITABLE: int = getattr(select, "POLLOUT", 4)
+EITHER = READABLE | WRITABLE
 
 
 class Poll(Protocol):

@@ -287,7 +287,7 @@ class RequestingConnection(ClientConnection[ClientEvent]):
     def _queue(self, command: Command[T], row: str = "") -> Command[T]:
         """Queue a command, by its row of the rules or another ``row``. That the server has left is no mistake of the
         caller's before an event has told it."""
-        if self._closing:
+        if self.closing:
             raise LocalProtocolError("the connection is closed")
         if CLIENT_RULES[self.state, row or command.verb] is not Outcome.SENT:
             raise LocalProtocolError(f"no {command.verb} while {self.state.value}")
@@ -298,7 +298,7 @@ class RequestingConnection(ClientConnection[ClientEvent]):
         return command
 
     def _sasl_line(self, line: bytes, shown: bytes) -> None:
-        if not self._challenged or self._closing:
+        if not self._challenged or self.closing:
             raise LocalProtocolError("there is no challenge to answer")
         self._challenged = False
         self._send(line + b"\r\n")

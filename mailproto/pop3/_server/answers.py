@@ -259,7 +259,7 @@ class AnsweringConnection(SpeakingConnection):
         self._stop_if_told()
 
     def _sending(self) -> OutgoingMessage | None:
-        if self._outgoing is None and not self._closing:
+        if self._outgoing is None and not self.closing:
             raise LocalProtocolError("no message is being sent")
         return self._outgoing
 
@@ -314,7 +314,7 @@ class AnsweringConnection(SpeakingConnection):
     @property
     def idle(self) -> bool:
         """Whether nothing waits for an answer, and nothing is being answered."""
-        return self.pending is None and not self._gate and not self._closing
+        return self.pending is None and not self._gate and not self.closing
 
     def shut_down(self) -> None:
         """End the connection as soon as nothing is cut short by it: at once, or after the pending answer."""

@@ -103,7 +103,7 @@ class ConveyingConnection(PipeliningConnection):
         end.transaction = transaction
         self._sending = self._transaction = None
         self.state = ClientState.READY
-        self._premature = bool(self._buffer) or self._parser.unfinished
+        self._premature = bool(self._buffer or self._parser.unfinished)
         end.plain = not self._premature and self._has_one_reply(transaction)
         if self._eof:
             self._waiting.append(end)
@@ -200,7 +200,7 @@ class ConveyingConnection(PipeliningConnection):
         return transaction
 
     def _need_message(self) -> Transaction | None:
-        if self._sending is None or self._closing:
+        if self._sending is None or self.closing:
             raise LocalProtocolError("no message is being sent")
         return self._sending.transaction
 

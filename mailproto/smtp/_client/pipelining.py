@@ -43,11 +43,6 @@ class PipeliningConnection(ClientConnection[ClientEvent]):
         """Whether commands leave ahead of the replies to those before (RFC 2920)."""
         return self.config.pipelining and "PIPELINING" in self.extensions
 
-    def data_to_send(self) -> bytes:
-        """Return what may go on the wire now: the commands that need not wait for a reply first."""
-        self._release()
-        return super().data_to_send()
-
     def _queue(self, command: Command) -> Command:
         """Queue ``command``. Whoever does so changes nothing before that counts: this may raise."""
         self._need_session()
@@ -57,12 +52,12 @@ class PipeliningConnection(ClientConnection[ClientEvent]):
         return command
 
     def _need_session(self) -> None:
-        if self._closing:  # that the server has left is no mistake of the caller's before an event has told it
+        if self.closing:  # that the server has left is no mistake of the caller's before an event has told it
             raise LocalProtocolError("the connection is closed")
         if self._leaving:
             raise LocalProtocolError("QUIT was said already")
 
-    def _release(self) -> None:
+    def _before_output(self) -> None:
         """Send the commands that may leave before the replies that are still to come (RFC 2920 section 3.1)."""
         unsent, waiting = self._unsent, self._waiting
         if not unsent or self._gate or self.over or self._sending is not None:
@@ -71,10 +66,12 @@ class PipeliningConnection(ClientConnection[ClientEvent]):
             return  # what lies there was said before we asked, and is no answer
         most = self.limits.max_in_flight if self.pipelines else 1
         while unsent and len(waiting) < most and not (waiting and waiting[-1].alone):
-            command = unsent.popleft()
-            command.sent = True
-            self._send(command.line + command.payload)
-            command.line = command.payload = b""  # nothing secret is kept that is not needed any more
-            waiting.append(command)
-            if self.trace is not None:
-                self.trace(self._speaker, command.shown)
+            self._transmit(unsent.popleft())
+
+    def _transmit(self, command: Command) -> None:
+        command.sent = True
+        self._send(command.line + command.payload)
+        command.line = command.payload = b""  # nothing secret is kept that is not needed any more
+        self._waiting.append(command)
+        if self.trace is not None:
+            self.trace(self._speaker, command.shown)

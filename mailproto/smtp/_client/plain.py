@@ -20,6 +20,8 @@ from mailproto.smtp.messages.content import checked_octets
 from mailproto.smtp.reply import USUAL_LINE, usual_reply
 from mailproto.smtp.rules import ClientState
 
+_IN_TRANSACTION, _READY = ClientState.TRANSACTION, ClientState.READY
+
 
 class PlainConnection(RequestingConnection):
     """What `SMTPClientConnection` has plain transactions with."""
@@ -55,15 +57,17 @@ class PlainConnection(RequestingConnection):
             raise LocalProtocolError("a message without a recipient")
         if reverse_path is not None:
             check_address(reverse_path)
-        for address in forward_paths:
-            check_address(address)
         piece = message if type(message) is Checked else checked(checked_octets(message))
         octets = piece.octets
         if octets and octets[-2:] != b"\r\n":
             octets = bytes(octets) + b"\r\n"
         mail = commands.mail(reverse_path, self._said_of(len(octets), piece.isascii()))
-        flight = [mail, *map(commands.rcpt, forward_paths), commands.bdat(octets, last=True)]
-        transaction = Transaction(None, utf8=False, prdr=False)  # to which no more is added, so that nobody asks
+        flight = [mail]
+        for address in forward_paths:
+            check_address(address)
+            flight.append(commands.rcpt(address))
+        flight.append(commands.bdat(octets, last=True))
+        transaction = Transaction()  # to which no more is added, so that nobody asks
         transaction.waiting = len(forward_paths)
         for command in flight:
             if not command.line.isascii():
@@ -104,7 +108,9 @@ class PlainConnection(RequestingConnection):
             return False
         waiting, enhanced = self._waiting, "ENHANCEDSTATUSCODES" in self.extensions
         owed = len(waiting)
-        *lines, rest = self._buffer.peek_lines(owed)
+        lines = self._buffer.peek_lines(owed)
+        rest = lines.pop()
+        octets = 0
         for line in lines:
             command = waiting[0]
             if not command.plain or len(line) > self._usual_line:
@@ -112,14 +118,15 @@ class PlainConnection(RequestingConnection):
             reply = usual_reply(line, enhanced)
             if reply is None or reply.code > 299:
                 break
+            octets += len(line) + 2
             waiting.popleft()  # and what else a reply does that is good, as in `SMTPClientConnection._on_reply`
             command.reply = reply
             if command.verb != "RCPT":
-                self.state = ClientState.TRANSACTION if command.verb == "MAIL" else ClientState.READY
+                self.state = _IN_TRANSACTION if command.verb == "MAIL" else _READY
             elif command.transaction is not None:
                 command.transaction.waiting -= 1
                 command.transaction.accepted += 1
         taken = owed - len(waiting)
         self._progress += taken
-        self._buffer.drop_lines(lines[:taken])
+        self._buffer.drop(octets)
         return not rest and taken == len(lines)

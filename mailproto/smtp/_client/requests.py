@@ -291,7 +291,7 @@ class RequestingConnection(ConveyingConnection):
     # What they need.
 
     def _sasl_line(self, line: bytes, shown: bytes) -> None:
-        if self._challenged is None or self._closing:
+        if self._challenged is None or self.closing:
             raise LocalProtocolError("there is no challenge to answer")
         if len(line) + 2 > self.limits.max_sasl_line:
             raise GrammarError("the response is longer than a line of an AUTH exchange may be")

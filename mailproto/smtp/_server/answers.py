@@ -146,7 +146,7 @@ class AnsweringConnection(SettlingConnection):
         event = self._take_pending()
         answered, _ = _ANSWERED[type(event)]
         answered(self, event, reply, code < 400)
-        if code == 421 and not self._closing and not self._owes_the_word_for_all:
+        if code == 421 and not self.closing and not self._owes_the_word_for_all:
             self._close("closed by the server")
 
     def _answered_nothing(self, *_: object) -> None:

@@ -83,7 +83,7 @@ class SettlingConnection(SpeakingConnection):
         """Refuse the message that is coming in, of which something was handed on."""
         if self._body is not None and self._body.refusal is None:
             self._body.refusal = reply
-            if not self._closing:
+            if not self.closing:
                 self._events.append(MessageAborted(reply))
 
     def _end_transaction(self) -> None:
@@ -230,7 +230,7 @@ class SettlingConnection(SpeakingConnection):
 
     def close(self, reply: Reply = replies.NOT_AVAILABLE) -> None:
         """Say ``reply``, which should be a 421, and close. A message that is coming in is lost to the client."""
-        if not self._closing:
+        if not self.closing:
             self.pending = None
             self._hang_up(reply, "closed by the server")
 

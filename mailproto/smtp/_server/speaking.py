@@ -60,11 +60,8 @@ class SpeakingConnection(ServerConnection[ServerEvent]):
         """
         return self._unsaid.lost
 
-    def data_to_send(self) -> bytes:
-        """Return what may go on the wire now, ``b""`` if nothing, and forget it. What does not leave of it after all
-        `lose_output` is to tell."""
+    def _before_output(self) -> None:
         self._unsaid.leave(self._queued)
-        return super().data_to_send()
 
     def lose_output(self, *, partly: bool = False) -> None:
         """Learn that nothing can be sent any more: for whoever carries the octets to tell, and more than once.

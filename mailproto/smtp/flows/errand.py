@@ -6,8 +6,6 @@ A connection from the shelf may be gone, and a server may take only so many doma
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from mailproto.errors import ConnectionClosedError, ConnectionExhaustedError
 from mailproto.smtp.client import SMTPClientConnection
 from mailproto.smtp.messages.content import repeatable
@@ -26,7 +24,7 @@ class Errand:
 
     def __init__(self, submission: Submission) -> None:
         if submission.downgrade:  # it may be read before it shows that the connection is stale
-            submission = replace(submission, message=repeatable(submission.message))
+            submission = submission._replace(message=repeatable(submission.message))
         self.rest = submission
         self.done = False
         self.result = SendResult(())
@@ -43,8 +41,8 @@ class Errand:
         A file or an iterable that some will get over another one is kept while it is read.
         """
         if _may_be_split(conn, self.rest):
-            self.rest = replace(self.rest, message=repeatable(self.rest.message))
-            self._submission = replace(self._submission, message=self.rest.message)
+            self.rest = self.rest._replace(message=repeatable(self.rest.message))
+            self._submission = self._submission._replace(message=self.rest.message)
         return self.rest
 
     def note(self, result: SendResult, *, fresh: bool) -> bool:
@@ -60,7 +58,7 @@ class Errand:
         left = tuple(recipient for recipient, own in results if _has_no_room(own))
         self.done = stale or not left
         if not self.done:
-            self.rest = replace(self._submission, recipients=left)
+            self.rest = self._submission._replace(recipients=left)
         return not (left or stale)
 
 

@@ -31,9 +31,11 @@ def queue_plain(conn: SMTPClientConnection, submission: Submission) -> list[Comm
         return None
     if conn.exhausted or (len(recipients) > 1 and not _in_one(conn, len(recipients))):
         return None
-    forward_paths = [each.address for each in recipients if each.parameters is NO_RCPT_PARAMETERS]
-    if len(forward_paths) < len(recipients):
-        return None
+    forward_paths = []
+    for address, parameters in recipients:
+        if parameters is not NO_RCPT_PARAMETERS:
+            return None
+        forward_paths.append(address)
     try:
         return conn.transact(submission.reverse_path, forward_paths, checked(message))
     except MailProtoError:
@@ -49,8 +51,8 @@ def accepted_by_all(submission: Submission, handles: list[Command]) -> SendResul
     """Return the result of a plain transaction of which every command has had a good reply."""
     end = handles[-1]
     recipients = [
-        RecipientResult(recipient.address, _ACCEPTED, end.verb, end.reply, command.reply)
-        for recipient, command in zip(submission.recipients, handles[1:-1], strict=True)
+        RecipientResult(recipient.address, _ACCEPTED, end.verb, end.reply, handles[number].reply)
+        for number, recipient in enumerate(submission.recipients, 1)  # behind MAIL
     ]
     return SendResult(tuple(recipients), end.reply)
 

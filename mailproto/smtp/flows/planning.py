@@ -7,7 +7,6 @@ in nobody's way.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from mailproto.errors import ConnectionExhaustedError, GrammarError, MailProtoError, NotSupportedError
 from mailproto.smtp.client import SMTPClientConnection
@@ -58,7 +57,7 @@ class Plan:
         size = conn.server_limits.rcpt_max or len(going) or 1
         message = submission.message if len(going) <= size else repeatable(submission.message)
         return tuple(
-            replace(submission, recipients=tuple(going[start : start + size]), message=message)
+            submission._replace(recipients=tuple(going[start : start + size]), message=message)
             for start in range(0, len(going), size)
         )
 

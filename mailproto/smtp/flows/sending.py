@@ -89,6 +89,8 @@ def send_messages(conn: SMTPClientConnection, submissions: Iterable[Submission])
         TypeError: one is no `Submission`, such as a message, of which `make_submission` makes one. Nothing was sent.
         Exception: what ``submissions`` raises. It is read to its end before anything is sent.
     """
+    if isinstance(submissions, Submission):
+        raise TypeError("several submissions are wanted, as in a list, not one")
     submissions = tuple(submissions)
     check_each("submissions", submissions, Submission)
     plans: list[Plan] = []

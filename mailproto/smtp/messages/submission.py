@@ -7,17 +7,18 @@ for a server is the business of `content`.
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from email.message import Message
 from io import TextIOBase
-from typing import Any, BinaryIO, NamedTuple, TypeAlias
+from typing import Any, BinaryIO, NamedTuple, Self, TypeAlias
 
 from mailproto._core.checks import check_callable, check_kind
 from mailproto.address import POSTMASTER, Address, check_address
 from mailproto.errors import GrammarError
 from mailproto.smtp.parameters import NO_MAIL_PARAMETERS, NO_RCPT_PARAMETERS, MailParameters, RcptParameters
 
+# To look for a union takes as long as to make one.
 _TEXT_OR_ADDRESS = (str, Address)
+_OCTETS = (bytes, bytearray, memoryview)
 
 OctetsInMemory: TypeAlias = bytes | bytearray | memoryview
 
@@ -41,8 +42,17 @@ class Recipient(NamedTuple):
     parameters: RcptParameters = NO_RCPT_PARAMETERS
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
+class _Fields(NamedTuple):
+    reverse_path: Address | None
+    recipients: tuple[Recipient, ...]
+    message: MessageSource
+    parameters: MailParameters = NO_MAIL_PARAMETERS
+    canonicalise: bool = False
+    downgrade: bool = False
+    progress: Progress | None = None
+
+
+class Submission(_Fields):
     """One message with its envelope.
 
     Args:
@@ -61,24 +71,38 @@ class Submission:
         TypeError: an address is text, or anything else that is none, or ``parameters`` or ``progress`` are none.
     """
 
-    reverse_path: Address | None
-    recipients: tuple[Recipient, ...]
-    message: MessageSource = field(repr=False)
-    parameters: MailParameters = NO_MAIL_PARAMETERS
-    canonicalise: bool = False
-    downgrade: bool = False
-    progress: Progress | None = field(default=None, repr=False)
+    __slots__ = ()
 
-    def __post_init__(self) -> None:
-        if self.reverse_path is not None:
-            check_address(self.reverse_path)
-        for recipient in self.recipients:
+    def __new__(
+        cls,
+        reverse_path: Address | None,
+        recipients: tuple[Recipient, ...],
+        message: MessageSource,
+        parameters: MailParameters = NO_MAIL_PARAMETERS,
+        canonicalise: bool = False,
+        downgrade: bool = False,
+        progress: Progress | None = None,
+    ) -> Self:
+        if reverse_path is not None:
+            check_address(reverse_path)
+        for recipient in recipients:
             if not isinstance(recipient, Recipient):
                 raise TypeError(f"a Recipient is wanted, not {type(recipient).__name__}: see make_submission")
             check_address(recipient.address)
-        check_kind("parameters", self.parameters, MailParameters)
-        if self.progress is not None:
-            check_callable("progress", self.progress)
+        check_kind("parameters", parameters, MailParameters)
+        if progress is not None:
+            check_callable("progress", progress)
+        # Half the price of super().__new__(…).
+        return tuple.__new__(cls, (reverse_path, recipients, message, parameters, canonicalise, downgrade, progress))
+
+    def _replace(self, **changes: Any) -> Self:
+        return type(self)(**(self._asdict() | changes))  # checked like every other
+
+    __replace__ = _replace
+
+    def __repr__(self) -> str:
+        shown = {name: value for name, value in self._asdict().items() if name not in ("message", "progress")}
+        return f"Submission({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
     @property
     def forward_paths(self) -> list[Address]:
@@ -128,7 +152,7 @@ def make_submission(
         path = sender_of(message) if sender is None else _reverse_path(sender)
         found = list(map(Recipient, recipients_of(message))) if recipients is None else _recipients(recipients)
     else:
-        if not isinstance(message, OctetsInMemory):
+        if not isinstance(message, _OCTETS):
             _check_source(message)
         if sender is None or recipients is None:
             raise GrammarError("without an email message the sender and the recipients have to be given")
