@@ -46,6 +46,24 @@ def written(submission: Submission, *, eight_bit: bool = True, utf8: bool = Fals
 # The envelope.
 
 
+def test_a_submission_is_changed_into_another_one_which_is_looked_at_as_well() -> None:
+    submission = make_submission(b"Hello\r\n", "ada@example.org", "bob@example.org")
+    eve = Recipient(Address.parse("eve@example.org"))
+    assert submission._replace(recipients=(eve,)).forward_paths == [eve.address]
+    assert submission.forward_paths == [Address.parse("bob@example.org")]
+    with pytest.raises(TypeError, match="an Address is wanted"):
+        submission._replace(reverse_path="ada@example.org")
+    with pytest.raises(TypeError, match="a Recipient is wanted"):
+        submission._replace(recipients=("eve@example.org",))
+
+
+def test_a_submission_shows_itself_without_its_message() -> None:
+    submission = make_submission(b"a secret\r\n", "ada@example.org", "bob@example.org", progress=print)
+    assert "ada" in repr(submission)
+    assert "secret" not in repr(submission)
+    assert "print" not in repr(submission)
+
+
 @pytest.mark.parametrize(
     ("fields", "sender", "recipients"),
     [

@@ -19,6 +19,7 @@ from mailproto.smtp import (
     Limits,
     MailParameters,
     RcptParameters,
+    ReadyForData,
     ReplyReceived,
     SendResult,
     SMTPClientConnection,
@@ -121,15 +122,20 @@ class Told:
     def done(self) -> bool:
         return self._driver.done
 
-    def commands(self) -> int:
-        """Return how many commands have been said."""
-        count, left = 0, self._said
+    def answers(self, spoilt: dict[int, str]) -> list[str]:
+        """Return what the server has said so far if it takes everything, but for these replies."""
+        said: list[str] = []
+        left = self._said
         while left:
             line, _, left = left.partition(b"\r\n")
-            count += 1
             if line.startswith(b"BDAT"):
                 left = left[int(line.split(b" ")[1]) :]
-        return count
+            said.append(spoilt.get(len(said), "354 go ahead" if line == b"DATA" else f"250 2.0.0 {line!a}"))
+            if line == b"DATA" and said[-1].startswith("354"):
+                _, end, left = (b"\r\n" + left).partition(b"\r\n.\r\n")
+                if end:
+                    said.append(spoilt.get(len(said), "250 2.0.0 it is mine"))
+        return said
 
     def all(self) -> tuple[Any, ...]:
         conn, driver, result = self._conn, self._driver, self._driver.result
@@ -165,6 +171,7 @@ def tell(
     replies: list[str],
     sizes: list[int],
     manner: str,
+    spoils: list[int],
     traced: bool,
     conn: SMTPClientConnection,
 ) -> tuple[Any, ...]:
@@ -175,11 +182,12 @@ def tell(
     if manner == "left":
         conn.receive_eof()
     told.hear(b"")
-    if manner == "asked":
-        for i, reply in enumerate(replies):
-            for piece in in_pieces(wire([reply]), sizes) if told.commands() > i else ():
-                told.hear(piece)
-    else:
+    heard, spoilt = 0, dict(zip(spoils, replies, strict=False))
+    while manner == "answering" and (answers := told.answers(spoilt)[heard:]):
+        heard += len(answers)
+        for piece in in_pieces(wire(answers), sizes):
+            told.hear(piece)
+    if manner != "answering":
         for piece in in_pieces(wire(replies), sizes):
             told.hear(piece)
     for _ in range(3):
@@ -189,9 +197,10 @@ def tell(
 
 
 SERVERS = {
-    "sizes": st.lists(st.integers(1, 40), min_size=1, max_size=4),
-    "offer": st.one_of(st.just(list(OFFER)), OFFERS),
-    "manner": st.sampled_from(["ahead", "asked", "left"]),
+    "sizes": st.lists(st.integers(1, 40), max_size=4),
+    "offer": st.one_of(st.just(list(OFFER)), st.just(["PIPELINING"]), OFFERS),
+    "manner": st.sampled_from(["answering", "answering", "ahead", "left"]),
+    "spoils": st.lists(st.integers(0, 15), max_size=3, unique=True),  # which replies are not those of a good server
     "in_flight": st.sampled_from([100, 2, 1]),
     "line": st.sampled_from([2000, 60]),
     "traced": st.booleans(),
@@ -204,16 +213,17 @@ def told_of(
     sizes: list[int],
     offer: list[str],
     manner: str,
+    spoils: list[int],
     in_flight: int,
     line: int,
     traced: bool,
 ) -> list[tuple[Any, ...]]:
     """Return what becomes of a flow, first as it is, and then with each message and each reply on the long way."""
     limits = Limits(max_in_flight=in_flight, max_reply_line=line)
-    short = tell(way, replies, sizes, manner, traced, client(*offer, limits=limits))
+    short = tell(way, replies, sizes, manner, spoils, traced, client(*offer, limits=limits))
     taking_nothing = mock.patch.object(SMTPClientConnection, "take_good_replies", lambda _: False)
     with mock.patch.object(sending, "queue_plain", lambda *_: None), taking_nothing:
-        return [short, tell(way, replies, sizes, manner, traced, client(*offer, limits=limits))]
+        return [short, tell(way, replies, sizes, manner, spoils, traced, client(*offer, limits=limits))]
 
 
 @given(st.lists(LINES, max_size=8), BODIES, RECIPIENTS, st.fixed_dictionaries(SERVERS))
@@ -328,9 +338,8 @@ def test_a_plain_message_takes_the_short_way() -> None:
     ("conn", "submission"),
     [
         (client("CHUNKING"), plain()),
-        (client("PIPELINING"), plain()),
         (ready(pipelining=False), plain()),
-        (ready(chunking=False), plain()),
+        (ready(lmtp=True), plain()),
         (ready("LIMITS RCPTDOMAINMAX=5"), plain()),
         (ready("LIMITS RCPTMAX=1"), plain(recipients=["bob@example.org", "eve@example.org"])),
         (ready("PRDR"), plain(recipients=["bob@example.org", "eve@example.org"])),
@@ -338,6 +347,7 @@ def test_a_plain_message_takes_the_short_way() -> None:
         (ready(), plain(b"")),
         (ready(), plain(b"x" * 990 + b"\r\n" * 9)),
         (client("PIPELINING", "CHUNKING"), plain(b"\xff\r\n")),
+        (client("PIPELINING"), plain(b"\xff\r\n")),
         (client("PIPELINING", "CHUNKING"), plain(bytes(70_000))),
         (ready(), plain([TEXT])),
         (ready(), plain(recipients="bob@b\xfccher.example")),
@@ -358,6 +368,47 @@ def test_an_extension_of_ones_own_says_in_mail_what_it_has_to() -> None:
     conn = ready(extensions=(*ALL_EXTENSIONS, LARGER))
     said = Driver(conn, send_message(conn, plain())).go()
     assert said.startswith(b"MAIL FROM:<ada@example.org> SIZE=121\r\n")
+
+
+@pytest.mark.parametrize("conn", [client("PIPELINING", "SIZE"), ready(chunking=False)])
+def test_without_chunks_it_goes_behind_data(conn: SMTPClientConnection) -> None:
+    handles = queue_plain(conn, plain(b".\r\n"))
+    assert handles is not None
+    assert [handle.verb for handle in handles] == ["MAIL", "RCPT", "DATA"]
+    assert conn.data_to_send() == b"MAIL FROM:<ada@example.org> SIZE=3\r\nRCPT TO:<bob@example.org>\r\nDATA\r\n"
+    conn.receive_data(b"250 OK\r\n250 OK\r\n354 go ahead\r\n")
+    assert not conn.take_good_replies()
+    assert [type(event) for event in say(conn)] == [ReadyForData]
+    conn.send_data(b".\r\n")
+    end = conn.end_data()
+    assert conn.data_to_send() == b"..\r\n.\r\n"
+    conn.receive_data(b"250 it is mine\r\n")
+    assert conn.take_good_replies()
+    assert end.reply == (250, "it is mine", None)
+    assert conn.idle
+
+
+def test_what_takes_more_bits_may_come_behind_data_too() -> None:
+    conn = client("PIPELINING", "8BITMIME")
+    conn.transact(ADA, [BOB], b"\xff\r\n")
+    assert conn.data_to_send().startswith(b"MAIL FROM:<ada@example.org> BODY=8BITMIME\r\n")
+    say(conn, "250 OK", "250 OK", "354 go ahead")
+    conn.send_data(b"\xff\r\n")
+    assert conn.data_to_send() == b"\xff\r\n"
+
+
+def test_behind_data_one_transaction_is_under_way_until_its_end() -> None:
+    conn = client("PIPELINING")
+    conn.transact(ADA, [BOB], TEXT)
+    for another in (lambda: conn.transact(ADA, [BOB], TEXT), lambda: conn.mail(ADA), lambda: conn.rcpt(EVE)):
+        with pytest.raises(LocalProtocolError):
+            another()
+    say(conn)
+    conn.data_to_send()
+    say(conn, "250 OK", "550 who?", "354 go ahead all the same")
+    assert conn.data_to_send() == b".\r\n"
+    say(conn, "554 no valid recipients")
+    assert conn.idle
 
 
 def test_limits_are_kept_on_the_short_way() -> None:
@@ -522,7 +573,6 @@ def test_who_has_no_recipient_any_more_sends_no_chunk() -> None:
 @pytest.mark.parametrize(
     ("conn", "path", "recipients", "message", "error"),
     [
-        (client("PIPELINING"), ADA, [BOB], TEXT, NotSupportedError),
         (client("PIPELINING", "CHUNKING", lmtp=True), ADA, [BOB], TEXT, NotSupportedError),
         (ready("X-OWN", extensions=(*ALL_EXTENSIONS, OWN)), ADA, [BOB], TEXT, NotSupportedError),
         (ready("LIMITS RCPTDOMAINMAX=5"), ADA, [BOB], TEXT, NotSupportedError),

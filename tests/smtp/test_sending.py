@@ -901,6 +901,15 @@ def test_submissions_that_cannot_all_be_had_are_not_begun_with() -> None:
     assert conn.idle
 
 
+def test_a_submission_is_a_tuple_but_not_several_submissions() -> None:
+    conn = client("PIPELINING")
+    one: Any = submission()
+    driver, flights = converse(conn, send_messages(conn, one), offering_yes())
+    assert isinstance(driver.error, TypeError)
+    assert str(driver.error) == "several submissions are wanted, as in a list, not one"
+    assert flights == []
+
+
 @pytest.mark.parametrize("keywords", [("CHUNKING",), ()])
 @pytest.mark.parametrize(
     "failing", [submission(BrokenFile(), downgrade=True), submission(AsyncLocked())], ids=["downgrade", "locked"]

@@ -1,4 +1,4 @@
-"""Plain transactions: MAIL, RCPT and all of the message queued in one call, and their good replies taken in one go.
+"""Plain transactions: all that may leave at once queued in one call, and the good replies taken in one go.
 
 Most messages are small and have nothing special about them, and most are taken. If each of their commands and replies
 took its own way through the connection, that would cost more than all the system does to send them. Whatever is not
@@ -17,6 +17,7 @@ from mailproto.smtp._client.requests import RequestingConnection
 from mailproto.smtp.command import Command, Transaction
 from mailproto.smtp.config import SMTPClientConfig
 from mailproto.smtp.messages.content import checked_octets
+from mailproto.smtp.parameters import Body
 from mailproto.smtp.reply import USUAL_LINE, usual_reply
 from mailproto.smtp.rules import ClientState
 
@@ -35,11 +36,12 @@ class PlainConnection(RequestingConnection):
     def transact(
         self, reverse_path: Address | None, forward_paths: Sequence[Address], message: bytes | Checked
     ) -> list[Command]:
-        """Queue a whole transaction and return the handles of its commands: MAIL, RCPT for each of the forward-paths,
-        and a chunk that is all of the message (RFC 3030).
+        """Queue a transaction and return the handles of its commands: MAIL, RCPT for each of the forward-paths, and
+        a chunk that is all of the message (RFC 3030); where the server takes no chunks, DATA. `send_data` has to
+        bring the same message then, and `end_data` to end it.
 
-        It is what `mail`, `rcpt` and `bdat` do one by one, for most messages: those of which nothing has to be said
-        but their size, and that they have 8-bit octets, which it says where the server wants to know.
+        It is what `mail`, `rcpt`, and `bdat` or `data` do one by one, for most messages: those of which nothing has
+        to be said but their size, and that they have 8-bit octets, which it says where the server wants to know.
 
         The replies come as events, but for those that `take_good_replies` takes. Behind a chunk that is refused
         `rset` is due, for it is not clear where the server stands (section 2).
@@ -61,19 +63,23 @@ class PlainConnection(RequestingConnection):
         octets = piece.octets
         if octets and octets[-2:] != b"\r\n":
             octets = bytes(octets) + b"\r\n"
-        mail = commands.mail(reverse_path, self._said_of(len(octets), piece.isascii()))
-        flight = [mail]
+        flight = [commands.mail(reverse_path, self._said_of(len(octets), piece.isascii()))]
         for address in forward_paths:
             check_address(address)
             flight.append(commands.rcpt(address))
-        flight.append(commands.bdat(octets, last=True))
-        transaction = Transaction()  # to which no more is added, so that nobody asks
+        in_chunks = "CHUNKING" in self._terms.keywords and self.config.chunking
+        flight.append(commands.bdat(octets, last=True) if in_chunks else commands.simple("DATA"))
+        transaction = Transaction(None if piece.isascii() else Body.EIGHT_BIT_MIME)
         transaction.waiting = len(forward_paths)
         for command in flight:
             if not command.line.isascii():
                 raise NotSupportedError("an address that is not ASCII")
             command.transaction = transaction
-        flight[-1].plain = True
+        if in_chunks:
+            flight[-1].plain = True  # and to the transaction no more is added, so that nobody asks for it
+        else:
+            transaction.data = True
+            self._transaction = transaction
         self._unsent.extend(flight)
         self._mails += 1
         return flight
@@ -82,7 +88,7 @@ class PlainConnection(RequestingConnection):
         """Return the parameters of MAIL for a plain message."""
         terms = self._terms
         if not terms.plain or self.config.lmtp:
-            raise NotSupportedError("not plain: LMTP, a limit of domains or an extension of your own, or no CHUNKING")
+            raise NotSupportedError("not plain: LMTP, a limit of domains or an extension of your own")
         if size > (terms.max_size or size):
             raise NotSupportedError("the message is larger than the server takes")
         said = f" SIZE={size}" if "SIZE" in terms.keywords else ""

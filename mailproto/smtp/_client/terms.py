@@ -26,8 +26,8 @@ class Terms:
         rcpt: those of RCPT.
         limits: how much the server takes.
         max_size: the octets of the largest message that it takes, None if it does not say (RFC 1870).
-        plain: whether a message may be sent as a plain transaction: in one chunk, whatever the domains of its
-            recipients, and without an extension of the application's own, which may have something to say in MAIL.
+        plain: whether a message may be sent as a plain transaction: whatever the domains of its recipients, and
+            without an extension of the application's own, which may have something to say in MAIL.
     """
 
     __slots__ = ("keywords", "limits", "mail", "max_size", "plain", "rcpt")
@@ -55,7 +55,7 @@ class Terms:
             self.rcpt.update((parameter.keyword, _bind(parameter, offered)) for parameter in extension.rcpt)
             if extension.keyword == LIMITS.keyword:
                 self.limits = parse_limits(argument)
-        self.plain = "CHUNKING" in self.keywords and self.limits.rcpt_domain_max is None and not own
+        self.plain = self.limits.rcpt_domain_max is None and not own
 
 
 def read_keywords(

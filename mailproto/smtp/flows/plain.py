@@ -10,8 +10,8 @@ from mailproto._core.newlines import checked
 from mailproto.errors import MailProtoError
 from mailproto.smtp.client import SMTPClientConnection
 from mailproto.smtp.command import Command
-from mailproto.smtp.flows.transfer import ChunkTransfer
-from mailproto.smtp.messages.content import Content
+from mailproto.smtp.flows.transfer import ChunkTransfer, DataTransfer, Transfer
+from mailproto.smtp.messages.content import Content, checked_octets
 from mailproto.smtp.messages.submission import Submission
 from mailproto.smtp.parameters import NO_MAIL_PARAMETERS, NO_RCPT_PARAMETERS
 from mailproto.smtp.result import Outcome, RecipientResult, SendResult
@@ -23,9 +23,7 @@ _ACCEPTED = Outcome.ACCEPTED  # up to Python 3.11 an attribute of an enum's clas
 def queue_plain(conn: SMTPClientConnection, submission: Submission) -> list[Command] | None:
     """Queue a message as a plain transaction and return the handles; None, and nothing is queued, if it is none."""
     message, recipients = submission.message, submission.recipients
-    if not (conn.uses("CHUNKING") and conn.config.chunking and conn.pipelines):
-        return None
-    if type(message) is not bytes or len(message) > _SMALL or message[-2:] != b"\r\n":
+    if not conn.pipelines or type(message) is not bytes or len(message) > _SMALL or message[-2:] != b"\r\n":
         return None
     if submission.parameters is not NO_MAIL_PARAMETERS or submission.progress is not None:
         return None
@@ -57,8 +55,14 @@ def accepted_by_all(submission: Submission, handles: list[Command]) -> SendResul
     return SendResult(tuple(recipients), end.reply)
 
 
-class PlainTransfer(ChunkTransfer):
-    """A plain message on its way: all of it is queued."""
+def plain_transfer(conn: SMTPClientConnection, submission: Submission, handles: list[Command]) -> Transfer:
+    """Return a plain message on its way, of which these commands are queued."""
+    kind = PlainDataTransfer if handles[-1].verb == "DATA" else PlainChunkTransfer
+    return kind(conn, submission, handles)
+
+
+class PlainChunkTransfer(ChunkTransfer):
+    """A plain message in a chunk: all of it is queued."""
 
     def __init__(self, conn: SMTPClientConnection, submission: Submission, handles: list[Command]) -> None:
         mail, *self._recipients, self._end = handles
@@ -67,3 +71,15 @@ class PlainTransfer(ChunkTransfer):
 
     def queue(self) -> None:
         """Nothing is left to queue."""
+
+
+class PlainDataTransfer(DataTransfer):
+    """A plain message behind DATA: all but the message itself is queued."""
+
+    def __init__(self, conn: SMTPClientConnection, submission: Submission, handles: list[Command]) -> None:
+        mail, *self._recipients, data = handles
+        super().__init__(conn, submission, Content(iter((checked_octets(submission.message),))), mail)
+        self._carriers.append(data)
+
+    def queue(self) -> None:
+        """Nothing is left to queue yet."""

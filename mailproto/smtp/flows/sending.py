@@ -23,7 +23,7 @@ from mailproto.errors import (
 from mailproto.smtp.client import SMTPClientConnection
 from mailproto.smtp.flows.fitting import needed_parameters, suits_chunks, uses_utf8
 from mailproto.smtp.flows.outcomes import Sending
-from mailproto.smtp.flows.plain import PlainTransfer, accepted_by_all, queue_plain
+from mailproto.smtp.flows.plain import accepted_by_all, plain_transfer, queue_plain
 from mailproto.smtp.flows.planning import Plan
 from mailproto.smtp.flows.transfer import ChunkTransfer, DataTransfer, Transfer
 from mailproto.smtp.messages.content import open_content
@@ -59,7 +59,7 @@ def send_one(conn: SMTPClientConnection, submission: Submission) -> Flow[SendRes
         yield READ
     if end.reply is not None:
         return accepted_by_all(submission, handles)
-    return (yield from PlainTransfer(conn, submission, handles).settle())
+    return (yield from plain_transfer(conn, submission, handles).settle())
 
 
 def raise_own(result: SendResult) -> SendResult:
@@ -151,7 +151,7 @@ def _begin(conn: SMTPClientConnection, submission: Submission, previous: Transfe
             raise ConnectionClosedError("the connection is closed")
     handles = queue_plain(conn, submission)
     if handles is not None:
-        return PlainTransfer(conn, submission, handles)
+        return plain_transfer(conn, submission, handles)
     mail = conn.mail(submission.reverse_path, submission.parameters, needed)
     kind = ChunkTransfer if suits_chunks(conn, submission.parameters) else DataTransfer
     return kind(conn, submission, content, mail)
