@@ -67,22 +67,27 @@ class PlainConnection(RequestingConnection):
         for address in forward_paths:
             check_address(address)
             flight.append(commands.rcpt(address))
-        in_chunks = "CHUNKING" in self._terms.keywords and self.config.chunking
-        flight.append(commands.bdat(octets, last=True) if in_chunks else commands.simple("DATA"))
+        flight.append(self._carrier(octets))
         transaction = Transaction(None if piece.isascii() else Body.EIGHT_BIT_MIME)
         transaction.waiting = len(forward_paths)
         for command in flight:
             if not command.line.isascii():
                 raise NotSupportedError("an address that is not ASCII")
             command.transaction = transaction
-        if in_chunks:
-            flight[-1].plain = True  # and to the transaction no more is added, so that nobody asks for it
-        else:
+        if not flight[-1].ends:  # else no more is added to the transaction, so that nobody asks for it
             transaction.data = True
             self._transaction = transaction
         self._unsent.extend(flight)
         self._mails += 1
         return flight
+
+    def _carrier(self, octets: bytes | memoryview) -> Command:
+        """Return what carries a plain message: a chunk that is all of it, or DATA."""
+        if not ("CHUNKING" in self._terms.keywords and self.config.chunking):
+            return commands.simple("DATA")
+        chunk = commands.bdat(octets, last=True)
+        chunk.plain = True
+        return chunk
 
     def _said_of(self, size: int, ascii_only: bool) -> str:
         """Return the parameters of MAIL for a plain message."""
