@@ -44,7 +44,7 @@ POP3 = Role("pop3", pop3=True)
 POP3S = Role("pop3s", pop3=True, implicit_tls=True)
 
 Place: TypeAlias = HostPort | Path | Descriptor
-Places: TypeAlias = Mapping[Role, Place]
+Listener: TypeAlias = tuple[Role, Place]
 
 PLACES = (
     "A place is HOST:PORT, the path of a unix socket, which has a slash, or fd:NUMBER, a socket that whoever started "
@@ -59,7 +59,12 @@ def add_listeners(parser: argparse._ActionsContainer, roles: Iterable[Role], *, 
     """Add what tells where to listen, for whom, and how."""
     for role in roles:
         parser.add_argument(
-            f"--{role.name}", type=listening_place, metavar="PLACE", help=f"listen here for {role.name}"
+            f"--{role.name}",
+            action="append",
+            default=[],
+            type=listening_place,
+            metavar="PLACE",
+            help=f"listen here for {role.name}; repeatable",
         )
     parser.add_argument(
         "--user",
@@ -100,13 +105,13 @@ def add_listeners(parser: argparse._ActionsContainer, roles: Iterable[Role], *, 
     parser.add_argument("-v", "--verbose", action="store_true", help="show the conversations on standard error")
 
 
-def listeners(options: argparse.Namespace, roles: Sequence[Role], default: Places) -> list[tuple[Role, Place]]:
+def listeners(options: argparse.Namespace, roles: Sequence[Role], *default: Listener) -> Sequence[Listener]:
     """Return what to listen for, and where: what the options say, or else the default."""
-    wanted = {role: place for role in roles if (place := getattr(options, role.name)) is not None}
-    handed_down = [place.number for place in wanted.values() if isinstance(place, Descriptor)]
+    wanted = [(role, place) for role in roles for place in getattr(options, role.name)]
+    handed_down = [place.number for _, place in wanted if isinstance(place, Descriptor)]
     if len(set(handed_down)) < len(handed_down):
         raise SystemExit("a descriptor is for one service only")
-    return [(role, place) for role, place in (wanted or default).items()]
+    return wanted or default
 
 
 class Servers:

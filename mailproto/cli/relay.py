@@ -55,7 +55,7 @@ from mailproto.smtp.routing import UNROUTABLE
 
 ROLES = (SMTP, SUBMISSION, SMTPS)
 LOOPBACK = ("127.0.0.0/8", "::1", "unix")
-_DEFAULT = {SUBMISSION: HostPort("127.0.0.1", 8587)}
+_DEFAULT = SUBMISSION, HostPort("127.0.0.1", 8587)
 _EPILOG = f"{PLACES} Without any, it listens for submission on 127.0.0.1:8587."
 
 

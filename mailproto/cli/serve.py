@@ -42,7 +42,7 @@ SINGLE_DROP = "inbox"
 """The Maildir of a host without users, below ``--maildir``."""
 
 ROLES = (SMTP, SUBMISSION, SMTPS, LMTP, POP3, POP3S)
-_DEFAULT = {SMTP: HostPort("127.0.0.1", 8025), POP3: HostPort("127.0.0.1", 8110)}
+_DEFAULT = (SMTP, HostPort("127.0.0.1", 8025)), (POP3, HostPort("127.0.0.1", 8110))
 _EPILOG = f"{PLACES} Without any, it listens for SMTP on 127.0.0.1:8025 and for POP3 on 127.0.0.1:8110."
 
 
@@ -98,7 +98,7 @@ async def _serve(options: argparse.Namespace) -> None:
         login_delay=options.login_delay or 0,
     )
     servers, handler = Servers(options), aio.InThreads(host, *BLOCKING_HOOKS)
-    for role, place in listeners(options, ROLES, _DEFAULT):
+    for role, place in listeners(options, ROLES, *_DEFAULT):
         servers.make(role, place, _config(role, options), handler)
     ending = Ending()
     async with servers.listening():

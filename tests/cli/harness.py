@@ -34,7 +34,8 @@ class Running:
 def serving(
     *arguments: str, listeners: tuple[str, ...] = ("smtp", "pop3"), pass_fds: tuple[int, ...] = ()
 ) -> AbstractContextManager[Running]:
-    """Run ``serve`` with these listeners on free ports, and hand these descriptors down to it."""
+    """Run ``serve`` with these listeners, ``name=place`` or the name alone, which is on a free port, and hand these
+    descriptors down to it."""
     return _running("serve", arguments, listeners, pass_fds)
 
 
@@ -47,7 +48,8 @@ def relaying(*arguments: str, listeners: tuple[str, ...] = ("submission",)) -> A
 def _running(
     command: str, arguments: tuple[str, ...], listeners: tuple[str, ...], pass_fds: tuple[int, ...] = ()
 ) -> Iterator[Running]:
-    places = [part for name in listeners for part in (f"--{name}", "127.0.0.1:0")]
+    wanted = [each.partition("=") for each in listeners]
+    places = [f"--{name}={place or '127.0.0.1:0'}" for name, _, place in wanted]
     line = [sys.executable, "-m", "mailproto", command, *places, *arguments]
     process = subprocess.Popen(line, stdout=subprocess.PIPE, text=True, pass_fds=pass_fds)
     assert process.stdout is not None

@@ -346,6 +346,19 @@ def test_a_socket_may_be_handed_down(message_file: Path, capsys: pytest.CaptureF
         assert process.wait(PATIENCE) == 0
 
 
+def test_a_service_may_be_had_at_several_places(tmp_path: Path) -> None:
+    path = tmp_path / "smtp"
+    with serving("--smtp", str(path), listeners=("smtp", "smtp")) as server:
+        assert server.process.stdout is not None
+        assert server.process.stdout.readline() == f"smtp: listening on {path}\n"
+        with socket.create_connection(("127.0.0.1", server.ports["smtp"])) as sock:
+            assert sock.recv(3) == b"220"
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(str(path))
+            assert sock.recv(3) == b"220"
+        assert server.stop()[0] == 0
+
+
 @pytest.mark.parametrize("number", ["0", "77", "9" * 30])
 def test_what_is_handed_down_has_to_listen(number: str) -> None:
     command = [sys.executable, "-m", "mailproto", "serve", "--pop3", f"fd:{number}"]
@@ -355,8 +368,9 @@ def test_what_is_handed_down_has_to_listen(number: str) -> None:
 
 def test_what_is_handed_down_is_for_one_service(capsys: pytest.CaptureFixture[str]) -> None:
     """Whose client would meet the other one every second time."""
-    said = run_in_vain(capsys, "serve", "--smtp", "fd:3", "--pop3", "fd:3")
-    assert said == (1, "a descriptor is for one service only\n")
+    for second in ("--pop3", "--smtp"):
+        said = run_in_vain(capsys, "serve", "--smtp", "fd:3", second, "fd:3")
+        assert said == (1, "a descriptor is for one service only\n")
 
 
 def test_submission_wants_a_login(message_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -701,9 +715,7 @@ def test_all_listeners_end_at_once_and_who_asks_twice_does_not_wait() -> None:
     with (
         held_port() as smtp,
         held_port() as submission,
-        serving(
-            "--smtp", f"127.0.0.1:{smtp}", "--submission", f"127.0.0.1:{submission}", listeners=("smtp", "submission")
-        ) as server,
+        serving(listeners=(f"smtp=127.0.0.1:{smtp}", f"submission=127.0.0.1:{submission}")) as server,
     ):
         under_way = [smtplib.SMTP("127.0.0.1", server.ports[name]) for name in ("smtp", "submission")]
         for client in under_way:

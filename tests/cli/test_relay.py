@@ -88,7 +88,8 @@ def test_the_whole_journey(
     port = mailbox.getsockname()[1]
     ways = ("--smarthost", f"127.0.0.1:{port}", "--tls", "opportunistic", "--retry-after", "1")
     hosting = ["--user", "ada:pw", "--user", "grace:pw", "--domain", "example.org", "--domain", "example.net"]
-    hosting += ["--smtp", f"fd:{mailbox.fileno()}", "--allow-plaintext-auth", "--maildir", str(tmp_path / "mail")]
+    hosting += ["--allow-plaintext-auth", "--maildir", str(tmp_path / "mail")]
+    listeners = (f"smtp=fd:{mailbox.fileno()}", "pop3")
     with relaying("--queue", queue, "--hostname", "relay.example.net", "--add-date", *ways) as relay:
         status, result = run_json(capsys, *sending(relay.ports["submission"], ADA, BOB, file=message_file))
         assert (status, result["accepted"]) == (0, [ADA, BOB])
@@ -98,7 +99,7 @@ def test_the_whole_journey(
         assert (waiting["name"], waiting["sender"], list(waiting["recipients"])) == (name, GRACE, [ADA, BOB])
         assert waiting["recipients"][ADA]["reply"].startswith(f"451 4.4.1 [127.0.0.1]:{port} cannot be reached")
         mailbox.listen()
-        with mailbox, serving(*hosting, pass_fds=(mailbox.fileno(),)) as server:
+        with mailbox, serving(*hosting, listeners=listeners, pass_fds=(mailbox.fileno(),)) as server:
             wait_for(lambda: not run_json(capsys, "queue", queue)[1]["messages"])
             assert relay.stop() == (0, "")
             for user in ("ada", "grace"):
