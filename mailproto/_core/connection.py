@@ -222,7 +222,10 @@ class Connection(ABC, Generic[EventT]):
     # Output.
 
     def data_to_send(self) -> bytes:
-        """Return what may go on the wire now, ``b""`` if nothing, and forget it."""
+        """Return what may go on the wire now, ``b""`` if nothing, and forget it.
+
+        A client's commands stay that have to wait for a reply. If it does not leave, `lose_output` is to tell.
+        """
         self._before_output()
         output = self._output
         if not output:

@@ -16,9 +16,7 @@ from mailproto.address import POSTMASTER, Address, check_address
 from mailproto.errors import GrammarError
 from mailproto.smtp.parameters import NO_MAIL_PARAMETERS, NO_RCPT_PARAMETERS, MailParameters, RcptParameters
 
-# To look for a union takes as long as to make one.
 _TEXT_OR_ADDRESS = (str, Address)
-_OCTETS = (bytes, bytearray, memoryview)
 
 OctetsInMemory: TypeAlias = bytes | bytearray | memoryview
 
@@ -152,7 +150,7 @@ def make_submission(
         path = sender_of(message) if sender is None else _reverse_path(sender)
         found = list(map(Recipient, recipients_of(message))) if recipients is None else _recipients(recipients)
     else:
-        if not isinstance(message, _OCTETS):
+        if not isinstance(message, OctetsInMemory):
             _check_source(message)
         if sender is None or recipients is None:
             raise GrammarError("without an email message the sender and the recipients have to be given")
