@@ -106,6 +106,15 @@ def test_so_many_commands_are_ahead_of_their_replies_and_no_more() -> None:
     assert conn.data_to_send().count(b"\r\n") == 3
 
 
+def test_where_none_may_be_ahead_they_leave_one_by_one() -> None:
+    conn = client("PIPELINING", limits=Limits(max_in_flight=0))
+    conn.mail(ADA)
+    conn.rcpt(BOB)
+    assert conn.data_to_send() == b"MAIL FROM:<ada@example.org>\r\n"
+    say(conn, "250 ok")
+    assert conn.data_to_send() == b"RCPT TO:<bob@example.org>\r\n"
+
+
 def test_replies_are_matched_by_count() -> None:
     conn = client("PIPELINING")
     commands = queue_message(conn)

@@ -201,7 +201,7 @@ SERVERS = {
     "offer": st.one_of(st.just(list(OFFER)), st.just(["PIPELINING"]), OFFERS),
     "manner": st.sampled_from(["answering", "answering", "ahead", "left"]),
     "spoils": st.lists(st.integers(0, 15), max_size=3, unique=True),  # which replies are not those of a good server
-    "in_flight": st.sampled_from([100, 2, 1]),
+    "in_flight": st.sampled_from([100, 2, 1, 0]),
     "line": st.sampled_from([2000, 60]),
     "traced": st.booleans(),
 }
