@@ -221,11 +221,20 @@ def test_a_message_is_not_taken_before_it_is_whole(early: str, late: str) -> Non
     conn = in_message()
     conn.send_data(b"x\r\n")
     conn.receive_data(early.encode())
+    if late:
+        assert conn.next_event() is None
     conn.end_data()
     conn.data_to_send()
     with pytest.raises(RemoteProtocolError, match="before it was whole"):
         conn.receive_data(late.encode()) if late else None
         conn.next_event()
+
+
+def test_half_a_reply_is_no_clean_end() -> None:
+    conn = client()
+    assert say(conn, "421-shutting down") == []
+    conn.receive_eof()
+    assert say(conn) == [ConnectionClosed(False, "the peer closed the connection")]
 
 
 def test_but_a_refusal_may_come_early() -> None:
