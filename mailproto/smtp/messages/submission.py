@@ -16,7 +16,7 @@ from mailproto.address import POSTMASTER, Address, check_address
 from mailproto.errors import GrammarError
 from mailproto.smtp.parameters import NO_MAIL_PARAMETERS, NO_RCPT_PARAMETERS, MailParameters, RcptParameters
 
-# To look for a union takes as long as to make one.
+# No unions, for which `isinstance` takes longer.
 _TEXT_OR_ADDRESS = (str, Address)
 _OCTETS = (bytes, bytearray, memoryview)
 
@@ -43,6 +43,8 @@ class Recipient(NamedTuple):
 
 
 class _Fields(NamedTuple):
+    """What `Submission` adds its checks to, for which a NamedTuple itself has no place."""
+
     reverse_path: Address | None
     recipients: tuple[Recipient, ...]
     message: MessageSource
@@ -98,7 +100,7 @@ class Submission(_Fields):
     def _replace(self, **changes: Any) -> Self:
         return type(self)(**(self._asdict() | changes))  # checked like every other
 
-    __replace__ = _replace
+    __replace__ = _replace  # for `copy.replace` of Python 3.13
 
     def __repr__(self) -> str:
         shown = {name: value for name, value in self._asdict().items() if name not in ("message", "progress")}
