@@ -280,18 +280,21 @@ def time_is_up(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("good", range(4))
+@pytest.mark.parametrize(("chunking", "answer"), [(True, b"250 OK\r\n"), (False, b"354 go ahead\r\n")])
 @pytest.mark.parametrize("end", [time_is_up, Engine.shut_down, Engine.lose, lambda engine: engine.receive(b"")])
-def test_the_end_of_the_connection_is_told_on_either_way(good: int, end: Callable[[Engine], None]) -> None:
+def test_the_end_of_the_connection_is_told_on_either_way(
+    good: int, chunking: bool, answer: bytes, end: Callable[[Engine], None]
+) -> None:
     """However many replies have come, and though nothing else comes that they could be told from."""
     told = []
     for way in (queue_plain, lambda *_: None):
         with mock.patch.object(sending, "queue_plain", way):
-            conn = ready()
+            conn = ready(chunking=chunking)
             engine = Engine(conn)
             engine.begin(send_message(conn, plain()))
             step(engine)
             if good:
-                engine.receive(b"250 OK\r\n" * good)
+                engine.receive(b"".join([b"250 OK\r\n", b"250 OK\r\n", answer][:good]))
                 step(engine)
             if engine.busy:
                 end(engine)
