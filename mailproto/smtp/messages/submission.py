@@ -184,9 +184,11 @@ def _recipients(recipients: RecipientLike | Sequence[RecipientLike]) -> list[Rec
 
 
 def _check_source(message: Any) -> None:
-    """Raise `TypeError` for what is no message, before anything is said: text above all, which is no octets yet."""
+    """Raise `TypeError` for what is no message, before anything is said: text above all, which is no octets yet, and
+    a submission, which can be iterated over only because it is a tuple."""
     is_text = isinstance(message, str | TextIOBase)
-    if is_text or not any(hasattr(message, name) for name in ("read", "__iter__", "__aiter__")):
+    is_source = any(hasattr(message, name) for name in ("read", "__iter__", "__aiter__"))
+    if is_text or isinstance(message, Submission) or not is_source:
         kind = "text" if is_text else type(message).__name__
         raise TypeError(f"a message is octets, a binary file, an iterable of octets or an email message, not {kind}")
 
