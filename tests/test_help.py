@@ -98,23 +98,34 @@ def _public_classes() -> list[type[Any]]:
 CLASSES = _public_classes()
 
 
-@pytest.mark.parametrize(
-    "value", [each for each in CLASSES if dataclasses.is_dataclass(each) or issubclass(each, enum.Enum)]
-)
+TUPLES = [each for each in CLASSES if hasattr(each, "_fields")]
+RECORDS = [each for each in CLASSES if dataclasses.is_dataclass(each)]
+
+
+@pytest.mark.parametrize("value", [*RECORDS, *TUPLES, *(each for each in CLASSES if issubclass(each, enum.Enum))])
 def test_nothing_is_said_beside_a_field_where_help_does_not_look(value: type[Any]) -> None:
     (node,) = ast.parse(inspect.getsource(value)).body
     assert isinstance(node, ast.ClassDef)
     assert [each.lineno for each in node.body[1:] if isinstance(each, ast.Expr)] == []
 
 
-@pytest.mark.parametrize("value", [each for each in CLASSES if dataclasses.is_dataclass(each)])
+@pytest.mark.parametrize("value", RECORDS)
 def test_where_one_argument_is_explained_all_are_and_those_of_a_config_always(value: type[Any]) -> None:
     own = inspect.get_annotations(value)
     fields = [each for each in dataclasses.fields(value) if each.name in own]
+    explained = _explained(value)
+    if explained or all(each.kw_only for each in fields):
+        assert [each.name for each in fields if each.name not in explained] == []
+
+
+@pytest.mark.parametrize("value", TUPLES)
+def test_where_one_argument_of_a_tuple_is_explained_all_are(value: type[Any]) -> None:
+    assert _explained(value) in (set(), set(value._fields))
+
+
+def _explained(value: type[Any]) -> set[str]:
     told = inspect.cleandoc(value.__doc__ or "").partition("\nArgs:\n")[2].partition("\n\n")[0]
-    if told or all(each.kw_only for each in fields):
-        named = set(re.findall(r"^    (\w+):", told, re.MULTILINE))
-        assert [each.name for each in fields if each.name not in named] == []
+    return set(re.findall(r"^    (\w+):", told, re.MULTILINE))
 
 
 ROOT = Path(mailproto.__file__).parent

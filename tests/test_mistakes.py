@@ -24,6 +24,7 @@ from mailproto.tls import server_context
 from tests.data import SERVER, WRONG_NAME
 
 ADA: Any = Address("ada", "example.org")
+SUBMISSION: Any = make_submission(b"", "", ADA)
 LETTER: Any = EmailMessage()
 LETTER["Subject"] = "It is me"
 PORT: Any = "25"
@@ -53,6 +54,7 @@ def send_messages(*messages: Any) -> object:
         (lambda: make_submission(b"", ZERO, ADA), "text of an address is wanted, not int"),
         (lambda: make_submission(TEXT), "a message is octets, a binary file, .*, not text"),
         (lambda: make_submission(NOBODY), "a message is octets, a binary file, .*, not NoneType"),
+        (lambda: make_submission(SUBMISSION), "a message is octets, .*, not Submission"),
         (lambda: ADDRESS("ada@example.org"), "Address.parse makes one of text"),
         (lambda: asked().reject(TEXT), "a refusal begins with its code, such as 550, and not with '250 OK'"),
         (lambda: asked().reply(TEXT), "reply has to be a Reply, not str"),

@@ -106,6 +106,15 @@ def test_a_flight_is_bounded() -> None:
     assert conn.data_to_send() == b"NOOP\r\n"
 
 
+def test_where_none_may_be_ahead_they_leave_one_by_one() -> None:
+    conn = logged_in(POP3ClientConfig(limits=Limits(max_in_flight=0)))
+    conn.noop()
+    conn.noop()
+    assert conn.data_to_send() == b"NOOP\r\n"
+    talk(conn, b"+OK\r\n")
+    assert conn.data_to_send() == b"NOOP\r\n"
+
+
 def test_nothing_leaves_before_the_greeting() -> None:
     conn = POP3ClientConnection()
     assert conn.data_to_send() == b""

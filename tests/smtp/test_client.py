@@ -106,6 +106,15 @@ def test_so_many_commands_are_ahead_of_their_replies_and_no_more() -> None:
     assert conn.data_to_send().count(b"\r\n") == 3
 
 
+def test_where_none_may_be_ahead_they_leave_one_by_one() -> None:
+    conn = client("PIPELINING", limits=Limits(max_in_flight=0))
+    conn.mail(ADA)
+    conn.rcpt(BOB)
+    assert conn.data_to_send() == b"MAIL FROM:<ada@example.org>\r\n"
+    say(conn, "250 ok")
+    assert conn.data_to_send() == b"RCPT TO:<bob@example.org>\r\n"
+
+
 def test_replies_are_matched_by_count() -> None:
     conn = client("PIPELINING")
     commands = queue_message(conn)
@@ -212,11 +221,20 @@ def test_a_message_is_not_taken_before_it_is_whole(early: str, late: str) -> Non
     conn = in_message()
     conn.send_data(b"x\r\n")
     conn.receive_data(early.encode())
+    if late:
+        assert conn.next_event() is None
     conn.end_data()
     conn.data_to_send()
     with pytest.raises(RemoteProtocolError, match="before it was whole"):
         conn.receive_data(late.encode()) if late else None
         conn.next_event()
+
+
+def test_half_a_reply_is_no_clean_end() -> None:
+    conn = client()
+    assert say(conn, "421-shutting down") == []
+    conn.receive_eof()
+    assert say(conn) == [ConnectionClosed(False, "the peer closed the connection")]
 
 
 def test_but_a_refusal_may_come_early() -> None:

@@ -51,10 +51,11 @@ def test_a_submission_is_changed_into_another_one_which_is_looked_at_as_well() -
     eve = Recipient(Address.parse("eve@example.org"))
     assert submission._replace(recipients=(eve,)).forward_paths == [eve.address]
     assert submission.forward_paths == [Address.parse("bob@example.org")]
-    with pytest.raises(TypeError, match="an Address is wanted"):
-        submission._replace(reverse_path="ada@example.org")
-    with pytest.raises(TypeError, match="a Recipient is wanted"):
-        submission._replace(recipients=("eve@example.org",))
+    for change in (submission._replace, submission.__replace__):  # the second of which `copy.replace` calls
+        with pytest.raises(TypeError, match="an Address is wanted"):
+            change(reverse_path="ada@example.org")
+        with pytest.raises(TypeError, match="a Recipient is wanted"):
+            change(recipients=("eve@example.org",))
 
 
 def test_a_submission_shows_itself_without_its_message() -> None:

@@ -111,11 +111,13 @@ class Told:
         self._traced: list[tuple[str, bytes]] = []
         self._driver = Driver(conn, flow)
         self._said = b""
+        self._waits = 0
 
     def trace(self) -> None:
         self._conn.trace = lambda *line: self._traced.append(line)
 
     def hear(self, piece: bytes | None) -> None:
+        self._waits += not self.done
         self._said += self._driver.go(piece)
 
     @property
@@ -145,7 +147,7 @@ class Told:
             result = shown(result)
         error = driver.error and (type(driver.error), str(driver.error))
         still = (conn.state, conn.idle, conn.over, conn.closing, conn.in_transaction, conn.progress, conn.take_rest())
-        return result, error, still, self._said, self._traced
+        return result, error, still, self._said, self._waits, self._traced
 
 
 def shown(result: SendResult) -> tuple[Any, ...]:
@@ -181,6 +183,9 @@ def tell(
         told.trace()
     if manner == "left":
         conn.receive_eof()
+    pieces = in_pieces(wire(replies), sizes)
+    if manner == "early" and pieces:
+        conn.receive_data(pieces.pop(0))
     told.hear(b"")
     heard, spoilt = 0, dict(zip(spoils, replies, strict=False))
     while manner == "answering" and (answers := told.answers(spoilt)[heard:]):
@@ -188,7 +193,7 @@ def tell(
         for piece in in_pieces(wire(answers), sizes):
             told.hear(piece)
     if manner != "answering":
-        for piece in in_pieces(wire(replies), sizes):
+        for piece in pieces:
             told.hear(piece)
     for _ in range(3):
         told.hear(None)
@@ -199,9 +204,9 @@ def tell(
 SERVERS = {
     "sizes": st.lists(st.integers(1, 40), max_size=4),
     "offer": st.one_of(st.just(list(OFFER)), st.just(["PIPELINING"]), OFFERS),
-    "manner": st.sampled_from(["answering", "answering", "ahead", "left"]),
+    "manner": st.sampled_from(["answering", "answering", "ahead", "early", "left"]),
     "spoils": st.lists(st.integers(0, 15), max_size=3, unique=True),  # which replies are not those of a good server
-    "in_flight": st.sampled_from([100, 2, 1]),
+    "in_flight": st.sampled_from([100, 2, 1, 0]),
     "line": st.sampled_from([2000, 60]),
     "traced": st.booleans(),
 }
@@ -275,18 +280,21 @@ def time_is_up(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("good", range(4))
+@pytest.mark.parametrize(("chunking", "answer"), [(True, b"250 OK\r\n"), (False, b"354 go ahead\r\n")])
 @pytest.mark.parametrize("end", [time_is_up, Engine.shut_down, Engine.lose, lambda engine: engine.receive(b"")])
-def test_the_end_of_the_connection_is_told_on_either_way(good: int, end: Callable[[Engine], None]) -> None:
+def test_the_end_of_the_connection_is_told_on_either_way(
+    good: int, chunking: bool, answer: bytes, end: Callable[[Engine], None]
+) -> None:
     """However many replies have come, and though nothing else comes that they could be told from."""
     told = []
     for way in (queue_plain, lambda *_: None):
         with mock.patch.object(sending, "queue_plain", way):
-            conn = ready()
+            conn = ready(chunking=chunking)
             engine = Engine(conn)
             engine.begin(send_message(conn, plain()))
             step(engine)
             if good:
-                engine.receive(b"250 OK\r\n" * good)
+                engine.receive(b"".join([b"250 OK\r\n", b"250 OK\r\n", answer][:good]))
                 step(engine)
             if engine.busy:
                 end(engine)
@@ -409,6 +417,16 @@ def test_behind_data_one_transaction_is_under_way_until_its_end() -> None:
     assert conn.data_to_send() == b".\r\n"
     say(conn, "554 no valid recipients")
     assert conn.idle
+
+
+@pytest.mark.parametrize("said", [b"2", b"250-first\r\n", b""])
+def test_what_a_server_says_unasked_disturbs_whether_it_was_looked_at_or_not(said: bytes) -> None:
+    conn = ready()
+    assert conn.undisturbed
+    conn.receive_data(said)
+    assert not conn.undisturbed
+    pull(conn)
+    assert not conn.undisturbed
 
 
 def test_limits_are_kept_on_the_short_way() -> None:
@@ -547,6 +565,47 @@ def test_behind_a_refused_sender_there_is_no_transaction_whatever_the_recipients
     assert conn.state is ClientState.READY
 
 
+@pytest.mark.parametrize("offer", [["PIPELINING", "CHUNKING"], ["PIPELINING"]])
+def test_behind_what_was_to_carry_the_message_and_was_refused_rset_is_due(offer: list[str]) -> None:
+    """Behind a chunk it is not clear where the server stands, and behind DATA the transaction goes on."""
+    conn = client(*offer)
+    *_, carrier = conn.transact(ADA, [BOB], TEXT)
+    conn.data_to_send()
+    say(conn, "250 OK", "250 OK", "451 later")
+    assert carrier.refused
+    assert conn.in_transaction is ("CHUNKING" not in offer)
+    conn.rset()
+    assert conn.data_to_send() == b"RSET\r\n"
+    say(conn, "250 OK")
+    conn.transact(ADA, [BOB], TEXT)
+    assert conn.data_to_send().startswith(b"MAIL FROM:")
+
+
+def test_after_helo_one_command_leaves_at_a_time_up_to_data() -> None:
+    conn = SMTPClientConnection()
+    say(conn, "220 mx.example.org")
+    conn.helo("client.example")
+    conn.data_to_send()
+    say(conn, "250 mx.example.org")
+    conn.transact(ADA, [BOB], TEXT)
+    for line in (b"MAIL FROM:<ada@example.org>\r\n", b"RCPT TO:<bob@example.org>\r\n", b"DATA\r\n"):
+        assert conn.data_to_send() == line
+        say(conn, "354 go ahead" if line == b"DATA\r\n" else "250 OK")
+    assert conn.state is ClientState.DATA
+
+
+def test_events_that_wait_are_told_before_more_is_waited_for() -> None:
+    conn = client("CHUNKING")
+    conn.transact(ADA, [BOB], TEXT)
+    conn.data_to_send()
+    conn.receive_data(b"450 later\r\n")
+    assert isinstance(conn.next_event(), ReplyReceived)
+    assert not conn.take_good_replies()
+    assert not conn.undisturbed
+    assert [type(event) for event in say(conn)] == [CommandSkipped] * 2
+    assert conn.undisturbed
+
+
 def test_a_refusal_is_left_to_the_events() -> None:
     conn = ready()
     mail, bob, eve, end = conn.transact(ADA, [BOB, EVE], TEXT)
@@ -582,8 +641,8 @@ def test_who_has_no_recipient_any_more_sends_no_chunk() -> None:
         (ready("SMTPUTF8"), Address.parse("\xfc@example.org"), [BOB], TEXT, NotSupportedError),
         (ready(), ADA, [], TEXT, LocalProtocolError),
         (ready(), ADA, [BOB], b"bare\n", GrammarError),
-        (ready(), ADA, ["bob@example.org"], TEXT, TypeError),
-        (ready(), "ada@example.org", [BOB], TEXT, TypeError),
+        (ready(), ADA, [tuple(BOB)], TEXT, TypeError),
+        (ready(), tuple(ADA), [BOB], TEXT, TypeError),
         (ready(), ADA, [BOB], "text", TypeError),
     ],
 )

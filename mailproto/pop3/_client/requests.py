@@ -259,8 +259,8 @@ class RequestingConnection(ClientConnection[ClientEvent]):
         """Whether the server takes user names and passwords in UTF-8."""
         return self.capabilities is not None and self.capabilities.utf8_user
 
-    def data_to_send(self) -> bytes:
-        """Return what may go on the wire now: the commands that need not wait for a response first."""
+    def _before_output(self) -> None:
+        """Send the commands that need not wait for a response first."""
         ahead = self.pipelining
         while self._unsent and self._may_send(ahead):
             command = self._unsent.popleft()
@@ -269,7 +269,6 @@ class RequestingConnection(ClientConnection[ClientEvent]):
             command.line = b""  # nothing secret is kept that is not needed any more
             if self.trace is not None:
                 self.trace(self._speaker, command.shown)
-        return super().data_to_send()
 
     def _may_send(self, ahead: bool) -> bool:
         if self._gate or self.over:

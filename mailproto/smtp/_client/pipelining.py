@@ -65,7 +65,7 @@ class PipeliningConnection(ClientConnection[ClientEvent]):
         if not waiting and (self._buffer or self._parser.unfinished):
             return  # what lies there was said before we asked, and is no answer
         most = self.limits.max_in_flight if self.pipelines else 1
-        while unsent and len(waiting) < most and not (waiting and waiting[-1].alone):
+        while unsent and (not waiting or (len(waiting) < most and not waiting[-1].alone)):
             self._transmit(unsent.popleft())
 
     def _transmit(self, command: Command) -> None:

@@ -37,14 +37,14 @@ class PlainConnection(RequestingConnection):
         self, reverse_path: Address | None, forward_paths: Sequence[Address], message: bytes | Checked
     ) -> list[Command]:
         """Queue a transaction and return the handles of its commands: MAIL, RCPT for each of the forward-paths, and
-        a chunk that is all of the message (RFC 3030); where the server takes no chunks, DATA. `send_data` has to
-        bring the same message then, and `end_data` to end it.
+        a chunk that is all of the message (RFC 3030), or DATA where the server takes no chunks. Behind `ReadyForData`
+        `send_data` has to bring the same message then, and `end_data` to end it.
 
         It is what `mail`, `rcpt`, and `bdat` or `data` do one by one, for most messages: those of which nothing has
         to be said but their size, and that they have 8-bit octets, which it says where the server wants to know.
 
-        The replies come as events, but for those that `take_good_replies` takes. Behind a chunk that is refused
-        `rset` is due, for it is not clear where the server stands (section 2).
+        The replies come as events, but for those that `take_good_replies` takes. Behind a chunk or a DATA that was
+        refused, or skipped, `rset` is due: the server may still be in the transaction (section 2).
 
         Raises:
             LocalProtocolError: a transaction is under way, or there is no forward-path.

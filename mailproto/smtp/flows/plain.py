@@ -1,4 +1,4 @@
-"""Sending plain messages: small, in memory, nothing special about them, to a server that takes them in one flight.
+"""Sending plain messages: small, in memory, nothing special about them, to a server with PIPELINING.
 
 This is the short way of what `mailproto.smtp.flows.sending` does; as soon as anything is special, the long one takes
 over.

@@ -41,6 +41,8 @@ class Recipient(NamedTuple):
 
 
 class _Fields(NamedTuple):
+    """What `Submission` adds its checks to, for which a NamedTuple itself has no place."""
+
     reverse_path: Address | None
     recipients: tuple[Recipient, ...]
     message: MessageSource
@@ -96,7 +98,7 @@ class Submission(_Fields):
     def _replace(self, **changes: Any) -> Self:
         return type(self)(**(self._asdict() | changes))  # checked like every other
 
-    __replace__ = _replace
+    __replace__ = _replace  # for `copy.replace` of Python 3.13
 
     def __repr__(self) -> str:
         shown = {name: value for name, value in self._asdict().items() if name not in ("message", "progress")}
@@ -180,9 +182,11 @@ def _recipients(recipients: RecipientLike | Sequence[RecipientLike]) -> list[Rec
 
 
 def _check_source(message: Any) -> None:
-    """Raise `TypeError` for what is no message, before anything is said: text above all, which is no octets yet."""
+    """Raise `TypeError` for what is no message, before anything is said: text above all, which is no octets yet, and
+    a submission, which can be iterated over only because it is a tuple."""
     is_text = isinstance(message, str | TextIOBase)
-    if is_text or not any(hasattr(message, name) for name in ("read", "__iter__", "__aiter__")):
+    is_source = any(hasattr(message, name) for name in ("read", "__iter__", "__aiter__"))
+    if is_text or isinstance(message, Submission) or not is_source:
         kind = "text" if is_text else type(message).__name__
         raise TypeError(f"a message is octets, a binary file, an iterable of octets or an email message, not {kind}")
 
