@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from mailproto.address import Address
 from mailproto.errors import MailProtoError
@@ -28,7 +28,7 @@ class Outcome(enum.Enum):
     UNKNOWN = "unknown"
 
 
-_ACCEPTED = Outcome.ACCEPTED  # up to Python 3.11 an attribute of an enum's class costs as much as a call
+ACCEPTED: Final = Outcome.ACCEPTED  # by this name it costs less, up to Python 3.11, than an attribute of the class
 
 
 class RecipientResult(NamedTuple):
@@ -76,7 +76,7 @@ class SendResult(NamedTuple):
 
     @property
     def _failed(self) -> list[RecipientResult]:
-        return [recipient for recipient in self.recipients if recipient.outcome is not _ACCEPTED]
+        return [recipient for recipient in self.recipients if recipient.outcome is not ACCEPTED]
 
     def _with(self, outcome: Outcome) -> tuple[RecipientResult, ...]:
         return tuple(recipient for recipient in self.recipients if recipient.outcome is outcome)

@@ -14,10 +14,9 @@ from mailproto.smtp.flows.transfer import ChunkTransfer, DataTransfer, Transfer
 from mailproto.smtp.messages.content import Content, checked_octets
 from mailproto.smtp.messages.submission import Submission
 from mailproto.smtp.parameters import NO_MAIL_PARAMETERS, NO_RCPT_PARAMETERS
-from mailproto.smtp.result import Outcome, RecipientResult, SendResult
+from mailproto.smtp.result import ACCEPTED, RecipientResult, SendResult
 
 _SMALL = 64 << 10  # octets
-_ACCEPTED = Outcome.ACCEPTED  # up to Python 3.11 an attribute of an enum's class costs as much as a call
 
 
 def queue_plain(conn: SMTPClientConnection, submission: Submission) -> list[Command] | None:
@@ -49,7 +48,7 @@ def accepted_by_all(submission: Submission, handles: list[Command]) -> SendResul
     """Return the result of a plain transaction of which every command has had a good reply."""
     end = handles[-1]
     recipients = [
-        RecipientResult(recipient.address, _ACCEPTED, end.verb, end.reply, handles[number].reply)
+        RecipientResult(recipient.address, ACCEPTED, end.verb, end.reply, handles[number].reply)
         for number, recipient in enumerate(submission.recipients, 1)  # behind MAIL
     ]
     return SendResult(tuple(recipients), end.reply)
