@@ -136,7 +136,7 @@ class MailHost:
         try:
             self._drops[user].deliver(content)
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise
             logger.error("mail for %r cannot be stored: %s", user, error)
             raise NO_ROOM from None

@@ -287,10 +287,12 @@ def check_context(context: object, *, server_side: bool) -> None:
 def client_tls(context: ssl.SSLContext, server_hostname: str) -> Callable[[], MemoryTLS]:
     """Return what opens a client's session with the server of that name, or of that IP address.
 
-    A dot at the end of the name, as the DNS writes it, is in no certificate and not for SNI (RFC 6066 section 3).
+    A dot at the end of the name, as the DNS writes it, is in no certificate and not for SNI (RFC 6066 section 3). Nor
+    is the zone of an IPv6 address, as in ``fe80::1%eth0``: it means nothing on another host (RFC 4007 section 11.2).
     """
     check_context(context, server_side=False)
-    name = server_hostname.removesuffix(".")
+    address, _, _ = server_hostname.partition("%")
+    name = address if ":" in address else server_hostname.removesuffix(".")
     return lambda: MemoryTLS(context, server_hostname=name)
 
 

@@ -170,7 +170,7 @@ MATCHES = {"match", "search"}
 ALLOWED = {
     ("mailproto._core.codec", "int"): "it is the owner of numbers: its input was checked digit by digit",
     ("mailproto._core.newlines", "decode"): "only the kinds of line end are looked at, and nothing of it is kept",
-    ("mailproto.smtp.messages.downgrade", "encode"): "gives back the octets of a field, as the stdlib hides them",
+    ("mailproto.smtp.messages.writing", "encode"): "gives back the octets of a field, as the stdlib hides them",
     ("mailproto.smtp.messages.writing", "decode"): "how the stdlib keeps octets in a text, and undone where it goes",
     ("mailproto.smtp.rules", "split"): "the text of its own table",
     ("mailproto.pop3.rules", "split"): "the text of its own table",

@@ -329,7 +329,7 @@ def test_who_has_a_message_has_it_again_when_another_maildrop_failed() -> None:
     assert [len(drops[name].open().messages) for name in ("ada", "bob")] == [2, 1]
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EACCES])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES])
 @pytest.mark.parametrize("lmtp", [False, True])
 def test_a_client_hears_that_there_is_no_room(caplog: pytest.LogCaptureFixture, lmtp: bool, number: int) -> None:
     """RFC 5321 section 4.2.3; whatever else is wrong with the disk is ours to know."""

@@ -18,7 +18,15 @@ from mailproto import Address, ConnectionTimeoutError, GrammarError, LocalProtoc
 from mailproto.maildrop import MemoryMaildrop
 from mailproto.mailhost import MailHost
 from mailproto.pop3 import POP3ClientConnection, POP3ServerConnection
-from mailproto.smtp import ReplyError, SMTPClientConnection, SMTPServerConnection, make_submission
+from mailproto.smtp import (
+    Outcome,
+    RecipientResult,
+    ReplyError,
+    SendResult,
+    SMTPClientConnection,
+    SMTPServerConnection,
+    make_submission,
+)
 from mailproto.testing import MemoryClient, Outbox
 from mailproto.tls import server_context
 from tests.data import SERVER, WRONG_NAME
@@ -32,6 +40,8 @@ NOBODY: Any = None
 ZERO: Any = 0
 TEXT: Any = "250 OK"
 ADDRESS: Any = Address
+LATE: Any = RecipientResult(ADA, Outcome.DEFERRED, "RCPT")
+RESULT: Any = SendResult((LATE,))
 CONNECTIONS: Any = (SMTPClientConnection, SMTPServerConnection, POP3ClientConnection, POP3ServerConnection)
 
 
@@ -55,6 +65,9 @@ def send_messages(*messages: Any) -> object:
         (lambda: make_submission(TEXT), "a message is octets, a binary file, .*, not text"),
         (lambda: make_submission(NOBODY), "a message is octets, a binary file, .*, not NoneType"),
         (lambda: make_submission(SUBMISSION), "a message is octets, .*, not Submission"),
+        (lambda: make_submission(b"", "", LATE), "an address is text or an Address, not RecipientResult"),
+        (lambda: make_submission(b"", "", RESULT.deferred), "an address is text or an Address, not RecipientResult"),
+        (lambda: make_submission(b"", "", RESULT), "an address is text or an Address, not RecipientResult"),
         (lambda: ADDRESS("ada@example.org"), "Address.parse makes one of text"),
         (lambda: asked().reject(TEXT), "a refusal begins with its code, such as 550, and not with '250 OK'"),
         (lambda: asked().reply(TEXT), "reply has to be a Reply, not str"),

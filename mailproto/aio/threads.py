@@ -79,7 +79,7 @@ def beside(function: Callable[..., Any], executor: Executor | None = None) -> Ca
             return result
 
         try:
-            result = await asyncio.get_running_loop().run_in_executor(executor, work)
+            result = await _submitted(executor, work, returned)
         except asyncio.CancelledError as cancelled:
             if not returned.cancel():  # its turn has come before, and so it goes on
                 returned.add_done_callback(_close_late)  # at once if it is there, but was not taken yet
@@ -89,6 +89,21 @@ def beside(function: Callable[..., Any], executor: Executor | None = None) -> Ca
         return await result if inspect.isawaitable(result) else result
 
     return run
+
+
+def _submitted(executor: Executor | None, work: Callable[[], Any], returned: Future[Any]) -> asyncio.Future[Any]:
+    """Have the work done in a thread, and return what waits for it.
+
+    Raises:
+        RuntimeError: no thread can be started, and it is not done. The standard library has it in its queue by then,
+            for any thread that is free later on, when nobody expects it any more: a login would lock a maildrop.
+    """
+    try:
+        return asyncio.get_running_loop().run_in_executor(executor, work)
+    except RuntimeError:
+        if returned.cancel():
+            raise
+        return asyncio.wrap_future(returned)  # one has just become free, and does it
 
 
 def _when_over(returned: Future[Any], function: Callable[[], None]) -> None:

@@ -71,7 +71,7 @@ class _File(io.FileIO):
     def __init__(self, path: Path) -> None:
         self._path = path
         with reading(path):
-            super().__init__(path)
+            super().__init__(os.fspath(path))  # or an error would call it PosixPath('…')
 
     def readinto(self, buffer: WriteableBuffer, /) -> int | None:
         with reading(self._path):

@@ -60,7 +60,8 @@ class SendResult(NamedTuple):
 
     ``recipients`` are in the order in which they were given. ``reply`` is the server's final word on the message,
     None if there was none; ``error`` is what broke the connection, kept the message from being sent, or failed on the
-    caller's own side; None if nothing did.
+    caller's own side; None if nothing did. It is a tuple of the three, so that text is made of it with
+    ``f"{result}"``, and not with ``%``.
     """
 
     recipients: tuple[RecipientResult, ...]

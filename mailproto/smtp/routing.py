@@ -20,6 +20,7 @@ __all__ = [
     "LOOKUP_FAILED",
     "MAIL_LOOP",
     "MX",
+    "NO_A_LABELS",
     "NO_MAIL_TAKEN",
     "NO_SUCH_DOMAIN",
     "UNROUTABLE",
@@ -32,6 +33,7 @@ __all__ = [
 ]
 
 NO_SUCH_DOMAIN = Reply.build(550, "There is no such domain", "5.1.2")
+NO_A_LABELS = Reply.build(550, "The domain has no A-labels that are known here: write it in A-labels", "5.1.2")
 LOOKUP_FAILED = Reply.build(451, "The domain cannot be looked up now", "4.4.3")
 NO_MAIL_TAKEN = Reply.build(556, "This domain takes no mail", "5.1.10")  # RFC 7505 section 4.1
 UNROUTABLE = Reply.build(550, "No mail host is known for this domain", "5.4.4")
@@ -132,12 +134,12 @@ def lookup_name(domain: str, idna_encode: Callable[[str], str] = idna_2003) -> s
         idna_encode: makes A-labels of a domain that is not ASCII.
 
     Raises:
-        RoutingError: it has no such form, so there is no such domain.
+        RoutingError: with `NO_A_LABELS`. There may be such a domain all the same.
     """
     try:
         return encode_domain(domain, idna_encode).lower()
     except GrammarError:
-        raise RoutingError(NO_SUCH_DOMAIN) from None
+        raise RoutingError(NO_A_LABELS) from None
 
 
 def hosts_for(

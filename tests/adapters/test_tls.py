@@ -58,11 +58,21 @@ def test_a_session_begun_in_clear_goes_on_under_tls(adapter: Adapter) -> None:
     assert client.run(toy.ask(client.conn, "BYE")) == ["+bye"]
 
 
-def test_a_session_under_tls_from_the_first_octet(adapter: Adapter) -> None:
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost.", "::1", "::1%eth0"])
+def test_a_session_under_tls_from_the_first_octet(adapter: Adapter, name: str) -> None:
+    """The zone of an address is this host's own name for a network (RFC 4007 section 11.2): no certificate has it."""
     server = adapter.serve(Echo(), tls=server_context(), implicit_tls=True)
-    client = adapter.connect(server.port, open_tls=trusting("127.0.0.1"))
+    client = adapter.connect(server.port, open_tls=trusting(name))
     assert client.run(toy.greet(client.conn, tls=True)) == "+ok"
     assert client.run(toy.ask(client.conn, "one", "two")) == ["+one", "+two"]
+
+
+@pytest.mark.parametrize("name", ["::2%eth0", "localhost%eth0"])
+def test_a_zone_makes_no_other_name_the_right_one(adapter: Adapter, name: str) -> None:
+    server = adapter.serve(Echo(), tls=server_context(), implicit_tls=True)
+    client = adapter.connect(server.port, open_tls=trusting(name))
+    with pytest.raises(ssl.SSLCertVerificationError):
+        client.run(toy.greet(client.conn, tls=True))
 
 
 def test_much_goes_both_ways_under_tls(adapter: Adapter) -> None:

@@ -40,6 +40,46 @@ def test_the_timeout_of_who_waits_for_a_thread_is_one() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("free", [False, True])
+def test_what_no_thread_can_be_started_for_is_done_now_or_never(free: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The standard library queues it before it starts a thread, and so it was done behind its refusal."""
+
+    async def main() -> None:
+        done: list[str] = []
+        may_return, begun = threading.Event(), threading.Event()
+
+        class Blocking:
+            def on_line(self, line: str) -> str:
+                if line == "second":
+                    begun.set()
+                assert may_return.wait(PATIENCE)
+                done.append(line)
+                return line
+
+        def start(_: threading.Thread) -> None:
+            if free:
+                may_return.set()
+                assert begun.wait(PATIENCE)
+            raise RuntimeError("can't start new thread")
+
+        hooks = InThreads(Blocking(), "on_line")
+        first = asyncio.ensure_future(hooks.on_line("first"))
+        await asyncio.sleep(0)
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", start)
+            if free:
+                assert await hooks.on_line("second") == "second"
+            else:
+                with pytest.raises(RuntimeError, match="can't start new thread"):
+                    await hooks.on_line("second")
+        may_return.set()
+        await first
+        await hooks.on_line("third")
+        assert done == (["first", "second", "third"] if free else ["first", "third"])
+
+    asyncio.run(main())
+
+
 def test_who_is_cancelled_as_a_piece_comes_does_not_go_on_behind_it() -> None:
     """The piece would be missing, and nobody would know."""
 

@@ -90,9 +90,9 @@ def test_mail_goes_in_and_comes_out(
 @pytest.mark.parametrize(
     ("options", "sender", "recipients", "shown"),
     [
-        ([], "ada@a.example", ["bob@b.example", "eve@e.example", "hidden@h.example", "also@h.example"], False),
+        ([], "adä@a.example", ["bob@b.example", "eve@e.example", "hidden@h.example", "also@h.example"], False),
         (["--from", ""], "", ["bob@b.example", "eve@e.example", "hidden@h.example", "also@h.example"], False),
-        (["--to", "zoe@z.example"], "ada@a.example", ["zoe@z.example"], True),
+        (["--to", "zoe@z.example"], "adä@a.example", ["zoe@z.example"], True),
     ],
 )
 def test_the_header_says_who_sends_and_to_whom(
@@ -105,7 +105,7 @@ def test_the_header_says_who_sends_and_to_whom(
 ) -> None:
     """And nobody reads in it who else has it."""
     bcc = "Bcc: hidden@h.example,\n also@h.example\n"
-    head = "From: Ada <ada@a.example>\nTo: bob@b.example\n"
+    head = "From: Ada <adä@a.example>\nTo: bob@b.example\n"
     tail = "Cc: Eve <eve@e.example>\nContent-Type: text/plain; a*0*\nSubject: Grüße\n\nBcc: in the body\n"
     (tmp_path / "message.eml").write_text(head + bcc + tail, encoding="utf-8")
     outbox = Outbox()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 
 from mailproto.address import Address
 from mailproto.relay import Queue, UnreadableError
-from mailproto.relay.unreadable import reading
+from mailproto.relay.unreadable import open_whole, reading
 from mailproto.smtp import Reply
 from tests.relay import (
     BOB,
@@ -297,6 +298,19 @@ def test_a_machine_that_is_out_of_something_is_no_fault_of_the_message(
         assert host.received == [("bob@example.net", MESSAGE)]
 
     run(test, world)
+
+
+def test_what_a_machine_is_out_of_is_told_with_the_path_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "m0001"
+    path.touch()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files") as caught:
+            open_whole(path, None)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert str(caught.value).endswith(f": {str(path)!r}")
 
 
 @pytest.mark.parametrize("number", [errno.ENOENT, errno.EACCES, errno.EIO, errno.ELOOP])

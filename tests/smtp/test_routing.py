@@ -14,6 +14,7 @@ from mailproto.smtp.routing import (
     LOOKUP_FAILED,
     MAIL_LOOP,
     MX,
+    NO_A_LABELS,
     NO_MAIL_TAKEN,
     NO_SUCH_DOMAIN,
     UNROUTABLE,
@@ -83,7 +84,7 @@ def test_the_codes_are_those_of_the_rfcs() -> None:
     """RFC 7505 section 4.1; RFC 5321 section 5.1 has a failed look-up wait."""
     assert str(NO_MAIL_TAKEN).startswith("556 5.1.10 ")
     assert LOOKUP_FAILED.temporary
-    assert all(reply.permanent for reply in (NO_SUCH_DOMAIN, UNROUTABLE, MAIL_LOOP, NO_MAIL_TAKEN))
+    assert all(reply.permanent for reply in (NO_SUCH_DOMAIN, NO_A_LABELS, UNROUTABLE, MAIL_LOOP, NO_MAIL_TAKEN))
 
 
 def test_equals_take_turns() -> None:
@@ -138,8 +139,9 @@ def test_names_are_looked_up_in_a_labels() -> None:
     assert lookup_name("Example.ORG") == "example.org"
     assert lookup_name("B\u00fccher.example") == "xn--bcher-kva.example"
     assert lookup_name("stra\u00dfe.example", lambda _: "xn--strae-oqa.example") == "xn--strae-oqa.example"
-    with pytest.raises(RoutingError):
+    with pytest.raises(RoutingError, match="write it in A-labels") as caught:
         lookup_name("stra\u00dfe.example")  # which IDNA 2003 would lead to somebody else
+    assert caught.value.reply == NO_A_LABELS
 
 
 def test_the_table() -> None:

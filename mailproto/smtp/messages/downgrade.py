@@ -14,7 +14,7 @@ from typing import Any
 
 from mailproto.errors import MailProtoError, NotSupportedError
 from mailproto.smtp.messages.bounded import BoundedParts, bounded
-from mailproto.smtp.messages.writing import unfolded, write
+from mailproto.smtp.messages.writing import decoded, unfolded, write
 
 _LINE = 57  # octets that make a line of 76 in base64
 
@@ -63,10 +63,10 @@ def _rewritten(data: bytes) -> bytes:
 def _decoded(policy: EmailPolicy, name: str, raw: str) -> Any:
     """Return an 8-bit field as what it says; as it is if it is in another charset, of which nothing is known."""
     try:
-        text = raw.encode("ascii", "surrogateescape").decode("utf-8")
-    except UnicodeDecodeError:
+        text = unfolded(decoded(raw))
+    except UnicodeError:
         return raw
-    _, value = policy.header_store_parse(name, unfolded(text))
+    _, value = policy.header_store_parse(name, text)
     if any(not mailbox.addr_spec.isascii() for mailbox in getattr(value, "addresses", ())):
         raise NotSupportedError(f"an address in the field {name} needs SMTPUTF8")
     return value

@@ -9,13 +9,14 @@ from __future__ import annotations
 import email.policy
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from email.message import Message
 from typing import Any
 
 from mailproto.address import Address
 from mailproto.errors import GrammarError
 from mailproto.smtp.messages.bounded import bounded
-from mailproto.smtp.messages.writing import unfolded
+from mailproto.smtp.messages.writing import decoded, unfolded
 
 _QUOTED = r'"(?:[^"\\=]|\\.|=(?!\?))*+"'
 _ENCODED_WORD = r'=\?[^?,"\s]+\?[BbQq]\?[^?"\s]*+\?='
@@ -104,7 +105,15 @@ def _values(message: Message[Any, Any], name: str) -> Iterator[Any]:
     """Yield the values of the fields of this name, as text unless they were read already."""
     for each, raw in message.raw_items():
         if each.lower() == name.lower():
-            yield raw if hasattr(raw, "addresses") else email.policy.compat32.header_fetch_parse(each, raw)
+            yield raw if hasattr(raw, "addresses") else _text(each, raw)
+
+
+def _text(name: str, raw: Any) -> Any:
+    """Return a value as text. Octets in it are UTF-8, or lost."""
+    if isinstance(raw, str):
+        with suppress(UnicodeError):
+            return decoded(raw)
+    return email.policy.compat32.header_fetch_parse(name, raw)
 
 
 def _elements(value: str) -> Iterator[str]:

@@ -15,6 +15,7 @@ from mailproto._core.checks import check_callable, check_kind
 from mailproto.address import POSTMASTER, Address, check_address
 from mailproto.errors import GrammarError
 from mailproto.smtp.parameters import NO_MAIL_PARAMETERS, NO_RCPT_PARAMETERS, MailParameters, RcptParameters
+from mailproto.smtp.result import RecipientResult
 
 _TEXT_OR_ADDRESS = (str, Address)
 
@@ -176,7 +177,8 @@ def _recipients(recipients: RecipientLike | Sequence[RecipientLike]) -> list[Rec
         raise TypeError("an address is text, not octets")
     if isinstance(recipients, tuple) and len(recipients) == 2 and isinstance(recipients[1], RcptParameters):
         return [Recipient(_forward_path(recipients[0]), recipients[1])]
-    if not isinstance(recipients, Iterable):  # as None in a list of users, of whom one has no address
+    # Such as None in a list of users, of whom one has no address, and what an earlier message has come to.
+    if not isinstance(recipients, Iterable) or isinstance(recipients, RecipientResult):
         raise TypeError(f"an address is text or an Address, not {type(recipients).__name__}")
     return [found for each in recipients for found in _recipients(each)]
 

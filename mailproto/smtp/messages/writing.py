@@ -38,6 +38,15 @@ def write(message: Message[Any, Any], policy: Policy[Any]) -> bytes:
     return out.getvalue()
 
 
+def decoded(raw: str) -> str:
+    """Return what a field says whose octets the standard library keeps as surrogates: UTF-8 (RFC 6532 section 3.2).
+
+    Raises:
+        UnicodeError: they are something else.
+    """
+    return raw.encode("utf-8", "surrogateescape").decode("utf-8")
+
+
 def unfolded(value: str) -> str:
     """Return the value of a field on one line (RFC 5322 section 2.2.3); not every policy of ``email`` gives it so."""
     return _LINE_END.sub("", value)
