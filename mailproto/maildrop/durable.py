@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 
 def fsync_directory(path: Path) -> None:
@@ -34,14 +38,39 @@ def write_durably(path: Path, *, replace: bool = False) -> Iterator[BinaryIO]:
 
     Raises:
         FileExistsError: ``path`` exists, and ``replace`` is false.
+        OSError: the file cannot be written; the error names it.
     """
     exclusive = os.O_TRUNC if replace else os.O_EXCL
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | exclusive, 0o600)
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with io.BufferedWriter(_Named(path, descriptor)) as file:
             yield file
             file.flush()
-            os.fsync(descriptor)
+            with _naming(path):
+                os.fsync(descriptor)
     except BaseException:
         path.unlink(missing_ok=True)
+        raise
+
+
+class _Named(io.FileIO):
+    """A file that is named where it cannot be written: there may be many disks, of which one is full."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self._path = path
+        super().__init__(descriptor, "wb")
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        with _naming(self._path):
+            return super().write(data)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Name the file in an error, which the system does only where it is opened."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None:  # it is the system's
+            error.filename = os.fspath(path)
         raise

@@ -3,6 +3,7 @@
 import fcntl
 import mailbox
 import os
+import resource
 import stat
 import threading
 import time
@@ -29,6 +30,21 @@ def test_what_is_missing_is_made_for_the_owner_alone(tmp_path: Path) -> None:
     assert sorted(child.name for child in path.iterdir()) == ["cur", "new", "tmp"]
     for directory in (path.parent.parent, path.parent, path, path / "cur", path / "new", path / "tmp"):
         assert mode(directory) == 0o700
+
+
+def test_a_file_that_cannot_be_written_is_named(path: Path) -> None:
+    """There may be many disks, of which one is full, say; here it is a limit of the process."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(OSError, match="too large") as caught:
+            Maildir(path).deliver([b"x" * 100_000])
+        with pytest.raises(OSError, match="too large") as caught_at_the_end:
+            Maildir(path).deliver([b"x" * 2000])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert Path(caught.value.filename).parent == Path(caught_at_the_end.value.filename).parent == path / "tmp"
+    assert stored_files(path) == []
 
 
 def test_what_is_there_is_left_alone(path: Path) -> None:
