@@ -42,6 +42,7 @@ class Connection(ABC, Generic[EventT]):
     Attributes:
         closing: whether it is over: send what `data_to_send` still holds, then close it.
         limits: the bounds it keeps.
+        over: whether nothing more can be said: the connection is closing, or the peer has left.
         tls: the TLS session, or None in clear.
         pending: on a server, the event that still wants its answer.
         trailing_data: what came ahead, behind a PROXY header say, and belongs to the TLS handshake that comes next.
@@ -69,6 +70,7 @@ class Connection(ABC, Generic[EventT]):
         "_queued",
         "closing",
         "limits",
+        "over",
         "pending",
         "tls",
         "trace",
@@ -91,7 +93,7 @@ class Connection(ABC, Generic[EventT]):
         self._mode: Callable[[], EventT | ConnectionClosed | Step] = self._read
         self._gate = False
         self._eof = False
-        self.closing = False
+        self.closing = self.over = False
         self._farewell = ""  # why the connection is closing, if not because both sides are through
         self._ended = False
         self._failure: str | None = None
@@ -163,12 +165,12 @@ class Connection(ABC, Generic[EventT]):
             self.receive_eof()
         elif self._gate:
             self._fail("the peer sent data between STARTTLS and the handshake")
-        elif not self.closing and not self._eof:
+        elif not self.over:
             self._buffer.append(data)
 
     def receive_eof(self) -> None:
         """Learn that the peer has closed its side. May be called more than once."""
-        self._eof = True
+        self._eof = self.over = True
 
     def take_rest(self) -> bytes:
         """Return what came and was not parsed, and forget it: for whatever takes this connection's place."""
@@ -259,20 +261,15 @@ class Connection(ABC, Generic[EventT]):
 
     # The end.
 
-    @property
-    def over(self) -> bool:
-        """Whether nothing more can be said: the connection is closing, or the peer has left."""
-        return self.closing or self._eof
-
     def _close(self, reason: str = "") -> None:
         """Close once the output is sent; ``reason`` unless both sides are through."""
-        self.closing = True
+        self.closing = self.over = True
         self._farewell = reason
 
     def _fail(self, reason: str) -> None:
         """End the connection at once: nothing more is read, and nothing more is thought of to say."""
         self._failure = reason
-        self.closing = True
+        self.closing = self.over = True
         self._gate = False
         self.pending = None
         self._events.clear()

@@ -340,8 +340,9 @@ class Engine:
         conn, wish = self.conn, self.wish
         if wish is not READ:
             return now + (wish.seconds if isinstance(wish, Sleep) else conn.timeout)
-        if conn.progress != self._progress:
-            self._progress = conn.progress
+        progress = conn.progress
+        if progress != self._progress:
+            self._progress = progress
             self._waited = 0.0
         self._since = now
         limit = conn.timeout if self._handshake_timeout is None else self._handshake_timeout

@@ -51,6 +51,7 @@ class SMTPClientConnection(PlainConnection):
         config: as given.
         state: where the connection stands.
         extensions: the server's EHLO keywords, in upper case, and what stood behind them.
+        pipelines: whether commands leave ahead of the replies to those before (RFC 2920).
         server_name: what the server calls itself in its reply to EHLO.
     """
 
@@ -95,6 +96,7 @@ class SMTPClientConnection(PlainConnection):
         if self.state is not ClientState.GREETING:
             self.state = ClientState.START
         self.extensions = {}
+        self.pipelines = False
         self.server_name = ""
         self._terms = Terms()
 
@@ -231,6 +233,7 @@ class SMTPClientConnection(PlainConnection):
         """Keep what the server offers."""
         self.server_name = lines[0].partition(" ")[0]
         self.extensions, used = read_keywords(lines[1 : self.limits.max_keywords + 1], self.config.tolerances)
+        self.pipelines = self.config.pipelining and "PIPELINING" in self.extensions
         self._events.extend(map(ToleranceUsed, used))
         self._terms = Terms(self.config.extensions, self.extensions, self.tls)
 

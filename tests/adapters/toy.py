@@ -80,13 +80,13 @@ class ToyServer(ServerConnection[ServerEvent]):
 
     def receive_timeout(self) -> None:
         self._say("-too slow")
-        self.closing = True
+        self._close()
 
     def shut_down(self) -> None:
         self._draining = True
         if self.pending is None and not self._left:
             self._say("-shutting down")
-            self.closing = True
+            self._close()
 
     def accept(self, text: str | None = None) -> None:
         event = self._take_pending()
@@ -129,7 +129,7 @@ class ToyServer(ServerConnection[ServerEvent]):
             return self._ask(StartTLS())
         if line == b"BYE":
             self._say("+bye")
-            self.closing = True
+            self._close()
             return Step.AGAIN
         if line.startswith(b"PUT "):
             self._left = self._size = parse_uint(line[4:])
@@ -198,7 +198,7 @@ class ToyClient(Connection[ClientEvent]):
         text = line.decode()
         self.owed -= 1
         if text == "+bye":
-            self.closing = True
+            self._close()
             self._events.append(Said(text))
         elif self._shaking and text.startswith("+"):
             self._shaking = False

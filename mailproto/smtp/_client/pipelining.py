@@ -23,7 +23,7 @@ class PipeliningConnection(ClientConnection[ClientEvent]):
     _speaker = "C"
     _other = "S"
 
-    __slots__ = ("_leaving", "_parser", "_sending", "_unsent", "_waiting", "config", "extensions")
+    __slots__ = ("_leaving", "_parser", "_sending", "_unsent", "_waiting", "config", "extensions", "pipelines")
 
     def __init__(self, config: SMTPClientConfig | None = None) -> None:
         self.config = config if config is not None else SMTPClientConfig()
@@ -31,17 +31,13 @@ class PipeliningConnection(ClientConnection[ClientEvent]):
         super().__init__(self.config.limits)
         limits = self.limits
         self.extensions: dict[str, str] = {}
+        self.pipelines = False
         max_reply = max(limits.max_reply_line, limits.max_reply_lines * MAX_REPLY_LINE)
         self._parser = ReplyParser(limits.max_reply_lines, max_reply)
         self._unsent: deque[Command] = deque()
         self._waiting: deque[Command] = deque((Command("greeting", b""),))
         self._sending: Command | None = None  # the DATA whose message is being sent
         self._leaving = False  # whether QUIT was said
-
-    @property
-    def pipelines(self) -> bool:
-        """Whether commands leave ahead of the replies to those before (RFC 2920)."""
-        return self.config.pipelining and "PIPELINING" in self.extensions
 
     def _queue(self, command: Command) -> Command:
         """Queue ``command``. Whoever does so changes nothing before that counts: this may raise."""
