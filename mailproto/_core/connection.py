@@ -40,7 +40,7 @@ class Connection(ABC, Generic[EventT]):
     """What SMTP and POP3, client and server, have in common.
 
     Attributes:
-        closing: whether it is over: send what `data_to_send` still holds, then close it.
+        closing: whether it has come to its end here: send what `data_to_send` still holds, then close it.
         limits: the bounds it keeps.
         over: whether nothing more can be said: the connection is closing, or the peer has left.
         tls: the TLS session, or None in clear.
