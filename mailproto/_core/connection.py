@@ -93,7 +93,7 @@ class Connection(ABC, Generic[EventT]):
         self._mode: Callable[[], EventT | ConnectionClosed | Step] = self._read
         self._gate = False
         self._eof = False
-        self.closing = self.over = False
+        self.closing = self.over = False  # kept, though it follows: it is asked more often than anything else
         self._farewell = ""  # why the connection is closing, if not because both sides are through
         self._ended = False
         self._failure: str | None = None
@@ -226,7 +226,8 @@ class Connection(ABC, Generic[EventT]):
     def data_to_send(self) -> bytes:
         """Return what may go on the wire now, ``b""`` if nothing, and forget it.
 
-        A client's commands stay that have to wait for a reply. If it does not leave, `lose_output` is to tell.
+        Commands of a client that have to wait for a reply stay. Where what this returns does not leave, `lose_output`
+        has to be told.
         """
         self._before_output()
         output = self._output

@@ -1,5 +1,6 @@
 """Maildir: what lies on disk, and when it is safe there."""
 
+import errno
 import fcntl
 import mailbox
 import os
@@ -44,6 +45,19 @@ def test_a_file_that_cannot_be_written_is_named(path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert Path(caught.value.filename).parent == Path(caught_at_the_end.value.filename).parent == path / "tmp"
+    assert stored_files(path) == []
+
+
+def test_a_file_that_does_not_get_onto_the_disk_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    maildir = Maildir(path)
+
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="error") as caught:
+        maildir.deliver([b"x"])
+    assert Path(caught.value.filename).parent == path / "tmp"
     assert stored_files(path) == []
 
 
