@@ -202,14 +202,21 @@ class Ending:
 
     def __init__(self) -> None:
         self._told = asyncio.Event()
-        hear(ENDING, self._told.set)
+        self._hears = True
+        hear(ENDING, self._hear)
 
     async def wait(self) -> None:
         """Wait for it. Who asks a second time does not want to wait."""
         try:
             await self._told.wait()
         finally:
+            self._hears = False
             hear_no_more(ENDING)
+
+    def _hear(self) -> None:
+        if self._told.is_set() and self._hears:  # the second one came before the first one was heeded
+            raise KeyboardInterrupt
+        self._told.set()
 
 
 def _where(role: Role, place: Place) -> dict[str, Any]:

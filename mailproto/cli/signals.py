@@ -24,10 +24,10 @@ def hear(numbers: tuple[signal.Signals, ...], callback: Callable[[], object]) ->
 
 
 def hear_no_more(numbers: tuple[signal.Signals, ...]) -> None:
-    """Let these signals do again what they do to any Python program."""
-    loop = asyncio.get_running_loop()
+    """Let these signals do again what they do to any Python program.
+
+    The loop keeps its callback, and so goes on to be woken by them: of a signal that comes just before a wait begins
+    Python would hear behind that wait alone.
+    """
     for number in numbers:
-        try:
-            loop.remove_signal_handler(number)
-        except NotImplementedError:
-            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import hashlib
 import itertools
@@ -24,6 +25,7 @@ import pytest
 from mailproto import AuthenticationError, Reject, __version__, sync
 from mailproto.cli import main
 from mailproto.cli.options import HostPort, host_port
+from mailproto.cli.signals import ENDING, hear, hear_no_more
 from mailproto.ledger import SQLiteLedger
 from mailproto.maildrop import MemoryMaildrop, maildir
 from mailproto.mailhost import MailHost
@@ -729,6 +731,30 @@ def test_all_listeners_end_at_once_and_who_asks_twice_does_not_wait() -> None:
         assert server.stop(signal.SIGINT)[0] == 1
         for client in under_way:
             client.close()
+
+
+def test_who_asks_twice_at_once_does_not_wait_either() -> None:
+    """Both come before the program has done anything about the first one: it stands still."""
+    with serving(listeners=("smtp",)) as server, smtplib.SMTP("127.0.0.1", server.ports["smtp"]) as client:
+        client.ehlo()
+        client.mail("")
+        for number in (signal.SIGSTOP, signal.SIGTERM, signal.SIGINT):
+            server.process.send_signal(number)
+        assert server.stop(signal.SIGCONT)[0] == 1
+        client.close()
+
+
+def test_who_asks_the_second_time_is_heard_whatever_is_waited_for() -> None:
+    """A signal wakes the loop only by the descriptor that Python writes to: else it is heard behind the next wait."""
+
+    async def hear_once() -> int:
+        hear(ENDING, lambda: None)
+        hear_no_more(ENDING)
+        woken = signal.set_wakeup_fd(-1)
+        signal.set_wakeup_fd(woken)
+        return woken
+
+    assert asyncio.run(hear_once()) != -1
 
 
 def wait_until_refused(port: int) -> None:
